@@ -1,0 +1,1 @@
+"""A clinic's CRM and marketing automation."""

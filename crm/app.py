@@ -1,0 +1,77 @@
+"""The application: one transaction per request, and a factory that wires everything once."""
+
+import logging
+
+import structlog
+from flask import Flask
+from flask.typing import ResponseReturnValue
+from flask_migrate import Migrate
+from redis import Redis
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from crm import clock, config, crypto, events, local, logs, queue, reactions, tokens, web
+from crm.cli import register_commands
+from crm.config import ROOT, Settings
+from crm.db import db, transaction
+
+log = structlog.get_logger()
+migrate = Migrate()
+
+
+class CrmApp(Flask):
+    """Flask with one transaction per request: return to keep, raise to refuse."""
+
+    settings: Settings
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        with transaction():
+            return super().dispatch_request()
+
+
+def create_app(settings: Settings | None = None) -> CrmApp:
+    """Build the application. Reads the environment when no settings are given; connects to nothing yet."""
+    settings = settings or config.load()
+    logs.configure(settings.log_level)
+    app = CrmApp(
+        "crm", root_path=str(ROOT / "crm"), template_folder=str(ROOT / "templates"), static_folder="static"
+    )
+    app.settings = settings
+    app.config.update(_flask_config(settings))
+    crypto.use_keys(settings.field_keys)
+    tokens.use_keys(settings.secret_keys)
+    clock.use_offset_file(None if settings.production else settings.local_dir / "clock")
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(ROOT / "crm" / "migrations"), compare_type=True)
+    queue.connect(_redis(settings))
+    events.route(reactions.TABLE)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    web.mount(app, settings)
+    register_commands(app)
+    logging.getLogger("python_http_client").setLevel(logging.WARNING)  # at DEBUG it prints keys and bodies
+    return app
+
+
+def _flask_config(settings: Settings) -> dict[str, object]:
+    options: dict[str, object] = {"pool_pre_ping": True}
+    url = settings.database_url
+    if url is None:  # start the embedded server only when somebody really connects
+        url = "postgresql+psycopg://"
+        options["creator"] = local.connector(settings.local_dir)
+    return {
+        "SECRET_KEY": settings.secret_keys[0],
+        "SECRET_KEY_FALLBACKS": list(settings.secret_keys[1:]),
+        "SQLALCHEMY_DATABASE_URI": url,
+        "SQLALCHEMY_ENGINE_OPTIONS": options,
+        "MAX_CONTENT_LENGTH": 1024 * 1024,
+        "SESSION_COOKIE_SECURE": settings.secure,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "TEMPLATES_AUTO_RELOAD": False,
+        "BOOTSTRAP_SERVE_LOCAL": True,
+    }
+
+
+def _redis(settings: Settings) -> Redis:
+    return Redis.from_url(settings.redis_url) if settings.redis_url else local.LazyRedis(settings.local_dir)

@@ -1,0 +1,35 @@
+"""The audit log. Rows are only ever added (a trigger sees to it); a chain of hashes shows tampering."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.db import Base, HasId
+
+
+class AuditEntry(HasId, Base):
+    """One act or one look. `detail` holds ids and codes, never names or addresses."""
+
+    __tablename__ = "audit_entry"
+    __table_args__ = (Index("ix_audit_entry_object", "object_type", "object_id", "id"),)
+
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(Text)  # "staff:7", "key:3", "referrer:4", "public", "system"
+    action: Mapped[str] = mapped_column(Text)
+    object_type: Mapped[str | None] = mapped_column(Text)
+    object_id: Mapped[int | None] = mapped_column(BigInteger)
+    purpose: Mapped[str | None] = mapped_column(Text)
+    ip_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    detail: Mapped[dict[str, Any] | None]
+
+
+class AuditLink(Base):
+    """Entry n of the chain: hash over the hash before it and the entry's content."""
+
+    __tablename__ = "audit_link"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    entry_id: Mapped[int] = mapped_column(ForeignKey("audit_entry.id"), unique=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)

@@ -1,0 +1,1 @@
+"""One-off sends to an audience that is frozen at launch."""

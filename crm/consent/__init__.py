@@ -1,0 +1,1 @@
+"""May we write to this person, for this purpose, on this channel; the evidence; suppression; preferences."""

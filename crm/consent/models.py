@@ -1,0 +1,96 @@
+"""Evidence of consent, its present state, confirmations under way, and suppressions."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.db import Base, HasId
+
+
+class ConsentRecord(HasId, Base):
+    """One piece of evidence. Never changed or deleted (a trigger refuses it); withdrawing adds a row."""
+
+    __tablename__ = "consent_record"
+    __table_args__ = (
+        Index("ix_consent_record_contact", "contact_id", "id"),
+        CheckConstraint("action in ('attested','requested','granted','withdrawn','merged')", name="action"),
+    )
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    address_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    topic: Mapped[str] = mapped_column(Text)
+    channel: Mapped[str] = mapped_column(Text, server_default="email")
+    action: Mapped[str] = mapped_column(Text)
+    wording: Mapped[str | None] = mapped_column(Text)  # "contact-form/2"
+    wording_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    language: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(
+        Text
+    )  # form, api, referrer, confirm_link, one_click, preferences, staff...
+    actor: Mapped[str] = mapped_column(Text)
+    ip_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    covers_collecting: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    covers_sharing: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    message_id: Mapped[int | None] = mapped_column(BigInteger)
+    at: Mapped[datetime]
+
+
+class ConsentState(Base):
+    """What the newest evidence says for one person and topic; kept in step with the ledger by one function."""
+
+    __tablename__ = "consent_state"
+    __table_args__ = (
+        Index("ix_consent_state_topic", "topic", "contact_id", postgresql_where=text("granted")),
+    )
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"), primary_key=True)
+    topic: Mapped[str] = mapped_column(Text, primary_key=True)
+    granted: Mapped[bool]
+    record_id: Mapped[int] = mapped_column(ForeignKey("consent_record.id"))
+    at: Mapped[datetime]
+
+
+class Confirmation(HasId, Base):
+    """A question to a person, by email, whether they really want to hear from us. Dies after 72 hours."""
+
+    __tablename__ = "confirmation"
+    __table_args__ = (Index("ix_confirmation_contact", "contact_id", "id"),)
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    address_index: Mapped[bytes] = mapped_column(LargeBinary)
+    topics: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    kind: Mapped[str] = mapped_column(Text)  # confirmation (they asked) or invitation (a referrer said so)
+    language: Mapped[str] = mapped_column(Text)
+    wording: Mapped[str] = mapped_column(Text)
+    asked_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+
+
+class Suppression(HasId, Base):
+    """An address we do not write to. Keyed by blind index, so that it outlives the person's record."""
+
+    __tablename__ = "suppression"
+    __table_args__ = (
+        Index(
+            "uq_suppression_active",
+            "address_index",
+            "scope",
+            unique=True,
+            postgresql_where=text("lifted_at is null"),
+        ),
+        CheckConstraint("scope in ('all','marketing')", name="scope"),
+    )
+
+    address_index: Mapped[bytes] = mapped_column(LargeBinary)
+    scope: Mapped[str] = mapped_column(
+        Text
+    )  # all: nothing at all; marketing: everything that is not transactional
+    reason: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    message_id: Mapped[int | None] = mapped_column(BigInteger)
+    at: Mapped[datetime]
+    lifted_at: Mapped[datetime | None]
+    lifted_by: Mapped[str | None] = mapped_column(Text)

@@ -1,0 +1,1 @@
+"""A person: names, addresses, language, time zone, and the timeline of what happened."""

@@ -1,0 +1,78 @@
+"""A person we may talk to, and what happened with them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.db import Base, Encrypted, HasId
+
+
+class Contact(HasId, Base):
+    """Names and email in clear for search and sending; phone and birth date encrypted, found by blind index."""
+
+    __tablename__ = "contact"
+    __table_args__ = (
+        Index("ix_contact_email_index", "email_index"),
+        Index("ix_contact_phone_index", "phone_index"),
+        Index("ix_contact_name_birth_index", "name_birth_index"),
+        Index("ix_contact_last_name_lower", text("lower(last_name) text_pattern_ops")),
+        Index("ix_contact_first_name_lower", text("lower(first_name) text_pattern_ops")),
+        Index("ix_contact_email_pattern", text("email text_pattern_ops")),
+    )
+
+    created_at: Mapped[datetime]
+    first_name: Mapped[str] = mapped_column(Text)
+    last_name: Mapped[str] = mapped_column(Text)
+    email: Mapped[str | None] = mapped_column(Text)  # normalised; None when erased or never given
+    email_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    phone: Mapped[str | None] = mapped_column(Encrypted)  # E.164
+    phone_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    birth_date: Mapped[str | None] = mapped_column(Encrypted)  # ISO date
+    name_birth_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    language: Mapped[str] = mapped_column(Text, server_default="en")
+    time_zone: Mapped[str] = mapped_column(Text)
+    state: Mapped[str | None] = mapped_column(Text)  # US state, two letters
+    snooze_until: Mapped[datetime | None]
+    stop_reason: Mapped[str | None] = mapped_column(Text)  # the clinical stop: why nothing may be sent
+    stopped_at: Mapped[datetime | None]
+    merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("contact.id"))
+    erased_at: Mapped[datetime | None]
+    demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    version: Mapped[int] = mapped_column(BigInteger, server_default="1")
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own form
+
+    @property
+    def name(self) -> str:
+        return f"{self.first_name} {self.last_name}".strip()
+
+
+class Tag(Base):
+    """A word staff put on a person."""
+
+    __tablename__ = "contact_tag"
+    __table_args__ = (Index("ix_contact_tag_tag", "tag", "contact_id"),)
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"), primary_key=True)
+    tag: Mapped[str] = mapped_column(Text, primary_key=True)
+    added_at: Mapped[datetime]
+
+
+class Activity(HasId, Base):
+    """One line of a person's timeline. Free text lives encrypted where it belongs; `detail` holds codes and ids."""
+
+    __tablename__ = "activity"
+    __table_args__ = (
+        Index("ix_activity_contact_at", "contact_id", "at", "id"),
+        Index("ix_activity_lead_at", "lead_id", "at", "id"),
+    )
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    lead_id: Mapped[int | None] = mapped_column(BigInteger)
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(Text)
+    text: Mapped[str | None] = mapped_column(Encrypted)
+    detail: Mapped[dict[str, Any] | None]

@@ -1,0 +1,81 @@
+"""Email content: items, their immutable versions, and the approvals that bind to a version's hash."""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from crm.db import Base, HasId
+
+
+class ContentItem(HasId, Base):
+    """One email, block or page, in any number of languages and versions."""
+
+    __tablename__ = "content_item"
+    __table_args__ = (CheckConstraint("kind in ('email','transactional','block','page')", name="kind"),)
+
+    key: Mapped[str] = mapped_column(Text, unique=True)  # "contact-request/01-welcome", "block/off-label"
+    kind: Mapped[str] = mapped_column(Text)
+    title: Mapped[str] = mapped_column(Text)
+    stream: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+
+class ContentVersion(HasId, Base):
+    """The text of an item in one language. `source` never changes once it was approved (a trigger refuses it)."""
+
+    __tablename__ = "content_version"
+    __table_args__ = (
+        UniqueConstraint("item_id", "language", "number"),
+        CheckConstraint("state in ('draft','in_review','approved','retired')", name="state"),
+        Index(
+            "ix_content_version_live",
+            "item_id",
+            "language",
+            "number",
+            postgresql_where=text("state = 'approved'"),
+        ),
+    )
+
+    item_id: Mapped[int] = mapped_column(ForeignKey("content_item.id"))
+    language: Mapped[str] = mapped_column(Text)
+    number: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text, server_default="")
+    hash: Mapped[bytes] = mapped_column(LargeBinary)  # over source, blocks and layout, as approved
+    author: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    approved_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(BigInteger, server_default="1")
+
+    item: Mapped[ContentItem] = relationship(lazy="joined", innerjoin=True)
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own form
+
+
+class Approval(HasId, Base):
+    """One reviewer's yes to exactly these bytes."""
+
+    __tablename__ = "content_approval"
+    __table_args__ = (
+        UniqueConstraint("version_id", "role", "hash"),
+        CheckConstraint("role in ('clinical','compliance')", name="role"),
+    )
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("content_version.id"))
+    role: Mapped[str] = mapped_column(Text)
+    reviewer: Mapped[str] = mapped_column(Text)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[datetime]
+    expires_at: Mapped[datetime]

@@ -1,0 +1,1 @@
+"""A referral or contact request from first touch to booked or lost."""

@@ -1,0 +1,121 @@
+"""Leads, the referral behind one, and the work done on them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from crm.contacts.models import Contact
+from crm.db import Base, Encrypted, HasId
+from crm.referrers.models import Clinician, Practice
+from crm.staff.models import User
+
+
+class Lead(HasId, Base):
+    """One request for care, from first touch to booked or lost."""
+
+    __tablename__ = "lead"
+    __table_args__ = (
+        CheckConstraint("kind in ('contact_request','referral')", name="kind"),
+        Index("ix_lead_newest", "created_at", "id"),
+        Index("ix_lead_stage_newest", "stage", "created_at", "id"),
+        Index("ix_lead_owner_newest", "owner_id", "created_at", "id"),
+        Index("ix_lead_contact", "contact_id", "id"),
+        Index(
+            "ix_lead_due", "due_at", "id", postgresql_where=text("due_at is not null and closed_at is null")
+        ),
+    )
+
+    reference: Mapped[str] = mapped_column(Text, unique=True)
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    kind: Mapped[str] = mapped_column(Text)
+    stage: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)  # why it ended, where the stage asks for it
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
+    source: Mapped[str] = mapped_column(Text)  # form, api, portal, import
+    heard_from: Mapped[str | None] = mapped_column(Text)
+    first_touch: Mapped[dict[str, Any] | None]  # utm_*, landing page, referring host
+    message: Mapped[str | None] = mapped_column(Encrypted)
+    created_at: Mapped[datetime]
+    stage_at: Mapped[datetime]
+    due_at: Mapped[datetime | None]  # when the clock of this stage runs out
+    first_human_touch_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    version: Mapped[int] = mapped_column(BigInteger, server_default="1")
+
+    contact: Mapped[Contact] = relationship(lazy="joined", innerjoin=True)
+    owner: Mapped[User | None] = relationship(lazy="joined")
+    referral: Mapped["Referral | None"] = relationship(back_populates="lead", lazy="select")
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own form
+
+
+class Referral(Base):
+    """What a referrer told us. Health facts are encrypted and never leave the house by email."""
+
+    __tablename__ = "referral"
+    __table_args__ = (
+        Index(
+            "uq_referral_external",
+            "practice_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id is not null"),
+        ),
+        Index("ix_referral_practice", "practice_id", "lead_id"),
+    )
+
+    lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"), primary_key=True)
+    practice_id: Mapped[int] = mapped_column(ForeignKey("practice.id"))
+    clinician_id: Mapped[int] = mapped_column(ForeignKey("clinician.id"))
+    external_id: Mapped[str | None] = mapped_column(Text)
+    urgency: Mapped[str] = mapped_column(Text, server_default="routine")
+    service: Mapped[str] = mapped_column(Text, server_default="consult")
+    health: Mapped[str | None] = mapped_column(Encrypted)  # JSON: reason, diagnosis codes, payer, member id
+    contact_person: Mapped[str | None] = mapped_column(Text)
+    guardian: Mapped[str | None] = mapped_column(Encrypted)  # JSON: name, relation, phone
+    patient_informed: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    patient_agreed_to_email: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    attestation: Mapped[str | None] = mapped_column(Text)  # wording and version the referrer ticked
+    attestation_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    sent_at: Mapped[datetime]
+    outcome_sent_at: Mapped[datetime | None]
+
+    lead: Mapped[Lead] = relationship(back_populates="referral")
+    practice: Mapped[Practice] = relationship(lazy="joined", innerjoin=True)
+    clinician: Mapped[Clinician] = relationship(lazy="joined", innerjoin=True)
+
+
+class StageMove(HasId, Base):
+    """History: from, to, who, when, why."""
+
+    __tablename__ = "stage_move"
+    __table_args__ = (Index("ix_stage_move_lead", "lead_id", "id"),)
+
+    lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"))
+    was: Mapped[str | None] = mapped_column(Text)
+    now: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
+class Task(HasId, Base):
+    """Something a person should do by a time."""
+
+    __tablename__ = "task"
+    __table_args__ = (
+        Index("ix_task_open_due", "due_at", "id", postgresql_where=text("done_at is null")),
+        Index("ix_task_lead", "lead_id", "id"),
+    )
+
+    lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"))
+    kind: Mapped[str] = mapped_column(Text)  # call, policy, other
+    title: Mapped[str] = mapped_column(Text)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
+    due_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
+    done_by: Mapped[str | None] = mapped_column(Text)

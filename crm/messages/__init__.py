@@ -1,0 +1,1 @@
+"""The ledger: messages, batches, delivery state, pacing."""

@@ -1,0 +1,1 @@
+"""Practices and clinicians who send people to us."""

@@ -1,0 +1,1 @@
+"""Timed education: versions, steps, enrolment, the planner."""

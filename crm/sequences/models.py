@@ -1,0 +1,74 @@
+"""Sequences, their immutable versions, and who is where in them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from crm.db import Base, HasId
+
+
+class Sequence(HasId, Base):
+    """A series of emails for one consent topic."""
+
+    __tablename__ = "sequence"
+    __table_args__ = (CheckConstraint("state in ('draft','live','paused','retired')", name="state"),)
+
+    key: Mapped[str] = mapped_column(Text, unique=True)
+    title: Mapped[str] = mapped_column(Text)
+    topic: Mapped[str] = mapped_column(Text)
+    stream: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    paused_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class SequenceVersion(HasId, Base):
+    """What a sequence does. Never changed (a trigger refuses it): people finish the version they began."""
+
+    __tablename__ = "sequence_version"
+    __table_args__ = (UniqueConstraint("sequence_id", "number"),)
+
+    sequence_id: Mapped[int] = mapped_column(ForeignKey("sequence.id"))
+    number: Mapped[int] = mapped_column(BigInteger)
+    plan: Mapped[dict[str, Any]]  # window, steps, entry, exits: the shape is in sequences.rules.Plan
+    created_at: Mapped[datetime]
+
+    sequence: Mapped[Sequence] = relationship(lazy="joined", innerjoin=True)
+
+
+class Enrolment(HasId, Base):
+    """One person in one sequence. At most one live enrolment per person and sequence, by constraint."""
+
+    __tablename__ = "enrolment"
+    __table_args__ = (
+        CheckConstraint("state in ('active','paused','held','completed','exited')", name="state"),
+        CheckConstraint("(state = 'active') = (due_at is not null)", name="due"),
+        Index(
+            "uq_enrolment_live",
+            "contact_id",
+            "sequence_id",
+            unique=True,
+            postgresql_where=text("state in ('active','paused','held')"),
+        ),
+        Index("ix_enrolment_due", "due_at", "id", postgresql_where=text("state = 'active'")),
+        Index("ix_enrolment_sequence", "sequence_id", "state", "step", "id"),
+    )
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    sequence_id: Mapped[int] = mapped_column(ForeignKey("sequence.id"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("sequence_version.id"))
+    consent_record_id: Mapped[int | None] = mapped_column(BigInteger)
+    lead_id: Mapped[int | None] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(Text)
+    step: Mapped[int] = mapped_column(BigInteger, server_default="0")  # the email step that is next
+    due_at: Mapped[datetime | None]
+    anchor_at: Mapped[datetime]  # the moment the next wait is counted from
+    entered_at: Mapped[datetime]
+    reason: Mapped[str | None] = mapped_column(Text)  # why it waits or ended
+    left_at: Mapped[datetime | None]
+    paused_left: Mapped[int | None] = mapped_column(BigInteger)  # seconds that were left when it was paused
+    send_now: Mapped[bool] = mapped_column(
+        Boolean, server_default="false"
+    )  # staff asked: ignore the window once

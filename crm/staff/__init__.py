@@ -1,0 +1,1 @@
+"""Accounts of the people who work here, their roles, API keys and alerts."""

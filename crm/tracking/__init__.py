@@ -1,0 +1,1 @@
+"""Provider events in, and what they say about a message."""

@@ -1,0 +1,34 @@
+"""What the provider says back: whole posts as they came, then single events."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Index, LargeBinary, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.db import Base, HasId
+
+
+class Receipt(HasId, Base):
+    """One verified webhook post, stored before anything is done with it."""
+
+    __tablename__ = "webhook_receipt"
+    __table_args__ = (Index("ix_webhook_receipt_open", "id", postgresql_where=text("applied_at is null")),)
+
+    received_at: Mapped[datetime]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    applied_at: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class ProviderEvent(Base):
+    """One event about one message, kept once however often it comes."""
+
+    __tablename__ = "provider_event"
+    __table_args__ = (Index("ix_provider_event_message", "message_id", "at"),)
+
+    event_id: Mapped[str] = mapped_column(Text, primary_key=True)  # the provider's own id
+    message_id: Mapped[int | None] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+    received_at: Mapped[datetime]
+    detail: Mapped[str | None] = mapped_column(Text)  # foreign text: capped, shown only escaped

@@ -1,0 +1,128 @@
+"""`python -m tests.bench`: measure, judge, keep the numbers."""
+
+import argparse
+import datetime as dt
+import importlib.util
+import json
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+from tests.bench import report, yardsticks  # noqa: F401 - importing registers the yardsticks
+from tests.bench.machine import facts
+from tests.bench.rows import FIGURES, ROWS, Row
+from tests.bench.servers import ROOT, SETTINGS, Bench
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Speed beside yardsticks of the same run."
+    )
+    parser.add_argument(
+        "--rows", default="", help="names of rows or figures, with commas between; default: all rows"
+    )
+    parser.add_argument("--runs", type=int, default=3, help="how often each figure is measured")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the size and one run: a look, not a result"
+    )
+    parser.add_argument(
+        "--cores", type=int, default=2, help="CPUs for what is measured; 0: all, shared with the sink"
+    )
+    parser.add_argument("--list", action="store_true", help="show the names and stop")
+    return parser.parse_args()
+
+
+def choose(names: str) -> tuple[list[Row], list[str]]:
+    """Return the rows to judge and the figures to measure for them, in an order that keeps yardsticks near."""
+    wanted = [name for name in names.split(",") if name]
+    known = {row.name: row for row in ROWS}
+    if unknown := [name for name in wanted if name not in known and name not in FIGURES]:
+        sys.exit(f"Nothing is called {', '.join(unknown)}. `--list` shows the names.")
+    rows = [known[name] for name in wanted if name in known] if wanted else list(ROWS)
+    figures = [name for name in wanted if name in FIGURES]
+    figures += [
+        name for row in rows for name in row.needs if name in FIGURES and row.value.split(".")[0] in FIGURES
+    ]
+    return rows, list(dict.fromkeys(figures)) if wanted else list(FIGURES)
+
+
+def measure(bench: Bench, name: str) -> dict[str, Any]:
+    """Measure one figure; an error is a result too, and is shown."""
+    print(f"  {name:20}", end="", flush=True, file=sys.stderr)
+    began = time.monotonic()
+    try:
+        values = FIGURES[name].measure(bench)
+    except Exception as error:
+        traceback.print_exc()
+        values = {"error": f"{type(error).__name__}: {error}"}
+    print(f" {time.monotonic() - began:6.1f} s", file=sys.stderr)
+    return values
+
+
+def run(bench: Bench, figures: list[str], *, runs: int, keep: Any) -> report.Runs:
+    """Measure everything `runs` times, one whole run after the other."""
+    found: report.Runs = []
+    for number in range(runs):
+        print(f"Run {number + 1} of {runs}", file=sys.stderr)
+        found.append({})
+        for name in figures:
+            if FIGURES[name].runs is None or number < FIGURES[name].runs:
+                found[-1][name] = measure(bench, name)
+                keep({"kind": "figure", "run": number + 1, "figure": name, **found[-1][name]})
+    return found
+
+
+def main() -> int:
+    given = options()
+    if importlib.util.find_spec("tests.bench.system"):
+        importlib.import_module("tests.bench.system")
+    if given.list:
+        print("\n".join(f"{row.name:18} {row.what}" for row in ROWS))
+        print("\nFigures: " + ", ".join(FIGURES))
+        return 0
+    rows, figures = choose(given.rows)
+    folder = ROOT / ".local/bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H%M%SZ}.jsonl"
+    with path.open("w") as file, Bench(folder, quick=given.quick, core_count=given.cores) as bench:
+
+        def keep(record: dict[str, Any]) -> None:
+            file.write(json.dumps(record, default=str) + "\n")
+            file.flush()
+
+        about = facts() | {
+            "measured_cpus": sorted(bench.inside),
+            "postgres": bench.postgres.version,
+            **SETTINGS,
+        }
+        keep({"kind": "machine", "quick": given.quick, **about})
+        found = run(bench, figures, runs=1 if given.quick else given.runs, keep=keep)
+        judged = [report.judge(found, row) for row in rows]
+        for one in judged:
+            keep(
+                {
+                    "kind": "row",
+                    "name": one["row"].name,
+                    **{key: str(one[key]) for key in ("value", "ratio", "verdict")},
+                }
+            )
+    print_result(found, rows, about=about, path=path)
+    return any("error" in values for each in found for values in each.values())
+
+
+def print_result(found: report.Runs, rows: list[Row], *, about: dict[str, Any], path: Path) -> None:
+    print(report.figure_table(found), end="\n\n")
+    print(report.result_table(found, rows), end="\n\n")
+    print(
+        f"{about['cpu']}, {len(about['measured_cpus'])} cores for what is measured, {about['memory_gib']} GiB; "
+        f"Python {about['python']}, PostgreSQL {about['postgres']}, durable; {dt.datetime.now(dt.UTC):%Y-%m-%d}; "
+        f"commit {about['commit']}. Numbers: {path.relative_to(ROOT)}"
+    )
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+    sys.exit(main())

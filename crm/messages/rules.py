@@ -1,0 +1,141 @@
+"""What may leave by which door, and what follows from each answer. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+BATCH_SIZE = 1_000
+LEASE = timedelta(seconds=60)  # longer than the provider's timeout and everything around it
+MAX_TRIES = 10  # of answers that say "surely not taken, try again"
+UNCERTAIN_GRACE = timedelta(hours=1)  # how long events have to settle a batch before people are asked
+BREAKER_MIN = 200  # messages in a stream before its rates mean anything
+BOUNCE_LIMIT = 0.02  # hard bounces, of messages accepted in seven days
+COMPLAINT_LIMIT = 0.001  # complaints; Gmail's own advice is to stay under 0.1 %
+
+
+class State(StrEnum):
+    """Of a batch, and so of every message in it that has no fate of its own."""
+
+    READY = "ready"
+    HELD = "held"  # a person paused what it belongs to
+    SENDING = "sending"  # an attempt is under way, until its lease ends
+    ACCEPTED = "accepted"
+    FAILED = "failed"
+    UNCERTAIN = "uncertain"  # may have been taken; never sent again blindly
+    CANCELLED = "cancelled"
+
+
+MOVES: dict[State, frozenset[State]] = {
+    State.READY: frozenset({State.SENDING, State.HELD, State.FAILED, State.CANCELLED}),
+    State.HELD: frozenset({State.READY, State.CANCELLED}),
+    State.SENDING: frozenset({State.ACCEPTED, State.READY, State.FAILED, State.UNCERTAIN}),
+    # events, a late answer of the attempt itself, or a person settle it
+    State.UNCERTAIN: frozenset({State.ACCEPTED, State.READY, State.FAILED}),
+    State.FAILED: frozenset({State.READY, State.CANCELLED}),
+    State.ACCEPTED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """A kind of mail with its own sender, list and rules."""
+
+    name: str
+    transactional: bool
+    phi: bool  # that it is sent at all tells that someone is a patient
+    topic: str | None  # the consent it stands on
+    sender: str  # which of the clinic's addresses: news or care
+
+
+STREAMS = {
+    stream.name: stream
+    for stream in (
+        Stream(name="transactional", transactional=True, phi=False, topic=None, sender="care"),
+        Stream(name="transactional_phi", transactional=True, phi=True, topic=None, sender="care"),
+        Stream(name="prospect_edu", transactional=False, phi=False, topic="prospect_edu", sender="news"),
+        Stream(name="referred_edu", transactional=False, phi=True, topic="referred_edu", sender="news"),
+        Stream(name="provider_nurture", transactional=False, phi=False, topic="provider_nurture", sender="news"),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """A transport as routing sees it."""
+
+    name: str
+    has_baa: bool
+    attested: bool  # a named person took responsibility for PHI without a BAA
+
+
+def route(stream: Stream, doors: Sequence[Door]) -> str | None:
+    """Return the transport for a stream, or None: a PHI stream goes only where a BAA or an attestation is.
+
+    45 CFR 164.502(e): a covered entity discloses PHI to a vendor only under a business associate agreement.
+    """
+    if not stream.phi:
+        return doors[0].name if doors else None
+    for fit in (lambda door: door.has_baa, lambda door: door.attested):
+        for door in doors:
+            if fit(door):
+                return door.name
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Next:
+    """What becomes of a batch after an answer."""
+
+    state: State
+    not_before: datetime | None = None
+    slow_until: datetime | None = None  # nobody sends before that
+    stop_all: bool = False
+
+
+def after(fate: str, *, attempts: int, now: datetime, retry_at: float | None, jitter: float) -> Next:
+    """Return what follows from a fate of `crm.mailer.Fate`.
+
+    `attempts` counts this one; `retry_at` is unix seconds; `jitter` is in 0..1 and spreads the retries.
+    """
+    if fate == "accepted":
+        return Next(state=State.ACCEPTED)
+    if fate == "throttled":
+        until = datetime.fromtimestamp(retry_at, UTC) if retry_at else now + timedelta(seconds=30)
+        until = min(max(until, now + timedelta(seconds=1)), now + timedelta(minutes=15))
+        return Next(state=State.READY, not_before=until + timedelta(seconds=2 * jitter), slow_until=until)
+    if fate == "unauthorised":
+        return Next(state=State.READY, not_before=now, stop_all=True)
+    if fate == "refused_some":
+        return Next(state=State.READY, not_before=now)
+    if fate == "try_again":
+        if attempts >= MAX_TRIES:
+            return Next(state=State.FAILED)
+        return Next(state=State.READY, not_before=now + backoff(attempts, jitter))
+    if fate == "unknown":
+        return Next(state=State.UNCERTAIN)
+    return Next(state=State.FAILED)
+
+
+def backoff(attempts: int, jitter: float) -> timedelta:
+    """Return how long to wait after the n-th failed try: 5 s doubling to an hour, the last half of it random."""
+    whole = min(5.0 * 2 ** (attempts - 1), 3_600.0)
+    return timedelta(seconds=whole / 2 + whole / 2 * jitter)
+
+
+def breaker(*, accepted: int, bounced: int, complained: int) -> str | None:
+    """Return why a stream must stop, from its last seven days; None while all is well or too little was sent."""
+    if accepted < BREAKER_MIN:
+        return None
+    if complained / accepted >= COMPLAINT_LIMIT:
+        return f"complaints: {complained} of {accepted}"
+    if bounced / accepted >= BOUNCE_LIMIT:
+        return f"bounces: {bounced} of {accepted}"
+    return None
+
+
+def ramp(*, started: datetime, now: datetime, first_day: int = 200, growth: float = 1.5) -> int:
+    """Return how many emails a young sending domain may send today: 200, then half as many again each day."""
+    days = max((now.date() - started.date()).days, 0)
+    return int(min(first_day * growth**days, 10_000_000))

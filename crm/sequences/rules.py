@@ -1,0 +1,178 @@
+"""When the next step is due, and what to do when it is. Pure: given facts and now, returns a decision."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+UNITS = ("minutes", "hours", "days", "weeks")
+DEFERRED = frozenset({"snoozed"})  # refusals that pass by themselves; others end the enrolment
+EXIT_REASONS = {
+    "opted_out": "opted out",
+    "suppressed": "address suppressed",
+    "no_consent": "no consent",
+    "stopped": "stopped for a clinical reason",
+    "booked": "an appointment was booked",
+}
+
+
+@dataclass(frozen=True)
+class Window:
+    """Local hours and weekdays in which mail may leave; `start` later than `end` spans midnight.
+
+    Weekdays count from Monday = 0 and name the day on which the window opens.
+    """
+
+    start: time
+    end: time
+    weekdays: frozenset[int]
+
+    def __post_init__(self) -> None:
+        if self.start == self.end:
+            raise ValueError("A window needs a start and an end that differ.")
+        if not self.weekdays or not self.weekdays <= set(range(7)):
+            raise ValueError("A window needs at least one weekday, Monday = 0 to Sunday = 6.")
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Time between two steps. Days and weeks keep the local time of day; hours and minutes are exact."""
+
+    amount: int
+    unit: str
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS or not 0 <= self.amount <= 10_000:
+            raise ValueError("A wait is a number of minutes, hours, days or weeks.")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One email, and how long after the step before it."""
+
+    item: str  # content item key
+    wait: Wait
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sequence version does."""
+
+    window: Window
+    steps: tuple[Step, ...]
+
+
+def plan_from(data: Mapping[str, Any]) -> Plan:
+    """Build a plan from its stored form. Raises ValueError with the reason.
+
+    Shape: {"window": {"start": "09:00", "end": "17:00", "weekdays": [0, ...]},
+            "steps": [{"item": key, "wait": {"amount": 2, "unit": "days"}}, ...]}
+    """
+    try:
+        window = data["window"]
+        return Plan(
+            window=Window(
+                time.fromisoformat(window["start"]),
+                time.fromisoformat(window["end"]),
+                frozenset(window["weekdays"]),
+            ),
+            steps=tuple(Step(step["item"], Wait(**step["wait"])) for step in data["steps"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"The plan lacks {error}.") from error
+
+
+def add_wait(moment: datetime, wait: Wait, zone: ZoneInfo) -> datetime:
+    """Return `moment` plus a wait. Days keep the wall clock across daylight saving changes."""
+    if wait.unit in ("minutes", "hours"):
+        # in UTC: adding to a local time would count wall-clock hours
+        return moment.astimezone(UTC) + timedelta(**{wait.unit: wait.amount})
+    days = wait.amount * (7 if wait.unit == "weeks" else 1)
+    local = moment.astimezone(zone).replace(tzinfo=None) + timedelta(days=days)
+    return _at(local, zone)
+
+
+def into_window(moment: datetime, window: Window, zone: ZoneInfo) -> datetime:
+    """Return the first instant at or after `moment` that lies inside the window in this zone."""
+    today = moment.astimezone(zone).date()
+    for offset in range(-1, 9):  # yesterday's window may span midnight; a week ahead always has a weekday
+        opens, closes = _opening(today + timedelta(days=offset), window, zone)
+        if (today + timedelta(days=offset)).weekday() in window.weekdays and moment < closes and opens < closes:
+            return max(moment, opens)
+    raise AssertionError("unreachable: some weekday comes within eight days")
+
+
+def due_after(moment: datetime, step: Step, window: Window, zone: ZoneInfo) -> datetime:
+    """Return when a step is due whose wait is counted from `moment`."""
+    return into_window(add_wait(moment, step.wait, zone), window, zone)
+
+
+def _opening(day: date, window: Window, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    last = day if window.end > window.start else day + timedelta(days=1)
+    return _at(datetime.combine(day, window.start), zone), _at(datetime.combine(last, window.end), zone)
+
+
+def _at(local: datetime, zone: ZoneInfo) -> datetime:
+    """A wall-clock time as an instant; one that the spring change skips moves ahead by the gap (PEP 495)."""
+    return local.replace(tzinfo=zone).astimezone(UTC)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the planner knows about one due enrolment."""
+
+    step: int
+    due_at: datetime
+    zone: ZoneInfo
+    refusal: str | None  # why this person may not get it, from the consent rules
+    refused_until: datetime | None  # when that passes by itself
+    content: bool  # an approved version in the person's language exists
+    capped_until: datetime | None  # when the frequency cap lets the next one through
+    send_now: bool  # staff asked for it: the window does not count this once
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`act` is send, wait, hold, exit or complete. `due_at` is set for send (the next step) and wait."""
+
+    act: str
+    due_at: datetime | None = None
+    reason: str | None = None
+    last: bool = False
+
+
+def decide(plan: Plan, facts: Facts, now: datetime) -> Decision:
+    """Decide what happens to an enrolment that is due.
+
+    Order: nothing left, a lasting no, a passing no, missing content, too many lately, outside the window, send.
+    """
+    if facts.step >= len(plan.steps):
+        return Decision("complete")
+    if facts.refusal is not None and facts.refusal not in DEFERRED:
+        return Decision("exit", reason=facts.refusal)
+    until = max((moment for moment in (facts.refused_until, facts.capped_until) if moment), default=None)
+    if until is not None and until > now:
+        reason = facts.refusal or "frequency_cap"
+        return Decision("wait", due_at=into_window(until, plan.window, facts.zone), reason=reason)
+    if not facts.content:
+        return Decision("hold", reason="content_not_approved")
+    if not facts.send_now:
+        opens = into_window(now, plan.window, facts.zone)
+        if opens > now:
+            return Decision("wait", due_at=opens)
+    if facts.step + 1 == len(plan.steps):
+        return Decision("send", last=True)
+    # A late step does not pull the next one closer: the wait counts from when this one really left.
+    following = due_after(now, plan.steps[facts.step + 1], plan.window, facts.zone)
+    return Decision("send", due_at=following)
+
+
+def dates(plan: Plan, *, entered: datetime, zone: ZoneInfo) -> Sequence[datetime]:
+    """Return when each step would leave for a person who enters now and whom nothing holds up."""
+    found: list[datetime] = []
+    moment = entered
+    for step in plan.steps:
+        moment = due_after(moment, step, plan.window, zone)
+        found.append(moment)
+    return found

@@ -1,0 +1,51 @@
+"""Build the stand-in for SendGrid: a small WSGI application of its own."""
+
+from pathlib import Path
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from crm.sandbox import suppressions  # noqa: F401 - adds its routes to v3
+from crm.sandbox.answers import as_json
+from crm.sandbox.context import Sandbox
+from crm.sandbox.inspect import tools
+from crm.sandbox.limits import MAX_REQUEST_BYTES
+from crm.sandbox.settings import SandboxSettings
+from crm.sandbox.store import Store
+from crm.sandbox.teller import Teller
+from crm.sandbox.v3 import say_in_their_words, v3
+
+_TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "sandbox"
+
+
+def create_sandbox(settings: SandboxSettings) -> Flask:
+    """Return the application; its events are told by a thread that starts with it.
+
+    `app.extensions["sandbox"].close()` ends the thread.
+    """
+    app = Flask(__name__, template_folder=str(_TEMPLATES))
+    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
+    store = Store(settings.store_path)
+    teller = Teller(store, settings)
+    app.extensions["sandbox"] = Sandbox(settings=settings, store=store, teller=teller)
+    app.register_blueprint(v3)
+    app.register_blueprint(tools)
+    app.before_request(_from_here_only)
+    app.before_request(teller.start)
+    app.register_error_handler(HTTPException, _error)
+    teller.start()
+    return app
+
+
+def _from_here_only() -> tuple[str, int] | None:
+    """Refuse what another site's page makes a browser send; there is no sign-in to hold it off."""
+    changes = request.method not in ("GET", "HEAD", "OPTIONS")
+    if changes and request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        return "Not from another site.", 403
+    return None
+
+
+def _error(error: HTTPException) -> Response:
+    if request.path.startswith("/v3/"):
+        return say_in_their_words(error)
+    return as_json({"error": error.description}, error.code or 500)

@@ -1,0 +1,42 @@
+"""What a request finds: the store, the teller and the settings of the stand-in it came to."""
+
+import secrets
+from dataclasses import dataclass
+
+from flask import current_app
+
+from crm.sandbox.settings import SandboxSettings
+from crm.sandbox.store import Store
+from crm.sandbox.teller import Teller
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    """One stand-in."""
+
+    settings: SandboxSettings
+    store: Store
+    teller: Teller
+
+    def close(self) -> None:
+        """Stop telling and close the store."""
+        self.teller.stop()
+        self.store.close()
+
+    def new_batch(self) -> str:
+        batch = secrets.token_urlsafe(36)
+        with self.store.write() as connection:
+            connection.execute("INSERT INTO batches VALUES (?)", (batch,))
+        return batch
+
+    def knows_batch(self, batch_id: str) -> bool:
+        with self.store.read() as connection:
+            return (
+                connection.execute("SELECT 1 FROM batches WHERE id = ?", (batch_id,)).fetchone() is not None
+            )
+
+
+def sandbox() -> Sandbox:
+    """Return the stand-in this request came to."""
+    found: Sandbox = current_app.extensions["sandbox"]
+    return found

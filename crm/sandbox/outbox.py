@@ -1,0 +1,245 @@
+"""The events: made from accepted mail, kept until told, told in posts."""
+
+from collections.abc import Iterator, Sequence
+from sqlite3 import Connection, Row
+from typing import Any
+
+import orjson
+
+from crm.sandbox.inbox import receivers
+from crm.sandbox.mail import Mail, custom_args
+from crm.sandbox.settings import SandboxSettings
+from crm.sandbox.steering import SUPPRESSES, Told, event, plan
+from crm.sandbox.store import Store
+
+MAX_POST_BYTES = 768 * 1024
+_SEPARATOR = b",\r\n"
+
+
+def expand(store: Store, settings: SandboxSettings, *, limit: int = 20) -> int:
+    """Make the events of requests whose moment has come; return of how many requests."""
+    now = settings.clock()
+    with store.write() as connection:
+        rows = connection.execute(
+            "SELECT seq, id, due_at, body FROM requests WHERE expanded = 0 AND due_at <= ? ORDER BY due_at LIMIT ?",
+            (now, limit),
+        ).fetchall()
+        for row in rows:
+            _expand_one(connection, row, settings)
+    return len(rows)
+
+
+def fire(store: Store, mail: Mail, kind: str, settings: SandboxSettings) -> list[dict[str, Any]]:
+    """Make an event for every receiver of a mail now; `duplicate` tells everything told so far once more."""
+    now = settings.clock()
+    if kind == "duplicate":
+        made = events_of(store, mail)
+    else:
+        attempt = 1 + sum(one["event"] == "deferred" for one in events_of(store, mail))
+        made = [event(kind, told, at=now, attempt=attempt) for told in _told_of(mail)]
+    with store.write() as connection:
+        (seq,) = connection.execute("SELECT seq FROM requests WHERE id = ?", (mail.request_id,)).fetchone()
+        if kind in SUPPRESSES:
+            _suppress(connection, [(one, kind) for one in made])
+        _keep(connection, seq, [orjson.dumps(_bare(one)) for one in made], now, settings)
+    return [_bare(one) for one in made]
+
+
+def events_of(store: Store, mail: Mail) -> list[dict[str, Any]]:
+    """Return the events of one mail in the order they were made, each with the state of its telling under `told`.
+
+    `told` is `waiting`, `told`, `given up` or `nobody to tell`.
+    """
+    return events_of_request(store, mail.request_id, {address.lower() for address in mail.recipients})
+
+
+def events_of_request(store: Store, request_id: str, addresses: set[str]) -> list[dict[str, Any]]:
+    with store.read() as connection:
+        chunks = connection.execute(
+            "SELECT c.body, c.state FROM chunks c JOIN requests r ON r.seq = c.request WHERE r.id = ? "
+            "ORDER BY c.made_at, c.id",
+            (request_id,),
+        ).fetchall()
+    return [
+        {**one, "told": chunk["state"]}
+        for chunk in chunks
+        for one in orjson.loads(b"[" + chunk["body"] + b"]")
+        if one["email"].lower() in addresses
+    ]
+
+
+def due(store: Store, *, now: float, most: int) -> list[Row]:
+    """Return chunks to tell now, together at most `most` events (always at least one chunk) and 768 KB."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT id, events, attempts, made_at, body FROM chunks WHERE state = 'waiting' AND next_at <= ? "
+            "ORDER BY next_at, id LIMIT ?",
+            (now, most),
+        )
+        taken: list[Row] = []
+        events = size = 0
+        for row in rows:
+            events, size = events + row["events"], size + len(row["body"])
+            if taken and (events > most or size > MAX_POST_BYTES):
+                break
+            taken.append(row)
+        rows.close()
+    return taken
+
+
+def post_body(chunks: Sequence[Row]) -> bytes:
+    """Return the array as SendGrid writes it: a line end after every event."""
+    return b"[" + _SEPARATOR.join(chunk["body"] for chunk in chunks) + b"]\r\n"
+
+
+def mark_told(store: Store, chunks: Sequence[Row]) -> None:
+    with store.write() as connection:
+        connection.executemany(
+            "UPDATE chunks SET state = 'told', trouble = '' WHERE id = ?",
+            [(chunk["id"],) for chunk in chunks],
+        )
+
+
+def mark_failed(store: Store, chunks: Sequence[Row], trouble: str, settings: SandboxSettings) -> None:
+    """Plan the next try at a growing interval, or give up on events older than the limit."""
+    now = settings.clock()
+    with store.write() as connection:
+        for chunk in chunks:
+            late = min(settings.retry_first * 2 ** min(chunk["attempts"], 30), settings.retry_longest)
+            state = "given up" if now - chunk["made_at"] > settings.give_up_after else "waiting"
+            connection.execute(
+                "UPDATE chunks SET attempts = attempts + 1, next_at = ?, state = ?, trouble = ? WHERE id = ?",
+                (now + late, state, trouble[:200], chunk["id"]),
+            )
+
+
+def tell_at_once(store: Store, *, now: float) -> None:
+    """Forget the waiting times of events that could not be told."""
+    with store.write() as connection:
+        connection.execute("UPDATE chunks SET next_at = min(next_at, ?) WHERE state = 'waiting'", (now,))
+
+
+def _expand_one(connection: Connection, row: Row, settings: SandboxSettings) -> None:
+    connection.execute("UPDATE requests SET expanded = 1 WHERE seq = ?", (row["seq"],))
+    if not settings.events:
+        return
+    body = orjson.loads(row["body"])
+    waves = _waves(connection, row["id"], body, row["due_at"], settings)
+    for number, wave in enumerate(waves):
+        _keep(connection, row["seq"], wave, row["due_at"] + number * settings.wave_gap, settings)
+
+
+def _waves(
+    connection: Connection, request_id: str, body: dict[str, Any], due_at: float, settings: SandboxSettings
+) -> list[list[bytes]]:
+    suppressed = _suppressed(connection, body)
+    waves: list[list[bytes]] = []
+    for told in _told(request_id, body):
+        on_list = suppressed.get(told.email.lower())
+        so_far: list[bytes] = []
+        for number, kinds in enumerate(plan(told.email, suppressed=on_list)):
+            if len(waves) == number:
+                waves.append([])
+            at = due_at + number * settings.wave_gap
+            made = _wave(connection, kinds, told, at=at, number=number, so_far=so_far, on_list=on_list)
+            so_far += made
+            waves[number] += made
+    return waves
+
+
+def _wave(
+    connection: Connection,
+    kinds: tuple[str, ...],
+    told: Told,
+    *,
+    at: float,
+    number: int,
+    so_far: list[bytes],
+    on_list: str | None,
+) -> list[bytes]:
+    if kinds == ("again",):
+        return list(so_far)
+    made = [event(kind, told, at=at, attempt=number, suppressed=on_list) for kind in kinds]
+    _suppress(connection, [(one, kind) for one, kind in zip(made, kinds, strict=True) if kind in SUPPRESSES])
+    return [orjson.dumps(one) for one in made]
+
+
+def _told(request_id: str, body: dict[str, Any]) -> Iterator[Told]:
+    categories = tuple(body.get("categories") or ())
+    for index, person in enumerate(body["personalizations"]):
+        arguments = custom_args(body, person)
+        for address in receivers(person):
+            yield Told(
+                email=address,
+                request_id=request_id,
+                index=index,
+                custom_args=arguments,
+                categories=categories,
+            )
+
+
+def _told_of(mail: Mail) -> Iterator[Told]:
+    for address in mail.recipients:
+        yield Told(
+            email=address,
+            request_id=mail.request_id,
+            index=mail.index,
+            custom_args=mail.custom_args,
+            categories=mail.categories,
+        )
+
+
+def _suppressed(connection: Connection, body: dict[str, Any]) -> dict[str, str]:
+    """Return address -> list for the receivers SendGrid would not write to, minding the bypass settings."""
+    bypass = {
+        name
+        for name, setting in (body.get("mail_settings") or {}).items()
+        if isinstance(setting, dict) and setting.get("enable")
+    }
+    if "bypass_list_management" in bypass:
+        return {}
+    lists = {
+        "spam_reports": "bypass_spam_management",
+        "bounces": "bypass_bounce_management",
+        "unsubscribes": "bypass_unsubscribe_management",
+        "invalid_emails": "",
+    }
+    addresses = [one.lower() for person in body["personalizations"] for one in receivers(person)]
+    found = connection.execute(
+        "SELECT email, list FROM suppressions WHERE email IN (SELECT value FROM json_each(?))",
+        (orjson.dumps(addresses).decode(),),
+    )
+    return {email: name for email, name in found if name in lists and lists[name] not in bypass}
+
+
+def _suppress(connection: Connection, events: list[tuple[dict[str, Any], str]]) -> None:
+    connection.executemany(
+        "INSERT OR REPLACE INTO suppressions VALUES (?, ?, ?, ?, ?)",
+        [
+            (
+                one["email"].lower(),
+                SUPPRESSES[kind],
+                one["timestamp"],
+                one.get("reason", ""),
+                one.get("status", ""),
+            )
+            for one, kind in events
+        ],
+    )
+
+
+def _keep(
+    connection: Connection, seq: int, events: list[bytes], at: float, settings: SandboxSettings
+) -> None:
+    state = "waiting" if settings.webhook_url else "nobody to tell"
+    step = settings.max_events_per_post
+    for start in range(0, len(events), step):
+        part = events[start : start + step]
+        connection.execute(
+            "INSERT INTO chunks (request, made_at, next_at, events, state, body) VALUES (?, ?, ?, ?, ?, ?)",
+            (seq, at, at, len(part), state, _SEPARATOR.join(part)),
+        )
+
+
+def _bare(one: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in one.items() if key != "told"}

@@ -114,8 +114,10 @@ def main() -> int:
 
 
 def print_result(found: report.Runs, rows: list[Row], *, about: dict[str, Any], path: Path) -> None:
-    print(report.figure_table(found), end="\n\n")
-    print(report.result_table(found, rows), end="\n\n")
+    if any(found):
+        print(report.figure_table(found), end="\n\n")
+    if rows:
+        print(report.result_table(found, rows), end="\n\n")
     print(
         f"{about['cpu']}, {len(about['measured_cpus'])} cores for what is measured, {about['memory_gib']} GiB; "
         f"Python {about['python']}, PostgreSQL {about['postgres']}, durable; {dt.datetime.now(dt.UTC):%Y-%m-%d}; "

@@ -100,6 +100,10 @@ class SendingControl(Base):
     stopped_at: Mapped[datetime | None]
     stopped_by: Mapped[str | None] = mapped_column(Text)
     stop_reason: Mapped[str | None] = mapped_column(Text)
+    throttled_until: Mapped[datetime | None]  # the provider asked everybody to wait
+    per_minute: Mapped[int | None] = mapped_column(BigInteger)
+    per_day: Mapped[int | None] = mapped_column(BigInteger)
+    ramp_from: Mapped[datetime | None]  # first day of a young sending domain
     instance: Mapped[str | None] = mapped_column(Text)  # whose heart beats in `alive_at`
     alive_at: Mapped[datetime | None]
 

@@ -9,6 +9,8 @@ BATCH_SIZE = 1_000
 LEASE = timedelta(seconds=60)  # longer than the provider's timeout and everything around it
 MAX_TRIES = 10  # of answers that say "surely not taken, try again"
 UNCERTAIN_GRACE = timedelta(hours=1)  # how long events have to settle a batch before people are asked
+FREQUENCY_CAP = 3  # educational emails per person in seven days; our first week holds three
+FREQUENCY_SPAN = timedelta(days=7)
 BREAKER_MIN = 200  # messages in a stream before its rates mean anything
 BOUNCE_LIMIT = 0.02  # hard bounces, of messages accepted in seven days
 COMPLAINT_LIMIT = 0.001  # complaints; Gmail's own advice is to stay under 0.1 %
@@ -126,7 +128,9 @@ def backoff(attempts: int, jitter: float) -> timedelta:
 
 def breaker(*, accepted: int, bounced: int, complained: int) -> str | None:
     """Return why a stream must stop, from its last seven days; None while all is well or too little was sent."""
-    if accepted < BREAKER_MIN:
+    if accepted < FREQUENCY_CAP = 3  # educational emails per person in seven days; our first week holds three
+FREQUENCY_SPAN = timedelta(days=7)
+BREAKER_MIN:
         return None
     if complained / accepted >= COMPLAINT_LIMIT:
         return f"complaints: {complained} of {accepted}"

@@ -1,0 +1,235 @@
+"""Content in the database: loading the shipped files, what is approved now, and the one rendering path."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from sqlalchemy import func, select, text
+
+from crm import clock
+from crm.audit import service as audit
+from crm.content import library
+from crm.content.models import Approval, ContentItem, ContentVersion
+from crm.content.rendering import ClinicFacts, ContentError, Rendered, content_hash, parse, render, substitutions
+from crm.content.source import Source
+from crm.db import db
+
+__all__ = ["ContentError", "NotSendable", "Rendered", "Sendable", "sendable", "substitutions"]
+
+APPROVAL_LASTS = timedelta(days=365)
+ROLES = ("clinical", "compliance")
+
+
+@dataclass(frozen=True, slots=True)
+class Sendable:
+    """An approved version, rendered."""
+
+    version_id: int
+    rendered: Rendered
+
+
+@dataclass(frozen=True, slots=True)
+class NotSendable:
+    """Why a version may not leave now."""
+
+    reason: str
+
+
+_clinic: ClinicFacts | None = None
+
+
+def configure(clinic: ClinicFacts) -> None:
+    """Set the clinic's facts that every rendering carries."""
+    global _clinic
+    _clinic = clinic
+    _rendered.cache_clear()
+
+
+def clinic_facts() -> ClinicFacts:
+    """Return the clinic's facts."""
+    if _clinic is None:
+        raise RuntimeError("The clinic's facts are not configured.")
+    return _clinic
+
+
+@lru_cache(maxsize=1)
+def layout() -> str:
+    """Return the MJML that frames every email."""
+    return (library.TEMPLATES / "email" / "layout.mjml").read_text("utf-8")
+
+
+_TEXTS = text("""
+    select i.key, v.source, v.state, v.hash, v.expires_at from content_version v join content_item i on i.id = v.item_id
+        where v.id = :id
+    union all
+    select key, source, 'block', null, null from (
+        select distinct on (i.key) i.key, b.source
+        from content_version b join content_item i on i.id = b.item_id
+        where i.kind = 'block' and b.state = 'approved'
+            and b.language = (select language from content_version where id = :id)
+        order by i.key, b.number desc) blocks
+""")
+
+
+def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
+    """Return the rendered version, if its approval still holds for the very bytes that would leave.
+
+    The hash over content, blocks and layout is computed anew each time: a changed byte anywhere voids the approval.
+    """
+    rows = db.session.execute(_TEXTS, {"id": version_id}).all()
+    version = next((row for row in rows if row.state != "block"), None)
+    if version is None:
+        return NotSendable("content_missing")
+    if version.state != "approved":
+        return NotSendable("content_not_approved")
+    if version.expires_at is not None and version.expires_at <= now:
+        return NotSendable("content_expired")
+    blocks = tuple((row.key.removeprefix("block/"), row.source) for row in rows if row.state == "block")
+    try:
+        found, rendered = _rendered(version.source, blocks, layout())
+    except ContentError as error:
+        return NotSendable(f"content_broken: {error.field}")
+    if found != version.hash:
+        return NotSendable("content_changed")
+    return Sendable(version_id, rendered)
+
+
+@lru_cache(maxsize=256)
+def _rendered(source: str, blocks: tuple[tuple[str, str], ...], frame: str) -> tuple[bytes, Rendered]:
+    parsed = parse(source)
+    named = dict(blocks)
+    digest = bytes.fromhex(content_hash(parsed, blocks=named, layout=frame))
+    return digest, render(parsed, blocks=named, layout=frame, clinic=clinic_facts())
+
+
+def current_blocks(language: str) -> dict[str, str]:
+    """Return the newest text of every shared block in one language, by name."""
+    newest = (
+        select(ContentItem.key, ContentVersion.source)
+        .join(ContentVersion.item)
+        .where(ContentItem.kind == "block", ContentVersion.language == language, ContentVersion.state == "approved")
+        .distinct(ContentItem.key)
+        .order_by(ContentItem.key, ContentVersion.number.desc())
+    )
+    return {key.removeprefix("block/"): source for key, source in db.session.execute(newest)}
+
+
+def newest(keys: Iterable[str], *, now: datetime) -> dict[tuple[str, str], int]:
+    """Return (item key, language) -> id of the newest approved version that has not expired. One statement."""
+    rows = db.session.execute(
+        select(ContentItem.key, ContentVersion.language, ContentVersion.id)
+        .join(ContentVersion.item)
+        .where(
+            ContentItem.key.in_(list(keys)),
+            ContentVersion.state == "approved",
+            ContentVersion.expires_at.is_(None) | (ContentVersion.expires_at > now),
+        )
+        .distinct(ContentItem.key, ContentVersion.language)
+        .order_by(ContentItem.key, ContentVersion.language, ContentVersion.number.desc())
+    )
+    return {(key, language): version_id for key, language, version_id in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What loading the shipped files did."""
+
+    added: int
+    unchanged: int
+
+
+def load_shipped(*, reviewers: Sequence[str]) -> Loaded:
+    """Bring the shipped files into the database as new versions where their text differs from the newest there.
+
+    With two reviewers' names (clinical, compliance) the versions are approved at once in their names; without,
+    they wait in review. Blocks are loaded first: an email's approval covers the blocks it uses.
+    """
+    if len(reviewers) not in (0, 2) or len(set(reviewers)) != len(reviewers):
+        raise ContentError("reviewers", "Approval takes two different people: clinical, then compliance.")
+    shipped = library.load_library()
+    added = unchanged = 0
+    for language, blocks in shipped.blocks.items():
+        for name, source in blocks.items():
+            done = _put(f"block/{name}", "block", name, None, language, source, "", b"", reviewers=())
+            added, unchanged = added + done, unchanged + (not done)
+    db.session.flush()
+    mails: dict[tuple[str, str], tuple[str, Source]] = {
+        (f"{key}/{slug}", language): ("email", source) for (key, slug, language), source in shipped.emails.items()
+    }
+    mails |= {
+        (f"email/{kind}", language): ("transactional", source)
+        for (kind, language), source in shipped.transactional.items()
+    }
+    for (key, language), (kind, source) in mails.items():
+        digest = bytes.fromhex(content_hash(source, blocks=shipped.blocks[language], layout=shipped.layout))
+        done = _put(
+            key, kind, source.purpose, source.stream, language, source.text, source.subject, digest, reviewers=reviewers
+        )
+        added, unchanged = added + done, unchanged + (not done)
+    audit.record("content.loaded", detail={"added": added})
+    return Loaded(added, unchanged)
+
+
+def _put(
+    key: str,
+    kind: str,
+    title: str,
+    stream: str | None,
+    language: str,
+    source: str,
+    subject: str,
+    digest: bytes,
+    *,
+    reviewers: Sequence[str],
+) -> bool:
+    now = clock.now()
+    item = db.session.scalar(select(ContentItem).where(ContentItem.key == key))
+    if item is None:
+        item = ContentItem(key=key, kind=kind, title=title, stream=stream, created_at=now)
+        db.session.add(item)
+        db.session.flush()
+    last = db.session.scalar(
+        select(ContentVersion)
+        .where(ContentVersion.item_id == item.id, ContentVersion.language == language)
+        .order_by(ContentVersion.number.desc())
+        .limit(1)
+    )
+    if last is not None and last.source == source and last.hash == digest:
+        return False
+    approved = kind == "block" or bool(reviewers)
+    version = ContentVersion(
+        item_id=item.id,
+        language=language,
+        number=(last.number if last else 0) + 1,
+        state="approved" if approved else "in_review",
+        source=source,
+        subject=subject,
+        hash=digest,
+        author="shipped",
+        created_at=now,
+        approved_at=now if approved else None,
+        expires_at=now + APPROVAL_LASTS if reviewers else None,
+    )
+    db.session.add(version)
+    db.session.flush()
+    for role, reviewer in zip(ROLES, reviewers, strict=False):
+        db.session.add(
+            Approval(
+                version_id=version.id, role=role, reviewer=reviewer, hash=digest, at=now, expires_at=now + APPROVAL_LASTS
+            )
+        )
+    return True
+
+
+def count_waiting() -> int:
+    """Return how many versions wait for a reviewer."""
+    return (
+        db.session.scalar(select(func.count()).select_from(ContentVersion).where(ContentVersion.state == "in_review"))
+        or 0
+    )
+
+
+def blocks_for(version: ContentVersion) -> Mapping[str, str]:
+    """Return the blocks a version would be sent with today."""
+    return current_blocks(version.language)

@@ -1,0 +1,223 @@
+"""The first half of a send: take a batch, ask once more who may get it, and build the call.
+
+Everything here is one transaction whose commit is the last thing before the provider is called. Dying inside it
+leaves the batch `ready`; dying after it leaves it `sending`, which the sweep turns into `uncertain`.
+"""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, text
+
+from crm import clock, tokens
+from crm.audit import service as audit
+from crm.config import Clinic
+from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
+from crm.content import service as content
+from crm.db import db
+from crm.mailer import Envelope, Mailer, PayloadError, Recipient
+from crm.messages import doors, links, pacing, rules
+from crm.messages.rules import STREAMS, Stream
+from crm.staff import alerts
+
+_TAKE = text("""
+    update batch set state = 'sending', attempt = :attempt, attempts = attempts + 1, lease_until = :lease,
+        state_at = :now
+    where id = :id and state = 'ready' and not_before <= :now and (too_late_at is null or too_late_at > :now)
+        and not exists (select 1 from stream_stop s where s.stream = batch.stream)
+        and not exists (select 1 from sending_control
+                        where stopped_at is not null or throttled_until > :now)
+    returning kind, stream, transport, content_version_id, language, topic, campaign_id, contact_ids, attempts,
+        (select per_minute from sending_control) as per_minute, (select per_day from sending_control) as per_day
+""")
+
+# A broadcast's message rows are written here, once, skipped ones with their reason.
+_WRITE = text(f"""
+    with asked as materialized (
+        select nextval('message_id_seq') as id, c.id as contact_id, c.email, c.first_name, cs.at as consent_at,
+            cs.record_id, null::jsonb as params,
+            coalesce({REFUSAL_CASE},
+                case when row_number() over (partition by c.email order by c.id) > 1 then 'same_address'
+                     when (select count(*) from (
+                            select 1 from message r where r.contact_id = c.id and r.created_at > :week
+                                and r.state is distinct from 'skipped'
+                                and (r.enrolment_id is not null or r.campaign_id is not null)
+                            limit :cap) recent) >= :cap then 'frequency_cap' end) as refusal
+        from unnest(cast(:contact_ids as bigint[])) as a(contact_id) join contact c on c.id = a.contact_id
+        {REFUSAL_JOINS}
+    ), written as (
+        insert into message (id, batch_id, contact_id, content_version_id, consent_record_id, campaign_id,
+            created_at, state, reason, state_at)
+        select id, :batch, contact_id, :version, record_id, :campaign, :now,
+            case when refusal is not null then 'skipped' end, refusal, case when refusal is not null then :now end
+        from asked
+    )
+    select id, contact_id, email, first_name, consent_at, params from asked where refusal is null
+""")
+
+# Rows that are there already (a sequence's, a transactional one's, or a second attempt's) are asked about again.
+_ASK_AGAIN = text(f"""
+    with asked as materialized (
+        select m.id, m.contact_id, c.email, c.first_name, cs.at as consent_at, m.params, {REFUSAL_CASE} as refusal
+        from message m join contact c on c.id = m.contact_id {REFUSAL_JOINS}
+        where m.batch_id = :batch and m.state is null
+    ), skipped as (
+        update message m set state = 'skipped', reason = a.refusal, state_at = :now
+        from asked a where m.id = a.id and a.refusal is not null
+    )
+    select id, contact_id, email, first_name, consent_at, params from asked where refusal is null order by id
+""")
+
+_LET_GO = text("""
+    update batch set state = :state, error = :error, lease_until = null, state_at = :now, not_before = :not_before,
+        attempts = attempts - 1, contact_ids = case when :keep then contact_ids end
+    where id = :id
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A call ready to be made, and the token that fences it off from any other attempt."""
+
+    batch_id: int
+    attempt: uuid.UUID
+    number: int
+    mailer: Mailer
+    prepared: Any
+    message_ids: Sequence[int]
+    until: float  # by time.monotonic(): calling later could collide with a decision taken meanwhile
+
+
+def claim(batch_id: int, *, clinic: Clinic, public_url: str) -> Attempt | None:
+    """Take a ready batch and build its call; None when there is nothing to send now."""
+    now, attempt = clock.now(), uuid.uuid4()
+    started = time.monotonic()
+    taken = db.session.execute(
+        _TAKE, {"id": batch_id, "attempt": attempt, "lease": now + rules.LEASE, "now": now}
+    ).first()
+    if taken is None:
+        return None
+    stream = STREAMS[taken.stream]
+    version = content.sendable(taken.content_version_id, now=now)
+    if isinstance(version, content.NotSendable):
+        _let_go(batch_id, state="held", error=version.reason, now=now)
+        alerts.raise_alert(
+            key=f"content:{taken.content_version_id}",
+            level="warning",
+            text="Approved content changed or expired; emails with it wait.",
+            link=f"/console/content/versions/{taken.content_version_id}",
+        )
+        return None
+    rows = _rows(batch_id, taken, stream, now)
+    rows = _first_of_each_address(batch_id, rows, now)
+    if not rows:
+        _let_go(batch_id, state="cancelled", error="nobody left to send to", now=now, keep=False)
+        return None
+    wait_until = pacing.take(
+        len(rows), caps=pacing.Caps(per_minute=taken.per_minute, per_day=taken.per_day), now=now
+    )
+    if wait_until is not None:
+        _let_go(batch_id, state="ready", error="waiting for its turn", now=now, not_before=wait_until, keep=False)
+        return None
+    mailer = doors.mailers()[taken.transport]
+    envelope = links.envelope(version.rendered, stream=stream, clinic=clinic)
+    try:
+        recipients = _recipients(rows, version.rendered, stream, clinic, public_url, batch_id)
+        prepared = mailer.prepare(envelope, recipients)
+    except (PayloadError, content.ContentError) as error:
+        _let_go(batch_id, state="failed", error=str(error)[:200], now=now, keep=False)
+        alerts.raise_alert(
+            key=f"batch:{batch_id}", level="danger", text="An email could not be built.", link="/console/mail"
+        )
+        return None
+    audit.record(
+        "batch.sending", object_type="batch", object_id=batch_id, detail={"size": len(rows), "attempt": taken.attempts}
+    )
+    return Attempt(
+        batch_id=batch_id,
+        attempt=attempt,
+        number=taken.attempts,
+        mailer=mailer,
+        prepared=prepared,
+        message_ids=[row.id for row in rows],
+        until=started + rules.LEASE.total_seconds() / 2,
+    )
+
+
+def _rows(batch_id: int, taken: Row[Any], stream: Stream, now: datetime) -> Sequence[Row[Any]]:
+    given = {"batch": batch_id, "now": now, "topic": taken.topic, "transactional": stream.transactional}
+    if taken.contact_ids is None:
+        return db.session.execute(_ASK_AGAIN, given).all()
+    rows = db.session.execute(
+        _WRITE,
+        {
+            **given,
+            "contact_ids": taken.contact_ids,
+            "version": taken.content_version_id,
+            "campaign": taken.campaign_id,
+            "week": now - rules.FREQUENCY_SPAN,
+            "cap": rules.FREQUENCY_CAP,
+        },
+    ).all()
+    db.session.execute(text("update batch set contact_ids = null where id = :id"), {"id": batch_id})
+    return rows
+
+
+def _first_of_each_address(batch_id: int, rows: Sequence[Row[Any]], now: datetime) -> Sequence[Row[Any]]:
+    """One call may name an address once; a second person at the same address goes with a batch of their own."""
+    seen: set[str] = set()
+    first, again = [], []
+    for row in rows:
+        (again if row.email in seen else first).append(row)
+        seen.add(row.email)
+    if again:
+        db.session.execute(
+            text("""
+                with fresh as (
+                    insert into batch (kind, stream, transport, content_version_id, language, topic, campaign_id,
+                        sequence_id, size, state, created_at, not_before, too_late_at, state_at)
+                    select kind, stream, transport, content_version_id, language, topic, campaign_id, sequence_id,
+                        :size, 'ready', created_at, :now, too_late_at, :now
+                    from batch where id = :id returning id)
+                update message set batch_id = fresh.id from fresh where message.id = any(:ids)
+            """),
+            {"id": batch_id, "size": len(again), "now": now, "ids": [row.id for row in again]},
+        )
+    return first
+
+
+def _recipients(
+    rows: Sequence[Row[Any]],
+    rendered: content.Rendered,
+    stream: Stream,
+    clinic: Clinic,
+    public_url: str,
+    batch_id: int,
+) -> list[Recipient]:
+    serial = batch_id & 0xFFFFFFFF
+    found = []
+    for row in rows:
+        stop = f"{public_url}/u/{tokens.sign(tokens.Purpose.UNSUBSCRIBE, row.contact_id, serial=serial)}"
+        fields = {
+            "first_name": row.first_name,
+            "unsubscribe_url": stop,
+            "preferences_url": f"{public_url}/p/{tokens.sign(tokens.Purpose.PREFERENCES, row.contact_id, serial=serial)}",
+            "signup_date": links.local_day(row.consent_at, rendered.language, clinic.zone)
+            if row.consent_at
+            else "",
+        }
+        if row.params:
+            fields.update(links.from_params(row.params, public_url=public_url, language=rendered.language, clinic=clinic))
+        found.append(
+            Recipient(
+                row.id,
+                row.email,
+                content.substitutions(fields, wanted=rendered.placeholders),
+                None if stream.transactional else stop,
+            )
+        )
+    return found

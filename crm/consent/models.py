@@ -10,12 +10,19 @@ from crm.db import Base, HasId
 
 
 class ConsentRecord(HasId, Base):
-    """One piece of evidence. Never changed or deleted (a trigger refuses it); withdrawing adds a row."""
+    """One piece of evidence. Never changed or deleted (a trigger refuses it); withdrawing adds a row.
+
+    attested: a referrer said the person agrees; requested: the person asked; granted: the person said yes from
+    their own mailbox; withdrawn: they said stop; merged: the record went up in another one and stands for nobody;
+    snoozed: nothing before `until` (topic "*"; None ends it).
+    """
 
     __tablename__ = "consent_record"
     __table_args__ = (
         Index("ix_consent_record_contact", "contact_id", "id"),
-        CheckConstraint("action in ('attested','requested','granted','withdrawn','merged')", name="action"),
+        CheckConstraint(
+            "action in ('attested','requested','granted','withdrawn','merged','snoozed')", name="action"
+        ),
     )
 
     contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
@@ -34,6 +41,7 @@ class ConsentRecord(HasId, Base):
     covers_collecting: Mapped[bool] = mapped_column(Boolean, server_default="false")
     covers_sharing: Mapped[bool] = mapped_column(Boolean, server_default="false")
     message_id: Mapped[int | None] = mapped_column(BigInteger)
+    until: Mapped[datetime | None]
     at: Mapped[datetime]
 
 
@@ -49,6 +57,7 @@ class ConsentState(Base):
     topic: Mapped[str] = mapped_column(Text, primary_key=True)
     granted: Mapped[bool]
     record_id: Mapped[int] = mapped_column(ForeignKey("consent_record.id"))
+    address_index: Mapped[bytes | None] = mapped_column(LargeBinary)  # a yes holds for this address alone
     at: Mapped[datetime]
 
 
@@ -56,7 +65,10 @@ class Confirmation(HasId, Base):
     """A question to a person, by email, whether they really want to hear from us. Dies after 72 hours."""
 
     __tablename__ = "confirmation"
-    __table_args__ = (Index("ix_confirmation_contact", "contact_id", "id"),)
+    __table_args__ = (
+        Index("ix_confirmation_contact", "contact_id", "id"),
+        Index("ix_confirmation_address", "address_index", "asked_at"),
+    )
 
     contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
     address_index: Mapped[bytes] = mapped_column(LargeBinary)
@@ -82,6 +94,7 @@ class Suppression(HasId, Base):
             postgresql_where=text("lifted_at is null"),
         ),
         CheckConstraint("scope in ('all','marketing')", name="scope"),
+        Index("ix_suppression_address", "address_index", "at"),
     )
 
     address_index: Mapped[bytes] = mapped_column(LargeBinary)

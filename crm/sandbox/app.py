@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flask import Flask, Response, request
+from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from crm.sandbox import suppressions  # noqa: F401 - adds its routes to v3
@@ -10,6 +10,7 @@ from crm.sandbox.answers import as_json
 from crm.sandbox.context import Sandbox
 from crm.sandbox.inspect import tools
 from crm.sandbox.limits import MAX_REQUEST_BYTES
+from crm.sandbox.pages import pages
 from crm.sandbox.settings import SandboxSettings
 from crm.sandbox.store import Store
 from crm.sandbox.teller import Teller
@@ -30,6 +31,7 @@ def create_sandbox(settings: SandboxSettings) -> Flask:
     app.extensions["sandbox"] = Sandbox(settings=settings, store=store, teller=teller)
     app.register_blueprint(v3)
     app.register_blueprint(tools)
+    app.register_blueprint(pages)
     app.before_request(_from_here_only)
     app.before_request(teller.start)
     app.register_error_handler(HTTPException, _error)
@@ -48,4 +50,6 @@ def _from_here_only() -> tuple[str, int] | None:
 def _error(error: HTTPException) -> Response:
     if request.path.startswith("/v3/"):
         return say_in_their_words(error)
-    return as_json({"error": error.description}, error.code or 500)
+    if request.path.startswith("/sandbox/"):
+        return as_json({"error": error.description}, error.code or 500)
+    return Response(render_template("error.html", name=error.name, words=error.description), error.code)

@@ -175,7 +175,9 @@ def _next_requests(store: Store, seq: int) -> list[Row]:
 
 
 def _mail(row: Row, body: dict[str, Any], place: int) -> Mail:
-    return mail_at(body, place, request_id=row["id"], received_at=row["received_at"])
+    return mail_at(
+        body, place, request_id=row["id"], received_at=row["received_at"], answered=bool(row["answered"])
+    )
 
 
 def _cursor(after: str) -> tuple[int, int] | None:

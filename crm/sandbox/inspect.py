@@ -131,6 +131,7 @@ def _described(mail: Mail) -> dict[str, Any]:
         "x_message_id": mail.request_id,
         "received_at": mail.received_at,
         "send_at": mail.send_at,
+        "answered": mail.answered,
         "from": mail.sender,
         "to": list(mail.to),
         "cc": list(mail.cc),

@@ -1,7 +1,7 @@
 """From one mail/send request to the single mails that leave: who, what and with which headers. Pure."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, formataddr
@@ -11,7 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Mail:
-    """One personalization as its receivers would see it. `received_at` and `send_at` are epoch seconds."""
+    """One personalization as its receivers would see it. `received_at` and `send_at` are epoch seconds.
+
+    `answered` is False when it was taken in but the sender was left without an answer.
+    """
 
     request_id: str
     index: int
@@ -30,6 +33,7 @@ class Mail:
     attachments: tuple[str, ...]
     template_id: str | None
     source: dict[str, Any]
+    answered: bool
 
     @property
     def id(self) -> str:
@@ -40,13 +44,9 @@ class Mail:
         return self.to + self.cc + self.bcc
 
 
-def split(body: dict[str, Any], *, request_id: str, received_at: float) -> Iterator[Mail]:
-    """Yield every mail of an accepted request, in the order of its personalizations."""
-    for index in range(len(body["personalizations"])):
-        yield mail_at(body, index, request_id=request_id, received_at=received_at)
-
-
-def mail_at(body: dict[str, Any], index: int, *, request_id: str, received_at: float) -> Mail:
+def mail_at(
+    body: dict[str, Any], index: int, *, request_id: str, received_at: float, answered: bool = True
+) -> Mail:
     """Return one mail of an accepted request, with its substitutions made."""
     person = body["personalizations"][index]
     replace = replacer(person.get("substitutions") or {})
@@ -70,6 +70,7 @@ def mail_at(body: dict[str, Any], index: int, *, request_id: str, received_at: f
         attachments=tuple(file["filename"] for file in body.get("attachments") or ()),
         template_id=body.get("template_id"),
         source={**body, "personalizations": [person]},
+        answered=answered,
     )
 
 

@@ -46,9 +46,9 @@ def fire(store: Store, mail: Mail, kind: str, settings: SandboxSettings) -> list
 
 
 def events_of(store: Store, mail: Mail) -> list[dict[str, Any]]:
-    """Return the events of one mail in the order they were made, each with the state of its telling under `told`.
+    """Return the events of one mail in the order they were made, each with how its telling stands.
 
-    `told` is `waiting`, `told`, `given up` or `nobody to tell`.
+    `told` is `waiting`, `told`, `given up` or `nobody to tell`; `trouble` says what the last try met with.
     """
     return events_of_request(store, mail.request_id, {address.lower() for address in mail.recipients})
 
@@ -56,12 +56,12 @@ def events_of(store: Store, mail: Mail) -> list[dict[str, Any]]:
 def events_of_request(store: Store, request_id: str, addresses: set[str]) -> list[dict[str, Any]]:
     with store.read() as connection:
         chunks = connection.execute(
-            "SELECT c.body, c.state FROM chunks c JOIN requests r ON r.seq = c.request WHERE r.id = ? "
+            "SELECT c.body, c.state, c.trouble FROM chunks c JOIN requests r ON r.seq = c.request WHERE r.id = ? "
             "ORDER BY c.made_at, c.id",
             (request_id,),
         ).fetchall()
     return [
-        {**one, "told": chunk["state"]}
+        {**one, "told": chunk["state"], "trouble": chunk["trouble"]}
         for chunk in chunks
         for one in orjson.loads(b"[" + chunk["body"] + b"]")
         if one["email"].lower() in addresses
@@ -242,4 +242,4 @@ def _keep(
 
 
 def _bare(one: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in one.items() if key != "told"}
+    return {key: value for key, value in one.items() if key not in ("told", "trouble")}

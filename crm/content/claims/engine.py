@@ -1,0 +1,149 @@
+"""Reading sentences against the rules."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from crm.content.claims.patterns import Pattern, Span, find
+from crm.content.claims.rulebook import LANGUAGES, Book, Guard, Rule, Severity, rulebook
+from crm.content.claims.text import BREAK, Sentence, fold, sentences
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to change. `start` and `end` are offsets in the checked text, so `text[start:end]` are the `words`."""
+
+    id: str
+    rule: str
+    severity: Severity
+    sentence: str
+    words: str
+    start: int
+    end: int
+    why: str
+    suggestion: str
+
+    @property
+    def blocks(self) -> bool:
+        """Whether content with this finding may not go out."""
+        return self.severity is not Severity.WARN
+
+
+def check(text: str, *, language: str, where: str = "body") -> list[Finding]:
+    """Return what the sentence rules find in a text, in reading order.
+
+    `where` is `body` or `subject` (also for preheaders and sender names). Raises ValueError for an unknown language or place.
+    """
+    if language not in LANGUAGES:
+        raise ValueError(
+            f"no rules for the language {language!r}; there are rules for {', '.join(LANGUAGES)}"
+        )
+    if where not in ("body", "subject"):
+        raise ValueError(f"where must be body or subject, not {where!r}")
+    book = rulebook(language)
+    read = sentences(text)
+    followers: Sequence[Sentence | None] = [*read[1:], None]
+    findings = [
+        finding
+        for sentence, follower in zip(read, followers, strict=True)
+        for finding in _Reader(book, sentence, follower, where).findings(text)
+    ]
+    return sorted(findings, key=lambda finding: (finding.start, finding.id))
+
+
+class _Reader:
+    """One sentence in front of one rulebook; looks words and guards up once."""
+
+    def __init__(self, book: Book, sentence: Sentence, follower: Sentence | None, where: str) -> None:
+        self.book, self.sentence, self.follower, self.where = book, sentence, follower, where
+        self.tables = book.vocabulary.look_up(sentence)
+        self._guarded: dict[str, list[Span]] = {}
+        self._excepted: dict[str, list[Span]] = {}
+        self._breaks: list[int] | None = None
+
+    def findings(self, text: str) -> Iterable[Finding]:
+        """Yield at most one finding per rule: the first place that nothing excuses."""
+        matched: dict[int, list[tuple[Span, Pattern]]] = {}
+        for table in self.tables:
+            for number, pattern in self.book.by_table.get(table, ()):
+                for span in find(pattern, self.sentence, self.tables):
+                    matched.setdefault(number, []).append((span, pattern))
+        for number, matches in sorted(matched.items()):
+            rule = self.book.rules[number]
+            if rule.where not in ("any", self.where):
+                continue
+            guilty = [span for span, pattern in matches if not self._excused(rule, pattern, span)]
+            if guilty:
+                yield self._finding(text, rule, min(guilty, key=lambda span: (span[0], -span[1])))
+
+    def _finding(self, text: str, rule: Rule, span: Span) -> Finding:
+        start, end = self.sentence.starts[span[0]], self.sentence.ends[span[1] - 1]
+        return Finding(
+            id=rule.id,
+            rule=rule.title,
+            severity=rule.severity,
+            sentence=self.sentence.text,
+            words=text[start:end],
+            start=start,
+            end=end,
+            why=f"{rule.why} ({rule.source})",
+            suggestion=rule.suggestion,
+        )
+
+    def _excused(self, rule: Rule, pattern: Pattern, span: Span) -> bool:
+        if rule.id not in self._excepted:
+            self._excepted[rule.id] = self._spans(rule.exceptions)
+        if any(_overlap(span, other) for other in self._excepted[rule.id]):
+            return True
+        for name in rule.unless:
+            if name == "question":
+                if self._asked_openly():
+                    return True
+            elif not (pattern.outright and name == "negated") and self._guards(self.book.guards[name], span):
+                return True
+        return False
+
+    def _spans(self, patterns: Iterable[Pattern]) -> list[Span]:
+        return [span for pattern in patterns for span in find(pattern, self.sentence, self.tables)]
+
+    def _guards(self, guard: Guard, span: Span) -> bool:
+        if guard.name not in self._guarded:
+            false_friends = self._spans(guard.not_these)
+            self._guarded[guard.name] = [
+                found
+                for found in self._spans(guard.patterns)
+                if not any(_overlap(found, other) for other in false_friends)
+            ]
+        found = self._guarded[guard.name]
+        if not guard.window:
+            return bool(found)
+        return any(self._reaches(other, span, guard.window) for other in found)
+
+    def _reaches(self, guard: Span, span: Span, window: int) -> bool:
+        """Whether a word before the match, or inside it, speaks about the match: near enough, and nothing parts them."""
+        if guard[0] >= span[0]:
+            return guard[1] <= span[1]
+        near = span[0] - guard[1] <= window
+        return near and not any(guard[1] <= at < span[0] for at in self._break_places())
+
+    def _break_places(self) -> list[int]:
+        if self._breaks is None:
+            marks = [at for at, word in enumerate(self.sentence.words) if word == BREAK]
+            self._breaks = marks + [span[0] for span in self._spans(self.book.breaks)]
+        return self._breaks
+
+    def _asked_openly(self) -> bool:
+        """Whether the sentence asks without promising: "Is it safe?", not "Ready to live without pain?" or "Is it safe? Yes!"."""
+        words = self.sentence.words
+        if not self.sentence.asks or not words or words[0] not in self.book.askers:
+            return False
+        answer = self.follower.words[:1] if self.follower else ()
+        return not answer or answer[0] not in self.book.affirmations
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def folded(text: str) -> str:
+    """Return the text as rules see it: lower case, no accents, plain signs."""
+    return fold(text)[0]

@@ -1,0 +1,1 @@
+"""Email content: what it says, in which language, who approved it, and how it becomes a mail."""

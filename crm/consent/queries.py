@@ -1,10 +1,14 @@
 """Reading consent: the one decision as SQL, the same for any past moment, and what staff look at."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import text
 
-from crm.consent.rules import Reason
+from crm.consent import rules
+from crm.consent.models import Confirmation
+from crm.consent.rules import Reason, Standing
+from crm.contacts.models import Contact
 from crm.db import db
 
 # `rules.decide` for whole sets. Put REFUSAL_JOINS after a FROM that has the contact as `c`; REFUSAL_CASE is then the
@@ -34,7 +38,7 @@ REFUSAL_CASE = """(case
 end)"""
 EVIDENCE = "(case when cs.granted then cs.record_id end)"
 
-_REFUSAL = text(f"select {REFUSAL_CASE} from contact c {REFUSAL_JOINS} where c.id = :contact_id")  # noqa: S608 - constants
+_REFUSAL = text(f"select {REFUSAL_CASE} from contact c {REFUSAL_JOINS} where c.id = :contact_id")
 
 
 def refusal(*, contact_id: int, topic: str | None, transactional: bool, now: datetime) -> Reason | None:
@@ -44,3 +48,73 @@ def refusal(*, contact_id: int, topic: str | None, transactional: bool, now: dat
     if found is None:
         return Reason.ERASED
     return Reason(found[0]) if found[0] else None
+
+
+def refusals(*, contact_id: int, topics: Sequence[str], now: datetime) -> dict[str, Reason | None]:
+    """Return the same for several topics, for mail that is not transactional."""
+    return {
+        topic: refusal(contact_id=contact_id, topic=topic, transactional=False, now=now) for topic in topics
+    }
+
+
+_LINEAGE = text("""
+    with recursive chain as (
+        select id, merged_into_id, 1 as step from contact where id = :contact_id
+        union all
+        select c.id, c.merged_into_id, step + 1 from contact c join chain on c.id = chain.merged_into_id
+        where step < 20
+    )
+    select id from chain order by step
+""")
+
+
+def lineage(contact_id: int) -> list[int]:
+    """Return the person's record and the records it was merged into, the living one last; empty for nobody."""
+    return list(db.session.scalars(_LINEAGE, {"contact_id": contact_id}))
+
+
+_ADDRESSES = text("""
+    select email_index from contact where id = any(:people) and email_index is not null
+    union
+    select r.address_index from consent_record r join contact c on c.id = r.contact_id
+    where c.id = any(:people) and c.email_index is null and r.address_index is not null
+""")
+
+
+def addresses(people: Sequence[int]) -> list[bytes]:
+    """Return the address indexes of these people; of the erased, those that their evidence remembers."""
+    return [bytes(index) for index in db.session.scalars(_ADDRESSES, {"people": list(people)})]
+
+
+_LATEST_NO = text("""
+    select max(at) from (
+        select at from consent_record
+        where contact_id = any(:people) and action = 'withdrawn' and source = any(:sources) and at >= :since
+        union all
+        select at from suppression
+        where address_index = any(:addresses) and scope = 'marketing' and source = any(:sources)
+            and lifted_at is null and at >= :since
+    ) acts
+""")
+
+
+def latest_no(
+    people: Sequence[int], addresses: Sequence[bytes], *, sources: Collection[str], since: datetime
+) -> datetime | None:
+    """Return the moment of these people's newest withdrawal by one of `sources`, not before `since`."""
+    given = {"people": list(people), "addresses": list(addresses), "sources": sorted(sources), "since": since}
+    found: datetime | None = db.session.scalar(_LATEST_NO, given)
+    return found
+
+
+def standing(confirmation: Confirmation, *, now: datetime) -> tuple[Standing, Contact | None]:
+    """Return what has become of a question, and the living record of the person it was put to."""
+    people = lineage(confirmation.contact_id)
+    contact = db.session.get(Contact, people[-1]) if people else None
+    return rules.standing(
+        now=now,
+        expires_at=confirmation.expires_at,
+        confirmed_at=confirmation.confirmed_at,
+        address_index=confirmation.address_index,
+        address_index_now=contact.email_index if contact else None,
+    ), contact

@@ -68,6 +68,19 @@ def decide(facts: Facts) -> Reason | None:
     return next((reason for holds, reason in checks if holds), None)
 
 
+_NEVER_SAID_YES = frozenset({Reason.NO_CONSENT, Reason.OTHER_ADDRESS})
+_SAID_NO = frozenset({Reason.OPTED_OUT, Reason.WITHDRAWN})
+
+
+def worth_asking(reason: Reason | None, *, person_asked: bool) -> bool:
+    """Say whether a question may go out, given why the person may not be written to on the topic.
+
+    A no can be asked about again only when the person came back to us; somebody else's word does not reopen it. Who
+    has said yes already is not asked again.
+    """
+    return reason in _NEVER_SAID_YES or (person_asked and reason in _SAID_NO)
+
+
 class Standing(StrEnum):
     """What has become of a question to a person."""
 

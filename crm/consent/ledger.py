@@ -1,0 +1,148 @@
+"""Writing evidence. Rows are only ever added, and the present state follows from them in one function, `_settle`."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, text
+
+from crm import clock
+from crm.audit import service as audit
+from crm.consent.models import ConsentRecord
+from crm.consent.wordings import Wording
+from crm.db import db
+
+EVERYTHING = "*"  # the topic of evidence that is about all topics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """One row to be written; who acts and when is added on the way."""
+
+    contact_id: int
+    address_index: bytes | None
+    topic: str
+    action: str
+    language: str
+    source: str
+    wording: Wording | None = None
+    message_id: int | None = None
+    until: datetime | None = None
+
+
+def append(rows: Sequence[Evidence]) -> list[int]:
+    """Add evidence and bring the state in step; return the ids, in the order of `rows`."""
+    if not rows:
+        return []
+    who, now = audit.current(), clock.now()
+    found = db.session.scalars(
+        insert(ConsentRecord).returning(ConsentRecord.id, sort_by_parameter_order=True),
+        [
+            {
+                "contact_id": row.contact_id,
+                "address_index": row.address_index,
+                "topic": row.topic,
+                "channel": "email",
+                "action": row.action,
+                "wording": row.wording.name if row.wording else None,
+                "wording_hash": row.wording.hash if row.wording else None,
+                "language": row.language,
+                "source": row.source,
+                "actor": who.actor,
+                "ip_index": who.ip_index,
+                "covers_collecting": bool(row.wording and row.wording.covers_collecting),
+                "covers_sharing": bool(row.wording and row.wording.covers_sharing),
+                "message_id": row.message_id,
+                "until": row.until,
+                "at": now,
+            }
+            for row in rows
+        ],
+    )
+    ids = list(found)
+    _settle(ids)
+    return ids
+
+
+_COPIED = "channel, wording, wording_hash, language, covers_collecting, covers_sharing"
+_FROM_OTHERS = f"contact_id, address_index, topic, {_COPIED}, action, source, actor, ip_index, message_id, at"
+
+_END = text(f"""
+    insert into consent_record ({_FROM_OTHERS})
+    select s.contact_id, r.address_index, s.topic, {", ".join("r." + name for name in _COPIED.split(", "))},
+        :action, :source, :actor, :ip_index, :message_id, :now
+    from consent_state s join consent_record r on r.id = s.record_id
+    where s.granted and s.contact_id = any(:contact_ids)
+        and (cast(:topics as text[]) is null or s.topic = any(cast(:topics as text[])))
+    order by s.contact_id, s.topic
+    returning id, contact_id, topic
+""")
+
+_RESTORE = text(f"""
+    insert into consent_record ({_FROM_OTHERS})
+    select w.contact_id, w.address_index, w.topic, {", ".join("w." + name for name in _COPIED.split(", "))},
+        'granted', :source, :actor, :ip_index, w.message_id, :now
+    from consent_record w join consent_state s on s.record_id = w.id
+    where w.contact_id = any(:contact_ids) and w.action = 'withdrawn' and w.at = :act
+        and w.source = any(:sources)
+    order by w.contact_id, w.topic
+    returning id, contact_id, topic
+""")
+
+
+def end(
+    *,
+    contact_ids: Sequence[int],
+    source: str,
+    topics: Collection[str] | None = None,
+    action: str = "withdrawn",
+    message_id: int | None = None,
+) -> Sequence[Row[Any]]:
+    """End every yes of these people (on these topics; None: on all); return (id, contact_id, topic) of what ended.
+
+    The new row repeats the wording of the yes it ends, so that an undo can give back exactly that.
+    """
+    given = {
+        "contact_ids": list(contact_ids),
+        "topics": None if topics is None else sorted(topics),
+        "action": action,
+        "message_id": message_id,
+    }
+    return _copy(_END, source, given)
+
+
+def restore(
+    *, contact_ids: Sequence[int], act: datetime, sources: Collection[str], source: str
+) -> Sequence[Row[Any]]:
+    """Give back what was withdrawn at the moment `act` and is still withdrawn; return (id, contact_id, topic)."""
+    return _copy(_RESTORE, source, {"contact_ids": list(contact_ids), "act": act, "sources": sorted(sources)})
+
+
+def _copy(statement: Any, source: str, given: dict[str, Any]) -> Sequence[Row[Any]]:
+    who = audit.current()
+    rows = db.session.execute(
+        statement,
+        {**given, "source": source, "actor": who.actor, "ip_index": who.ip_index, "now": clock.now()},
+    ).all()
+    _settle([row.id for row in rows])
+    return rows
+
+
+_SETTLE = text("""
+    insert into consent_state (contact_id, topic, granted, record_id, address_index, at)
+    select distinct on (contact_id, topic) contact_id, topic, action = 'granted', id, address_index, at
+    from consent_record
+    where id = any(:ids) and action in ('granted', 'withdrawn', 'merged')
+    order by contact_id, topic, id desc
+    on conflict (contact_id, topic) do update
+    set granted = excluded.granted, record_id = excluded.record_id, address_index = excluded.address_index,
+        at = excluded.at
+    where consent_state.record_id < excluded.record_id
+""")
+
+
+def _settle(ids: list[int]) -> None:
+    """Make the state say what the newest of these rows say. Whichever of two writers comes last, the newer row wins."""
+    if ids:
+        db.session.execute(_SETTLE, {"ids": ids})

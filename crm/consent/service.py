@@ -1,0 +1,326 @@
+"""Yes and no: asking, saying yes, saying no, taking it back. Everything leaves evidence."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, text, update
+
+from crm import clock
+from crm.audit import service as audit
+from crm.consent import ledger, queries, rules, suppressions, wordings
+from crm.consent.events import ConfirmationAsked, ConsentGiven, ConsentRestored, ConsentWithdrawn
+from crm.consent.ledger import EVERYTHING, Evidence
+from crm.consent.models import Confirmation
+from crm.consent.rules import Reason, Standing
+from crm.consent.suppressions import ALL, MARKETING, Stop, suppress, suppress_many
+from crm.consent.wordings import Wording
+from crm.contacts.models import Contact
+from crm.db import db
+from crm.errors import Conflict, Invalid, NotFound
+from crm.events import publish
+
+__all__ = [
+    "ALL", "CONFIRMATION", "INVITATION", "MARKETING", "Changed", "Stop", "ask", "confirm", "merge", "set_language",
+    "set_topics", "snooze", "suppress", "suppress_many", "undo_withdraw", "withdraw",
+]  # fmt: skip
+
+CONFIRMATION = "confirmation"  # the person asked for the emails
+INVITATION = "invitation"  # somebody else said that the person agrees to be asked
+
+UNDOABLE = frozenset(
+    {"one_click", "unsubscribe_page", "preferences"}
+)  # what a person did, not what happened to them
+
+
+def ask(
+    *, contact: Contact, topics: Collection[str], kind: str, wording: Wording, language: str, source: str
+) -> Confirmation | None:
+    """Note that a yes was spoken of, and ask the person themselves by email where that is right.
+
+    `kind` CONFIRMATION is for a person who asked, INVITATION for a referrer's statement. Evidence is written in any
+    case. None means that no email goes out: no address, a stop, asked within the last 24 hours, or said yes already.
+    Callers answer the same either way, so that nobody learns who is known here. Raises Invalid for unknown topics.
+    """
+    wanted = _known(topics)
+    db.session.flush()  # a contact made a moment ago must be there for the statements below
+    action = "requested" if kind == CONFIRMATION else "attested"
+    ledger.append(
+        [
+            Evidence(
+                contact_id=contact.id,
+                address_index=contact.email_index,
+                topic=topic,
+                action=action,
+                language=language,
+                source=source,
+                wording=wording,
+            )
+            for topic in wanted
+        ]
+    )
+    open_topics = _to_ask(contact, wanted, person_asked=kind == CONFIRMATION)
+    if not open_topics or contact.email_index is None or not _first_today(contact.email_index):
+        return None
+    # What an invited person says yes to is not what their referrer signed.
+    asked = wording if kind == CONFIRMATION else wordings.current(INVITATION, language)
+    return _question(
+        contact, contact.email_index, topics=open_topics, kind=kind, wording=asked, language=language
+    )
+
+
+def _known(topics: Collection[str]) -> list[str]:
+    if unknown := set(topics) - set(rules.TOPICS):
+        raise Invalid({"topics": [f"There is no topic called {name}." for name in sorted(unknown)]})
+    return [topic for topic in rules.TOPICS if topic in topics]
+
+
+def _to_ask(contact: Contact, topics: Sequence[str], *, person_asked: bool) -> list[str]:
+    now = clock.now()
+    if not person_asked and contact.snooze_until is not None and contact.snooze_until > now:
+        return []
+    refusals = queries.refusals(contact_id=contact.id, topics=topics, now=now)
+    return [topic for topic in topics if rules.worth_asking(refusals[topic], person_asked=person_asked)]
+
+
+def _first_today(address_index: bytes) -> bool:
+    """Whether this address was left alone for 24 hours. Holds the address, so that two askers cannot both hear yes."""
+    key = int.from_bytes(address_index[:8], signed=True)
+    db.session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
+    asked_since = select(Confirmation.id).where(
+        Confirmation.address_index == address_index,
+        Confirmation.asked_at > clock.now() - rules.ASK_AGAIN_AFTER,
+    )
+    return db.session.scalar(asked_since.limit(1)) is None
+
+
+def _question(
+    contact: Contact, address_index: bytes, *, topics: list[str], kind: str, wording: Wording, language: str
+) -> Confirmation:
+    now = clock.now()
+    confirmation = Confirmation(
+        contact_id=contact.id,
+        address_index=address_index,
+        topics=topics,
+        kind=kind,
+        language=language,
+        wording=wording.name,
+        asked_at=now,
+        expires_at=now + rules.CONFIRM_WITHIN,
+    )
+    db.session.add(confirmation)
+    db.session.flush()
+    publish(
+        ConfirmationAsked(
+            confirmation_id=confirmation.id, contact_id=contact.id, kind=kind, language=language
+        )
+    )
+    return confirmation
+
+
+def confirm(*, confirmation_id: int) -> Confirmation:
+    """Take a person's yes. A second answer to the same question changes nothing, not even after a later no.
+
+    It is the one act that lifts a "marketing" stop of the address: whatever the stop held back and this yes does not
+    name stays ended. Raises NotFound, and Conflict for a question that is too old or no longer this person's.
+    """
+    confirmation = db.session.get(Confirmation, confirmation_id, with_for_update=True)
+    if confirmation is None:
+        raise NotFound("There is no such question.")
+    standing, contact = queries.standing(confirmation, now=clock.now())
+    if standing is Standing.ANSWERED:
+        return confirmation
+    if standing is not Standing.OPEN or contact is None:
+        raise Conflict("This question can no longer be answered.")
+    confirmation.confirmed_at = clock.now()
+    _lift(confirmation.address_index)
+    wording = wordings.find(confirmation.wording, confirmation.language)
+    _grant(
+        contact, confirmation.topics, wording=wording, language=confirmation.language, source="confirm_link"
+    )
+    audit.record("consent.confirmed", object_type="contact", object_id=contact.id)
+    return confirmation
+
+
+def _lift(address_index: bytes) -> None:
+    if not suppressions.lift([address_index], by="confirm_link"):
+        return
+    # Yeses from before the stop must not come back to life with it, for nobody at this address.
+    everybody = select(Contact.id).where(Contact.email_index == address_index)
+    ledger.end(contact_ids=db.session.scalars(everybody).all(), source="stop_lifted")
+
+
+def _grant(
+    contact: Contact, topics: Collection[str], *, wording: Wording, language: str, source: str
+) -> None:
+    ids = ledger.append(
+        [
+            Evidence(
+                contact_id=contact.id,
+                address_index=contact.email_index,
+                topic=topic,
+                action="granted",
+                language=language,
+                source=source,
+                wording=wording,
+            )
+            for topic in topics
+        ]
+    )
+    for topic, record_id in zip(topics, ids, strict=True):
+        publish(ConsentGiven(contact_id=contact.id, topic=topic, record_id=record_id))
+
+
+def withdraw(
+    *,
+    contact_id: int,
+    topic: str | None,
+    source: str,
+    message_id: int | None = None,
+    reason: str = "opted_out",
+) -> bool:
+    """Take a person's no, for one topic or (None) for everything; return whether it changed anything.
+
+    Stop-all also suppresses the address for all that is not transactional. It works for people who were erased or
+    merged since: their evidence still knows the address by its index. Unknown people are let be.
+    """
+    people = queries.lineage(contact_id)
+    topics = None if topic is None else [topic]
+    ended = ledger.end(contact_ids=people, topics=topics, source=source, message_id=message_id)
+    stops = [
+        Stop(address_index=index, scope=MARKETING, reason=reason, source=source, message_id=message_id)
+        for index in (queries.addresses(people) if topic is None else ())
+    ]
+    written = suppressions.add(stops)
+    if not ended and not written:
+        return False
+    for person in people:
+        publish(ConsentWithdrawn(contact_id=person, topic=topic, reason=reason))
+    suppressions.announce(written, but=people)
+    audit.record(
+        "consent.withdrawn",
+        object_type="contact",
+        object_id=contact_id,
+        detail={"topic": topic, "source": source},
+    )
+    return True
+
+
+def undo_withdraw(*, contact_id: int, source: str = "undo") -> bool:
+    """Take back the person's own latest no, within the hour; return whether there was one.
+
+    Gives back exactly what that act had ended: a topic that was off before stays off, and a stop that stood before
+    (a complaint, say) stays.
+    """
+    people = queries.lineage(contact_id)
+    addresses = queries.addresses(people)
+    act = queries.latest_no(people, addresses, sources=UNDOABLE, since=clock.now() - rules.UNDO_WITHIN)
+    if act is None:
+        return False
+    suppressions.lift(addresses, by=source, since=act)
+    restored = ledger.restore(contact_ids=people, act=act, sources=UNDOABLE, source=source)
+    for row in restored:
+        publish(
+            ConsentRestored(contact_id=row.contact_id, topic=row.topic, record_id=row.id, withdrawn_at=act)
+        )
+    audit.record("consent.restored", object_type="contact", object_id=contact_id)
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """What new preferences came to. `asked`: topics that take a yes by email first, and whether one is on its way."""
+
+    granted: frozenset[str] = frozenset()
+    withdrawn: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
+
+
+def set_topics(
+    *, contact_id: int, topics: Collection[str], language: str, source: str = "preferences"
+) -> Changed:
+    """Make these, and no others, the topics a person gets. For a person who holds a link from their own mailbox.
+
+    An address that is stopped, or is not the one the person once said yes from, is asked by email first.
+    Raises Invalid for unknown topics and NotFound for people who are gone.
+    """
+    contact = _present(contact_id)
+    wanted = set(_known(topics))
+    refusals = queries.refusals(contact_id=contact.id, topics=rules.TOPICS, now=clock.now())
+    has = {topic for topic, reason in refusals.items() if reason in (None, Reason.SNOOZED)}
+    by_email = {
+        topic for topic in wanted - has if refusals[topic] in (Reason.OPTED_OUT, Reason.OTHER_ADDRESS)
+    }
+    at_once = {topic for topic in wanted - has if refusals[topic] in (Reason.NO_CONSENT, Reason.WITHDRAWN)}
+    ended = ledger.end(contact_ids=[contact.id], topics=set(rules.TOPICS) - wanted, source=source)
+    for row in ended:
+        publish(ConsentWithdrawn(contact_id=contact.id, topic=row.topic, reason="opted_out"))
+    wording = wordings.current("preferences", language)
+    _grant(contact, _known(at_once), wording=wording, language=language, source=source)
+    if by_email:
+        ask(
+            contact=contact,
+            topics=by_email,
+            kind=CONFIRMATION,
+            wording=wording,
+            language=language,
+            source=source,
+        )
+    audit.record("consent.topics_set", object_type="contact", object_id=contact.id)
+    return Changed(
+        granted=frozenset(at_once),
+        withdrawn=frozenset(row.topic for row in ended),
+        asked=frozenset(by_email),
+    )
+
+
+def snooze(*, contact_id: int, until: datetime | None, source: str = "preferences") -> None:
+    """Send nothing but transactional mail before `until`; None ends a pause. Raises Invalid for odd dates."""
+    contact = _present(contact_id)
+    now = clock.now()
+    if until is not None and not now < until <= now + rules.LONGEST_SNOOZE:
+        raise Invalid({"until": ["Choose a day between tomorrow and one year from now."]})
+    if until is None and contact.snooze_until is None:
+        return
+    ledger.append(
+        [
+            Evidence(
+                contact_id=contact.id,
+                address_index=contact.email_index,
+                topic=EVERYTHING,
+                action="snoozed",
+                language=contact.language,
+                source=source,
+                until=until,
+            )
+        ]
+    )
+    db.session.execute(update(Contact).where(Contact.id == contact.id).values(snooze_until=until))
+    audit.record("consent.snoozed", object_type="contact", object_id=contact.id)
+
+
+def set_language(*, contact_id: int, language: str) -> None:
+    """Write to this person in `language` ("en", "es") from now on."""
+    if language not in ("en", "es"):
+        raise Invalid({"language": ["Choose English or Spanish."]})
+    contact = _present(contact_id)
+    if contact.language != language:
+        db.session.execute(update(Contact).where(Contact.id == contact.id).values(language=language))
+        audit.record("contact.language_set", object_type="contact", object_id=contact.id)
+
+
+def merge(*, from_id: int, into_id: int) -> None:
+    """End what the merged record stood for. Its yes does not pass on: the person may be asked, or has said yes there.
+
+    A no passes on by itself where it was a stop, for stops belong to the address. Call it in the act of merging.
+    """
+    ledger.end(contact_ids=[from_id], source="merge", action="merged")
+    audit.record("consent.merged", object_type="contact", object_id=from_id, detail={"into": into_id})
+
+
+def _present(contact_id: int) -> Contact:
+    people = queries.lineage(contact_id)
+    contact = db.session.get(Contact, people[-1]) if people else None
+    if contact is None or contact.erased_at is not None:
+        raise NotFound("This record is gone; nothing more will be sent.")
+    return contact

@@ -51,6 +51,7 @@ class ClinicFacts:
     education_path: str = "/education"
     referral_path: str = "/refer"
     portal_path: str = "/portal/"
+    console_path: str = "/console/"
 
     def values(self, language: str) -> dict[str, str]:
         """Return the merge fields that are the same for everyone who reads in that language."""
@@ -66,6 +67,7 @@ class ClinicFacts:
             "education_url": page(self.education_path),
             "referral_url": page(self.referral_path),
             "portal_url": page(self.portal_path),
+            "console_url": self.public_url + self.console_path,
         }
 
 

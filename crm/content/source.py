@@ -28,6 +28,7 @@ EVERYWHERE = frozenset(
         "education_url",
         "referral_url",
         "portal_url",
+        "console_url",
     }
 )
 OPTED_IN = frozenset({"first_name", "signup_date", "unsubscribe_url", "preferences_url"})
@@ -38,7 +39,6 @@ ON_REQUEST = frozenset(
         "preferences_url",
         "unsubscribe_url",
         "signin_url",
-        "console_url",
         "reference",
         "appointment_time",
     }

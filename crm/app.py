@@ -9,10 +9,13 @@ from flask_migrate import Migrate
 from redis import Redis
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from crm import clock, config, crypto, events, local, logs, queue, reactions, tokens, web
+from crm import clock, config, crypto, events, failpoints, local, logs, queue, reactions, tokens, web
 from crm.cli import register_commands
 from crm.config import ROOT, Settings
+from crm.content import service as content
+from crm.content.rendering import ClinicFacts
 from crm.db import db, transaction
+from crm.messages import doors
 
 log = structlog.get_logger()
 migrate = Migrate()
@@ -44,6 +47,9 @@ def create_app(settings: Settings | None = None) -> CrmApp:
     migrate.init_app(app, db, directory=str(ROOT / "crm" / "migrations"), compare_type=True)
     queue.connect(_redis(settings))
     events.route(reactions.TABLE)
+    doors.configure(settings)
+    content.configure(_facts(settings))
+    failpoints.arm(None if settings.production else settings.fail_point)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
@@ -54,7 +60,7 @@ def create_app(settings: Settings | None = None) -> CrmApp:
 
 
 def _flask_config(settings: Settings) -> dict[str, object]:
-    options: dict[str, object] = {"pool_pre_ping": True}
+    options: dict[str, object] = {"pool_pre_ping": True, "hide_parameters": True}
     url = settings.database_url
     if url is None:  # start the embedded server only when somebody really connects
         url = "postgresql+psycopg://"
@@ -75,3 +81,16 @@ def _flask_config(settings: Settings) -> dict[str, object]:
 
 def _redis(settings: Settings) -> Redis:
     return Redis.from_url(settings.redis_url) if settings.redis_url else local.LazyRedis(settings.local_dir)
+
+
+def _facts(settings: Settings) -> ClinicFacts:
+    clinic = settings.clinic
+    return ClinicFacts(
+        name=clinic.name,
+        short_name=clinic.short_name,
+        phone=clinic.phone,
+        address=clinic.address,
+        public_url=settings.public_url,
+        physician=clinic.physician,
+        portal_path="/refer",
+    )

@@ -1,7 +1,53 @@
 """flask commands. Features with more than one bring their own group in `<feature>/cli.py`."""
 
-from flask import Flask
+import sys
+
+import click
+from flask import Flask, current_app
+from flask.cli import with_appcontext
+
+from crm import clock, demo
+from crm.content import loading
+from crm.doctor import examine
+from crm.sandbox.server import run
+from crm.sandbox.settings import SandboxSettings
 
 
 def register_commands(app: Flask) -> None:
     """Hang every command on the app."""
+    content = click.Group("content", help="Email content.")
+    content.add_command(loading.load)
+    for command in (sandbox, doctor, content, demo.group):
+        app.cli.add_command(command)
+
+
+@click.command()
+@with_appcontext
+def sandbox() -> None:
+    """Run the stand-in for SendGrid: same API, an inbox to look at, signed events back. Not in production."""
+    settings = current_app.settings  # type: ignore[attr-defined]
+    if settings.production:
+        raise click.ClickException("The mail sandbox does not run in production.")
+    folder = settings.local_dir / "sandbox"
+    run(
+        SandboxSettings(
+            api_key=settings.sendgrid_api_key,
+            webhook_url=f"http://127.0.0.1:{settings.port}/webhooks/sendgrid",
+            signing_key_path=folder / "signing.pem",
+            store_path=folder / "store",
+            clock=lambda: clock.now().timestamp(),
+        ),
+        port=settings.sandbox_port,
+    )
+
+
+@click.command()
+@with_appcontext
+def doctor() -> None:
+    """Say in words what is wrong, if anything. Exit status 1 when something is."""
+    findings = examine()
+    for finding in findings:
+        click.echo(f"{finding.level:8} {finding.text}")
+    if not findings:
+        click.echo("All is well.")
+    sys.exit(1 if any(finding.level == "problem" for finding in findings) else 0)

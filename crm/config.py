@@ -63,6 +63,7 @@ class Settings:
     local_dir: Path
     clinic: Clinic = field(default_factory=Clinic)
     log_level: str = "INFO"
+    fail_point: str | None = None  # for fault tests; see crm.failpoints
 
     @property
     def secure(self) -> bool:
@@ -107,6 +108,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         local_dir=local_dir,
         clinic=_clinic(env),
         log_level=env.get("LOG_LEVEL", "INFO").upper(),
+        fail_point=env.get("FAIL_POINT") or None,
     )
 
 

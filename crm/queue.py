@@ -34,12 +34,12 @@ JOBS: dict[str, JobSpec] = {
     "messages.deliver_now": JobSpec(queue=URGENT, timeout=60),
     "messages.deliver": JobSpec(queue=BULK, timeout=60),
     "messages.sweep": JobSpec(queue=URGENT, timeout=60),
+    "messages.check_rates": JobSpec(queue=LOW, timeout=120),
+    "sequences.release": JobSpec(queue=LOW, timeout=60),
     "sequences.plan": JobSpec(queue=BULK, timeout=300),
     "tracking.apply": JobSpec(queue=EVENTS, timeout=120),
     "tracking.sweep": JobSpec(queue=EVENTS, timeout=60),
     "audit.seal": JobSpec(queue=LOW, timeout=120),
-    "privacy.purge": JobSpec(queue=LOW, timeout=600),
-    "consent.reconcile": JobSpec(queue=LOW, timeout=600),
 }
 
 _redis: Redis | None = None

@@ -2,6 +2,64 @@
 
 from collections.abc import Mapping, Sequence
 
+from crm.consent.events import AddressesSuppressed, ConfirmationAsked, ConsentGiven, ConsentWithdrawn
+from crm.contacts.events import ContactStopped
 from crm.events import Event, Handler
+from crm.leads.events import StageMoved
+from crm.messages import service as messages
+from crm.messages.events import MessageBlocked
+from crm.sequences import service as sequences
 
-TABLE: Mapping[type[Event], Sequence[Handler]] = {}
+BOOKED = frozenset({"scheduled", "consult_scheduled"})  # stages that end the nurture sequence
+ENDED = frozenset(
+    {"not_a_fit", "lost", "spam", "declined", "patient_declined", "duplicate", "entered_in_error"}
+)
+
+
+def ask_by_email(event: ConfirmationAsked) -> None:
+    """Send the neutral question whether this person wants to hear from us."""
+    messages.send_transactional(
+        event.kind,
+        contact_id=event.contact_id,
+        language=event.language,
+        params={"links": {"confirm_url": event.confirmation_id}},
+    )
+
+
+def begin_sequence(event: ConsentGiven) -> None:
+    """A yes to a topic begins its sequence."""
+    sequences.enrol(contact_id=event.contact_id, topic=event.topic, record_id=event.record_id)
+
+
+def leave_sequences(event: ConsentWithdrawn) -> None:
+    """A no ends what it was said to, queued emails included."""
+    sequences.exit_people(contact_ids=[event.contact_id], reason=event.reason, topic=event.topic)
+
+
+def leave_all(event: AddressesSuppressed) -> None:
+    """An address that must not be written to ends everything for whoever has it."""
+    sequences.exit_people(contact_ids=event.contact_ids, reason=event.reason)
+
+
+def stop_at_once(event: ContactStopped) -> None:
+    """A clinical stop takes everything queued for the person out within the same commit."""
+    sequences.exit_people(contact_ids=[event.contact_id], reason="stopped")
+
+
+def follow_stage(event: StageMoved) -> None:
+    """Booking ends the nurture sequence; so does an end of the lead."""
+    if event.now in BOOKED:
+        sequences.exit_people(contact_ids=[event.contact_id], reason="booked")
+    elif event.now in ENDED:
+        sequences.exit_people(contact_ids=[event.contact_id], reason=f"lead {event.now}")
+
+
+TABLE: Mapping[type[Event], Sequence[Handler]] = {
+    ConfirmationAsked: (ask_by_email,),
+    ConsentGiven: (begin_sequence,),
+    ConsentWithdrawn: (leave_sequences,),
+    AddressesSuppressed: (leave_all,),
+    ContactStopped: (stop_at_once,),
+    StageMoved: (follow_stage,),
+    MessageBlocked: (),
+}

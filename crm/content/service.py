@@ -10,9 +10,10 @@ from sqlalchemy import func, select, text
 from crm import clock
 from crm.audit import service as audit
 from crm.content import library
+from crm.content.merge import substitutions
 from crm.content.models import Approval, ContentItem, ContentVersion
-from crm.content.rendering import ClinicFacts, ContentError, Rendered, content_hash, parse, render, substitutions
-from crm.content.source import Source
+from crm.content.rendering import ClinicFacts, Rendered, content_hash, render
+from crm.content.source import ContentError, Source, parse
 from crm.db import db
 
 __all__ = ["ContentError", "NotSendable", "Rendered", "Sendable", "sendable", "substitutions"]
@@ -108,7 +109,11 @@ def current_blocks(language: str) -> dict[str, str]:
     newest = (
         select(ContentItem.key, ContentVersion.source)
         .join(ContentVersion.item)
-        .where(ContentItem.kind == "block", ContentVersion.language == language, ContentVersion.state == "approved")
+        .where(
+            ContentItem.kind == "block",
+            ContentVersion.language == language,
+            ContentVersion.state == "approved",
+        )
         .distinct(ContentItem.key)
         .order_by(ContentItem.key, ContentVersion.number.desc())
     )
@@ -150,12 +155,13 @@ def load_shipped(*, reviewers: Sequence[str]) -> Loaded:
     shipped = library.load_library()
     added = unchanged = 0
     for language, blocks in shipped.blocks.items():
-        for name, source in blocks.items():
-            done = _put(f"block/{name}", "block", name, None, language, source, "", b"", reviewers=())
+        for name, block in blocks.items():
+            done = _put(f"block/{name}", "block", name, None, language, block, "", b"", reviewers=())
             added, unchanged = added + done, unchanged + (not done)
     db.session.flush()
     mails: dict[tuple[str, str], tuple[str, Source]] = {
-        (f"{key}/{slug}", language): ("email", source) for (key, slug, language), source in shipped.emails.items()
+        (f"{key}/{slug}", language): ("email", source)
+        for (key, slug, language), source in shipped.emails.items()
     }
     mails |= {
         (f"email/{kind}", language): ("transactional", source)
@@ -164,7 +170,15 @@ def load_shipped(*, reviewers: Sequence[str]) -> Loaded:
     for (key, language), (kind, source) in mails.items():
         digest = bytes.fromhex(content_hash(source, blocks=shipped.blocks[language], layout=shipped.layout))
         done = _put(
-            key, kind, source.purpose, source.stream, language, source.text, source.subject, digest, reviewers=reviewers
+            key,
+            kind,
+            source.purpose,
+            source.stream,
+            language,
+            source.text,
+            source.subject,
+            digest,
+            reviewers=reviewers,
         )
         added, unchanged = added + done, unchanged + (not done)
     audit.record("content.loaded", detail={"added": added})
@@ -216,7 +230,12 @@ def _put(
     for role, reviewer in zip(ROLES, reviewers, strict=False):
         db.session.add(
             Approval(
-                version_id=version.id, role=role, reviewer=reviewer, hash=digest, at=now, expires_at=now + APPROVAL_LASTS
+                version_id=version.id,
+                role=role,
+                reviewer=reviewer,
+                hash=digest,
+                at=now,
+                expires_at=now + APPROVAL_LASTS,
             )
         )
     return True
@@ -225,7 +244,9 @@ def _put(
 def count_waiting() -> int:
     """Return how many versions wait for a reviewer."""
     return (
-        db.session.scalar(select(func.count()).select_from(ContentVersion).where(ContentVersion.state == "in_review"))
+        db.session.scalar(
+            select(func.count()).select_from(ContentVersion).where(ContentVersion.state == "in_review")
+        )
         or 0
     )
 
@@ -233,3 +254,13 @@ def count_waiting() -> int:
 def blocks_for(version: ContentVersion) -> Mapping[str, str]:
     """Return the blocks a version would be sent with today."""
     return current_blocks(version.language)
+
+
+def stream_of(version_id: int) -> str:
+    """Return the stream an email version belongs to."""
+    stream = db.session.scalar(
+        select(ContentItem.stream).join(ContentVersion).where(ContentVersion.id == version_id)
+    )
+    if stream is None:
+        raise ContentError("stream", "is missing.")
+    return stream

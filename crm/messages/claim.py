@@ -19,7 +19,7 @@ from crm.config import Clinic
 from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
 from crm.db import db
-from crm.mailer import Envelope, Mailer, PayloadError, Recipient
+from crm.mailer import Mailer, PayloadError, Recipient
 from crm.messages import doors, links, pacing, rules
 from crm.messages.rules import STREAMS, Stream
 from crm.staff import alerts
@@ -74,7 +74,7 @@ _ASK_AGAIN = text(f"""
 
 _LET_GO = text("""
     update batch set state = :state, error = :error, lease_until = null, state_at = :now, not_before = :not_before,
-        attempts = attempts - 1, contact_ids = case when :keep then contact_ids end
+        attempts = attempts - 1
     where id = :id
 """)
 
@@ -115,13 +115,13 @@ def claim(batch_id: int, *, clinic: Clinic, public_url: str) -> Attempt | None:
     rows = _rows(batch_id, taken, stream, now)
     rows = _first_of_each_address(batch_id, rows, now)
     if not rows:
-        _let_go(batch_id, state="cancelled", error="nobody left to send to", now=now, keep=False)
+        _let_go(batch_id, state="cancelled", error="nobody left to send to", now=now)
         return None
     wait_until = pacing.take(
         len(rows), caps=pacing.Caps(per_minute=taken.per_minute, per_day=taken.per_day), now=now
     )
     if wait_until is not None:
-        _let_go(batch_id, state="ready", error="waiting for its turn", now=now, not_before=wait_until, keep=False)
+        _let_go(batch_id, state="ready", error="waiting for its turn", now=now, not_before=wait_until)
         return None
     mailer = doors.mailers()[taken.transport]
     envelope = links.envelope(version.rendered, stream=stream, clinic=clinic)
@@ -129,13 +129,16 @@ def claim(batch_id: int, *, clinic: Clinic, public_url: str) -> Attempt | None:
         recipients = _recipients(rows, version.rendered, stream, clinic, public_url, batch_id)
         prepared = mailer.prepare(envelope, recipients)
     except (PayloadError, content.ContentError) as error:
-        _let_go(batch_id, state="failed", error=str(error)[:200], now=now, keep=False)
+        _let_go(batch_id, state="failed", error=str(error)[:200], now=now)
         alerts.raise_alert(
             key=f"batch:{batch_id}", level="danger", text="An email could not be built.", link="/console/mail"
         )
         return None
     audit.record(
-        "batch.sending", object_type="batch", object_id=batch_id, detail={"size": len(rows), "attempt": taken.attempts}
+        "batch.sending",
+        object_type="batch",
+        object_id=batch_id,
+        detail={"size": len(rows), "attempt": taken.attempts},
     )
     return Attempt(
         batch_id=batch_id,
@@ -170,7 +173,8 @@ def _rows(batch_id: int, taken: Row[Any], stream: Stream, now: datetime) -> Sequ
 def _first_of_each_address(batch_id: int, rows: Sequence[Row[Any]], now: datetime) -> Sequence[Row[Any]]:
     """One call may name an address once; a second person at the same address goes with a batch of their own."""
     seen: set[str] = set()
-    first, again = [], []
+    first: list[Row[Any]] = []
+    again: list[Row[Any]] = []
     for row in rows:
         (again if row.email in seen else first).append(row)
         seen.add(row.email)
@@ -211,7 +215,11 @@ def _recipients(
             else "",
         }
         if row.params:
-            fields.update(links.from_params(row.params, public_url=public_url, language=rendered.language, clinic=clinic))
+            fields.update(
+                links.from_params(
+                    row.params, public_url=public_url, language=rendered.language, clinic=clinic
+                )
+            )
         found.append(
             Recipient(
                 row.id,
@@ -221,3 +229,26 @@ def _recipients(
             )
         )
     return found
+
+
+def _let_go(
+    batch_id: int,
+    *,
+    state: str,
+    error: str,
+    now: datetime,
+    not_before: datetime | None = None,
+    keep: bool = True,
+) -> None:
+    """Give a batch back without having called anybody; this attempt does not count."""
+    db.session.execute(
+        _LET_GO,
+        {
+            "id": batch_id,
+            "state": state,
+            "error": error,
+            "now": now,
+            "not_before": not_before or now,
+            "keep": keep,
+        },
+    )

@@ -41,7 +41,9 @@ def envelope(rendered: Rendered, *, stream: Stream, clinic: Clinic) -> Envelope:
     )
 
 
-def from_params(params: Mapping[str, Any], *, public_url: str, language: str, clinic: Clinic) -> dict[str, str]:
+def from_params(
+    params: Mapping[str, Any], *, public_url: str, language: str, clinic: Clinic
+) -> dict[str, str]:
     """Return the fields of one transactional message from the opaque ids and facts it was queued with.
 
     `params` holds `links`: field -> row id (and optional serial), and `facts`: field -> plain text (a reference

@@ -58,7 +58,9 @@ STREAMS = {
         Stream(name="transactional_phi", transactional=True, phi=True, topic=None, sender="care"),
         Stream(name="prospect_edu", transactional=False, phi=False, topic="prospect_edu", sender="news"),
         Stream(name="referred_edu", transactional=False, phi=True, topic="referred_edu", sender="news"),
-        Stream(name="provider_nurture", transactional=False, phi=False, topic="provider_nurture", sender="news"),
+        Stream(
+            name="provider_nurture", transactional=False, phi=False, topic="provider_nurture", sender="news"
+        ),
     )
 }
 
@@ -79,11 +81,8 @@ def route(stream: Stream, doors: Sequence[Door]) -> str | None:
     """
     if not stream.phi:
         return doors[0].name if doors else None
-    for fit in (lambda door: door.has_baa, lambda door: door.attested):
-        for door in doors:
-            if fit(door):
-                return door.name
-    return None
+    fit = [door.name for door in doors if door.has_baa] + [door.name for door in doors if door.attested]
+    return fit[0] if fit else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +127,7 @@ def backoff(attempts: int, jitter: float) -> timedelta:
 
 def breaker(*, accepted: int, bounced: int, complained: int) -> str | None:
     """Return why a stream must stop, from its last seven days; None while all is well or too little was sent."""
-    if accepted < FREQUENCY_CAP = 3  # educational emails per person in seven days; our first week holds three
-FREQUENCY_SPAN = timedelta(days=7)
-BREAKER_MIN:
+    if accepted < BREAKER_MIN:
         return None
     if complained / accepted >= COMPLAINT_LIMIT:
         return f"complaints: {complained} of {accepted}"

@@ -98,7 +98,11 @@ def into_window(moment: datetime, window: Window, zone: ZoneInfo) -> datetime:
     today = moment.astimezone(zone).date()
     for offset in range(-1, 9):  # yesterday's window may span midnight; a week ahead always has a weekday
         opens, closes = _opening(today + timedelta(days=offset), window, zone)
-        if (today + timedelta(days=offset)).weekday() in window.weekdays and moment < closes and opens < closes:
+        if (
+            (today + timedelta(days=offset)).weekday() in window.weekdays
+            and moment < closes
+            and opens < closes
+        ):
             return max(moment, opens)
     raise AssertionError("unreachable: some weekday comes within eight days")
 

@@ -1,0 +1,42 @@
+"""Places where a test may kill this process, to prove that dying there loses nothing. Off in production."""
+
+import os
+import signal
+from dataclasses import dataclass
+
+POINTS = (
+    "before-claim",
+    "claimed",  # inside the claiming transaction, before its commit
+    "committed",  # the batch is `sending`, the provider has not been called
+    "posted",  # the provider has answered, nothing is recorded
+    "recorded",  # inside the recording transaction, before its commit
+    "done",
+    "planned",  # inside the planner's transaction
+    "frozen",  # inside the freezing of an audience
+    "applied",  # inside the applying of events
+)
+
+
+@dataclass
+class _Armed:
+    point: str = ""
+    passes: int = 0
+
+
+_armed = _Armed()
+
+
+def arm(spec: str | None) -> None:
+    """Arm one point: "posted" kills at the first pass, "posted:3" at the third. None disarms."""
+    point, _, passes = (spec or "").partition(":")
+    if point and point not in POINTS:
+        raise ValueError(f"There is no fail point called {point}.")
+    _armed.point, _armed.passes = point, int(passes or 1)
+
+
+def reach(point: str) -> None:
+    """Die here, as a power cut would, when this point is armed and its turn has come."""
+    if _armed.point == point:
+        _armed.passes -= 1
+        if _armed.passes == 0:
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,83 @@
+"""`make run`: everything on one machine. Checks, starts the servers, brings the data up to date, runs the Procfile.
+
+Run as `python -m crm.launch`.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from honcho.environ import parse_procfile
+from honcho.manager import Manager
+
+from crm import config, local
+from crm.config import ROOT
+from crm.sandbox.keys import public_key_base64
+
+BIN = Path(sys.executable).parent
+
+
+def main() -> int:
+    """Run until Ctrl-C; return the exit status."""
+    try:
+        settings = config.load()
+        environ = _environment(settings)
+    except (config.ConfigError, local.LocalError) as error:
+        print(f"Cannot start: {error}", file=sys.stderr)
+        return 1
+    for command in ("db upgrade", "content load --approved-by-demo", "demo fill"):
+        done = subprocess.run(
+            [BIN / "flask", "--app", "wsgi", *command.split()], cwd=ROOT, env=environ, check=False
+        )
+        if done.returncode:
+            print(f"Cannot start: `flask --app wsgi {command}` did not succeed.", file=sys.stderr)
+            return done.returncode
+    return _supervise(settings, environ)
+
+
+def _environment(settings: config.Settings) -> dict[str, str]:
+    """Return what every process is started with; starts the embedded servers where no others are named."""
+    for name, port in (("PORT", settings.port), ("SANDBOX_PORT", settings.sandbox_port)):
+        if not local.port_is_free(port):
+            raise local.LocalError(
+                f"port {port} is in use. Stop what listens there, or choose another: {name}={port + 100} make run"
+            )
+    environ = dict(os.environ)
+    environ["PATH"] = f"{BIN}{os.pathsep}{environ.get('PATH', '')}"
+    environ["PORT"], environ["SANDBOX_PORT"] = str(settings.port), str(settings.sandbox_port)
+    environ["DATABASE_URL"] = settings.database_url or local.postgres_url(settings.local_dir)
+    environ["REDIS_URL"] = settings.redis_url or local.redis_url(settings.local_dir)
+    if not settings.sendgrid_webhook_keys:
+        key = settings.local_dir / "sandbox" / "signing.pem"
+        environ["SENDGRID_WEBHOOK_KEY"] = public_key_base64(key)
+    return environ
+
+
+def _supervise(settings: config.Settings, environ: dict[str, str]) -> int:
+    manager = Manager()
+    for name, command in parse_procfile((ROOT / "Procfile").read_text()).processes.items():
+        manager.add_process(name, command, quiet=False, env=environ, cwd=str(ROOT))
+    threading.Thread(target=_greet, args=(settings, environ), daemon=True).start()
+    manager.loop()
+    # Ctrl-C and SIGTERM are how this is meant to end
+    return 0 if manager.returncode in (None, 130, 143, -2, -15) else int(manager.returncode)
+
+
+def _greet(settings: config.Settings, environ: dict[str, str]) -> None:
+    """Say where everything is, once it answers."""
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(f"{settings.public_url}/health/ready", timeout=2):  # noqa: S310 - our own address
+                break
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    subprocess.run([BIN / "flask", "--app", "wsgi", "demo", "doors"], cwd=ROOT, env=environ, check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

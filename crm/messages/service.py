@@ -1,0 +1,241 @@
+"""The verbs: queue an email, stop what is queued, decide about what failed or is in doubt."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, text, update
+
+from crm import clock
+from crm.audit import service as audit
+from crm.content import service as content
+from crm.db import db
+from crm.errors import Conflict, NotFound
+from crm.events import publish
+from crm.messages import doors
+from crm.messages.events import MessageBlocked
+from crm.messages.models import Batch, Message
+from crm.messages.record import ask
+from crm.messages.rules import STREAMS
+from crm.staff import alerts
+
+TOO_LATE_TRANSACTIONAL = timedelta(hours=48)
+
+
+def send_transactional(
+    kind: str, *, contact_id: int, language: str, params: Mapping[str, Any] | None = None
+) -> int:
+    """Queue one transactional email (`templates/email/<kind>`); return the message id.
+
+    `params` names links by row id and plain facts, see `links.from_params`. When policy allows no transport the row
+    is written all the same, as `blocked_policy`, and staff are told. Raises NotFound without approved content.
+    """
+    now = clock.now()
+    key = f"email/{kind}"
+    versions = content.newest([key], now=now)
+    version_id = versions.get((key, language)) or versions.get((key, "en"))
+    if version_id is None:
+        raise NotFound(f"There is no approved email called {kind}.")
+    stream = STREAMS[content.stream_of(version_id)]
+    transport = doors.route(stream)
+    batch = Batch(
+        kind="transactional",
+        stream=stream.name,
+        transport=transport or "none",
+        content_version_id=version_id,
+        language=language,
+        size=1,
+        state="ready" if transport else "failed",
+        error=None if transport else "blocked_policy",
+        created_at=now,
+        not_before=now,
+        too_late_at=now + TOO_LATE_TRANSACTIONAL,
+        state_at=now,
+    )
+    db.session.add(batch)
+    db.session.flush()
+    message = Message(
+        batch_id=batch.id,
+        contact_id=contact_id,
+        content_version_id=version_id,
+        params=dict(params or {}),
+        created_at=now,
+        state=None if transport else "blocked_policy",
+        reason=None if transport else "no transport with a BAA",
+        state_at=None if transport else now,
+    )
+    db.session.add(message)
+    db.session.flush()
+    if transport:
+        ask(batch.id, kind="transactional", number=0)
+    else:
+        publish(MessageBlocked(message_id=message.id, contact_id=contact_id, stream=stream.name))
+        alerts.raise_alert(
+            key="blocked-policy",
+            level="warning",
+            text="Mail to patients waits: no transport with a business associate agreement is set up.",
+            link="/console/mail",
+        )
+    return message.id
+
+
+def queue_batches(
+    groups: Mapping[tuple[int, str], Sequence[tuple[int, int | None, int, int]]],
+    *,
+    stream: str,
+    topic: str,
+    sequence_id: int,
+    too_late_at: datetime | None,
+) -> list[int]:
+    """Write message rows for sequence steps and the batches they leave in; return the batch ids.
+
+    `groups` maps (content version, language) to rows of (contact, consent record, enrolment, step). A constant
+    number of statements per thousand rows.
+    """
+    now, transport = clock.now(), doors.route(STREAMS[stream])
+    parts = []
+    for (version_id, language), rows in groups.items():
+        size = doors.batch_size(transport or "sendgrid")
+        parts += [(version_id, language, rows[start : start + size]) for start in range(0, len(rows), size)]
+    if not parts:
+        return []
+    ids = list(
+        db.session.scalars(
+            insert(Batch).returning(Batch.id, sort_by_parameter_order=True),
+            [
+                {
+                    "kind": "sequence",
+                    "stream": stream,
+                    "transport": transport or "none",
+                    "content_version_id": version_id,
+                    "language": language,
+                    "topic": topic,
+                    "sequence_id": sequence_id,
+                    "size": len(rows),
+                    "state": "ready" if transport else "failed",
+                    "error": None if transport else "blocked_policy",
+                    "created_at": now,
+                    "not_before": now,
+                    "too_late_at": too_late_at,
+                    "state_at": now,
+                }
+                for version_id, language, rows in parts
+            ],
+        )
+    )
+    columns: list[list[Any]] = [[], [], [], [], [], []]
+    for batch_id, (version_id, _, rows) in zip(ids, parts, strict=True):
+        for contact_id, record_id, enrolment_id, step in rows:
+            for column, value in zip(
+                columns, (batch_id, contact_id, version_id, record_id, enrolment_id, step), strict=True
+            ):
+                column.append(value)
+    db.session.execute(
+        text("""
+            insert into message (batch_id, contact_id, content_version_id, consent_record_id, enrolment_id, step,
+                created_at, state, reason, state_at)
+            select *, cast(:now as timestamptz), :state, :reason, case when :state is not null then cast(:now as timestamptz) end
+            from unnest(cast(:a as bigint[]), cast(:b as bigint[]), cast(:c as bigint[]), cast(:d as bigint[]),
+                cast(:e as bigint[]), cast(:f as bigint[]))
+        """),
+        {
+            **dict(zip("abcdef", columns, strict=True)),
+            "now": now,
+            "state": None if transport else "blocked_policy",
+            "reason": None if transport else "no transport with a BAA",
+        },
+    )
+    if transport:
+        for batch_id in ids:
+            ask(batch_id, kind="sequence", number=0)
+    else:
+        alerts.raise_alert(
+            key="blocked-policy",
+            level="warning",
+            text="Mail to patients waits: no transport with a business associate agreement is set up.",
+            link="/console/mail",
+        )
+    return ids
+
+
+def skip_waiting(
+    *, contact_ids: Sequence[int], reason: str, enrolment_ids: Sequence[int] | None = None
+) -> int:
+    """Take queued educational mail of these people out, within this transaction; return how many emails."""
+    done = db.session.execute(
+        text("""
+            update message m set state = 'skipped', reason = :reason, state_at = :now
+            from batch b
+            where b.id = m.batch_id and b.state in ('ready', 'held') and b.kind <> 'transactional'
+                and m.contact_id = any(:contacts) and m.state is null
+                and (cast(:enrolments as bigint[]) is null or m.enrolment_id = any(:enrolments))
+        """),
+        {
+            "reason": reason,
+            "now": clock.now(),
+            "contacts": list(contact_ids),
+            "enrolments": list(enrolment_ids) if enrolment_ids is not None else None,
+        },
+    )
+    return int(done.rowcount)  # type: ignore[attr-defined]
+
+
+def decide(batch_ids: Sequence[int], *, send_again: bool) -> int:
+    """Settle batches that failed or are in doubt, by a person's word: send again, or treat as sent. Returns how many.
+
+    A batch in doubt may have been taken by the provider; sending again accepts a possible second copy.
+    """
+    now, actor = clock.now(), audit.current().actor
+    wanted = ("failed", "uncertain") if send_again else ("uncertain",)
+    rows = db.session.execute(
+        update(Batch)
+        .where(Batch.id.in_(list(batch_ids)), Batch.state.in_(wanted), Batch.transport != "none")
+        .values(
+            state="ready" if send_again else "accepted",
+            not_before=now if send_again else Batch.not_before,
+            too_late_at=None if send_again else Batch.too_late_at,
+            state_at=now,
+            settled_by=actor,
+        )
+        .returning(Batch.id, Batch.kind, Batch.attempts)
+    ).all()
+    if not rows:
+        raise Conflict("None of these waits for a decision any more.")
+    for row in rows:
+        audit.record(
+            "batch.decided", object_type="batch", object_id=row.id, detail={"send_again": send_again}
+        )
+        alerts.close(f"batch:{row.id}")
+        if send_again:
+            ask(row.id, kind=row.kind, number=row.attempts)
+    return len(rows)
+
+
+def hold(*, sequence_id: int | None = None, campaign_id: int | None = None) -> None:
+    """Hold the ready batches of a paused sequence or campaign."""
+    _shift("ready", "held", sequence_id=sequence_id, campaign_id=campaign_id)
+
+
+def unhold(*, sequence_id: int | None = None, campaign_id: int | None = None) -> None:
+    """Let held batches go on; the sweep, or the caller, asks for them."""
+    for row in _shift("held", "ready", sequence_id=sequence_id, campaign_id=campaign_id):
+        ask(row.id, kind=row.kind, number=row.attempts)
+
+
+def cancel(*, campaign_id: int) -> int:
+    """Cancel what has not left of a campaign; return how many batches."""
+    return len(_shift("ready", "cancelled", campaign_id=campaign_id)) + len(
+        _shift("held", "cancelled", campaign_id=campaign_id)
+    )
+
+
+def _shift(
+    was: str, now: str, *, sequence_id: int | None = None, campaign_id: int | None = None
+) -> Sequence[Any]:
+    which = Batch.sequence_id == sequence_id if sequence_id is not None else Batch.campaign_id == campaign_id
+    return db.session.execute(
+        update(Batch)
+        .where(which, Batch.state == was)
+        .values(state=now, state_at=clock.now())
+        .returning(Batch.id, Batch.kind, Batch.attempts)
+    ).all()

@@ -1,0 +1,93 @@
+"""Finding what should have moved: the reason why Redis may be emptied and workers killed at any instant."""
+
+from datetime import datetime
+
+from sqlalchemy import text
+
+from crm import clock, queue
+from crm.db import after_commit, db
+from crm.messages import control, rules
+from crm.staff import alerts
+
+ASK_AT_ONCE = 500  # batches asked for per sweep; the next one asks for more
+
+_EXPIRED = text("""
+    update batch set state = 'uncertain', lease_until = null, state_at = :now,
+        error = 'the worker stopped between calling the provider and noting the answer'
+    where state = 'sending' and lease_until < :now returning id
+""")
+_TOO_LATE = text("""
+    update batch set state = 'failed', state_at = :now, error = 'too late to be sent'
+    where state = 'ready' and too_late_at <= :now returning id
+""")
+_READY = text("""
+    select id, kind, attempts from batch where state = 'ready' and not_before <= :now
+    order by not_before, id limit :limit
+""")
+# One event about any of its messages shows that the provider took the whole call.
+_SETTLED = text("""
+    update batch b set state = 'accepted', state_at = :now, settled_by = 'events', error = null
+    where b.state = 'uncertain' and exists (
+        select 1 from message m join provider_event e on e.message_id = m.id where m.batch_id = b.id)
+    returning id
+""")
+_RATES = text("""
+    select b.stream, count(*) as accepted,
+        count(*) filter (where m.state = 'bounced') as bounced,
+        count(*) filter (where m.state = 'complained') as complained
+    from batch b join message m on m.batch_id = b.id
+    where b.state = 'accepted' and b.created_at > :since and m.state is distinct from 'skipped'
+    group by b.stream
+""")
+
+
+def sweep(*, production: bool) -> dict[str, int]:
+    """Move what got stuck and ask again for what waits; return how many of each."""
+    now = clock.now()
+    control.beat(guard_silence=production)
+    found = {
+        "uncertain": len(db.session.execute(_EXPIRED, {"now": now}).all()),
+        "settled": len(db.session.execute(_SETTLED, {"now": now}).all()),
+        "too_late": len(db.session.execute(_TOO_LATE, {"now": now}).all()),
+        "ready": ask_for_ready(now),
+    }
+    if found["uncertain"]:
+        alerts.raise_alert(
+            key="uncertain",
+            level="warning",
+            text="Some emails may or may not have left. Events usually settle this within the hour.",
+            link="/console/mail",
+        )
+    if found["too_late"]:
+        alerts.raise_alert(
+            key="too-late",
+            level="warning",
+            text="Some emails were not sent: it was too late.",
+            link="/console/mail",
+        )
+    return found
+
+
+def ask_for_ready(now: datetime) -> int:
+    """Ask for every ready batch whose time has come. A wish that still waits in Redis is not asked twice."""
+    wishes = [
+        (
+            "messages.deliver_now" if row.kind == "transactional" else "messages.deliver",
+            (row.id,),
+            str(row.attempts),
+        )
+        for row in db.session.execute(_READY, {"now": now, "limit": ASK_AT_ONCE})
+    ]
+    after_commit(lambda: queue.push(wishes))
+    return len(wishes)
+
+
+def trip_breakers() -> list[str]:
+    """Stop each stream whose bounces or complaints of the last seven days are too many; return their names."""
+    tripped = []
+    for row in db.session.execute(_RATES, {"since": clock.now() - rules.FREQUENCY_SPAN}):
+        reason = rules.breaker(accepted=row.accepted, bounced=row.bounced, complained=row.complained)
+        if reason is not None:
+            control.stop_stream(row.stream, reason=reason)
+            tripped.append(row.stream)
+    return tripped

@@ -1,0 +1,226 @@
+"""The verbs of sequences: load, enrol, exit, pause, resume, send the next step now."""
+
+from collections.abc import Sequence as Seq
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select, text, update
+
+from crm import clock
+from crm.audit import service as audit
+from crm.contacts.models import Contact
+from crm.content import library
+from crm.db import db
+from crm.errors import Conflict, NotFound
+from crm.messages import service as messages
+from crm.queue import enqueue
+from crm.sequences import rules
+from crm.sequences.models import Enrolment, Sequence, SequenceVersion
+
+ENDS = ("active", "paused", "held")
+
+
+def load_shipped(*, live: bool) -> int:
+    """Bring the shipped sequences into the database as immutable versions; return how many versions were new."""
+    added = 0
+    for shipped in library.load_library().sequences.values():
+        plan = stored_plan(shipped)
+        rules.plan_from(plan)  # refuses what could not run
+        sequence = db.session.scalar(select(Sequence).where(Sequence.key == shipped.key))
+        if sequence is None:
+            sequence = Sequence(
+                key=shipped.key,
+                title=shipped.title,
+                topic=shipped.topic,
+                stream=shipped.stream,
+                state="live" if live else "draft",
+                created_at=clock.now(),
+            )
+            db.session.add(sequence)
+            db.session.flush()
+        last = newest_version(sequence.id)
+        if last is None or last.plan != plan:
+            number = (last.number if last else 0) + 1
+            db.session.add(
+                SequenceVersion(sequence_id=sequence.id, number=number, plan=plan, created_at=clock.now())
+            )
+            added += 1
+    db.session.flush()
+    return added
+
+
+def stored_plan(shipped: library.Sequence) -> dict[str, Any]:
+    """Return a shipped sequence in the form `rules.plan_from` reads: each email with the waits before it."""
+    steps: list[dict[str, Any]] = []
+    wait = {"amount": 0, "unit": "minutes"}
+    for step in shipped.steps:
+        if isinstance(step, library.Wait):
+            wait = {"amount": step.amount, "unit": step.unit}
+        else:
+            steps.append({"item": f"{shipped.key}/{step.slug}", "wait": wait})
+            wait = {"amount": 0, "unit": "minutes"}
+    window = {
+        "start": shipped.window.start,
+        "end": shipped.window.end,
+        "weekdays": [library.WEEKDAYS.index(day) for day in shipped.window.weekdays],
+    }
+    return {"window": window, "steps": steps, "entry": shipped.entry, "exit_on": list(shipped.exit_on)}
+
+
+def newest_version(sequence_id: int) -> SequenceVersion | None:
+    """Return the version that new people begin."""
+    return db.session.scalar(
+        select(SequenceVersion)
+        .where(SequenceVersion.sequence_id == sequence_id)
+        .order_by(SequenceVersion.number.desc())
+        .limit(1)
+    )
+
+
+def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = None) -> int | None:
+    """Enrol a person in the live sequence of a topic they said yes to; return the enrolment id.
+
+    None when there is no live sequence, or when they are in it, or were before: nobody gets a series twice.
+    """
+    sequence = db.session.scalar(select(Sequence).where(Sequence.topic == topic, Sequence.state == "live"))
+    version = newest_version(sequence.id) if sequence else None
+    contact = db.session.get(Contact, contact_id)
+    if sequence is None or version is None or contact is None:
+        return None
+    now = clock.now()
+    plan = rules.plan_from(version.plan)
+    due = rules.due_after(now, plan.steps[0], plan.window, ZoneInfo(contact.time_zone))
+    enrolment_id = db.session.execute(
+        text("""
+            insert into enrolment (contact_id, sequence_id, version_id, consent_record_id, lead_id, state, step,
+                due_at, anchor_at, entered_at, send_now)
+            select :contact, :sequence, :version, :record, :lead, 'active', 0, :due, :now, :now, false
+            where not exists (select 1 from enrolment where contact_id = :contact and sequence_id = :sequence
+                and state = 'completed')
+            on conflict (contact_id, sequence_id) where state in ('active', 'paused', 'held') do nothing
+            returning id
+        """),
+        {
+            "contact": contact_id,
+            "sequence": sequence.id,
+            "version": version.id,
+            "record": record_id,
+            "lead": lead_id,
+            "due": due,
+            "now": now,
+        },
+    ).scalar()
+    if enrolment_id is not None:
+        audit.record("enrolment.entered", object_type="enrolment", object_id=enrolment_id)
+        if due <= now:
+            enqueue("sequences.plan", key=f"{enrolment_id}")
+    return enrolment_id
+
+
+def exit_people(*, contact_ids: Seq[int], reason: str, topic: str | None = None) -> int:
+    """End every live enrolment of these people (of one topic, or all) and take their queued emails out; return how many."""
+    now = clock.now()
+    ended = db.session.execute(
+        text("""
+            update enrolment e set state = 'exited', due_at = null, reason = :reason, left_at = :now
+            from sequence s
+            where s.id = e.sequence_id and e.contact_id = any(:contacts) and e.state in ('active', 'paused', 'held')
+                and (cast(:topic as text) is null or s.topic = :topic)
+            returning e.id
+        """),
+        {"reason": reason, "now": now, "contacts": list(contact_ids), "topic": topic},
+    ).all()
+    messages.skip_waiting(
+        contact_ids=contact_ids,
+        reason=reason,
+        enrolment_ids=None if topic is None else [row.id for row in ended],
+    )
+    for row in ended:
+        audit.record("enrolment.exited", object_type="enrolment", object_id=row.id, detail={"reason": reason})
+    return len(ended)
+
+
+def pause(sequence_id: int) -> int:
+    """Freeze a sequence and everyone in it; what had been queued is held. Returns how many people."""
+    now = clock.now()
+    _switch(sequence_id, was="live", now_state="paused", at=now)
+    frozen = db.session.execute(
+        text("""
+            update enrolment set state = 'paused', due_at = null,
+                paused_left = greatest(0, extract(epoch from due_at - cast(:now as timestamptz)))::bigint
+            where sequence_id = :id and state = 'active'
+        """),
+        {"id": sequence_id, "now": now},
+    )
+    messages.hold(sequence_id=sequence_id)
+    audit.record("sequence.paused", object_type="sequence", object_id=sequence_id)
+    return int(frozen.rowcount)  # type: ignore[attr-defined]
+
+
+def resume(sequence_id: int) -> int:
+    """Let a sequence go on; everyone has as long to wait as was left when it was paused. Returns how many people."""
+    now = clock.now()
+    _switch(sequence_id, was="paused", now_state="live", at=None)
+    thawed = db.session.execute(
+        text("""
+            update enrolment set state = 'active', paused_left = null,
+                due_at = cast(:now as timestamptz) + coalesce(paused_left, 0) * interval '1 second'
+            where sequence_id = :id and state = 'paused'
+        """),
+        {"id": sequence_id, "now": now},
+    )
+    messages.unhold(sequence_id=sequence_id)
+    audit.record("sequence.resumed", object_type="sequence", object_id=sequence_id)
+    return int(thawed.rowcount)  # type: ignore[attr-defined]
+
+
+def _switch(sequence_id: int, *, was: str, now_state: str, at: datetime | None) -> None:
+    done = db.session.execute(
+        update(Sequence)
+        .where(Sequence.id == sequence_id, Sequence.state == was)
+        .values(state=now_state, paused_at=at)
+    )
+    if done.rowcount != 1:  # type: ignore[attr-defined]
+        raise Conflict(f"This sequence is not {was}.")
+
+
+def go_live(sequence_id: int) -> None:
+    """Open a drafted sequence for people."""
+    _switch(sequence_id, was="draft", now_state="live", at=None)
+    audit.record("sequence.live", object_type="sequence", object_id=sequence_id)
+
+
+def send_next_now(enrolment_id: int) -> None:
+    """Make the next step of one person due now, whatever the hour. Consent and suppression count all the same."""
+    now = clock.now()
+    done = db.session.execute(
+        update(Enrolment)
+        .where(Enrolment.id == enrolment_id, Enrolment.state.in_(("active", "held")))
+        .values(state="active", due_at=now, send_now=True, reason=None)
+    )
+    if done.rowcount != 1:  # type: ignore[attr-defined]
+        raise NotFound("This person is not waiting for a step.")
+    audit.record("enrolment.hurried", object_type="enrolment", object_id=enrolment_id)
+    enqueue("sequences.plan", key=f"{enrolment_id}-{int(now.timestamp())}")
+
+
+def take_out(enrolment_id: int, *, reason: str = "staff") -> None:
+    """Take one person out of one sequence."""
+    row = db.session.get(Enrolment, enrolment_id)
+    if row is None or row.state not in ENDS:
+        raise NotFound("This person is not in the sequence.")
+    topic = db.session.scalar(select(Sequence.topic).where(Sequence.id == row.sequence_id))
+    exit_people(contact_ids=[row.contact_id], reason=reason, topic=topic)
+
+
+def release_held() -> int:
+    """Try again for everyone held because content was missing; the planner decides anew. Returns how many."""
+    done = db.session.execute(
+        text("""
+            update enrolment set state = 'active', due_at = :now, reason = null
+            where state = 'held' and reason = 'content_not_approved'
+        """),
+        {"now": clock.now()},
+    )
+    return int(done.rowcount)  # type: ignore[attr-defined]

@@ -1,0 +1,35 @@
+"""The provider's way in: verify the raw bytes, store them, answer."""
+
+from flask import Blueprint, Response, current_app, request
+
+from crm import clock
+from crm.mailer import sendgrid_events
+from crm.staff import alerts
+from crm.tracking import service
+
+blueprint = Blueprint("webhooks", __name__, url_prefix="/webhooks")
+
+
+@blueprint.post("/sendgrid")
+def sendgrid() -> Response:
+    """Take a post of SendGrid's Event Webhook: 204 once it is stored, 401 for whatever is not surely SendGrid's."""
+    keys = current_app.settings.sendgrid_webhook_keys  # type: ignore[attr-defined]
+    if not keys:
+        alerts.raise_alert(
+            key="webhook-key",
+            level="danger",
+            text="SendGrid's events are refused: no key to check them with is set (SENDGRID_WEBHOOK_KEY).",
+        )
+        return Response(status=503)
+    raw = request.get_data(cache=False)
+    genuine = sendgrid_events.verify(
+        raw,
+        signature=request.headers.get(sendgrid_events.SIGNATURE),
+        timestamp=request.headers.get(sendgrid_events.TIMESTAMP),
+        keys=keys,
+        now=clock.now(),
+    )
+    if not genuine:
+        return Response(status=401)
+    service.store(raw)
+    return Response(status=204)

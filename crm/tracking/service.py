@@ -1,0 +1,163 @@
+"""Storing what the provider says, at once, and applying it, soon; set-based, whatever comes twice or out of order."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+
+from crm import clock, queue
+from crm.consent import suppressions
+from crm.consent.suppressions import Stop
+from crm.contacts.addresses import address_index
+from crm.db import after_commit, db
+from crm.failpoints import reach
+from crm.mailer.sendgrid_events import Event, parse
+from crm.tracking import rules
+
+SWEEP_LIMIT = 200
+
+_STORE = text("insert into webhook_receipt (received_at, body) values (:now, :body) returning id")
+_TAKE = text(
+    "select body, received_at from webhook_receipt where id = :id and applied_at is null for update skip locked"
+)
+_DONE = text("update webhook_receipt set applied_at = :now, error = :error where id = :id")
+_KEEP = text("""
+    insert into provider_event (event_id, message_id, kind, at, received_at, detail)
+    select e.event_id, e.message_id, e.kind, e.at, :received, e.detail
+    from unnest(cast(:ids as text[]), cast(:messages as bigint[]), cast(:kinds as text[]),
+        cast(:ats as timestamptz[]), cast(:details as text[])) as e(event_id, message_id, kind, at, detail)
+    on conflict (event_id) do nothing
+    returning event_id
+""")
+# Fates only ever grow graver, so that any order of events ends in the same state.
+_STATE = text("""
+    update message m set state = (cast(:names as text[]))[e.rank], state_at = e.at
+    from (select message_id, max(rank) as rank, max(at) as at
+          from unnest(cast(:messages as bigint[]), cast(:ranks as int[]), cast(:ats as timestamptz[]))
+              as u(message_id, rank, at) group by message_id) e
+    where m.id = e.message_id and coalesce(array_position(cast(:names as text[]), m.state), 0) < e.rank
+""")
+_OWNERS = text("select id, contact_id from message where id = any(:messages)")
+_SOFT = text("""
+    select c.id, c.email_index from contact c
+    where c.id in (select contact_id from message where id = any(:messages)) and c.email_index is not null
+        and (select count(distinct e.message_id) from provider_event e join message m on m.id = e.message_id
+             where m.contact_id = c.id and e.kind = 'blocked' and e.at > :since) >= :limit
+""")
+
+
+def store(body: bytes) -> int:
+    """Keep a verified post as it came and ask for it to be applied; return its id."""
+    receipt_id = int(db.session.execute(_STORE, {"now": clock.now(), "body": body}).scalar_one())
+    queue.enqueue("tracking.apply", receipt_id)
+    return receipt_id
+
+
+def apply(receipt_id: int) -> int:
+    """Apply one stored post; return how many of its events were new. A post that is no list of events is set aside."""
+    now = clock.now()
+    taken = db.session.execute(_TAKE, {"id": receipt_id}).first()
+    if taken is None:
+        return 0
+    error, fresh = None, list[Event]()
+    try:
+        fresh = _keep(parse(bytes(taken.body)), received=taken.received_at)
+    except ValueError:
+        error = "not a list of events"
+    _show(fresh)
+    _act(fresh, now)
+    db.session.execute(_DONE, {"id": receipt_id, "now": now, "error": error})
+    reach("applied")
+    return len(fresh)
+
+
+def sweep() -> int:
+    """Ask again for every post that was stored and not applied; return how many."""
+    ids = db.session.scalars(
+        text("select id from webhook_receipt where applied_at is null order by id limit :limit"),
+        {"limit": SWEEP_LIMIT},
+    ).all()
+    after_commit(lambda: queue.push(("tracking.apply", (receipt_id,), None) for receipt_id in ids))
+    return len(ids)
+
+
+def _keep(events: Sequence[Event], *, received: datetime) -> list[Event]:
+    """Write down the events we have not seen, in a fixed order so that two workers cannot block each other."""
+    unique = sorted({event.event_id: event for event in events}.values(), key=lambda event: event.event_id)
+    if not unique:
+        return []
+    kept = set(
+        db.session.scalars(
+            _KEEP,
+            {
+                "ids": [event.event_id for event in unique],
+                "messages": [event.message_id for event in unique],
+                "kinds": [event.kind for event in unique],
+                "ats": [event.at for event in unique],
+                "details": [event.detail for event in unique],
+                "received": received,
+            },
+        )
+    )
+    return [event for event in unique if event.event_id in kept]
+
+
+def _show(fresh: Sequence[Event]) -> None:
+    telling = sorted(
+        (event.message_id, rules.ORDER.index(event.kind) + 1, event.at)
+        for event in fresh
+        if event.message_id is not None and event.kind in rules.ORDER
+    )
+    if telling:
+        messages, ranks, ats = zip(*telling, strict=True)
+        db.session.execute(
+            _STATE,
+            {"names": list(rules.ORDER), "messages": list(messages), "ranks": list(ranks), "ats": list(ats)},
+        )
+
+
+def _act(fresh: Sequence[Event], now: datetime) -> None:
+    """Suppress what must be suppressed; `crm.consent` tells whoever must know."""
+    grave = [event for event in fresh if event.kind in rules.SUPPRESS and _index(event.email)]
+    if grave:
+        messages = [event.message_id for event in grave if event.message_id is not None]
+        owners: dict[int, int] = dict(db.session.execute(_OWNERS, {"messages": messages}).tuples().all())
+        suppressions.suppress_many(
+            Stop(
+                address_index=address_index(event.email),
+                scope=rules.SUPPRESS[event.kind],
+                reason=event.kind,
+                source="provider",
+                message_id=event.message_id,
+                contact_id=owners.get(event.message_id or 0),
+            )
+            for event in grave
+        )
+    _stop_soft(
+        [event.message_id for event in fresh if event.kind == "blocked" and event.message_id is not None], now
+    )
+
+
+def _stop_soft(messages: Sequence[int], now: datetime) -> None:
+    """An address that refuses time and again is stopped as if it had bounced for good."""
+    if not messages:
+        return
+    since = now - timedelta(days=rules.SOFT_DAYS)
+    people = db.session.execute(
+        _SOFT, {"messages": messages, "since": since, "limit": rules.SOFT_LIMIT}
+    ).all()
+    suppressions.suppress_many(
+        Stop(
+            address_index=bytes(row.email_index),
+            scope="all",
+            reason="soft_bounces",
+            source="provider",
+            contact_id=row.id,
+        )
+        for row in people
+    )
+
+
+def _index(email: str) -> bytes | None:
+    """The blind index of an address as the provider spelled it; None for what is no address."""
+    return address_index(email) if "@" in email and len(email) < 320 else None

@@ -1,0 +1,1 @@
+"""RQ entry points: opaque ids in, one verb, the outcome in the database. Each may run again at any time."""

@@ -1,0 +1,28 @@
+"""Delivering batches, and finding what got stuck."""
+
+from crm.db import transaction
+from crm.messages import sweep as sweeping
+from crm.messages.deliver import deliver as deliver_batch
+from jobs.context import app
+
+
+def deliver(batch_id: int) -> None:
+    """Deliver one batch of a sequence or campaign."""
+    deliver_batch(batch_id, settings=app().settings)
+
+
+def deliver_now(batch_id: int) -> None:
+    """Deliver one transactional email: somebody is waiting for it."""
+    deliver_batch(batch_id, settings=app().settings)
+
+
+def sweep() -> None:
+    """Move what got stuck, ask again for what waits."""
+    with transaction():
+        sweeping.sweep(production=app().settings.production)
+
+
+def check_rates() -> None:
+    """Stop streams that bounce or annoy too much."""
+    with transaction():
+        sweeping.trip_breakers()

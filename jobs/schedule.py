@@ -1,0 +1,10 @@
+"""The table of periodic jobs: name -> seconds between two runs. Any number of schedulers may run; one leads."""
+
+PERIODIC: dict[str, int] = {
+    "messages.sweep": 10,
+    "sequences.plan": 10,
+    "tracking.sweep": 30,
+    "messages.check_rates": 300,
+    "sequences.release": 600,
+    "audit.seal": 60,
+}

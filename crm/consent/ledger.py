@@ -91,6 +91,26 @@ _RESTORE = text(f"""
 """)
 
 
+# The newer word counts; a yes passes on only to the mailbox that said it.
+_PASS_ON = text(f"""
+    insert into consent_record ({_FROM_OTHERS})
+    select i.id, f.address_index, f.topic, {", ".join("r." + name for name in _COPIED.split(", "))},
+        case when f.granted then 'granted' else 'withdrawn' end, :source, :actor, :ip_index, r.message_id, :now
+    from consent_state f join consent_record r on r.id = f.record_id and r.action <> 'merged'
+    join contact i on i.id = :into_id
+    left join consent_state t on t.contact_id = i.id and t.topic = f.topic
+    where f.contact_id = :from_id and (t.contact_id is null or f.record_id > t.record_id)
+        and (not f.granted or f.address_index = i.email_index)
+    order by f.topic
+    returning id, contact_id, topic
+""")
+
+
+def pass_on(*, from_id: int, into_id: int, source: str) -> Sequence[Row[Any]]:
+    """Give one record's word, where it is the newer, to the record it goes up in; return (id, contact_id, topic)."""
+    return _copy(_PASS_ON, source, {"from_id": from_id, "into_id": into_id})
+
+
 def end(
     *,
     contact_ids: Sequence[int],

@@ -3,13 +3,14 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import or_, select, text
 
 from crm.consent import rules
-from crm.consent.models import Confirmation
+from crm.consent.models import Confirmation, ConsentRecord, ConsentState, Suppression
 from crm.consent.rules import Reason, Standing
 from crm.contacts.models import Contact
 from crm.db import db
+from crm.paging import Page, keyset
 
 # `rules.decide` for whole sets. Put REFUSAL_JOINS after a FROM that has the contact as `c`; REFUSAL_CASE is then the
 # reason as text, or NULL for "may be written to". Parameters: :topic (text or NULL), :transactional (boolean), :now.
@@ -118,3 +119,41 @@ def standing(confirmation: Confirmation, *, now: datetime) -> tuple[Standing, Co
         address_index=confirmation.address_index,
         address_index_now=contact.email_index if contact else None,
     ), contact
+
+
+def evidence(contact_id: int, *, limit: int = 200) -> Sequence[ConsentRecord]:
+    """Return a person's evidence, newest first, with that of records that went up in theirs."""
+    mine = select(Contact.id).where(or_(Contact.id == contact_id, Contact.merged_into_id == contact_id))
+    rows = select(ConsentRecord).where(ConsentRecord.contact_id.in_(mine))
+    return db.session.scalars(rows.order_by(ConsentRecord.id.desc()).limit(limit)).all()
+
+
+def states(contact_id: int) -> Sequence[ConsentState]:
+    """Return what holds for a person now, one row per topic they ever said yes or no to."""
+    rows = select(ConsentState).where(ConsentState.contact_id == contact_id)
+    return db.session.scalars(rows.order_by(ConsentState.topic)).all()
+
+
+def topics_known(contact_id: int) -> set[str]:
+    """Return the topics there is any evidence on."""
+    topics = select(ConsentRecord.topic).where(ConsentRecord.contact_id == contact_id).distinct()
+    return set(db.session.scalars(topics)) & set(rules.TOPICS)
+
+
+def stops(contact_id: int) -> Sequence[Suppression]:
+    """Return the stops of a person's addresses, lifted ones too, newest first."""
+    indexes = addresses(lineage(contact_id))
+    rows = select(Suppression).where(Suppression.address_index.in_(indexes))
+    return db.session.scalars(rows.order_by(Suppression.id.desc())).all()
+
+
+def all_stops(*, cursor: str | None = None, limit: int = 50) -> Page[Suppression]:
+    """Return all stops that hold, newest first, a page at a time. They name no address: only an index of it."""
+    rows = select(Suppression).where(Suppression.lifted_at.is_(None))
+    return keyset(rows, by=[Suppression.id], cursor=cursor, limit=limit, kinds=[int])
+
+
+def questions(contact_id: int) -> Sequence[Confirmation]:
+    """Return what a person was asked by email, newest first."""
+    rows = select(Confirmation).where(Confirmation.contact_id == contact_id)
+    return db.session.scalars(rows.order_by(Confirmation.id.desc())).all()

@@ -28,6 +28,21 @@ class Reason(StrEnum):
     SNOOZED = "snoozed"  # asked for a pause that has not ended
 
 
+# For staff, after "Not sent: "
+WORDS: dict[Reason, str] = {
+    Reason.ERASED: "the record was erased on request",
+    Reason.MERGED: "the record was merged into another one",
+    Reason.NO_ADDRESS: "there is no email address",
+    Reason.STOPPED: "a clinical stop is set",
+    Reason.SUPPRESSED: "the address is suppressed",
+    Reason.OPTED_OUT: "opted out of everything",
+    Reason.NO_CONSENT: "never said yes to this topic",
+    Reason.WITHDRAWN: "opted out of this topic",
+    Reason.OTHER_ADDRESS: "the yes was given from another address",
+    Reason.SNOOZED: "asked for a pause",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """Everything the decision needs to know of one person, one topic and one moment.

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 
 from crm import clock
 from crm.audit import service as audit
@@ -295,7 +295,7 @@ def snooze(*, contact_id: int, until: datetime | None, source: str = "preference
             )
         ]
     )
-    db.session.execute(update(Contact).where(Contact.id == contact.id).values(snooze_until=until))
+    contact.snooze_until = until
     audit.record("consent.snoozed", object_type="contact", object_id=contact.id)
 
 
@@ -305,22 +305,38 @@ def set_language(*, contact_id: int, language: str) -> None:
         raise Invalid({"language": ["Choose English or Spanish."]})
     contact = _present(contact_id)
     if contact.language != language:
-        db.session.execute(update(Contact).where(Contact.id == contact.id).values(language=language))
+        contact.language = language
         audit.record("contact.language_set", object_type="contact", object_id=contact.id)
 
 
 def merge(*, from_id: int, into_id: int) -> None:
-    """End what the merged record stood for. Its yes does not pass on: the person may be asked, or has said yes there.
+    """Bring the evidence of a merged record over. Call it in the act of merging, once the address is settled.
 
-    A no passes on by itself where it was a stop, for stops belong to the address. Call it in the act of merging.
+    The newer word on a topic counts, but a yes only where both records write to the same mailbox. Stops belong to
+    the address and need no bringing over.
     """
+    ledger.pass_on(from_id=from_id, into_id=into_id, source="merge")
     ledger.end(contact_ids=[from_id], source="merge", action="merged")
+    gone = db.session.get_one(Contact, from_id)
+    ledger.append(
+        [
+            Evidence(
+                contact_id=from_id,
+                address_index=gone.email_index,
+                topic=EVERYTHING,
+                action="merged",
+                language=gone.language,
+                source="merge",
+            )
+        ]
+    )
     audit.record("consent.merged", object_type="contact", object_id=from_id, detail={"into": into_id})
 
 
 def _present(contact_id: int) -> Contact:
     people = queries.lineage(contact_id)
-    contact = db.session.get(Contact, people[-1]) if people else None
+    # held until the end, so that two acts of one person come one after the other
+    contact = db.session.get(Contact, people[-1], with_for_update={"key_share": True}) if people else None
     if contact is None or contact.erased_at is not None:
         raise NotFound("This record is gone; nothing more will be sent.")
     return contact

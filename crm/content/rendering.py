@@ -61,7 +61,7 @@ class ClinicFacts:
 
         return {
             "clinic_name": clean(self.name),
-            "clinic_phone": clean(self.phone),
+            "clinic_phone": clean(self.phone).replace(" ", "\u00a0"),
             "clinic_address": clean(self.address),
             "contact_url": page(self.contact_path),
             "education_url": page(self.education_path),

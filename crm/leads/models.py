@@ -37,6 +37,7 @@ class Lead(HasId, Base):
     heard_from: Mapped[str | None] = mapped_column(Text)
     first_touch: Mapped[dict[str, Any] | None]  # utm_*, landing page, referring host
     message: Mapped[str | None] = mapped_column(Encrypted)
+    content_index: Mapped[bytes | None] = mapped_column(LargeBinary)  # equal for the same request sent twice
     created_at: Mapped[datetime]
     stage_at: Mapped[datetime]
     due_at: Mapped[datetime | None]  # when the clock of this stage runs out

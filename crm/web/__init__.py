@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from flask_bootstrap import Bootstrap5
 
+from crm.web import api
+
 if TYPE_CHECKING:
     from crm.app import CrmApp
     from crm.config import Settings
@@ -12,3 +14,4 @@ if TYPE_CHECKING:
 def mount(app: "CrmApp", settings: "Settings") -> None:
     """Hang every surface on the app."""
     Bootstrap5(app)
+    api.mount(app)

@@ -1,5 +1,129 @@
-"""The JSON API under /api/v1."""
+"""The JSON API under /api/v1: its features, its description, and the one shape of its errors."""
 
-from flask import Blueprint
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-FEATURES: list[Blueprint] = []  # one line per feature that has an api.py
+import marshmallow as ma
+from flask import Response, jsonify
+from flask_smorest import Api, Blueprint
+from werkzeug.exceptions import HTTPException
+
+from crm.errors import Conflict, Invalid, NotAllowed, NotFound, Refusal, TooMany
+from crm.leads import api as leads
+
+if TYPE_CHECKING:
+    from crm.app import CrmApp
+
+PREFIX = "/api/v1"
+FEATURES: list[Blueprint] = [leads.blueprint]  # one line per feature that has an api.py
+
+STATUS: Mapping[type[Refusal], int] = {
+    NotFound: 404,
+    Conflict: 409,
+    NotAllowed: 403,
+    Invalid: 422,
+    TooMany: 429,
+}
+
+_CODES = {
+    400: "malformed",
+    401: "no_key",
+    403: "not_allowed",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    413: "too_long",
+    415: "wrong_type",
+    422: "invalid",
+    429: "too_many",
+}
+_WORDS = {
+    400: "The body is not JSON.",
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    413: "The body is too long.",
+    422: "Some fields need another look.",
+    500: "Something went wrong on our side. Nothing was stored.",
+}
+
+
+class _Inner(ma.Schema):
+    code = ma.fields.String(metadata={"example": "invalid"})
+    message = ma.fields.String(metadata={"example": "Some fields need another look."})
+    fields = ma.fields.Dict(  # type: ignore[assignment]  # the name our callers see
+        keys=ma.fields.String(),
+        values=ma.fields.List(ma.fields.String()),
+        metadata={"example": {"patient.birth_date": ["Not a valid date."]}},
+    )
+
+
+class ErrorSchema(ma.Schema):
+    """The one shape of every error."""
+
+    error = ma.fields.Nested(_Inner)
+
+
+class JsonApi(Api):
+    """flask-smorest, with our shape of errors, and leaving other pages' errors alone."""
+
+    ERROR_SCHEMA = ErrorSchema
+
+    def _register_error_handlers(self) -> None:
+        """Errors are answered by `answer`, for requests under our prefix only."""
+
+
+def mount(app: "CrmApp") -> None:
+    """Hang the API and its description on the app."""
+    app.config.update(
+        API_TITLE=f"{app.settings.clinic.name}: intake",
+        API_VERSION="v1",
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX=PREFIX,
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    api = JsonApi(app, spec_kwargs={"security": [{"key": []}]})
+    api.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
+    for feature in FEATURES:
+        for kind in (Refusal, HTTPException):
+            feature.register_error_handler(kind, answer)
+        api.register_blueprint(feature, url_prefix=PREFIX)
+
+
+def answer(error: Exception) -> Response:
+    """Return any error as JSON: {"error": {"code", "message", "fields": {name: [what is wrong]}}}."""
+    fields: Mapping[str, Any] = {}
+    headers: list[tuple[str, str]] = []
+    if isinstance(error, Refusal):
+        status = next((number for kind, number in STATUS.items() if isinstance(error, kind)), 400)
+        message = error.message
+        if isinstance(error, Invalid):
+            fields = error.fields
+        if isinstance(error, TooMany):
+            headers.append(("Retry-After", str(error.retry_after)))
+    elif isinstance(error, HTTPException):
+        status = error.code or 500
+        message = _WORDS.get(status) or error.description or error.name
+        fields = (
+            _flat(getattr(error, "data", {}).get("messages", {}).get("json", {})) if status == 422 else {}
+        )
+        headers += [
+            item for item in error.get_headers() if item[0] in ("Allow", "WWW-Authenticate", "Retry-After")
+        ]
+    else:
+        status, message = 500, _WORDS[500]
+    inner = {"code": _CODES.get(status, "error"), "message": message, "fields": fields}
+    response = jsonify(error=inner)
+    response.status_code = status
+    response.headers.extend(headers)
+    return response
+
+
+def _flat(messages: Any, path: str = "") -> dict[str, list[str]]:
+    """Turn nested messages into {"patient.phone": ["..."]}; what concerns a whole object goes by the object's name."""
+    if isinstance(messages, list):
+        return {path or "body": [str(message) for message in messages]}
+    found: dict[str, list[str]] = {}
+    for name, inner in messages.items():
+        below = path if name == "_schema" else f"{path}.{name}" if path else str(name)
+        found.update(_flat(inner, below))
+    return found

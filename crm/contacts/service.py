@@ -1,0 +1,211 @@
+"""The verbs of a person's record. Nothing here merges two people; that is a decision staff take."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from sqlalchemy import bindparam, delete, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY, BIGINT, insert
+
+from crm import clock, crypto, events
+from crm.audit import service as audit
+from crm.contacts.addresses import address_index
+from crm.contacts.events import ContactStopped
+from crm.contacts.models import Activity, Contact, Tag
+from crm.contacts.rules import Person, folded, same_person
+from crm.db import db
+from crm.errors import Invalid, NotFound
+
+PHONE, NAME_BIRTH = "phone", "name+birth"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The contact of an intake, whether it was made just now, and what was said that differs from the record."""
+
+    contact: Contact
+    is_new: bool
+    differing: Sequence[str] = ()
+
+
+def indexes(person: Person) -> dict[str, bytes | None]:
+    """Return the blind indexes a person is found by; None where nothing was told."""
+    born = person.birth_date
+    name = f"{folded(person.first_name)} {folded(person.last_name)}"
+    return {
+        "email_index": address_index(person.email) if person.email else None,
+        "phone_index": crypto.blind_index(PHONE, person.phone) if person.phone else None,
+        "name_birth_index": crypto.blind_index(NAME_BIRTH, f"{name}|{born.isoformat()}") if born else None,
+    }
+
+
+_LOCK = select(func.pg_advisory_xact_lock(func.unnest(bindparam("keys", type_=ARRAY(BIGINT)))))
+_CANDIDATES = (
+    select(Contact)
+    .where(
+        or_(
+            Contact.email_index == bindparam("email_index"),
+            Contact.phone_index == bindparam("phone_index"),
+            Contact.name_birth_index == bindparam("name_birth_index"),
+        ),
+        Contact.merged_into_id.is_(None),
+        Contact.erased_at.is_(None),
+    )
+    .order_by(Contact.id)
+    .limit(50)
+)
+
+
+def find_or_create(*, person: Person, demo: bool = False) -> Found:
+    """Return the contact for `person`, making one where nobody we know is the same.
+
+    Holds a lock on the address, phone and birth date until the transaction ends, so that equal intakes that
+    arrive at once find each other. Fills gaps in a known record, never overwrites: anybody can fill in a form.
+    """
+    found = indexes(person)
+    # In order of size: two intakes that share several keys must not wait for each other crosswise.
+    keys = sorted({struct.unpack(">q", index[:8])[0] for index in found.values() if index})
+    db.session.execute(_LOCK, {"keys": keys})
+    known = db.session.scalars(_CANDIDATES, found).all()
+    alike = []
+    for contact in sorted(known, key=lambda one: one.email_index != found["email_index"]):
+        by_email = found["email_index"] is not None and contact.email_index == found["email_index"]
+        verdict = same_person(person, told(contact), by_email=by_email)
+        if verdict == "same":
+            return Found(contact=contact, is_new=False, differing=_fill_gaps(contact, person, found))
+        if verdict == "look_alike":
+            alike.append(contact.id)
+    contact = _create(person, found, demo=demo)
+    for other in alike:
+        record_activity(contact_id=contact.id, kind="possible_duplicate", detail={"contact_id": other})
+    return Found(contact=contact, is_new=True)
+
+
+def told(contact: Contact) -> Person:
+    """Return what a record says as plain values."""
+    return Person(
+        first_name=contact.first_name,
+        last_name=contact.last_name,
+        email=contact.email,
+        phone=contact.phone,
+        birth_date=date.fromisoformat(contact.birth_date) if contact.birth_date else None,
+        language=contact.language,
+        time_zone=contact.time_zone,
+        state=contact.state,
+    )
+
+
+def _create(person: Person, found: dict[str, bytes | None], *, demo: bool) -> Contact:
+    contact = Contact(
+        created_at=clock.now(),
+        first_name=person.first_name,
+        last_name=person.last_name,
+        email=person.email,
+        phone=person.phone,
+        birth_date=person.birth_date.isoformat() if person.birth_date else None,
+        language=person.language,
+        time_zone=person.time_zone,
+        state=person.state,
+        demo=demo,
+        **found,
+    )
+    db.session.add(contact)
+    db.session.flush()
+    return contact
+
+
+def _fill_gaps(contact: Contact, person: Person, found: dict[str, bytes | None]) -> list[str]:
+    """Write what the record lacks; return the names of what it says otherwise."""
+    known, differing = told(contact), []
+    for name in ("email", "phone", "birth_date", "state", "first_name", "last_name"):
+        new, old = getattr(person, name), getattr(known, name)
+        if new is None or new == old:
+            continue
+        if old is not None:
+            differing.append(name)
+            continue
+        setattr(contact, name, new.isoformat() if isinstance(new, date) else new)
+        known = replace(known, **{name: new})
+        index = {"email": "email_index", "phone": "phone_index", "birth_date": "name_birth_index"}.get(name)
+        if index:
+            setattr(contact, index, found[index])
+    return differing
+
+
+def get(contact_id: int) -> Contact:
+    """Return a contact that has not been erased. Raises NotFound."""
+    contact = db.session.get(Contact, contact_id)
+    if contact is None or contact.erased_at is not None:
+        raise NotFound("There is no such contact.")
+    return contact
+
+
+def record_activity(
+    *,
+    contact_id: int,
+    kind: str,
+    lead_id: int | None = None,
+    text: str | None = None,
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Add a line to the person's timeline, in the name of whoever is acting. Free text only in `text` (encrypted)."""
+    db.session.add(
+        Activity(
+            contact_id=contact_id,
+            lead_id=lead_id,
+            at=clock.now(),
+            kind=kind,
+            actor=audit.current().actor,
+            text=text,
+            detail=detail,
+        )
+    )
+
+
+def stop(*, contact_id: int, reason: str) -> None:
+    """Send this person nothing more, for a clinical reason; stopping again changes nothing."""
+    contact = get(contact_id)
+    if contact.stopped_at is not None:
+        return
+    if not reason.strip():
+        raise Invalid({"reason": ["Say why nothing may be sent."]})
+    contact.stopped_at, contact.stop_reason = clock.now(), reason
+    record_activity(contact_id=contact_id, kind="stopped", detail={"reason": reason})
+    audit.record("contact.stop", object_type="contact", object_id=contact_id, detail={"reason": reason})
+    events.publish(ContactStopped(contact_id=contact_id, reason=reason))
+
+
+def lift_stop(*, contact_id: int) -> None:
+    """Allow sending again after a clinical stop."""
+    contact = get(contact_id)
+    if contact.stopped_at is None:
+        return
+    contact.stopped_at = contact.stop_reason = None
+    record_activity(contact_id=contact_id, kind="stop_lifted")
+    audit.record("contact.lift_stop", object_type="contact", object_id=contact_id)
+
+
+def add_tag(*, contact_id: int, tag: str) -> bool:
+    """Put a tag on a person; tell whether it is new there."""
+    tag = " ".join(tag.split()).lower()
+    if not 0 < len(tag) <= 40 or not all(c.isalnum() or c in " -_" for c in tag):
+        raise Invalid({"tag": ["Use up to 40 letters, digits, spaces and hyphens."]})
+    get(contact_id)
+    row = insert(Tag).values(contact_id=contact_id, tag=tag, added_at=clock.now())
+    added = db.session.execute(row.on_conflict_do_nothing().returning(Tag.tag)).first() is not None
+    if added:
+        record_activity(contact_id=contact_id, kind="tagged", detail={"tag": tag})
+        audit.record("contact.tag", object_type="contact", object_id=contact_id, detail={"tag": tag})
+    return added
+
+
+def remove_tag(*, contact_id: int, tag: str) -> bool:
+    """Take a tag off a person; tell whether it was there."""
+    gone = delete(Tag).where(Tag.contact_id == contact_id, Tag.tag == tag).returning(Tag.tag)
+    removed = db.session.execute(gone).first() is not None
+    if removed:
+        record_activity(contact_id=contact_id, kind="untagged", detail={"tag": tag})
+        audit.record("contact.untag", object_type="contact", object_id=contact_id, detail={"tag": tag})
+    return removed

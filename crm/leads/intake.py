@@ -1,0 +1,308 @@
+"""What comes in, whatever the way it came: find or make the contact, open the lead, keep the evidence. One transaction."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from crm import clock, crypto, events
+from crm.audit import service as audit
+from crm.consent import service as consent
+from crm.consent.wordings import Wording
+from crm.contacts import service as contacts
+from crm.contacts.models import Activity, Contact
+from crm.contacts.rules import Person
+from crm.db import db
+from crm.errors import Conflict
+from crm.leads import rules
+from crm.leads.events import LeadOpened
+from crm.leads.models import Lead, Referral, StageMove, Task
+from crm.referrers import service as referrers
+from crm.referrers.models import Clinician
+from crm.referrers.service import Sender
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactRequest:
+    """What a person asked of us. `wording` is the text beside the box they ticked, None when they did not."""
+
+    person: Person
+    source: str  # form, api, import
+    message: str | None = None
+    heard_from: str | None = None
+    first_touch: dict[str, str] | None = None
+    wording: Wording | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewReferral:
+    """What a referrer told us. `health` and `guardian` are stored encrypted, as JSON.
+
+    `attestation` is the text by which the referrer states that the patient agreed to be asked by email.
+    """
+
+    person: Person
+    sender: Sender
+    source: str  # api, portal, import
+    sent_at: datetime
+    health: Mapping[str, Any] = field(default_factory=dict)
+    guardian: Mapping[str, Any] | None = None
+    urgency: str = "routine"
+    service: str = "consult"
+    contact_person: str | None = None
+    external_id: str | None = None
+    patient_informed: bool = False
+    attestation: Wording | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The lead of an intake. `is_new` is False when the same request was sent before."""
+
+    lead_id: int
+    contact_id: int
+    reference: str
+    stage: str
+    is_new: bool
+
+
+def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Opened:
+    """Take in a contact request; the same request again within a day is the same lead."""
+    found = contacts.find_or_create(person=request.person, demo=demo)
+    content = _content_index(rules.CONTACT_REQUEST, request.message or "")
+    opened = None if found.is_new else _same_open(found.contact, rules.CONTACT_REQUEST, content)
+    if opened is None:
+        asks = request.wording is not None and found.contact.email is not None
+        opened = _open(
+            contact=found.contact,
+            kind=rules.CONTACT_REQUEST,
+            stage=rules.first_stage(rules.CONTACT_REQUEST, asked_to_confirm=asks),
+            source=request.source,
+            values={
+                "message": request.message,
+                "heard_from": request.heard_from,
+                "first_touch": request.first_touch,
+                "content_index": content,
+                "demo": demo,
+            },
+        )
+    _note_differences(opened, found, request.person)
+    if request.wording is not None:
+        _ask(
+            found, request.person, kind="confirmation", topic="prospect_edu",
+            wording=request.wording, source=request.source,
+        )  # fmt: skip
+    return opened
+
+
+def open_referral(*, referral: NewReferral, practice_id: int | None = None, demo: bool = False) -> Opened:
+    """Take in a referral. Its external id, or else the same content within a day, makes it the same referral.
+
+    `practice_id` is the one practice the caller may speak for. Raises Invalid for an NPI that is none, Conflict for
+    a clinician of another practice or for an external id that another patient's referral has.
+    """
+    clinician = referrers.find_or_create(sender=referral.sender, practice_id=practice_id, demo=demo)
+    if practice_id is not None and clinician.practice_id != practice_id:
+        raise Conflict("This NPI belongs to a clinician of another practice.")
+    found = contacts.find_or_create(person=referral.person, demo=demo)
+    content = _content_index(rules.REFERRAL, _as_json(referral.health))
+    opened = _same_referral(referral, clinician, found.contact)
+    if opened is None and not found.is_new:
+        opened = _same_open(found.contact, rules.REFERRAL, content)
+    if opened is None:
+        opened = _open(
+            contact=found.contact,
+            kind=rules.REFERRAL,
+            stage=rules.first_stage(rules.REFERRAL),
+            source=referral.source,
+            values={"heard_from": "doctor", "content_index": content, "demo": demo},
+        )
+        _store(opened, referral, clinician)
+        _open_call_task(opened)
+    _note_differences(opened, found, referral.person)
+    if opened.is_new and referral.attestation is not None:
+        _ask(
+            found, referral.person, kind="invitation", topic="referred_edu",
+            wording=referral.attestation, source="referrer",
+        )  # fmt: skip
+    return opened
+
+
+def _ask(
+    found: contacts.Found, person: Person, *, kind: str, topic: str, wording: Wording, source: str
+) -> None:
+    """Have the person asked by email; never at another address than the one that was given just now."""
+    if found.contact.email is None or "email" in found.differing:
+        return
+    consent.ask(
+        contact=found.contact,
+        topics=[topic],
+        kind=kind,
+        wording=wording,
+        language=person.language,
+        source=source,
+    )
+
+
+def _content_index(kind: str, content: str) -> bytes:
+    return crypto.blind_index("lead content", f"{kind}|{content}")
+
+
+def _as_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+_SAME = (
+    select(Lead.id, Lead.contact_id, Lead.reference, Lead.stage)
+    .where(
+        Lead.contact_id == bindparam("contact_id"),
+        Lead.kind == bindparam("kind"),
+        Lead.content_index == bindparam("content"),
+        Lead.created_at > bindparam("after"),
+        Lead.closed_at.is_(None),
+    )
+    .order_by(Lead.id.desc())
+    .limit(1)
+)
+
+
+def _same_open(contact: Contact, kind: str, content: bytes) -> Opened | None:
+    after = clock.now() - rules.SAME_WITHIN
+    given = {"contact_id": contact.id, "kind": kind, "content": content, "after": after}
+    row = db.session.execute(_SAME, given).first()
+    return _again(row) if row else None
+
+
+def _again(row: Any) -> Opened:
+    return Opened(
+        lead_id=row.id, contact_id=row.contact_id, reference=row.reference, stage=row.stage, is_new=False
+    )
+
+
+def _same_referral(referral: NewReferral, clinician: Clinician, contact: Contact) -> Opened | None:
+    if referral.external_id is None:
+        return None
+    row = db.session.execute(
+        select(Lead.id, Lead.contact_id, Lead.reference, Lead.stage)
+        .join(Referral, Referral.lead_id == Lead.id)
+        .where(Referral.practice_id == clinician.practice_id, Referral.external_id == referral.external_id)
+    ).first()
+    if row is not None and row.contact_id != contact.id:
+        raise Conflict("This external id belongs to the referral of another patient.")
+    return _again(row) if row else None
+
+
+# The lead, the first line of its history and of the timeline: one statement, one round trip.
+_LEAD_COLUMNS = (
+    "reference", "contact_id", "kind", "stage", "source", "heard_from", "first_touch", "message", "content_index",
+    "due_at", "demo",
+)  # fmt: skip
+_NEW = (
+    upsert(Lead)
+    .values(
+        {name: bindparam(name, type_=Lead.__table__.c[name].type) for name in _LEAD_COLUMNS}
+        | {name: bindparam("now", type_=Lead.__table__.c[name].type) for name in ("created_at", "stage_at")}
+    )
+    .on_conflict_do_nothing(index_elements=["reference"])
+    .returning(Lead.id)
+    .cte("opened")
+)
+_NOW = bindparam("now", type_=Lead.__table__.c.created_at.type)
+_MOVED = (
+    insert(StageMove)
+    .from_select(
+        ["lead_id", "now", "actor", "at"],
+        select(_NEW.c.id, bindparam("stage"), bindparam("actor"), _NOW),
+        include_defaults=False,
+    )
+    .cte("moved")
+)
+_NOTED = (
+    insert(Activity)
+    .from_select(
+        ["contact_id", "lead_id", "at", "kind", "actor", "detail"],
+        select(
+            bindparam("contact_id"), _NEW.c.id, _NOW, bindparam("activity"), bindparam("actor"),
+            bindparam("detail", type_=Activity.__table__.c.detail.type),
+        ),
+        include_defaults=False,
+    )
+    .cte("noted")
+)  # fmt: skip
+_OPEN = select(_NEW.c.id).add_cte(_MOVED, _NOTED)
+
+
+def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mapping[str, Any]) -> Opened:
+    now = clock.now()
+    given = dict.fromkeys(_LEAD_COLUMNS) | {
+        **values,
+        "contact_id": contact.id,
+        "kind": kind,
+        "stage": stage,
+        "source": source,
+        "now": now,
+        "due_at": rules.due_at(kind=kind, stage=stage, since=now),
+        "actor": audit.current().actor,
+        "activity": "lead_opened",
+        "detail": {"kind": kind, "source": source},
+    }
+    lead_id = None
+    while lead_id is None:  # a reference that is taken already: draw again
+        reference = rules.new_reference(kind)
+        lead_id = db.session.scalar(_OPEN, given | {"reference": reference})
+    audit.record("lead.open", object_type="lead", object_id=lead_id, detail={"kind": kind, "source": source})
+    events.publish(LeadOpened(lead_id=lead_id, contact_id=contact.id, kind=kind, language=contact.language))
+    return Opened(lead_id=lead_id, contact_id=contact.id, reference=reference, stage=stage, is_new=True)
+
+
+def _store(opened: Opened, referral: NewReferral, clinician: Clinician) -> None:
+    attested = referral.attestation
+    db.session.add(
+        Referral(
+            lead_id=opened.lead_id,
+            practice_id=clinician.practice_id,
+            clinician_id=clinician.id,
+            external_id=referral.external_id,
+            urgency=referral.urgency,
+            service=referral.service,
+            health=_as_json(referral.health),
+            contact_person=referral.contact_person,
+            guardian=_as_json(referral.guardian) if referral.guardian else None,
+            patient_informed=referral.patient_informed,
+            patient_agreed_to_email=attested is not None,
+            attestation=attested.name if attested else None,
+            attestation_hash=attested.hash if attested else None,
+            sent_at=referral.sent_at,
+        )
+    )
+
+
+def _open_call_task(opened: Opened) -> None:
+    now = clock.now()
+    db.session.add(
+        Task(
+            lead_id=opened.lead_id,
+            kind="call",
+            title="Call the patient about the referral",
+            due_at=now + rules.DAY,
+            created_at=now,
+        )
+    )
+
+
+def _note_differences(opened: Opened, found: contacts.Found, person: Person) -> None:
+    """Keep what was said otherwise than the record has it, for staff to decide."""
+    if not found.differing:
+        return
+    said = "; ".join(f"{name.replace('_', ' ')}: {getattr(person, name)}" for name in found.differing)
+    contacts.record_activity(
+        contact_id=found.contact.id,
+        lead_id=opened.lead_id,
+        kind="told_otherwise",
+        text=said,
+        detail={"fields": list(found.differing)},
+    )

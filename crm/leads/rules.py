@@ -1,0 +1,202 @@
+"""The two ways a lead can go, as tables: stages, moves, reasons, clocks, and the codes other systems know them by."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+CONTACT_REQUEST, REFERRAL = "contact_request", "referral"
+KINDS = (CONTACT_REQUEST, REFERRAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage: where a lead may go from here, and what coming here asks for.
+
+    `to`: stages that may follow. `reasons`: codes of which one must be given on coming here; empty: none is asked.
+    `ends`: nothing is left to do. `within`: time until somebody must have acted; None stops the clock.
+    `needs_outcome`: only after the outcome was recorded as sent to the referrer.
+    """
+
+    to: frozenset[str]
+    reasons: frozenset[str] = frozenset()
+    ends: bool = False
+    within: timedelta | None = None
+    needs_outcome: bool = False
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+_NOT_A_FIT = _words("not_eligible safety outside_area insurance capacity age other")
+_LOST = _words("no_answer wrong_number not_interested cost chose_other travel feels_better other")
+
+CONTACT_REQUEST_STAGES: Mapping[str, Stage] = {
+    "new": Stage(to=_words("unconfirmed confirmed contacted not_a_fit lost spam"), within=HOUR),
+    "unconfirmed": Stage(to=_words("confirmed contacted not_a_fit lost spam"), within=HOUR),
+    "confirmed": Stage(to=_words("contacted not_a_fit lost spam"), within=HOUR),
+    "contacted": Stage(to=_words("qualified not_a_fit lost spam"), within=2 * DAY),
+    "qualified": Stage(to=_words("consult_scheduled not_a_fit lost"), within=2 * DAY),
+    "consult_scheduled": Stage(to=_words("consult_done qualified not_a_fit lost")),
+    "consult_done": Stage(to=_words("patient not_a_fit lost"), within=2 * DAY),
+    "patient": Stage(to=frozenset(), ends=True),
+    "not_a_fit": Stage(to=_words("contacted"), reasons=_NOT_A_FIT, ends=True),
+    "lost": Stage(to=_words("contacted"), reasons=_LOST, ends=True),
+    "spam": Stage(to=_words("new"), ends=True),
+}
+
+REFERRAL_STAGES: Mapping[str, Stage] = {
+    "received": Stage(
+        to=_words("in_review info_requested accepted declined duplicate entered_in_error"), within=DAY
+    ),
+    "in_review": Stage(to=_words("info_requested accepted declined duplicate entered_in_error"), within=DAY),
+    "info_requested": Stage(
+        to=_words("in_review accepted declined duplicate entered_in_error"),
+        reasons=_words("missing_records missing_contact clinical_question insurance other"),
+    ),
+    "accepted": Stage(to=_words("contacting scheduled declined duplicate entered_in_error"), within=DAY),
+    "declined": Stage(
+        to=_words("closed in_review"),
+        reasons=_words("out_of_scope not_eligible safety insurance capacity outside_area incomplete other"),
+        within=DAY,
+    ),
+    "contacting": Stage(
+        to=_words("scheduled unable_to_reach patient_declined duplicate entered_in_error"), within=2 * DAY
+    ),
+    "unable_to_reach": Stage(
+        to=_words("closed contacting"), reasons=_words("no_answer wrong_number other"), within=DAY
+    ),
+    "patient_declined": Stage(
+        to=_words("closed contacting"),
+        reasons=_words("not_interested cost chose_other travel feels_better other"),
+        within=DAY,
+    ),
+    "scheduled": Stage(to=_words("seen no_show cancelled rescheduled patient_declined entered_in_error")),
+    "no_show": Stage(to=_words("contacting"), within=DAY),
+    "cancelled": Stage(to=_words("contacting"), reasons=_words("patient clinic other"), within=DAY),
+    "rescheduled": Stage(to=_words("contacting scheduled"), within=DAY),
+    "seen": Stage(to=_words("report_sent"), within=7 * DAY),
+    "report_sent": Stage(to=_words("closed"), needs_outcome=True, within=DAY),
+    "closed": Stage(to=frozenset(), needs_outcome=True, ends=True),
+    "duplicate": Stage(to=frozenset(), ends=True),
+    "entered_in_error": Stage(to=frozenset(), ends=True),
+}
+
+STAGES: Mapping[str, Mapping[str, Stage]] = {
+    CONTACT_REQUEST: CONTACT_REQUEST_STAGES,
+    REFERRAL: REFERRAL_STAGES,
+}
+
+BY_A_PERSON = _words("contacted qualified accepted declined info_requested in_review contacting")
+"""Stages that somebody reaches by acting on the lead: the first of them is the first human touch."""
+
+TAKEN_UP_AGAIN = _words("in_review contacting")
+"""Coming here, an outcome sent earlier ("declined", say) no longer stands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codes:
+    """How other systems call a referral's stage.
+
+    `task`: FHIR R4 Task.status (hl7.org/fhir/R4/task.html). `bser`: Task business status of the HL7 implementation
+    guide for bidirectional services eReferral, BSeR (hl7.org/fhir/us/bser); None where it has no word for it.
+    """
+
+    task: str
+    bser: str | None
+
+
+REFERRAL_CODES: Mapping[str, Codes] = {
+    "received": Codes(task="received", bser="2.0"),
+    "in_review": Codes(task="received", bser="2.0"),
+    "info_requested": Codes(task="on-hold", bser=None),
+    "accepted": Codes(task="accepted", bser="3.0"),
+    "declined": Codes(task="rejected", bser="4.0"),
+    "contacting": Codes(task="in-progress", bser="3.0"),
+    "unable_to_reach": Codes(task="failed", bser="6.0"),
+    "patient_declined": Codes(task="cancelled", bser="6.0"),
+    "scheduled": Codes(task="in-progress", bser="5.1.1"),
+    "no_show": Codes(task="in-progress", bser="5.1.2"),
+    "cancelled": Codes(task="in-progress", bser="5.1.3"),
+    "rescheduled": Codes(task="in-progress", bser="5.1.3"),
+    "seen": Codes(task="in-progress", bser="5.1.4"),
+    "report_sent": Codes(task="completed", bser="7.0"),
+    "closed": Codes(task="completed", bser="7.0"),
+    "duplicate": Codes(task="entered-in-error", bser=None),
+    "entered_in_error": Codes(task="entered-in-error", bser=None),
+}
+
+
+def first_stage(kind: str, *, asked_to_confirm: bool = False) -> str:
+    """Return where a new lead starts."""
+    if kind == REFERRAL:
+        return "received"
+    return "unconfirmed" if asked_to_confirm else "new"
+
+
+def refused(
+    *, kind: str, was: str, to: str, reason: str | None = None, outcome_sent: bool = False
+) -> str | None:
+    """Return why a move may not be made, in words for the person who asked; None when it may."""
+    stages = STAGES[kind]
+    if to not in stages:
+        return "There is no such stage."
+    if to not in stages[was].to:
+        return f"A lead cannot go from “{spoken(was)}” to “{spoken(to)}”."
+    target = stages[to]
+    if target.reasons and reason not in target.reasons:
+        return f"“{spoken(to)}” needs a reason: {', '.join(sorted(map(spoken, target.reasons)))}."
+    if reason and not target.reasons:
+        return f"“{spoken(to)}” takes no reason."
+    if target.needs_outcome and not outcome_sent:
+        return "Record first that the outcome was sent to the referrer."
+    return None
+
+
+def spoken(code: str) -> str:
+    """Return a stage or reason as people say it."""
+    return code.replace("_", " ")
+
+
+def due_at(*, kind: str, stage: str, since: datetime) -> datetime | None:
+    """Return when somebody must have acted on a lead that came to `stage` at `since`; None: no clock runs."""
+    within = STAGES[kind][stage].within
+    return since + within if within else None
+
+
+ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that looks or sounds like another: no 0 O 1 I L U
+_LETTER = {CONTACT_REQUEST: "C", REFERRAL: "R"}
+
+
+def new_reference(kind: str) -> str:
+    """Return a reference to read out over the phone, such as `R-7K3F9Q`: one of 30**6 at random."""
+    return f"{_LETTER[kind]}-" + "".join(secrets.choice(ALPHABET) for _ in range(6))
+
+
+UTM_KEYS = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
+TOUCH_KEYS = (*UTM_KEYS, "landing_page", "referring_host")
+TOUCH_LIMIT = 100  # characters of each value
+
+
+def first_touch(values: Mapping[str, str | None]) -> dict[str, str] | None:
+    """Return where somebody came from: known keys, one short line each; None when nothing is known.
+
+    A landing page is kept without its query, which may hold anything.
+    """
+    kept = {}
+    for key in TOUCH_KEYS:
+        value = values.get(key) or ""
+        if key == "landing_page":
+            value = value.partition("?")[0].partition("#")[0]
+        value = "".join(character for character in value if character.isprintable()).strip()[:TOUCH_LIMIT]
+        if value:
+            kept[key] = value
+    return kept or None
+
+
+HEARD_FROM = ("search", "doctor", "friend", "social", "insurance", "event", "other")
+SAME_WITHIN = timedelta(hours=24)  # the same request sent again in this time is the same lead
+MESSAGE_LIMIT = 1000  # characters

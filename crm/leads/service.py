@@ -1,0 +1,184 @@
+"""The verbs of working a lead: stages, owner, notes, tasks, the outcome sent back. Intake is in `intake`."""
+
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm.exc import StaleDataError
+
+from crm import clock, events
+from crm.audit import service as audit
+from crm.contacts import service as contacts
+from crm.db import db
+from crm.errors import Conflict, Invalid, NotFound
+from crm.leads import rules
+from crm.leads.events import StageMoved
+from crm.leads.intake import open_contact_request, open_referral
+from crm.leads.models import Lead, Referral, StageMove, Task
+from crm.staff.models import User
+
+__all__ = [
+    "add_note", "add_task", "assign", "by_reference", "confirm_requests_of", "finish_task", "get", "move_stage",
+    "open_contact_request", "open_referral", "record_outcome_sent",
+]  # fmt: skip
+
+NOTE_LIMIT = 4000  # characters
+CHANGED = "Somebody changed this lead in the meantime. Look at it again, then decide."
+
+
+def get(lead_id: int) -> Lead:
+    """Return a lead. Raises NotFound."""
+    lead = db.session.get(Lead, lead_id)
+    if lead is None:
+        raise NotFound("There is no such lead.")
+    return lead
+
+
+def by_reference(reference: str) -> Lead:
+    """Return the lead with this reference, typed in any case. Raises NotFound."""
+    lead = db.session.scalar(select(Lead).where(Lead.reference == reference.strip().upper()))
+    if lead is None:
+        raise NotFound("There is no lead with this reference.")
+    return lead
+
+
+def move_stage(*, lead_id: int, version: int, to: str, reason: str | None = None) -> Lead:
+    """Move a lead that is still at `version` to another stage.
+
+    Raises Conflict when somebody was quicker or the move is not in the table.
+    """
+    lead = _at_version(lead_id, version)
+    sent = lead.referral is not None and lead.referral.outcome_sent_at is not None
+    why_not = rules.refused(kind=lead.kind, was=lead.stage, to=to, reason=reason, outcome_sent=sent)
+    if why_not is not None:
+        raise Conflict(why_not)
+    _move(lead, to=to, reason=reason)
+    _flush()
+    return lead
+
+
+def _at_version(lead_id: int, version: int) -> Lead:
+    lead = get(lead_id)
+    if lead.version != version:
+        raise Conflict(CHANGED)
+    return lead
+
+
+def _flush() -> None:
+    try:
+        db.session.flush()
+    except StaleDataError as error:
+        raise Conflict(CHANGED) from error
+
+
+def _move(lead: Lead, *, to: str, reason: str | None) -> None:
+    now, was, actor = clock.now(), lead.stage, audit.current().actor
+    lead.stage, lead.reason, lead.stage_at = to, reason, now
+    lead.due_at = rules.due_at(kind=lead.kind, stage=to, since=now)
+    lead.closed_at = now if rules.STAGES[lead.kind][to].ends else None
+    if actor.startswith("staff:") and to in rules.BY_A_PERSON and lead.first_human_touch_at is None:
+        lead.first_human_touch_at = now
+    if lead.referral is not None and to in rules.TAKEN_UP_AGAIN:
+        lead.referral.outcome_sent_at = None
+    db.session.add(StageMove(lead_id=lead.id, was=was, now=to, reason=reason, actor=actor, at=now))
+    detail = {"was": was, "now": to, "reason": reason}
+    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="stage_moved", detail=detail)
+    audit.record("lead.move", object_type="lead", object_id=lead.id, detail=detail)
+    events.publish(StageMoved(lead_id=lead.id, contact_id=lead.contact_id, kind=lead.kind, was=was, now=to))
+
+
+def confirm_requests_of(*, contact_id: int) -> None:
+    """Move this person's contact requests that wait for their yes on to `confirmed`."""
+    waiting = select(Lead).where(
+        Lead.contact_id == contact_id,
+        Lead.kind == rules.CONTACT_REQUEST,
+        Lead.stage.in_(("new", "unconfirmed")),
+    )
+    for lead in db.session.scalars(waiting.with_for_update(of=Lead)).all():
+        _move(lead, to="confirmed", reason=None)
+    _flush()
+
+
+def record_outcome_sent(*, lead_id: int) -> Lead:
+    """Note that the outcome or report of a referral went back to the referrer; without it none can be closed."""
+    lead = get(lead_id)
+    if lead.referral is None:
+        raise Conflict("Only a referral has an outcome to send.")
+    if lead.referral.outcome_sent_at is None:
+        lead.referral.outcome_sent_at = clock.now()
+        contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="outcome_sent")
+        audit.record("referral.outcome_sent", object_type="lead", object_id=lead.id)
+    return lead
+
+
+def assign(*, lead_id: int, version: int, owner_id: int | None) -> Lead:
+    """Give a lead to a member of staff, or to nobody."""
+    lead = _at_version(lead_id, version)
+    if owner_id is not None:
+        owner = db.session.get(User, owner_id)
+        if owner is None or not owner.active or owner.practice_id is not None:
+            raise Invalid({"owner_id": ["There is no such member of staff."]})
+    if lead.owner_id != owner_id:
+        lead.owner_id = owner_id
+        detail = {"owner_id": owner_id}
+        contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="assigned", detail=detail)
+        audit.record("lead.assign", object_type="lead", object_id=lead.id, detail=detail)
+        _flush()
+        db.session.refresh(lead, ["owner"])
+    return lead
+
+
+def add_note(*, lead_id: int, text: str) -> None:
+    """Add a note of up to 4,000 characters to a lead's timeline; it is stored encrypted."""
+    lead = get(lead_id)
+    text = text.strip()
+    if not 0 < len(text) <= NOTE_LIMIT or "\0" in text:
+        raise Invalid({"text": [f"Write a note of up to {NOTE_LIMIT:,} characters."]})
+    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="note", text=text)
+    audit.record("lead.note", object_type="lead", object_id=lead.id)
+
+
+def add_task(*, lead_id: int, kind: str, title: str, due_at: datetime, owner_id: int | None = None) -> Task:
+    """Open something to be done by a time. The title is shown in lists: no health facts in it."""
+    lead = get(lead_id)
+    title = " ".join(title.split())
+    if not 0 < len(title) <= 120:
+        raise Invalid({"title": ["Say in up to 120 characters what is to be done."]})
+    task = Task(
+        lead_id=lead_id, kind=kind, title=title, owner_id=owner_id, due_at=due_at, created_at=clock.now()
+    )
+    db.session.add(task)
+    db.session.flush()
+    detail = {"task_id": task.id, "kind": kind}
+    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead_id, kind="task_opened", detail=detail)
+    audit.record("task.open", object_type="lead", object_id=lead_id, detail=detail)
+    return task
+
+
+def finish_task(*, task_id: int) -> None:
+    """Tick a task off. Raises NotFound, and Conflict when somebody did so before."""
+    now, actor = clock.now(), audit.current().actor
+    done = (
+        update(Task)
+        .where(Task.id == task_id, Task.done_at.is_(None))
+        .values(done_at=now, done_by=actor)
+        .returning(Task.lead_id, Task.kind)
+    )
+    row = db.session.execute(done).first()
+    if row is None:
+        if db.session.get(Task, task_id) is None:
+            raise NotFound("There is no such task.")
+        raise Conflict("This is done already.")
+    lead = get(row.lead_id)
+    detail = {"task_id": task_id, "kind": row.kind}
+    if actor.startswith("staff:") and row.kind == "call" and lead.first_human_touch_at is None:
+        lead.first_human_touch_at = now
+    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="task_done", detail=detail)
+    audit.record("task.done", object_type="lead", object_id=lead.id, detail=detail)
+
+
+def referral_of(lead_id: int) -> Referral:
+    """Return what a referrer told us for this lead. Raises NotFound."""
+    referral = db.session.get(Referral, lead_id)
+    if referral is None:
+        raise NotFound("There is no such referral.")
+    return referral

@@ -1,0 +1,77 @@
+"""Practices and clinicians: found by NPI, made where they are not known."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select, text
+
+from crm import clock
+from crm.audit import service as audit
+from crm.db import db
+from crm.errors import Invalid
+from crm.referrers.models import Clinician, Practice
+from crm.referrers.rules import is_npi_format
+
+NPI_HINT = "This is not an NPI: ten digits, the last one a check digit. (Only the format is checked here.)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    """Who refers, as they say. `phone` and `fax` as E.164."""
+
+    clinician: str
+    npi: str
+    practice: str
+    phone: str | None = None
+    fax: str | None = None
+    email: str | None = None
+    city: str | None = None
+    state: str | None = None
+
+
+def find_or_create(*, sender: Sender, practice_id: int | None = None, demo: bool = False) -> Clinician:
+    """Return the clinician with this NPI; make them, and their practice, where they are not known.
+
+    A known clinician's record stays as it is. `practice_id` puts a new clinician into that practice. A practice
+    made here waits for approval by staff.
+    """
+    if not is_npi_format(sender.npi):
+        raise Invalid({"npi": [NPI_HINT]})
+    known = by_npi(sender.npi)
+    if known is not None:
+        return known
+    # Two first referrals of one clinician at once: the second waits, then finds.
+    db.session.execute(text("select pg_advisory_xact_lock(:npi)"), {"npi": int(sender.npi)})
+    known = by_npi(sender.npi)
+    if known is not None:
+        return known
+    if practice_id is None:
+        practice_id = _create_practice(sender, demo=demo).id
+    clinician = Clinician(
+        practice_id=practice_id, name=sender.clinician, npi=sender.npi, created_at=clock.now()
+    )
+    db.session.add(clinician)
+    db.session.flush()
+    audit.record("clinician.create", object_type="clinician", object_id=clinician.id)
+    return clinician
+
+
+def by_npi(npi: str) -> Clinician | None:
+    """Return the clinician with this NPI, if we know them."""
+    return db.session.scalar(select(Clinician).where(Clinician.npi == npi))
+
+
+def _create_practice(sender: Sender, *, demo: bool) -> Practice:
+    practice = Practice(
+        name=sender.practice,
+        phone=sender.phone,
+        fax=sender.fax,
+        email=sender.email,
+        city=sender.city,
+        state=sender.state,
+        created_at=clock.now(),
+        demo=demo,
+    )
+    db.session.add(practice)
+    db.session.flush()
+    audit.record("practice.create", object_type="practice", object_id=practice.id)
+    return practice

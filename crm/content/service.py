@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from crm import clock
 from crm.audit import service as audit
@@ -114,7 +115,7 @@ def current_blocks(language: str) -> dict[str, str]:
             ContentVersion.language == language,
             ContentVersion.state == "approved",
         )
-        .distinct(ContentItem.key)
+        .ext(distinct_on(ContentItem.key))
         .order_by(ContentItem.key, ContentVersion.number.desc())
     )
     return {key.removeprefix("block/"): source for key, source in db.session.execute(newest)}
@@ -130,7 +131,7 @@ def newest(keys: Iterable[str], *, now: datetime) -> dict[tuple[str, str], int]:
             ContentVersion.state == "approved",
             ContentVersion.expires_at.is_(None) | (ContentVersion.expires_at > now),
         )
-        .distinct(ContentItem.key, ContentVersion.language)
+        .ext(distinct_on(ContentItem.key, ContentVersion.language))
         .order_by(ContentItem.key, ContentVersion.language, ContentVersion.number.desc())
     )
     return {(key, language): version_id for key, language, version_id in rows}

@@ -43,17 +43,18 @@ _WRITE = text(f"""
             coalesce({REFUSAL_CASE},
                 case when row_number() over (partition by c.email order by c.id) > 1 then 'same_address'
                      when (select count(*) from (
-                            select 1 from message r where r.contact_id = c.id and r.created_at > :week
+                            select 1 from message r where r.contact_id = c.id and r.created_at > cast(:week as timestamptz)
                                 and r.state is distinct from 'skipped'
                                 and (r.enrolment_id is not null or r.campaign_id is not null)
-                            limit :cap) recent) >= :cap then 'frequency_cap' end) as refusal
+                            limit cast(:cap as int)) recent) >= cast(:cap as int) then 'frequency_cap' end) as refusal
         from unnest(cast(:contact_ids as bigint[])) as a(contact_id) join contact c on c.id = a.contact_id
         {REFUSAL_JOINS}
     ), written as (
         insert into message (id, batch_id, contact_id, content_version_id, consent_record_id, campaign_id,
             created_at, state, reason, state_at)
-        select id, :batch, contact_id, :version, record_id, :campaign, :now,
-            case when refusal is not null then 'skipped' end, refusal, case when refusal is not null then :now end
+        select id, cast(:batch as bigint), contact_id, cast(:version as bigint), record_id, cast(:campaign as bigint),
+            cast(:now as timestamptz), case when refusal is not null then 'skipped' end, refusal,
+            case when refusal is not null then cast(:now as timestamptz) end
         from asked
     )
     select id, contact_id, email, first_name, consent_at, params from asked where refusal is null
@@ -185,7 +186,8 @@ def _first_of_each_address(batch_id: int, rows: Sequence[Row[Any]], now: datetim
                     insert into batch (kind, stream, transport, content_version_id, language, topic, campaign_id,
                         sequence_id, size, state, created_at, not_before, too_late_at, state_at)
                     select kind, stream, transport, content_version_id, language, topic, campaign_id, sequence_id,
-                        :size, 'ready', created_at, :now, too_late_at, :now
+                        cast(:size as bigint), 'ready', created_at, cast(:now as timestamptz), too_late_at,
+                        cast(:now as timestamptz)
                     from batch where id = :id returning id)
                 update message set batch_id = fresh.id from fresh where message.id = any(:ids)
             """),

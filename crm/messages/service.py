@@ -134,7 +134,8 @@ def queue_batches(
         text("""
             insert into message (batch_id, contact_id, content_version_id, consent_record_id, enrolment_id, step,
                 created_at, state, reason, state_at)
-            select *, cast(:now as timestamptz), :state, :reason, case when :state is not null then cast(:now as timestamptz) end
+            select *, cast(:now as timestamptz), cast(:state as text), cast(:reason as text),
+                case when cast(:state as text) is not null then cast(:now as timestamptz) end
             from unnest(cast(:a as bigint[]), cast(:b as bigint[]), cast(:c as bigint[]), cast(:d as bigint[]),
                 cast(:e as bigint[]), cast(:f as bigint[]))
         """),

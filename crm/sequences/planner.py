@@ -37,9 +37,9 @@ _DUE = text(
     select e.id, e.contact_id, e.sequence_id, e.version_id, e.step, e.due_at, e.send_now,
         c.time_zone, c.language, c.snooze_until, {REFUSAL_CASE} as refusal, {EVIDENCE} as record_id,
         (select r.created_at from message r
-         where r.contact_id = e.contact_id and r.created_at > :week and r.state is distinct from 'skipped'
+         where r.contact_id = e.contact_id and r.created_at > cast(:week as timestamptz) and r.state is distinct from 'skipped'
             and (r.enrolment_id is not null or r.campaign_id is not null)
-         order by r.created_at desc offset :cap - 1 limit 1) as capped_from
+         order by r.created_at desc offset cast(:cap as int) - 1 limit 1) as capped_from
     from enrolment e join sequence s on s.id = e.sequence_id join contact c on c.id = e.contact_id
     {REFUSAL_JOINS}
     where e.state = 'active' and e.due_at <= :now
@@ -50,7 +50,7 @@ _DUE = text(
 
 _ADVANCE = text("""
     update enrolment e set state = u.state, step = u.step, due_at = u.due_at, reason = u.reason, send_now = false,
-        anchor_at = case when u.sent then :now else e.anchor_at end,
+        anchor_at = case when u.sent then cast(:now as timestamptz) else e.anchor_at end,
         left_at = case when u.state in ('completed', 'exited') then cast(:now as timestamptz) end
     from unnest(cast(:ids as bigint[]), cast(:states as text[]), cast(:steps as bigint[]), cast(:dues as timestamptz[]),
         cast(:reasons as text[]), cast(:sents as boolean[])) as u(id, state, step, due_at, reason, sent)

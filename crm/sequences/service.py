@@ -95,7 +95,9 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
         text("""
             insert into enrolment (contact_id, sequence_id, version_id, consent_record_id, lead_id, state, step,
                 due_at, anchor_at, entered_at, send_now)
-            select :contact, :sequence, :version, :record, :lead, 'active', 0, :due, :now, :now, false
+            select cast(:contact as bigint), cast(:sequence as bigint), cast(:version as bigint),
+                cast(:record as bigint), cast(:lead as bigint), 'active', 0, cast(:due as timestamptz),
+                cast(:now as timestamptz), cast(:now as timestamptz), false
             where not exists (select 1 from enrolment where contact_id = :contact and sequence_id = :sequence
                 and state = 'completed')
             on conflict (contact_id, sequence_id) where state in ('active', 'paused', 'held') do nothing

@@ -1,0 +1,79 @@
+"""Makers of rows that tests start from: valid by default, nothing surprising."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert
+
+from crm import clock
+from crm.consent import service as consent
+from crm.consent import wordings
+from crm.contacts.addresses import address_index
+from crm.contacts.models import Contact
+from crm.content import service as content
+from crm.content.loading import DEMO_REVIEWERS
+from crm.db import db
+from crm.sequences import service as sequences
+
+
+def contact(email: str | None = "ana@patients.example", **values: Any) -> Contact:
+    """A person in Los Angeles who reads English."""
+    made = Contact(
+        **{
+            "created_at": clock.now(),
+            "first_name": "Ana",
+            "last_name": "Lopez",
+            "email": email,
+            "email_index": address_index(email) if email else None,
+            "language": "en",
+            "time_zone": "America/Los_Angeles",
+            **values,
+        }
+    )
+    db.session.add(made)
+    db.session.flush()
+    return made
+
+
+def shipped() -> None:
+    """All shipped content, approved, and all shipped sequences, live."""
+    content.load_shipped(reviewers=DEMO_REVIEWERS)
+    sequences.load_shipped(live=True)
+    db.session.flush()
+
+
+def asked(who: Contact, topic: str = "prospect_edu") -> int:
+    """The person asked to hear from us; return the id of the open confirmation."""
+    made = consent.ask(
+        contact=who,
+        topics=[topic],
+        kind="confirmation",
+        wording=wordings.current("contact-form", who.language),
+        language=who.language,
+        source="form",
+    )
+    assert made is not None
+    return made.id
+
+
+def opted_in(who: Contact, topic: str = "prospect_edu") -> None:
+    """The person asked and confirmed."""
+    consent.confirm(confirmation_id=asked(who, topic))
+
+
+def many_contacts(count: int, *, at: datetime, **values: Any) -> list[int]:
+    """Many people at once, in one statement."""
+    rows = [
+        {
+            "created_at": at,
+            "first_name": "Ana",
+            "last_name": f"Lopez {number}",
+            "email": f"ana{number}@patients.example",
+            "email_index": address_index(f"ana{number}@patients.example"),
+            "language": "en",
+            "time_zone": "America/Los_Angeles",
+            **values,
+        }
+        for number in range(count)
+    ]
+    return list(db.session.scalars(insert(Contact).returning(Contact.id), rows))

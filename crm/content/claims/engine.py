@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from crm.content.claims.patterns import Pattern, Span, find
+from crm.content.claims.patterns import Match, Pattern, find
 from crm.content.claims.rulebook import LANGUAGES, Book, Guard, Rule, Severity, rulebook
 from crm.content.claims.text import BREAK, Sentence, fold, sentences
 
@@ -56,27 +56,27 @@ class _Reader:
     def __init__(self, book: Book, sentence: Sentence, follower: Sentence | None, where: str) -> None:
         self.book, self.sentence, self.follower, self.where = book, sentence, follower, where
         self.tables = book.vocabulary.look_up(sentence)
-        self._guarded: dict[str, list[Span]] = {}
-        self._excepted: dict[str, list[Span]] = {}
+        self._guarded: dict[str, list[Match]] = {}
+        self._excepted: dict[str, list[Match]] = {}
         self._breaks: list[int] | None = None
 
     def findings(self, text: str) -> Iterable[Finding]:
         """Yield at most one finding per rule: the first place that nothing excuses."""
-        matched: dict[int, list[tuple[Span, Pattern]]] = {}
+        matched: dict[int, list[Match]] = {}
         for table in self.tables:
             for number, pattern in self.book.by_table.get(table, ()):
-                for span in find(pattern, self.sentence, self.tables):
-                    matched.setdefault(number, []).append((span, pattern))
+                matched.setdefault(number, []).extend(find(pattern, self.sentence, self.tables))
         for number, matches in sorted(matched.items()):
             rule = self.book.rules[number]
             if rule.where not in ("any", self.where):
                 continue
-            guilty = [span for span, pattern in matches if not self._excused(rule, pattern, span)]
-            if guilty:
-                yield self._finding(text, rule, min(guilty, key=lambda span: (span[0], -span[1])))
+            for match in sorted(matches, key=lambda match: (match.start, -match.end)):
+                if not self._excused(rule, match):
+                    yield self._finding(text, rule, match)
+                    break
 
-    def _finding(self, text: str, rule: Rule, span: Span) -> Finding:
-        start, end = self.sentence.starts[span[0]], self.sentence.ends[span[1] - 1]
+    def _finding(self, text: str, rule: Rule, match: Match) -> Finding:
+        start, end = self.sentence.starts[match.start], self.sentence.ends[match.end - 1]
         return Finding(
             id=rule.id,
             rule=rule.title,
@@ -89,46 +89,47 @@ class _Reader:
             suggestion=rule.suggestion,
         )
 
-    def _excused(self, rule: Rule, pattern: Pattern, span: Span) -> bool:
+    def _excused(self, rule: Rule, match: Match) -> bool:
         if rule.id not in self._excepted:
-            self._excepted[rule.id] = self._spans(rule.exceptions)
-        if any(_overlap(span, other) for other in self._excepted[rule.id]):
+            self._excepted[rule.id] = self._all(rule.exceptions)
+        if any(_overlap(match, other) for other in self._excepted[rule.id]):
             return True
-        for name in rule.unless:
-            if name == "question":
-                if self._asked_openly():
-                    return True
-            elif not (pattern.outright and name == "negated") and self._guards(self.book.guards[name], span):
-                return True
-        return False
+        return any(
+            self._asked_openly() if name == "question" else self._guards(self.book.guards[name], match)
+            for name in rule.unless
+        )
 
-    def _spans(self, patterns: Iterable[Pattern]) -> list[Span]:
-        return [span for pattern in patterns for span in find(pattern, self.sentence, self.tables)]
+    def _all(self, patterns: Iterable[Pattern]) -> list[Match]:
+        return [match for pattern in patterns for match in find(pattern, self.sentence, self.tables)]
 
-    def _guards(self, guard: Guard, span: Span) -> bool:
+    def _guards(self, guard: Guard, match: Match) -> bool:
         if guard.name not in self._guarded:
-            false_friends = self._spans(guard.not_these)
+            false_friends = self._all(guard.not_these)
             self._guarded[guard.name] = [
                 found
-                for found in self._spans(guard.patterns)
+                for found in self._all(guard.patterns)
                 if not any(_overlap(found, other) for other in false_friends)
             ]
         found = self._guarded[guard.name]
         if not guard.window:
             return bool(found)
-        return any(self._reaches(other, span, guard.window) for other in found)
+        return any(self._reaches(other, match, guard.window) for other in found)
 
-    def _reaches(self, guard: Span, span: Span, window: int) -> bool:
-        """Whether a word before the match, or inside it, speaks about the match: near enough, and nothing parts them."""
-        if guard[0] >= span[0]:
-            return guard[1] <= span[1]
-        near = span[0] - guard[1] <= window
-        return near and not any(guard[1] <= at < span[0] for at in self._break_places())
+    def _reaches(self, guard: Match, match: Match, window: int) -> bool:
+        """Whether words before the match, or between its words, speak about it: near enough, and nothing parts them.
+
+        Words that the match itself names do not count: "no side effects" is not excused by its own "no".
+        """
+        if guard.start >= match.start:
+            own = any(start < guard.end and guard.start < end for start, end in match.said)
+            return guard.end <= match.end and not own
+        near = guard.end <= match.start <= guard.end + window
+        return near and not any(guard.end <= at < match.start for at in self._break_places())
 
     def _break_places(self) -> list[int]:
         if self._breaks is None:
             marks = [at for at, word in enumerate(self.sentence.words) if word == BREAK]
-            self._breaks = marks + [span[0] for span in self._spans(self.book.breaks)]
+            self._breaks = marks + [match.start for match in self._all(self.book.breaks)]
         return self._breaks
 
     def _asked_openly(self) -> bool:
@@ -140,8 +141,8 @@ class _Reader:
         return not answer or answer[0] not in self.book.affirmations
 
 
-def _overlap(one: Span, other: Span) -> bool:
-    return one[0] < other[1] and other[0] < one[1]
+def _overlap(one: Match, other: Match) -> bool:
+    return one.start < other.end and other.start < one.end
 
 
 def folded(text: str) -> str:

@@ -7,11 +7,11 @@
 | `a|b|two_words` | one of these; `_` joins the words of one choice |
 | `{LIST}` | any entry of that named list |
 | `word?` | may be missing |
-| `~3` | up to three words between, never over a colon, dash, semicolon or bracket |
+| `~3` | up to three words between, never over a colon, dash or semicolon |
 | `^` `$` | the sentence begins, ends |
-| `@number` `@year` `@name` | a number, a year, a word with a capital |
+| `@number` `@age` `@year` | a number, one from 18 to 99, a year |
+| `@name` `@first` | a word with a capital: inside the sentence, at its beginning |
 | `this & that` | both stand in the sentence, in any order; the first is what gets underlined |
-| `!` in front | said with its own negation ("no side effects"): a negation before it does not excuse it |
 
 No regular expression runs over the text: words are looked up in tables, and every step moves forward, so time grows with length.
 """
@@ -20,18 +20,29 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from crm.content.claims.text import BREAK, Sentence
 
 Span = tuple[int, int]
+Said = tuple[Span, ...]
 Lists = Mapping[str, Sequence[str]]
 
 _NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]+)*$")
+_AGE = re.compile(r"(?:1[89]|[2-9][0-9])$")
 _YEAR = re.compile(r"(?:19[5-9]|20[0-4])[0-9]$")
 
 
 class BadPattern(ValueError):
     """A pattern that cannot be read; says which."""
+
+
+class Match(NamedTuple):
+    """Words `start` to `end` of a sentence; `said` are the spans the pattern names, so the rest are words in between."""
+
+    start: int
+    end: int
+    said: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,6 @@ class Pattern:
 
     source: str
     parts: tuple[tuple[Step, ...], ...]
-    outright: bool
     at_start: bool
     at_end: bool
 
@@ -101,8 +111,8 @@ class Vocabulary:
                 end = _follow(words, at + 1, rest) if rest else at + 1
                 if end:
                     found[table].append((at, end))
-            if at and sentence.names[at]:
-                for table, _ in self._exact.get("@name", ()):
+            if sentence.names[at]:
+                for table, _ in self._exact.get("@name" if at else "@first", ()):
                     found[table].append((at, at + 1))
         return found
 
@@ -114,6 +124,8 @@ class Vocabulary:
                 hits.extend(self._stems.get(word[:length], ()))
             if _NUMBER.match(word):
                 hits.extend(self._exact.get("@number", ()))
+            if _AGE.match(word):
+                hits.extend(self._exact.get("@age", ()))
             if _YEAR.match(word):
                 hits.extend(self._exact.get("@year", ()))
             if len(self._seen) > 20_000:
@@ -136,12 +148,10 @@ def _follow(words: Sequence[str], at: int, rest: tuple[str, ...]) -> int:
 def compile_pattern(source: str, vocabulary: Vocabulary) -> Pattern:
     """Read one pattern; raises BadPattern with the pattern in its message."""
     text = source.strip()
-    outright = text.startswith("!")
-    text = text.removeprefix("!").strip()
     at_start, at_end = text.startswith("^ "), text.endswith(" $")
     text = text.removeprefix("^ ").removesuffix(" $").strip()
     parts = tuple(_steps(part, vocabulary, source) for part in text.split(" & "))
-    return Pattern(source=source, parts=parts, outright=outright, at_start=at_start, at_end=at_end)
+    return Pattern(source=source, parts=parts, at_start=at_start, at_end=at_end)
 
 
 def _steps(part: str, vocabulary: Vocabulary, source: str) -> tuple[Step, ...]:
@@ -159,55 +169,54 @@ def _steps(part: str, vocabulary: Vocabulary, source: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def find(pattern: Pattern, sentence: Sentence, tables: Mapping[int, list[Span]]) -> list[Span]:
-    """Return where the first part of the pattern stands (spans of words), or nothing unless every part stands somewhere."""
-    spans = _find_steps(pattern.parts[0], sentence.words, tables)
+def find(pattern: Pattern, sentence: Sentence, tables: Mapping[int, list[Span]]) -> list[Match]:
+    """Return where the first part of the pattern stands, or nothing unless every part stands somewhere."""
+    matches = _find_steps(pattern.parts[0], sentence.words, tables)
     if pattern.at_start:
-        spans = [span for span in spans if span[0] == 0]
+        matches = [match for match in matches if match.start == 0]
     if pattern.at_end:
-        spans = [span for span in spans if span[1] == len(sentence.words)]
-    if spans and all(_find_steps(part, sentence.words, tables) for part in pattern.parts[1:]):
-        return spans
+        matches = [match for match in matches if match.end == len(sentence.words)]
+    if matches and all(_find_steps(part, sentence.words, tables) for part in pattern.parts[1:]):
+        return matches
     return []
 
 
-def _find_steps(
-    steps: tuple[Step, ...], words: Sequence[str], tables: Mapping[int, list[Span]]
-) -> list[Span]:
+def _find_steps(steps: tuple[Step, ...], words: Sequence[str], tables: Mapping[int, list[Span]]) -> list[Match]:
     first, *rest = steps
     if any(not step.optional and step.words not in tables for step in steps):
         return []
     found = []
-    for start, end in tables[first.words]:
-        last = _reach(end, rest, words, tables)
-        if last:
-            found.append((start, last))
+    for span in tables[first.words]:
+        said = _reach(span, rest, words, tables)
+        if said:
+            found.append(Match(start=span[0], end=said[-1][1], said=said))
     return found
 
 
-def _reach(end: int, rest: Sequence[Step], words: Sequence[str], tables: Mapping[int, list[Span]]) -> int:
-    """Return the nearest place where the rest of the steps can end, walking forward from `end`; 0 when they cannot."""
-    places = {end}
+def _reach(first: Span, rest: Sequence[Step], words: Sequence[str], tables: Mapping[int, list[Span]]) -> Said:
+    """Return the spans that the steps take up, ending as near as they can; empty when they cannot all be found."""
+    ways: dict[int, Said] = {first[1]: (first,)}
     gap = 0
     for step in rest:
         gap += step.gap
-        reached = _next_places(places, step, gap, words, tables)
+        onward = _next(ways, step, gap, words, tables)
         if step.optional:
-            places |= reached
+            ways = onward | ways
         else:
-            places, gap = reached, 0
-        if not places:
-            return 0
-    return min(places)
+            ways, gap = onward, 0
+        if not ways:
+            return ()
+    return ways[min(ways)]
 
 
-def _next_places(
-    places: set[int], step: Step, gap: int, words: Sequence[str], tables: Mapping[int, list[Span]]
-) -> set[int]:
-    allowed: set[int] = set()
-    for place in places:
-        allowed.update(_window(place, gap, words))
-    return {end for start, end in tables.get(step.words, ()) if start in allowed}
+def _next(
+    ways: Mapping[int, Said], step: Step, gap: int, words: Sequence[str], tables: Mapping[int, list[Span]]
+) -> dict[int, Said]:
+    came: dict[int, Said] = {}
+    for place, said in ways.items():
+        for start in _window(place, gap, words):
+            came.setdefault(start, said)
+    return {end: (*came[start], (start, end)) for start, end in tables.get(step.words, ()) if start in came}
 
 
 def _window(place: int, gap: int, words: Sequence[str]) -> Iterable[int]:

@@ -169,7 +169,9 @@ def _words(text: str, found: re.Match[str], origin: list[int] | None) -> list[tu
 
 @lru_cache(maxsize=8192)
 def _plain(word: str) -> tuple[str, ...]:
-    if word in ";:()[]{}|–" or word[0] == "-":
+    if word in "()[]{}":
+        return (",",)
+    if word in ";:|–" or word[0] == "-":
         return (BREAK,)
     if word == "&":
         return ("and",)

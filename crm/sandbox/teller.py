@@ -108,7 +108,7 @@ class Teller:
         try:
             status, trouble = self._exchange(url.scheme, url.netloc, path, body), ""
         except (OSError, http.client.HTTPException) as error:
-            status, trouble = 0, type(error).__name__
+            status, trouble = 0, _in_words(error)
         if not trouble and not 200 <= status < 300:
             trouble = f"answered {status}"
         journal.note(
@@ -151,6 +151,14 @@ class Teller:
             self._connection = None
             raise
         return answer.status
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return f"the connection broke ({type(error).__name__})"
 
 
 def _body(chunks: Sequence[Row], faults: EventFaults) -> bytes:

@@ -1,6 +1,6 @@
 // Small comforts: local times, word of new mail, only the fields a fault uses. Everything works without them.
 
-const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const local = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 for (const time of document.querySelectorAll("time")) {
   time.title = time.textContent;
   time.textContent = local.format(new Date(time.dateTime));

@@ -140,7 +140,7 @@ def render(source: Source, *, blocks: Mapping[str, str], layout: str, clinic: Cl
         raise ContentError("stream", "A page is not mailed.")
     markup = Markup(static=clinic.values(source.language), host=urlsplit(clinic.public_url).netloc)
     used = {name: _block(blocks, name, language=source.language) for name in blocks_used(source)}
-    html, in_html = to_placeholders(_html(source, used, markup, layout), place="h")
+    html, in_html = _html(source, used, markup, layout)
     text, in_text = to_placeholders(_text(source, used, markup), place="t")
     subject, in_subject = to_placeholders(markup.line(source.subject, as_html=False), place="s")
     preheader, in_preheader = to_placeholders(markup.line(source.preheader, as_html=False), place="s")
@@ -218,11 +218,14 @@ def _inliner() -> css_inline.CSSInliner:
     return css_inline.CSSInliner(keep_style_tags=False, keep_at_rules=True, load_remote_stylesheets=False)
 
 
-def _html(source: Source, used: Mapping[str, Block], markup: Markup, layout: str) -> str:
+def _html(
+    source: Source, used: Mapping[str, Block], markup: Markup, layout: str
+) -> tuple[str, frozenset[Placeholder]]:
+    """Fill the layout, turn marks into placeholders, and compile: mrml would garble the marks in an attribute."""
     footer = _footer(source, used)
     mjml = _template(layout).render(
         language=source.language,
-        title=markup.line(source.subject, as_html=True),
+        title=markup.line(clean(source.subject), as_html=True),
         preheader=markup.line(source.preheader, as_html=True) + PREVIEW_FILLER,
         clinic_name=markup.line("{{ clinic_name }}", as_html=True),
         parts=_parts(source, used, markup),
@@ -232,7 +235,8 @@ def _html(source: Source, used: Mapping[str, Block], markup: Markup, layout: str
         advertisement=_advertisement(source, footer, markup, as_html=True),
         words=footer.words,
     )
-    return _compiled(mjml)
+    filled, used_fields = to_placeholders(mjml, place="h")
+    return _compiled(filled), used_fields
 
 
 def _compiled(mjml: str) -> str:

@@ -1,15 +1,16 @@
 """Reading consent: the one decision as SQL, the same for any past moment, and what staff look at."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import or_, select, text
+from sqlalchemy import BigInteger, Text, or_, select, text
 
 from crm.consent import rules
 from crm.consent.models import Confirmation, ConsentRecord, ConsentState, Suppression
 from crm.consent.rules import Reason, Standing
 from crm.contacts.models import Contact
-from crm.db import db
+from crm.db import UtcDateTime, db
 from crm.paging import Page, keyset
 
 # `rules.decide` for whole sets. Put REFUSAL_JOINS after a FROM that has the contact as `c`; REFUSAL_CASE is then the
@@ -157,3 +158,30 @@ def questions(contact_id: int) -> Sequence[Confirmation]:
     """Return what a person was asked by email, newest first."""
     rows = select(Confirmation).where(Confirmation.contact_id == contact_id)
     return db.session.scalars(rows.order_by(Confirmation.id.desc())).all()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The email that a link came from."""
+
+    message_id: int
+    topic: str | None
+    sent_at: datetime
+
+
+# Links carry the low 32 bits of the batch's number. The ledger of messages lies above this feature, so its tables are
+# read here by name, and nothing of its code is.
+_ORIGIN = text("""
+    select m.id as message_id, b.topic, m.created_at as sent_at
+    from message m join batch b on b.id = m.batch_id
+    where m.contact_id = :contact_id and (m.batch_id & 4294967295) = :serial
+    order by m.id desc limit 1
+""").columns(message_id=BigInteger, topic=Text, sent_at=UtcDateTime)
+
+
+def origin(contact_id: int, serial: int) -> Origin | None:
+    """Return the email behind a link's serial; None for a link that names none, or one we no longer know."""
+    if not serial:
+        return None
+    found = db.session.execute(_ORIGIN, {"contact_id": contact_id, "serial": serial}).first()
+    return Origin(message_id=found.message_id, topic=found.topic, sent_at=found.sent_at) if found else None

@@ -1,15 +1,16 @@
 """Yes and no: asking, saying yes, saying no, taking it back. Everything leaves evidence."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from crm import clock
 from crm.audit import service as audit
 from crm.consent import ledger, queries, rules, suppressions, wordings
-from crm.consent.events import ConfirmationAsked, ConsentGiven, ConsentRestored, ConsentWithdrawn
+from crm.consent.asking import CONFIRMATION, INVITATION, ask, known
+from crm.consent.events import ConsentGiven, ConsentRestored, ConsentWithdrawn
 from crm.consent.ledger import EVERYTHING, Evidence
 from crm.consent.models import Confirmation
 from crm.consent.rules import Reason, Standing
@@ -21,108 +22,21 @@ from crm.errors import Conflict, Invalid, NotFound
 from crm.events import publish
 
 __all__ = [
-    "ALL", "CONFIRMATION", "INVITATION", "MARKETING", "Changed", "Stop", "ask", "confirm", "merge", "set_language",
+    "ALL", "CONFIRMATION", "INVITATION", "MARKETING", "Changed", "Stop", "ask", "can_undo", "confirm", "merge", "set_language",
     "set_topics", "snooze", "suppress", "suppress_many", "undo_withdraw", "withdraw",
 ]  # fmt: skip
-
-CONFIRMATION = "confirmation"  # the person asked for the emails
-INVITATION = "invitation"  # somebody else said that the person agrees to be asked
 
 UNDOABLE = frozenset(
     {"one_click", "unsubscribe_page", "preferences"}
 )  # what a person did, not what happened to them
 
 
-def ask(
-    *, contact: Contact, topics: Collection[str], kind: str, wording: Wording, language: str, source: str
-) -> Confirmation | None:
-    """Note that a yes was spoken of, and ask the person themselves by email where that is right.
+def confirm(*, confirmation_id: int, language: str | None = None) -> Confirmation:
+    """Take a person's yes, to the wording as they read it in `language` (None: in the language of the question).
 
-    `kind` CONFIRMATION is for a person who asked, INVITATION for a referrer's statement. Evidence is written in any
-    case. None means that no email goes out: no address, a stop, asked within the last 24 hours, or said yes already.
-    Callers answer the same either way, so that nobody learns who is known here. Raises Invalid for unknown topics.
-    """
-    wanted = _known(topics)
-    db.session.flush()  # a contact made a moment ago must be there for the statements below
-    action = "requested" if kind == CONFIRMATION else "attested"
-    ledger.append(
-        [
-            Evidence(
-                contact_id=contact.id,
-                address_index=contact.email_index,
-                topic=topic,
-                action=action,
-                language=language,
-                source=source,
-                wording=wording,
-            )
-            for topic in wanted
-        ]
-    )
-    open_topics = _to_ask(contact, wanted, person_asked=kind == CONFIRMATION)
-    if not open_topics or contact.email_index is None or not _first_today(contact.email_index):
-        return None
-    # What an invited person says yes to is not what their referrer signed.
-    asked = wording if kind == CONFIRMATION else wordings.current(INVITATION, language)
-    return _question(
-        contact, contact.email_index, topics=open_topics, kind=kind, wording=asked, language=language
-    )
-
-
-def _known(topics: Collection[str]) -> list[str]:
-    if unknown := set(topics) - set(rules.TOPICS):
-        raise Invalid({"topics": [f"There is no topic called {name}." for name in sorted(unknown)]})
-    return [topic for topic in rules.TOPICS if topic in topics]
-
-
-def _to_ask(contact: Contact, topics: Sequence[str], *, person_asked: bool) -> list[str]:
-    now = clock.now()
-    if not person_asked and contact.snooze_until is not None and contact.snooze_until > now:
-        return []
-    refusals = queries.refusals(contact_id=contact.id, topics=topics, now=now)
-    return [topic for topic in topics if rules.worth_asking(refusals[topic], person_asked=person_asked)]
-
-
-def _first_today(address_index: bytes) -> bool:
-    """Whether this address was left alone for 24 hours. Holds the address, so that two askers cannot both hear yes."""
-    key = int.from_bytes(address_index[:8], signed=True)
-    db.session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
-    asked_since = select(Confirmation.id).where(
-        Confirmation.address_index == address_index,
-        Confirmation.asked_at > clock.now() - rules.ASK_AGAIN_AFTER,
-    )
-    return db.session.scalar(asked_since.limit(1)) is None
-
-
-def _question(
-    contact: Contact, address_index: bytes, *, topics: list[str], kind: str, wording: Wording, language: str
-) -> Confirmation:
-    now = clock.now()
-    confirmation = Confirmation(
-        contact_id=contact.id,
-        address_index=address_index,
-        topics=topics,
-        kind=kind,
-        language=language,
-        wording=wording.name,
-        asked_at=now,
-        expires_at=now + rules.CONFIRM_WITHIN,
-    )
-    db.session.add(confirmation)
-    db.session.flush()
-    publish(
-        ConfirmationAsked(
-            confirmation_id=confirmation.id, contact_id=contact.id, kind=kind, language=language
-        )
-    )
-    return confirmation
-
-
-def confirm(*, confirmation_id: int) -> Confirmation:
-    """Take a person's yes. A second answer to the same question changes nothing, not even after a later no.
-
-    It is the one act that lifts a "marketing" stop of the address: whatever the stop held back and this yes does not
-    name stays ended. Raises NotFound, and Conflict for a question that is too old or no longer this person's.
+    A second answer to the same question changes nothing, not even after a later no. This is the one act that lifts
+    a "marketing" stop of the address; whatever the stop held back and this yes does not name stays ended.
+    Raises NotFound, and Conflict for a question that is too old or no longer this person's.
     """
     confirmation = db.session.get(Confirmation, confirmation_id, with_for_update=True)
     if confirmation is None:
@@ -134,10 +48,9 @@ def confirm(*, confirmation_id: int) -> Confirmation:
         raise Conflict("This question can no longer be answered.")
     confirmation.confirmed_at = clock.now()
     _lift(confirmation.address_index)
-    wording = wordings.find(confirmation.wording, confirmation.language)
-    _grant(
-        contact, confirmation.topics, wording=wording, language=confirmation.language, source="confirm_link"
-    )
+    read_in = language or confirmation.language
+    wording = wordings.find(confirmation.wording, read_in)
+    _grant(contact, confirmation.topics, wording=wording, language=read_in, source="confirm_link")
     audit.record("consent.confirmed", object_type="contact", object_id=contact.id)
     return confirmation
 
@@ -227,6 +140,13 @@ def undo_withdraw(*, contact_id: int, source: str = "undo") -> bool:
     return True
 
 
+def can_undo(*, contact_id: int) -> bool:
+    """Whether `undo_withdraw` would find something now."""
+    people = queries.lineage(contact_id)
+    since = clock.now() - rules.UNDO_WITHIN
+    return queries.latest_no(people, queries.addresses(people), sources=UNDOABLE, since=since) is not None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Changed:
     """What new preferences came to. `asked`: topics that take a yes by email first, and whether one is on its way."""
@@ -245,7 +165,7 @@ def set_topics(
     Raises Invalid for unknown topics and NotFound for people who are gone.
     """
     contact = _present(contact_id)
-    wanted = set(_known(topics))
+    wanted = set(known(topics))
     refusals = queries.refusals(contact_id=contact.id, topics=rules.TOPICS, now=clock.now())
     has = {topic for topic, reason in refusals.items() if reason in (None, Reason.SNOOZED)}
     by_email = {
@@ -256,7 +176,7 @@ def set_topics(
     for row in ended:
         publish(ConsentWithdrawn(contact_id=contact.id, topic=row.topic, reason="opted_out"))
     wording = wordings.current("preferences", language)
-    _grant(contact, _known(at_once), wording=wording, language=language, source=source)
+    _grant(contact, known(at_once), wording=wording, language=language, source=source)
     if by_email:
         ask(
             contact=contact,
@@ -280,7 +200,7 @@ def snooze(*, contact_id: int, until: datetime | None, source: str = "preference
     now = clock.now()
     if until is not None and not now < until <= now + rules.LONGEST_SNOOZE:
         raise Invalid({"until": ["Choose a day between tomorrow and one year from now."]})
-    if until is None and contact.snooze_until is None:
+    if until == contact.snooze_until:
         return
     ledger.append(
         [

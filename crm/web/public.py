@@ -2,4 +2,6 @@
 
 from flask import Blueprint
 
-FEATURES: list[Blueprint] = []  # one line per feature that has a public.py
+from crm.consent import public as consent
+
+FEATURES: list[Blueprint] = [consent.pages]  # one line per feature that has a public.py

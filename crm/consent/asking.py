@@ -1,0 +1,104 @@
+"""Asking a person by email whether they want to hear from us."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import select, text
+
+from crm import clock
+from crm.consent import ledger, queries, rules, wordings
+from crm.consent.events import ConfirmationAsked
+from crm.consent.ledger import Evidence
+from crm.consent.models import Confirmation
+from crm.consent.wordings import Wording
+from crm.contacts.models import Contact
+from crm.db import db
+from crm.errors import Invalid
+from crm.events import publish
+
+CONFIRMATION = "confirmation"  # the person asked for the emails
+INVITATION = "invitation"  # somebody else said that the person agrees to be asked
+
+
+def ask(
+    *, contact: Contact, topics: Collection[str], kind: str, wording: Wording, language: str, source: str
+) -> Confirmation | None:
+    """Note that a yes was spoken of, and ask the person themselves by email where that is right.
+
+    `kind` CONFIRMATION is for a person who asked, INVITATION for a referrer's statement. Evidence is written in any
+    case. None means that no email goes out: no address, a stop, asked within the last 24 hours, or said yes already.
+    Callers answer the same either way, so that nobody learns who is known here. Raises Invalid for unknown topics.
+    """
+    wanted = known(topics)
+    db.session.flush()  # a contact made a moment ago must be there for the statements below
+    action = "requested" if kind == CONFIRMATION else "attested"
+    ledger.append(
+        [
+            Evidence(
+                contact_id=contact.id,
+                address_index=contact.email_index,
+                topic=topic,
+                action=action,
+                language=language,
+                source=source,
+                wording=wording,
+            )
+            for topic in wanted
+        ]
+    )
+    open_topics = _to_ask(contact, wanted, person_asked=kind == CONFIRMATION)
+    if not open_topics or contact.email_index is None or not _first_today(contact.email_index):
+        return None
+    # What an invited person says yes to is not what their referrer signed.
+    asked = wording if kind == CONFIRMATION else wordings.current(INVITATION, language)
+    return _question(
+        contact, contact.email_index, topics=open_topics, kind=kind, wording=asked, language=language
+    )
+
+
+def known(topics: Collection[str]) -> list[str]:
+    if unknown := set(topics) - set(rules.TOPICS):
+        raise Invalid({"topics": [f"There is no topic called {name}." for name in sorted(unknown)]})
+    return [topic for topic in rules.TOPICS if topic in topics]
+
+
+def _to_ask(contact: Contact, topics: Sequence[str], *, person_asked: bool) -> list[str]:
+    now = clock.now()
+    if not person_asked and contact.snooze_until is not None and contact.snooze_until > now:
+        return []
+    refusals = queries.refusals(contact_id=contact.id, topics=topics, now=now)
+    return [topic for topic in topics if rules.worth_asking(refusals[topic], person_asked=person_asked)]
+
+
+def _first_today(address_index: bytes) -> bool:
+    """Whether this address was left alone for 24 hours. Holds the address, so that two askers cannot both hear yes."""
+    key = int.from_bytes(address_index[:8], signed=True)
+    db.session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
+    asked_since = select(Confirmation.id).where(
+        Confirmation.address_index == address_index,
+        Confirmation.asked_at > clock.now() - rules.ASK_AGAIN_AFTER,
+    )
+    return db.session.scalar(asked_since.limit(1)) is None
+
+
+def _question(
+    contact: Contact, address_index: bytes, *, topics: list[str], kind: str, wording: Wording, language: str
+) -> Confirmation:
+    now = clock.now()
+    confirmation = Confirmation(
+        contact_id=contact.id,
+        address_index=address_index,
+        topics=topics,
+        kind=kind,
+        language=language,
+        wording=wording.name,
+        asked_at=now,
+        expires_at=now + rules.CONFIRM_WITHIN,
+    )
+    db.session.add(confirmation)
+    db.session.flush()
+    publish(
+        ConfirmationAsked(
+            confirmation_id=confirmation.id, contact_id=contact.id, kind=kind, language=language
+        )
+    )
+    return confirmation

@@ -113,7 +113,7 @@ def forget_all(store: Store) -> None:
     """Empty the inbox, with the events of every mail."""
     with store.write() as connection:
         for table in ("requests", "chunks", "addresses"):
-            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - fixed names
+            connection.execute(f"DELETE FROM {table}")
         connection.execute("DELETE FROM facts WHERE name = 'indexed'")
 
 
@@ -189,7 +189,7 @@ def _places(store: Store, start: tuple[int, int], limit: int, oldest_first: bool
     comparison, direction = (">=", "ASC") if oldest_first else ("<=", "DESC")
     with store.read() as connection:
         rows = connection.execute(
-            f"SELECT seq, mails FROM requests WHERE seq {comparison} ? ORDER BY seq {direction} LIMIT ?",  # noqa: S608
+            f"SELECT seq, mails FROM requests WHERE seq {comparison} ? ORDER BY seq {direction} LIMIT ?",
             (start[0], limit + 1),
         ).fetchall()
     found: list[tuple[int, int]] = []
@@ -212,7 +212,7 @@ def _places_to(
         return [
             (row[0], row[1])
             for row in connection.execute(
-                f"SELECT DISTINCT seq, place FROM addresses WHERE {match} AND (seq, place) {comparison} (?, ?) "  # noqa: S608
+                f"SELECT DISTINCT seq, place FROM addresses WHERE {match} AND (seq, place) {comparison} (?, ?) "
                 f"ORDER BY seq {direction}, place {direction} LIMIT ?",
                 (to, *start, limit),
             )

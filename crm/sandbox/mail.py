@@ -94,7 +94,7 @@ def links(html: str | None, text: str | None) -> list[tuple[str, str]]:
         return [(url, url) for url in dict.fromkeys(re.findall(r"https?://[^\s<>\"]+", text or ""))]
     finder = _LinkFinder()
     finder.feed(html)
-    return list(finder.found.items())
+    return [(url, " ".join(words.split())) for url, words in finder.found.items()]
 
 
 class _LinkFinder(HTMLParser):
@@ -115,7 +115,7 @@ class _LinkFinder(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._open is not None:
-            self.found[self._open] = " ".join((self.found[self._open] + data).split())
+            self.found[self._open] += data
 
 
 def _headers(

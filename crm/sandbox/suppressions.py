@@ -131,7 +131,7 @@ def _addresses(key: str) -> list[str] | None:
 def _rows(name: str, condition: str, values: tuple[object, ...]) -> list[Row]:
     with sandbox().store.read() as connection:
         return connection.execute(
-            f"SELECT * FROM suppressions WHERE list = ? AND {condition}",  # noqa: S608 - conditions of this module
+            f"SELECT * FROM suppressions WHERE list = ? AND {condition}",
             (name, *values),
         ).fetchall()
 
@@ -153,5 +153,5 @@ def _entry(name: str, row: Row) -> dict[str, Any]:
 
 
 def _starts_with(text: str) -> str:
-    escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
+    """Return a LIKE pattern: addresses that start with `text`, in which `%` stands for anything."""
+    return text.lower().replace("\\", "\\\\").replace("_", "\\_") + "%"

@@ -8,6 +8,7 @@ from flask.cli import with_appcontext
 
 from crm import clock, demo
 from crm.content import loading
+from crm.content.cli import content
 from crm.doctor import examine
 from crm.sandbox.server import run
 from crm.sandbox.settings import SandboxSettings
@@ -15,7 +16,6 @@ from crm.sandbox.settings import SandboxSettings
 
 def register_commands(app: Flask) -> None:
     """Hang every command on the app."""
-    content = click.Group("content", help="Email content.")
     content.add_command(loading.load)
     for command in (sandbox, doctor, content, demo.group):
         app.cli.add_command(command)

@@ -1,5 +1,6 @@
 """Reading sentences against the rules."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,11 @@ from crm.content.claims.text import BREAK, Sentence, fold, sentences
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to change. `start` and `end` are offsets in the checked text, so `text[start:end]` are the `words`."""
+    """One thing to change.
+
+    `start` and `end` are offsets in the checked text, so `text[start:end]` are the `words`; both 0 and no words when something
+    is missing. `where` says which text that is: body, subject, preheader, why, or `block:<name>`.
+    """
 
     id: str
     rule: str
@@ -21,11 +26,15 @@ class Finding:
     end: int
     why: str
     suggestion: str
+    where: str = "body"
 
     @property
     def blocks(self) -> bool:
         """Whether content with this finding may not go out."""
         return self.severity is not Severity.WARN
+
+
+LONGEST_SUBJECT = 78
 
 
 def check(text: str, *, language: str, where: str = "body") -> list[Finding]:
@@ -47,7 +56,35 @@ def check(text: str, *, language: str, where: str = "body") -> list[Finding]:
         for sentence, follower in zip(read, followers, strict=True)
         for finding in _Reader(book, sentence, follower, where).findings(text)
     ]
+    if where == "subject":
+        findings.extend(_envelope(book, text))
     return sorted(findings, key=lambda finding: (finding.start, finding.id))
+
+
+def finding(
+    rule: Rule, *, text: str = "", start: int = 0, end: int = 0, why: str = "", where: str = "body"
+) -> Finding:
+    """Return a finding of a rule about a whole text rather than a sentence; `why` adds to the rule's own reason."""
+    return Finding(
+        id=rule.id,
+        rule=rule.title,
+        severity=rule.severity,
+        sentence=text,
+        words=text[start:end],
+        start=start,
+        end=end,
+        why=" ".join(filter(None, (why, f"{rule.why} ({rule.source})"))),
+        suggestion=rule.suggestion,
+        where=where,
+    )
+
+
+def _envelope(book: Book, text: str) -> Iterable[Finding]:
+    if len(text) > LONGEST_SUBJECT:
+        yield finding(book.rule("envelope-length"), text=text, start=LONGEST_SUBJECT, end=len(text))
+    broken = re.search(r"[\r\n\x0b\x0c\x85\u2028\u2029]", text)
+    if broken:
+        yield finding(book.rule("envelope-break"), text=text, start=broken.start(), end=broken.end())
 
 
 class _Reader:

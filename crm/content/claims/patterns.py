@@ -181,7 +181,9 @@ def find(pattern: Pattern, sentence: Sentence, tables: Mapping[int, list[Span]])
     return []
 
 
-def _find_steps(steps: tuple[Step, ...], words: Sequence[str], tables: Mapping[int, list[Span]]) -> list[Match]:
+def _find_steps(
+    steps: tuple[Step, ...], words: Sequence[str], tables: Mapping[int, list[Span]]
+) -> list[Match]:
     first, *rest = steps
     if any(not step.optional and step.words not in tables for step in steps):
         return []

@@ -20,7 +20,8 @@ _WORD = re.compile(
     r"[0-9]+(?:[.,][0-9]+)*|[a-z]+(?:'[a-z]+)?|[%$€&,]|#(?=[ ]?[0-9])|[;:()\[\]{}|–]|(?<=\s)-+(?=\s)"
 )
 _SKIP = re.compile(
-    r"\{\{[^{}]{0,80}\}\}|https?://[^\s)>\]]{1,2000}|\bwww\.[^\s)>\]]{1,500}|<[a-zA-Z/!][^<>]{0,500}>"
+    r"\[\[\s?(?:block\s?:[^\[\]\n]{0,80}\]\]|button\s?:)|\|[ ]?[a-z_]{1,40}[ ]?\]\]|\]\([^()\s]{0,500}\)"
+    r"|\{\{[^{}]{0,80}\}\}|https?://[^\s)>\]]{1,2000}|\bwww\.[^\s)>\]]{1,500}|<[a-zA-Z/!][^<>]{0,500}>"
 )
 _END = re.compile(r"[.!?]+[\"'”’»)\]*_]{0,4}(?=\s|$)|\n")
 _NEW_BLOCK = re.compile(r"[ \t]{0,20}(?:[-*+•·–—>#✓✔☑|]|\d{1,2}[.)]\s|\[\[|$)", re.MULTILINE)
@@ -157,6 +158,8 @@ def _read(text: str, folded: str, origin: list[int] | None, begin: int, end: int
     words: list[tuple[str, int, int, bool]] = []
     for found in _WORD.finditer(folded, begin, end):
         words.extend(_words(text, found, origin))
+    while words and words[0][0] in (BREAK, ","):
+        words.pop(0)  # the mark of a list item
     return [_sentence(text, words[at : at + LONGEST]) for at in range(0, len(words), LONGEST)]
 
 

@@ -1,0 +1,108 @@
+"""How well the rules tell good sentences from bad ones: precision and recall over lines with known verdicts.
+
+A line is `{"id", "lang", "where", "text", "expect"}`; `expect` names the rules that must find something, none for a sentence that
+is fine. A sentence counts as flagged when at least one finding is not a WARN.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from crm.content.claims.engine import check
+
+
+class Line(NamedTuple):
+    """One sentence and what is known about it; `expect` is None when nobody said."""
+
+    id: str
+    language: str
+    where: str
+    text: str
+    expect: tuple[str, ...] | None
+
+
+class BadLine(ValueError):
+    """A line of a corpus that cannot be used; the message says which and why."""
+
+
+@dataclass(slots=True)
+class Score:
+    """Counts of right and wrong verdicts, and which lines were wrong."""
+
+    caught: int = 0
+    passed: int = 0
+    false_alarms: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+
+    @property
+    def precision(self) -> float:
+        """Share of flagged lines that deserved it; 1.0 when none was flagged."""
+        flagged = self.caught + len(self.false_alarms)
+        return self.caught / flagged if flagged else 1.0
+
+    @property
+    def recall(self) -> float:
+        """Share of bad lines that were flagged; 1.0 when there are none."""
+        bad = self.caught + len(self.missed)
+        return self.caught / bad if bad else 1.0
+
+    def count(self, line_id: str, *, flagged: bool, bad: bool) -> None:
+        """Add one verdict."""
+        if bad and flagged:
+            self.caught += 1
+        elif bad:
+            self.missed.append(line_id)
+        elif flagged:
+            self.false_alarms.append(line_id)
+        else:
+            self.passed += 1
+
+
+def read_lines(path: Path) -> list[Line]:
+    """Read a `.jsonl` file; raises BadLine with the number of the first line that cannot be used, UnicodeDecodeError, OSError."""
+    rows = path.read_bytes().decode("utf-8-sig").splitlines()
+    return [_line(path, number, row) for number, row in enumerate(rows, start=1) if row.strip()]
+
+
+def _line(path: Path, number: int, row: str) -> Line:
+    place = f"{path}, line {number}"
+    try:
+        raw: Any = orjson.loads(row)
+    except orjson.JSONDecodeError as error:
+        raise BadLine(f"{place}: not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise BadLine(f"{place}: must be an object with id, lang, where and text.")
+    where, expect = raw.get("where", "body"), raw.get("expect")
+    if not isinstance(raw.get("text"), str):
+        raise BadLine(f"{place}: text must be a string.")
+    if raw.get("lang") not in ("en", "es"):
+        raise BadLine(f"{place}: lang must be en or es, not {raw.get('lang')!r}.")
+    if where not in ("body", "subject"):
+        raise BadLine(f"{place}: where must be body or subject, not {where!r}.")
+    if expect is not None and not (isinstance(expect, list) and all(isinstance(one, str) for one in expect)):
+        raise BadLine(f"{place}: expect must be a list of rule ids.")
+    known = None if expect is None else tuple(expect)
+    return Line(str(raw.get("id", number)), raw["lang"], where, raw["text"], known)
+
+
+def measure(lines: Iterable[Line]) -> dict[str, Score]:
+    """Return scores: `all`, one per language and place (`en`, `en subject`...), and one per rule.
+
+    A rule catches a line that expects it when it finds something there; its false alarms are findings on lines that are fine.
+    """
+    scores: dict[str, Score] = defaultdict(Score)
+    for line in lines:
+        if line.expect is None:
+            continue
+        found = check(line.text, language=line.language, where=line.where)
+        blocking = {one.id for one in found if one.blocks}
+        for name in ("all", line.language, f"{line.language} {line.where}"):
+            scores[name].count(line.id, flagged=bool(blocking), bad=bool(line.expect))
+        for rule in blocking | set(line.expect):
+            if rule in line.expect or not line.expect:
+                scores[f"rule {rule}"].count(line.id, flagged=rule in blocking, bad=bool(line.expect))
+    return dict(scores)

@@ -1,0 +1,95 @@
+"""Templates: they parse, carry no style, script or colour of their own, and speak Spanish where patients and referrers read."""
+
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+from jinja2 import Environment
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = ROOT / "templates"
+ELSEWHERE = {"email", "sandbox", "content"}
+PAGES = sorted(
+    path for path in TEMPLATES.rglob("*.html") if path.relative_to(TEMPLATES).parts[0] not in ELSEWHERE
+)
+SPANISH = ROOT / "crm" / "translations" / "es" / "LC_MESSAGES" / "messages.po"
+
+FORBIDDEN = {
+    "a style attribute": r"<[^>]*\sstyle\s*=",
+    "a style element": r"<style\b",
+    "a script of its own": r"<script\b(?![^>]*\bsrc=)",
+    "an event handler": r"<[^>]*\son[a-z]+\s*=\s*[\"']",
+    "a colour": r"(?<!href=[\"'])(?<!&)#(?:[0-9a-fA-F]{3}){1,2}\b(?=[\"';\s])",
+    "another host": r"(?:src|href|action)=[\"'](?:https?:)?//",
+    "a javascript: address": r"javascript:",
+}
+
+
+def pages(*folders: str) -> list[Path]:
+    return [path for path in PAGES if path.relative_to(TEMPLATES).parts[0] in folders]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(TEMPLATES))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_parses(path):
+    Environment(extensions=["jinja2.ext.do", "jinja2.ext.i18n"], autoescape=True).parse(path.read_text())
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_carries_no_style_script_or_colour(path):
+    text = path.read_text()
+    found = {what: re.findall(pattern, text) for what, pattern in FORBIDDEN.items()}
+    assert {what: hits for what, hits in found.items() if hits} == {}
+
+
+def test_the_guard_sees_what_it_should():
+    bad = '<p style="color: #abc" onclick="x()"><script>1</script><style></style><a href="//cdn.example/x" xlink="javascript:1">'
+    assert [what for what, pattern in FORBIDDEN.items() if not re.search(pattern, bad)] == []
+
+
+def spoken_to_people() -> set[str]:
+    """Every text marked for translation in what patients and referrers see."""
+    found = set()
+    for folder in ("public", "portal", "errors", "macros"):
+        options = {"**.html": {"extensions": "jinja2.ext.do", "silent": "false"}}
+        for _file, _line, message, _comments, _context in extract_from_dir(
+            TEMPLATES / folder, method_map=[("**.html", "jinja2")], options_map=options, keywords={"_": None}
+        ):
+            found.update([message] if isinstance(message, str) else message)
+    found |= {"Error", "Skip to the content", "Clinic"}  # in the frame around every page
+    for _file, _line, message, _comments, _context in extract_from_dir(
+        ROOT / "crm",
+        method_map=[
+            ("**/public.py", "python"),
+            ("**/portal.py", "python"),
+            ("**/forms.py", "python"),
+            ("web/errors.py", "python"),
+        ],
+        keywords={"_": None, "gettext": None, "lazy_gettext": None, "_l": None},
+    ):
+        found.update([message] if isinstance(message, str) else message)
+    return found
+
+
+def test_everything_patients_and_referrers_read_is_in_spanish():
+    with SPANISH.open("rb") as file:
+        catalog = read_po(file, locale="es")
+    spanish = {message.id: message.string for message in catalog if message.id and not message.fuzzy}
+    assert sorted(text for text in spoken_to_people() if not spanish.get(text)) == []
+
+
+def test_spanish_keeps_the_places_for_names_and_numbers():
+    with SPANISH.open("rb") as file:
+        catalog = read_po(file, locale="es")
+    places = re.compile(r"%\(\w+\)[sd]")
+    wrong = [
+        m.id
+        for m in catalog
+        if m.id and m.string and sorted(places.findall(m.id)) != sorted(places.findall(m.string))
+    ]
+    assert wrong == []

@@ -16,6 +16,7 @@ from email_validator import EmailNotValidError, validate_email
 LANGUAGES = ("en", "es")
 NAME_LIMIT = 60  # characters, accents composed
 EMAIL_LIMIT = 254  # RFC 5321 4.5.3.1.3, less the angle brackets
+LOCAL_PART_LIMIT = 64  # RFC 5321 4.5.3.1.1
 
 REASONS = {
     "required": "This is needed.",
@@ -107,6 +108,8 @@ def clean_email(text: str) -> str:
         found = validate_email(text, check_deliverability=False, allow_smtputf8=False, test_environment=True)
     except EmailNotValidError as error:
         raise Unfit("email") from error
+    if len(found.local_part) > LOCAL_PART_LIMIT:
+        raise Unfit("email")
     return (found.ascii_email or found.normalized).lower()
 
 
@@ -121,7 +124,10 @@ def clean_phone(text: str) -> str:
         number = phonenumbers.parse(text, "US")
     except phonenumbers.NumberParseException as error:
         raise Unfit("phone") from error
-    if number.extension or not phonenumbers.is_possible_number(number):
+    possible = phonenumbers.is_possible_number_with_reason(
+        number
+    )  # a number without area code is only "locally" so
+    if number.extension or possible != phonenumbers.ValidationResult.IS_POSSIBLE:
         raise Unfit("phone")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 

@@ -1,6 +1,5 @@
 """One intake path: contact found or made, lead opened, evidence kept, in one transaction."""
 
-
 from sqlalchemy import func, select
 
 from crm.audit.models import AuditEntry

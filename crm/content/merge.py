@@ -17,7 +17,7 @@ from crm.content.source import FIELDS, MARK_CLOSE, MARK_OPEN, URL_FIELDS, Conten
 PLACES = ("h", "t", "s")
 LONGEST_VALUE = 200
 LONGEST_NAME = 60
-LONGEST_URL = 1000
+LONGEST_URL = 400
 
 _PREFIXES = {"first_name_space": " ", "first_name_comma": ", "}
 _MARK = re.compile(f"{MARK_OPEN}([a-z_]{{1,40}}){MARK_CLOSE}")
@@ -76,9 +76,16 @@ def substitutions(
     """
     chosen = _all_of(frozenset(fields)) if wanted is None else wanted
     done = dict(static) if static else {}
+    same: dict[str, str] = {}  # values that need no escaping, and so are one text in all places
     for key, place, name in chosen:
-        if key not in done:
-            done[key] = _value(fields, name, place)
+        if key in done:
+            continue
+        if name in same:
+            done[key] = same[name]
+            continue
+        done[key] = value = _value(fields, name, place)
+        if place == "h" and "&" not in value:
+            same[name] = value
     return done
 
 

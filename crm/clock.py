@@ -1,16 +1,30 @@
 """What time it is. On one machine for trying out, the clock can be moved ahead; never in production."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+_pretended: ContextVar[datetime | None] = ContextVar("pretended", default=None)
 _offset_file: Path | None = None
 _cached: tuple[int, timedelta] = (0, timedelta())
 
 
 def now() -> datetime:
     """Return the present moment, aware and in UTC, moved ahead by the demo clock where one is set."""
-    return datetime.now(UTC) + _offset()
+    return _pretended.get() or datetime.now(UTC) + _offset()
+
+
+@contextmanager
+def pretend(moment: datetime) -> Iterator[None]:
+    """Let it be `moment` inside the block: for making up a past, and for rehearsing a future."""
+    token = _pretended.set(moment)
+    try:
+        yield
+    finally:
+        _pretended.reset(token)
 
 
 def use_offset_file(path: Path | None) -> None:

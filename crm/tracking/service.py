@@ -48,9 +48,14 @@ _SOFT = text("""
 
 def store(body: bytes) -> int:
     """Keep a verified post as it came and ask for it to be applied; return its id."""
-    receipt_id = int(db.session.execute(_STORE, {"now": clock.now(), "body": body}).scalar_one())
+    receipt_id = store_only(body)
     queue.enqueue("tracking.apply", receipt_id)
     return receipt_id
+
+
+def store_only(body: bytes) -> int:
+    """Keep a post without asking for anything; return its id."""
+    return int(db.session.execute(_STORE, {"now": clock.now(), "body": body}).scalar_one())
 
 
 def apply(receipt_id: int) -> int:

@@ -24,7 +24,6 @@ from crm.errors import NotFound
 from crm.tokens import Purpose
 
 pages = Blueprint("consent", __name__)
-pages.csrf_exempt = True  # type: ignore[attr-defined]
 pages.after_request(keep_private)
 
 SOURCES = {

@@ -15,24 +15,27 @@ from crm.paging import Page, keyset
 
 # `rules.decide` for whole sets. Put REFUSAL_JOINS after a FROM that has the contact as `c`; REFUSAL_CASE is then the
 # reason as text, or NULL for "may be written to". Parameters: :topic (text or NULL), :transactional (boolean), :now.
-# Every join finds at most one row (by primary key, by a unique index), so rows never multiply, and a row costs three
-# index look-ups however large the tables are. `cs` is the state of consent for the topic; EVIDENCE is the record that
-# a message to this person stands on.
+# `cs` is the state of consent for the topic; EVIDENCE is the record that a message to this person stands on.
+# Lateral, with a limit or an aggregate inside, so that each part finds one row at most and the planner cannot turn
+# it into reading a whole table: a contact costs two look-ups in an index, however large the tables are.
 REFUSAL_JOINS = """
-    left join consent_state cs on cs.contact_id = c.id and cs.topic = cast(:topic as text)
-    left join suppression sup_all on sup_all.address_index = c.email_index and sup_all.scope = 'all'
-        and sup_all.lifted_at is null
-    left join suppression sup_marketing on sup_marketing.address_index = c.email_index
-        and sup_marketing.scope = 'marketing' and sup_marketing.lifted_at is null
+    left join lateral (
+        select s.granted, s.record_id, s.address_index, s.at from consent_state s
+        where s.contact_id = c.id and s.topic = cast(:topic as text) limit 1
+    ) cs on true
+    left join lateral (
+        select bool_or(s.scope = 'all') as everything, bool_or(s.scope = 'marketing') as marketing
+        from suppression s where s.address_index = c.email_index and s.lifted_at is null
+    ) stops on true
 """
 REFUSAL_CASE = """(case
     when c.erased_at is not null then 'erased'
     when c.merged_into_id is not null then 'merged'
     when c.email is null or c.email_index is null then 'no_address'
     when c.stop_reason is not null then 'stopped'
-    when sup_all.id is not null then 'suppressed'
+    when stops.everything then 'suppressed'
     when cast(:transactional as boolean) then null
-    when sup_marketing.id is not null then 'opted_out'
+    when stops.marketing then 'opted_out'
     when cs.granted is null then 'no_consent'
     when not cs.granted then 'withdrawn'
     when cs.address_index <> c.email_index then 'other_address'

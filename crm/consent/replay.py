@@ -27,11 +27,12 @@ _EVIDENCE = text("""
     select id, topic, action, address_index, until from consent_record
     where contact_id = :contact_id and topic in (:topic, '*') and at <= :at order by id
 """)
+# The address known by then; of somebody there was no evidence on yet, the one that came next.
 _ADDRESS = text("""
     select address_index from consent_record
-    where contact_id = :contact_id and at <= :at and address_index is not null
+    where contact_id = :contact_id and address_index is not null
         and action in ('requested', 'attested', 'granted', 'snoozed')
-    order by id desc limit 1
+    order by at > :at, case when at > :at then id else -id end limit 1
 """)
 _STOPS = text("""
     select id, scope from suppression

@@ -1,0 +1,46 @@
+"""A wording that evidence may point to never changes."""
+
+import pytest
+
+from crm.consent import wordings
+
+PINNED = {
+    ("contact-form/1", "en"): "d343317be1c70ee6",
+    ("contact-form/1", "es"): "961d8d22f930c10e",
+    ("referral-attestation/1", "en"): "a6bac4ecf2261018",
+    ("referral-attestation/1", "es"): "5243db441dabf596",
+    ("invitation/1", "en"): "f587fbb1d96f4020",
+    ("invitation/1", "es"): "959e2938792bfdda",
+    ("preferences/1", "en"): "253c8c592a99ddfc",
+    ("preferences/1", "es"): "4e6b4bf615347c01",
+}
+
+
+@pytest.mark.parametrize("wording", wordings.ALL, ids=lambda wording: f"{wording.name}-{wording.language}")
+def test_never_edited(wording):
+    """Changed a text? Leave it as it was and add a version with the next number, and pin that one here."""
+    assert wording.hash.hex()[:16] == PINNED[wording.name, wording.language]
+
+
+def test_every_version_in_both_languages():
+    assert len(wordings.ALL) == len({(wording.name, wording.language) for wording in wordings.ALL})
+    english = {wording.name for wording in wordings.ALL if wording.language == "en"}
+    assert english == {wording.name for wording in wordings.ALL if wording.language == "es"}
+
+
+@pytest.mark.parametrize("key", ["contact-form", "referral-attestation", "invitation", "preferences"])
+def test_the_newest_is_in_use(key):
+    wording = wordings.current(key, "es")
+    assert wording.version == max(other.version for other in wordings.ALL if other.key == key)
+    assert wording.language == "es"
+
+
+def test_a_language_we_do_not_speak_reads_english():
+    assert wordings.current("preferences", "fr").language == "en"
+
+
+def test_unknown_wordings():
+    with pytest.raises(KeyError):
+        wordings.current("nonsense", "en")
+    with pytest.raises(KeyError):
+        wordings.find("contact-form/0", "en")

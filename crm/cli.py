@@ -7,17 +7,23 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 
 from crm import clock, demo
+from crm.audit.cli import audit
 from crm.content import loading
 from crm.content.cli import content
+from crm.db import transaction
 from crm.doctor import examine
 from crm.sandbox.server import run
 from crm.sandbox.settings import SandboxSettings
+from crm.sequences import service as sequences
+from crm.staff.commands import staff
 
 
 def register_commands(app: Flask) -> None:
     """Hang every command on the app."""
     content.add_command(loading.load)
-    for command in (sandbox, doctor, content, demo.group):
+    series = click.Group("sequences", help="Email sequences.")
+    series.add_command(load_sequences)
+    for command in (sandbox, series, doctor, content, staff, audit, demo.group):
         app.cli.add_command(command)
 
 
@@ -39,6 +45,16 @@ def sandbox() -> None:
         ),
         port=settings.sandbox_port,
     )
+
+
+@click.command("load")
+@click.option("--live", is_flag=True, help="Open new sequences for people at once.")
+@with_appcontext
+def load_sequences(*, live: bool) -> None:
+    """Bring the shipped sequences into the database as immutable versions."""
+    with transaction():
+        added = sequences.load_shipped(live=live)
+    click.echo(f"Sequences: {added} new versions.")
 
 
 @click.command()

@@ -16,6 +16,9 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
+_redis_servers: dict[Path, "subprocess.Popen[bytes]"] = {}
+_postgres_servers: dict[Path, Any] = {}
+
 
 class LocalError(Exception):
     """Something about this machine is in the way; the message is one clear sentence."""
@@ -48,6 +51,7 @@ def postgres_url(local_dir: Path) -> str:
             del os.environ["XDG_RUNTIME_DIR"]
         else:
             os.environ["XDG_RUNTIME_DIR"] = kept
+    _postgres_servers[local_dir] = server
     return str(server.get_uri(driver="psycopg"))
 
 
@@ -75,12 +79,21 @@ def redis_url(local_dir: Path) -> str:
     )
     for _ in range(100):
         if _answers(url):
+            _redis_servers[folder] = process
             atexit.register(_end, process)
             return url
         if process.poll() is not None:
             break
         time.sleep(0.05)
     raise LocalError(f"The embedded Redis did not start; see {folder}/log.")
+
+
+def stop_embedded(local_dir: Path) -> None:
+    """Stop the embedded servers of `local_dir` that this process started, now rather than when it ends."""
+    if redis := _redis_servers.pop(local_dir / "redis", None):
+        _end(redis)
+    if server := _postgres_servers.pop(local_dir, None):
+        server.cleanup()
 
 
 def _answers(url: str) -> bool:

@@ -126,7 +126,7 @@ def _act(fresh: Sequence[Event], now: datetime) -> None:
     grave = [event for event in fresh if event.kind in rules.SUPPRESS and _index(event.email)]
     if grave:
         messages = [event.message_id for event in grave if event.message_id is not None]
-        owners: dict[int, int] = dict(db.session.execute(_OWNERS, {"messages": messages}).tuples().all())
+        owners = {row.id: row.contact_id for row in db.session.execute(_OWNERS, {"messages": messages})}
         suppressions.suppress_many(
             Stop(
                 address_index=address_index(event.email),

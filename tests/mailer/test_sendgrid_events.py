@@ -8,14 +8,12 @@ import pytest
 from crm.mailer.sendgrid_events import Event, parse, verify
 
 # The one positive vector of SendGrid's own Python library (test/unit/test_eventwebhook.py, release 6.12.5).
-KEY = (
-    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g=="
-)
-OTHER_KEY = (
-    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEqTxd43gyp8IOEto2LdIfjRQrIbsd4SXZkLW6jDutdhXSJCWHw8REntlo7aNDthvj+y7GjUuFDb/R1NGe1OPzpA=="
-)
+KEY = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g=="
+OTHER_KEY = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEqTxd43gyp8IOEto2LdIfjRQrIbsd4SXZkLW6jDutdhXSJCWHw8REntlo7aNDthvj+y7GjUuFDb/R1NGe1OPzpA=="
 SIGNATURE = "MEUCIGHQVtGj+Y3LkG9fLcxf3qfI10QysgDWmMOVmxG0u6ZUAiEAyBiXDWzM+uOe5W0JuG+luQAbPIqHh89M15TluLtEZtM="
-OTHER_SIGNATURE = "MEUCIQCtIHJeH93Y+qpYeWrySphQgpNGNr/U+UyUlBkU6n7RAwIgJTz2C+8a8xonZGi6BpSzoQsbVRamr2nlxFDWYNH3j/0="
+OTHER_SIGNATURE = (
+    "MEUCIQCtIHJeH93Y+qpYeWrySphQgpNGNr/U+UyUlBkU6n7RAwIgJTz2C+8a8xonZGi6BpSzoQsbVRamr2nlxFDWYNH3j/0="
+)
 STAMP = "1600112502"
 BODY = (
     b'[{"email":"hello@world.com","event":"dropped","reason":"Bounced Address",'
@@ -52,12 +50,20 @@ SIGNED_AT = datetime.fromtimestamp(int(STAMP), UTC)
     ],
 )  # fmt: skip
 def test_only_what_sendgrid_signed(change, genuine):
-    given = {"raw": BODY, "signature": SIGNATURE, "timestamp": STAMP, "keys": [KEY], "now": SIGNED_AT} | change
+    given = {
+        "raw": BODY,
+        "signature": SIGNATURE,
+        "timestamp": STAMP,
+        "keys": [KEY],
+        "now": SIGNED_AT,
+    } | change
     assert verify(given.pop("raw"), **given) is genuine
 
 
 def one(**fields) -> bytes:
-    return json.dumps([{"sg_event_id": "e1", "timestamp": 1600112492, "email": "a@b.example", **fields}]).encode()
+    return json.dumps(
+        [{"sg_event_id": "e1", "timestamp": 1600112492, "email": "a@b.example", **fields}]
+    ).encode()
 
 
 @pytest.mark.parametrize(
@@ -92,7 +98,9 @@ def test_our_message_id_comes_back():
 
 
 def test_foreign_words_are_capped_and_tidied():
-    [event] = parse(one(event="bounce", reason="550 no\r\nSet-Cookie: x <b>ana@patients.example</b> " + "y" * 5_000))
+    [event] = parse(
+        one(event="bounce", reason="550 no\r\nSet-Cookie: x <b>ana@patients.example</b> " + "y" * 5_000)
+    )
     assert isinstance(event, Event)
     assert event.detail is not None
     assert event.detail.startswith("550 no Set-Cookie: x [address]")
@@ -100,7 +108,9 @@ def test_foreign_words_are_capped_and_tidied():
     assert event.detail.isprintable()
 
 
-@pytest.mark.parametrize("raw", [b"[1, null, {}, []]", b'[{"sg_event_id": 5, "timestamp": 1}]', b'[{"sg_event_id": "x"}]'])
+@pytest.mark.parametrize(
+    "raw", [b"[1, null, {}, []]", b'[{"sg_event_id": 5, "timestamp": 1}]', b'[{"sg_event_id": "x"}]']
+)
 def test_what_is_no_event_is_left_out(raw):
     assert parse(raw) == []
 

@@ -32,9 +32,12 @@ def sent(database, redis, clock) -> Iterator[list[tuple[int, int, str]]]:
             db.session.add(batch)
             db.session.flush()
             message = Message(
-                batch_id=batch.id, contact_id=contact_id, content_version_id=version, created_at=makers.clock.now()
+                batch_id=batch.id,
+                contact_id=contact_id,
+                content_version_id=version,
+                created_at=makers.clock.now(),
             )
             db.session.add(message)
             db.session.flush()
             found.append((contact_id, message.id, email))
-    yield found
+    return found

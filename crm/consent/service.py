@@ -46,6 +46,7 @@ def confirm(*, confirmation_id: int, language: str | None = None) -> Confirmatio
         return confirmation
     if standing is not Standing.OPEN or contact is None:
         raise Conflict("This question can no longer be answered.")
+    _held(contact.id)
     confirmation.confirmed_at = clock.now()
     _lift(confirmation.address_index)
     read_in = language or confirmation.language
@@ -97,7 +98,7 @@ def withdraw(
     Stop-all also suppresses the address for all that is not transactional. It works for people who were erased or
     merged since: their evidence still knows the address by its index. Unknown people are let be.
     """
-    people = queries.lineage(contact_id)
+    people = _held(contact_id)
     topics = None if topic is None else [topic]
     ended = ledger.end(contact_ids=people, topics=topics, source=source, message_id=message_id)
     stops = [
@@ -125,7 +126,7 @@ def undo_withdraw(*, contact_id: int, source: str = "undo") -> bool:
     Gives back exactly what that act had ended: a topic that was off before stays off, and a stop that stood before
     (a complaint, say) stays.
     """
-    people = queries.lineage(contact_id)
+    people = _held(contact_id)
     addresses = queries.addresses(people)
     act = queries.latest_no(people, addresses, sources=UNDOABLE, since=clock.now() - rules.UNDO_WITHIN)
     if act is None:
@@ -253,10 +254,17 @@ def merge(*, from_id: int, into_id: int) -> None:
     audit.record("consent.merged", object_type="contact", object_id=from_id, detail={"into": into_id})
 
 
-def _present(contact_id: int) -> Contact:
+def _held(contact_id: int) -> list[int]:
+    """Return the person's lineage, held until the end: two acts of one person come one after the other."""
     people = queries.lineage(contact_id)
-    # held until the end, so that two acts of one person come one after the other
-    contact = db.session.get(Contact, people[-1], with_for_update={"key_share": True}) if people else None
+    rows = select(Contact.id).where(Contact.id.in_(people)).order_by(Contact.id)
+    db.session.execute(rows.with_for_update(key_share=True))
+    return people
+
+
+def _present(contact_id: int) -> Contact:
+    people = _held(contact_id)
+    contact = db.session.get(Contact, people[-1], populate_existing=True) if people else None
     if contact is None or contact.erased_at is not None:
         raise NotFound("This record is gone; nothing more will be sent.")
     return contact

@@ -57,6 +57,7 @@ class Settings:
     sendgrid_webhook_keys: tuple[str, ...]
     smtp_url: str | None
     smtp_has_baa: bool
+    two_factor_required: bool
     trusted_proxies: int
     sandbox_port: int
     port: int
@@ -102,6 +103,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         sendgrid_webhook_keys=_list(env.get("SENDGRID_WEBHOOK_KEY", "")),
         smtp_url=env.get("SMTP_URL") or None,
         smtp_has_baa=env.get("SMTP_HAS_BAA", "") in ("1", "true", "yes"),
+        two_factor_required=env.get("TWO_FACTOR_REQUIRED", "") in ("1", "true", "yes"),
         trusted_proxies=_int(env, "TRUSTED_PROXIES", 0),
         sandbox_port=sandbox_port,
         port=port,

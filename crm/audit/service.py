@@ -4,11 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+import structlog
+from sqlalchemy import insert, select, text
+
 from crm import clock
-from crm.audit.models import AuditEntry
+from crm.audit import chain
+from crm.audit.chain import Content, Finding, Link
+from crm.audit.models import AuditEntry, AuditLink
 from crm.db import db
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,4 +66,106 @@ def record(
             ip_index=who.ip_index,
             detail=detail,
         )
+    )
+
+
+_LOCK = 7_302_001  # names the chain among PostgreSQL's advisory locks
+_AT_ONCE = 5_000
+_LATE = 10_000  # ids; how far back an entry may turn up late
+_SETTLE = timedelta(seconds=90)  # longer than a transaction may take: ids are given before they are committed
+
+
+def seal(*, all_now: bool = False) -> int:
+    """Chain entries that are not chained yet, oldest first; return how many. One process at a time.
+
+    The newest 90 seconds wait for the next call, because a slow transaction may still bring an entry with a lower id.
+    """
+    if not db.session.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}):
+        return 0
+    last = db.session.execute(
+        select(AuditLink).order_by(AuditLink.number.desc()).limit(1)
+    ).scalar_one_or_none()
+    waiting = select(AuditEntry).outerjoin(AuditLink, AuditLink.entry_id == AuditEntry.id)
+    waiting = waiting.where(AuditLink.entry_id.is_(None)).order_by(AuditEntry.id).limit(_AT_ONCE)
+    if last is not None:
+        waiting = waiting.where(AuditEntry.id > last.entry_id - _LATE)
+    if not all_now:
+        waiting = waiting.where(AuditEntry.at < clock.now() - _SETTLE)
+    entries = db.session.scalars(waiting).all()
+    links = chain.extend(
+        last.hash if last else chain.START, last.number if last else 0, map(_content, entries)
+    )
+    if links:
+        rows = [{"number": link.number, "entry_id": link.entry_id, "hash": link.hash} for link in links]
+        db.session.execute(insert(AuditLink), rows)
+        # kept outside the database, this line shows later whether the chain was written anew
+        log.info("audit.sealed", number=links[-1].number, hash=links[-1].hash.hex())
+    return len(links)
+
+
+def verify(*, expected: tuple[int, str] | None = None) -> list[Finding]:
+    """Read the whole chain and return everything that is not as it was written.
+
+    `expected`: number and hash (hex) of a link as a log kept elsewhere has it; a chain that was cut shorter or
+    written anew cannot hold it.
+    """
+    findings: list[Finding] = []
+    before, number = chain.START, 0
+    seen = expected is None
+    while links := _links_after(number):
+        findings += chain.check(links, before=before, number=number)
+        seen = seen or any((link.number, link.hash.hex()) == expected for link in links)
+        before, number = links[-1].hash, links[-1].number
+    if not seen:
+        findings.append(
+            Finding(kind="deleted", entry_id=None, text="The chain does not hold the link that was expected.")
+        )
+    return findings + _unsealed()
+
+
+def _links_after(number: int) -> list[Link]:
+    rows = db.session.execute(
+        select(AuditLink, AuditEntry)
+        .outerjoin(AuditEntry, AuditEntry.id == AuditLink.entry_id)
+        .where(AuditLink.number > number)
+        .order_by(AuditLink.number)
+        .limit(_AT_ONCE)
+        .execution_options(populate_existing=True)
+    )
+    return [
+        Link(
+            number=link.number,
+            entry_id=link.entry_id,
+            hash=link.hash,
+            content=_content(entry) if entry else None,
+        )
+        for link, entry in rows
+    ]
+
+
+def _unsealed() -> list[Finding]:
+    """Entries older than a day in no link: put in later, or their links were taken away at the chain's end."""
+    missing = db.session.scalars(
+        select(AuditEntry.id)
+        .outerjoin(AuditLink, AuditLink.entry_id == AuditEntry.id)
+        .where(AuditLink.entry_id.is_(None), AuditEntry.at < clock.now() - timedelta(days=1))
+        .order_by(AuditEntry.id)
+        .limit(100)
+    )
+    return [
+        Finding(kind="unsealed", entry_id=found, text=f"Entry {found} is in no link.") for found in missing
+    ]
+
+
+def _content(entry: AuditEntry) -> Content:
+    return Content(
+        id=entry.id,
+        at=entry.at,
+        actor=entry.actor,
+        action=entry.action,
+        object_type=entry.object_type,
+        object_id=entry.object_id,
+        purpose=entry.purpose,
+        ip_index=bytes(entry.ip_index) if entry.ip_index is not None else None,
+        detail=entry.detail,
     )

@@ -49,14 +49,23 @@ class User(HasId, UserMixin, Base):
     tf_totp_secret: Mapped[str | None] = mapped_column(Text)
     tf_phone_number: Mapped[str | None] = mapped_column(Text)
     mf_recovery_codes: Mapped[list[str] | None] = mapped_column(MutableList.as_mutable(ARRAY(Text)))
-    failed_sign_ins: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    locked_until: Mapped[datetime | None]
     time_zone: Mapped[str | None] = mapped_column(Text)
     practice_id: Mapped[int | None] = mapped_column(BigInteger)  # set for people of a referring practice
     demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
     created_at: Mapped[datetime]
 
     roles: Mapped[list[Role]] = relationship(secondary=user_role, lazy="selectin")  # type: ignore[assignment]
+
+
+class SignInLink(HasId, Base):
+    """A link that signs one person in, once."""
+
+    __tablename__ = "sign_in_link"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    made_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
 
 
 class ApiKey(HasId, Base):
@@ -102,3 +111,5 @@ class Alert(HasId, Base):
     emailed_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
     closed_by: Mapped[str | None] = mapped_column(Text)
+
+    owner: Mapped[User | None] = relationship(lazy="joined")

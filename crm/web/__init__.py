@@ -1,17 +1,63 @@
 """What an audience has in common. `mount` is the one list of everything that can be reached over HTTP."""
 
+import time
 from typing import TYPE_CHECKING
 
+import structlog
+from flask import Response, g, request
 from flask_bootstrap import Bootstrap5
+from flask_wtf import CSRFProtect
 
-from crm.web import api
+from crm.staff import signing_in
+from crm.web import api, console, errors, guard, headers, language, look, portal, public
+from crm.web.health import health
 
 if TYPE_CHECKING:
     from crm.app import CrmApp
     from crm.config import Settings
 
+log = structlog.get_logger()
+
 
 def mount(app: "CrmApp", settings: "Settings") -> None:
     """Hang every surface on the app."""
+    app.config.update(
+        SESSION_COOKIE_NAME="__Host-session" if settings.secure else "session",
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session
+        WTF_CSRF_SSL_STRICT=False,  # we tell browsers to send no referrer; the token and SameSite do the work
+    )
+    app.before_request(_start)
+    app.after_request(_log)
+    headers.protect(app, https=settings.secure)
     Bootstrap5(app)
+    look.register(app)
+    language.speak(app)
+    csrf = CSRFProtect(app)
+    signing_in.set_up(app, settings)
+    for blueprint in (health, *public.FEATURES, *portal.FEATURES):
+        app.register_blueprint(blueprint)
     api.mount(app)
+    console.mount(app)
+    exempt = public.TOKEN_PAGES | public.MACHINES | public.CHECK_THEMSELVES
+    for blueprint in (*api.FEATURES, *(part for part in public.FEATURES if part.name in exempt)):
+        csrf.exempt(blueprint)
+    guard.watch(app, public=[blueprint.name for blueprint in public.FEATURES])
+    errors.answer_all(app)
+    app.context_processor(lambda: {"clinic": settings.clinic})
+
+
+def _start() -> None:
+    g.started = time.perf_counter()
+
+
+def _log(response: Response) -> Response:
+    """One line per request: the rule, never the address itself, which may hold a token or a name."""
+    if request.endpoint not in ("static", "bootstrap.static"):
+        log.info(
+            "request",
+            method=request.method,
+            rule=request.url_rule.rule if request.url_rule else None,
+            status=response.status_code,
+            ms=round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000),
+        )
+    return response

@@ -84,8 +84,6 @@ def mount(app: "CrmApp") -> None:
     api = JsonApi(app, spec_kwargs={"security": [{"key": []}]})
     api.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
     for feature in FEATURES:
-        for kind in (Refusal, HTTPException):
-            feature.register_error_handler(kind, answer)
         api.register_blueprint(feature, url_prefix=PREFIX)
 
 

@@ -1,5 +1,119 @@
-"""The staff console under /console."""
+"""The staff console under /console: its features, its navigation, and what every page of it shows."""
 
-from flask import Blueprint
+from typing import Any
 
-FEATURES: list[Blueprint] = []  # one line per feature that has a console.py
+from flask import Blueprint, Flask, g, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_security import current_user
+from sqlalchemy import func, select
+
+from crm.db import db
+from crm.leads import console as leads
+from crm.messages import console as mail
+from crm.messages import control
+from crm.sequences import console as sequences
+from crm.staff import access
+from crm.staff import audit_console as audit
+from crm.staff import console as staff
+from crm.staff.models import Alert
+
+FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
+    leads.pages,
+    sequences.pages,
+    mail.pages,
+    staff.pages,
+    audit.pages,
+]
+
+NAV: list[tuple[str, str, str]] = [  # what it is called, where it leads, who may see it
+    ("Leads", "console.leads.index", "see_leads"),
+    ("Sequences", "console.sequences.index", "see_sequences"),
+    ("Mail", "console.mail.index", "see_mail"),
+    ("Alerts", "console.staff.alerts", "use_console"),
+    ("Staff", "console.staff.index", "manage_staff"),
+    ("Audit log", "console.audit.index", "read_audit"),
+    ("Settings", "console.staff.settings", "see_settings"),
+]
+
+
+def mount(app: Flask) -> None:
+    """Hang the console on `app`."""
+    console = Blueprint("console", __name__, url_prefix="/console")
+    console.add_url_rule("/", "home", home)
+    for feature in FEATURES:
+        console.register_blueprint(feature)
+    app.register_blueprint(console)
+    app.before_request(_reader)
+    app.context_processor(_surroundings)
+
+
+@access.require("use_console")
+def home() -> ResponseReturnValue:
+    """The first page after signing in."""
+    return redirect(url_for("console.leads.index"))
+
+
+def _reader() -> None:
+    if _signed_in():
+        g.reader_zone = current_user.time_zone
+
+
+def _signed_in() -> bool:
+    return bool(current_user and current_user.is_authenticated)
+
+
+def _may(permission: str) -> bool:
+    return _signed_in() and access.may((role.name for role in current_user.roles), permission)
+
+
+def _surroundings() -> dict[str, Any]:
+    """What the frame around a page needs; only console pages pay for the two look-ups."""
+    shown: dict[str, Any] = {"may": _may}
+    if not _signed_in() or request.blueprint is None or request.blueprint.split(".")[0] != "console":
+        return shown
+    return shown | {
+        "nav": _nav(),
+        "me": {"name": current_user.name, "role": _role(), "id": current_user.id},
+        "home_href": url_for("console.home"),
+        "search_href": url_for("console.leads.search"),
+        "account_href": url_for("console.staff.account"),
+        "sign_out_href": url_for("security.logout"),
+        "alerts": {"href": url_for("console.staff.alerts"), "open": _open_alerts()},
+        "standing": _standing(),
+    }
+
+
+def _nav() -> list[dict[str, Any]]:
+    here = (request.endpoint or "").rsplit(".", 1)[0]
+    shown = []
+    for label, endpoint, permission in NAV:
+        if _may(permission):
+            section = endpoint.rsplit(".", 1)[0]
+            exact = section == "console.staff"  # one blueprint, several entries
+            current = request.endpoint == endpoint if exact else here == section
+            shown.append({"label": gettext(label), "href": url_for(endpoint), "current": current})
+    return shown
+
+
+def _role() -> str:
+    return ", ".join(access.ROLES.get(role.name, role.name) for role in current_user.roles)
+
+
+def _open_alerts() -> int:
+    return db.session.scalar(select(func.count()).where(Alert.closed_at.is_(None))) or 0
+
+
+def _standing() -> list[dict[str, Any]]:
+    """What concerns every page: all sending is stopped."""
+    row = control.get()
+    if row.stopped_at is None:
+        return []
+    return [
+        {
+            "kind": "danger",
+            "text": gettext("All sending is stopped: %(reason)s", reason=row.stop_reason or ""),
+            "href": url_for("console.mail.index") if _may("see_mail") else None,
+            "link": gettext("See mail"),
+        }
+    ]

@@ -1,0 +1,27 @@
+"""Commands about the audit log."""
+
+import sys
+
+import click
+
+from crm.audit import service
+from crm.db import transaction
+
+audit = click.Group("audit", help="The audit log.")
+
+
+@audit.command()
+@click.option(
+    "--expect", metavar="NUMBER:HASH", help="A link from a log kept elsewhere (event audit.sealed)."
+)
+def verify(expect: str | None) -> None:
+    """Check that nothing was changed, deleted or reordered. Exit status 1 when something was."""
+    number, _, digest = (expect or "").partition(":")
+    expected = (int(number), digest) if expect else None
+    with transaction():
+        service.seal()
+        findings = service.verify(expected=expected)
+    for finding in findings:
+        click.echo(f"{finding.kind:10} {finding.text}")
+    click.echo(f"{len(findings)} findings." if findings else "The log is as it was written.")
+    sys.exit(1 if findings else 0)

@@ -1,0 +1,64 @@
+"""Who may do what: one table. A view that names no permission is open to nobody."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+ROLES: Mapping[str, str] = {
+    "admin": "Administrator",
+    "marketer": "Marketer",
+    "front_desk": "Front desk",
+    "clinician": "Clinician",
+    "viewer": "Viewer",
+}
+
+_EVERYONE = frozenset(ROLES)
+
+
+def _only(*roles: str) -> frozenset[str]:
+    return frozenset(roles)
+
+
+PERMISSIONS: Mapping[str, frozenset[str]] = {
+    "use_console": _EVERYONE,  # own account, alerts, help
+    "see_leads": _EVERYONE,  # lists and timelines: names, addresses, stages; nothing clinical
+    "read_clinical": _only(
+        "admin", "front_desk", "clinician"
+    ),  # messages, notes, birth dates, referral details
+    "work_leads": _only("admin", "front_desk", "clinician"),  # stages, owner, notes, tasks
+    "manage_contacts": _only("admin", "front_desk"),
+    "clinical_stop": _only("admin", "clinician"),  # nothing may be sent to this person
+    "see_sequences": _EVERYONE,
+    "run_sequences": _only("admin", "marketer"),  # pause, resume, go live, send the next step now, take out
+    "write_content": _only("admin", "marketer"),
+    "approve_content": _only("admin", "clinician"),
+    "run_campaigns": _only("admin", "marketer"),
+    "see_mail": _only("admin", "marketer", "front_desk"),
+    "decide_mail": _only("admin", "marketer"),  # failed and uncertain mail
+    "stop_sending": _only("admin"),
+    "close_alerts": _only("admin", "marketer", "front_desk", "clinician"),
+    "see_reports": _only("admin", "marketer", "viewer"),
+    "manage_referrers": _only("admin", "front_desk"),
+    "manage_staff": _only("admin"),
+    "see_settings": _only("admin"),
+    "read_audit": _only("admin"),
+    "export_people": _only("admin"),
+}
+
+
+def may(roles: Iterable[str], permission: str) -> bool:
+    """Tell whether somebody with these roles has this permission. An unknown permission is a KeyError."""
+    return not PERMISSIONS[permission].isdisjoint(roles)
+
+
+def require(permission: str) -> Callable[[View], View]:
+    """Open a console view to the roles that have `permission`. The check itself is in `crm.web.guard`."""
+    if permission not in PERMISSIONS:
+        raise KeyError(f"No permission is called {permission}.")
+
+    def mark(view: View) -> View:
+        view.permission = permission  # type: ignore[attr-defined]
+        return view
+
+    return mark

@@ -1,0 +1,189 @@
+"""Alerts, the people who work here, one's own account, and the settings of this installation."""
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+from flask_security import current_user, login_user
+
+from crm import clock
+from crm.audit import service as audit
+from crm.db import db
+from crm.errors import Invalid
+from crm.staff import access, service
+from crm.staff import alerts as bells
+from crm.staff.models import User
+
+pages = Blueprint("staff", __name__)
+
+
+@pages.get("/staff")
+@access.require("manage_staff")
+def index() -> ResponseReturnValue:
+    """Everybody, and the form to invite somebody."""
+    return _index()
+
+
+def _index(status: int = 200, **more: Any) -> Response:
+    return make_response(
+        render_template("console/staff.html", people=service.everyone(), roles=access.ROLES, **more), status
+    )
+
+
+@pages.post("/staff")
+@access.require("manage_staff")
+def invite() -> ResponseReturnValue:
+    """Open an account and show its invitation, once."""
+    try:
+        user = service.create(
+            email=request.form.get("email", ""),
+            name=request.form.get("name", ""),
+            roles=request.form.getlist("roles"),
+        )
+    except Invalid as error:
+        abort(_index(422, errors=error.fields, typed=request.form))
+    link = _link(service.sign_in_link(user=user, life=service.INVITATION_LIFE))
+    return _index(link=link, link_for=user, link_days=service.INVITATION_LIFE.days)
+
+
+@pages.post("/staff/<int:user_id>/link")
+@access.require("manage_staff")
+def make_link(user_id: int) -> ResponseReturnValue:
+    """Show a link that signs somebody in, once, for who lost a password or is slowed down."""
+    user = service.get(user_id)
+    return _index(link=_link(service.sign_in_link(user=user)), link_for=user, link_minutes=15)
+
+
+def _link(token: str) -> str:
+    return f"{current_app.settings.public_url}{url_for('sign_in.ask', token=token)}"  # type: ignore[attr-defined]
+
+
+@pages.post("/staff/<int:user_id>/roles")
+@access.require("manage_staff")
+def roles(user_id: int) -> ResponseReturnValue:
+    """Give somebody other roles."""
+    service.set_roles(user_id=user_id, roles=request.form.getlist("roles"))
+    flash("Roles saved. They count from the next sign-in.", "success")
+    return redirect(url_for(".index"))
+
+
+@pages.post("/staff/<int:user_id>/disable")
+@access.require("manage_staff")
+def disable(user_id: int) -> ResponseReturnValue:
+    """Close an account."""
+    service.disable(user_id=user_id)
+    undo = {
+        "text": "Account closed; whoever was signed in with it is out.",
+        "undo": url_for(".enable", user_id=user_id),
+    }
+    flash(undo, "success")  # type: ignore[arg-type]
+    return redirect(url_for(".index"))
+
+
+@pages.post("/staff/<int:user_id>/enable")
+@access.require("manage_staff")
+def enable(user_id: int) -> ResponseReturnValue:
+    """Open an account again."""
+    service.enable(user_id=user_id)
+    flash("Account open again.", "success")
+    return redirect(url_for(".index"))
+
+
+@pages.post("/staff/<int:user_id>/second-factor")
+@access.require("manage_staff")
+def drop_second_factor(user_id: int) -> ResponseReturnValue:
+    """Forget a lost phone."""
+    service.drop_second_factor(user_id=user_id)
+    flash("The authenticator app was removed. It can be set up again after the next sign-in.", "success")
+    return redirect(url_for(".index"))
+
+
+@pages.get("/account")
+@access.require("use_console")
+def account() -> ResponseReturnValue:
+    """One's own account."""
+    return _account()
+
+
+def _account(status: int = 200, **more: Any) -> Response:
+    shown = render_template("console/account.html", user=_me(), zones=sorted(available_timezones()), **more)
+    return make_response(shown, status)
+
+
+def _me() -> User:
+    return db.session.get_one(User, current_user.id)
+
+
+@pages.post("/account/password")
+@access.require("use_console")
+def set_password() -> ResponseReturnValue:
+    """Choose a password; other devices are signed out."""
+    user = _me()
+    if user.password and not user.verify_and_update_password(request.form.get("current", "")):
+        abort(_account(422, errors={"current": ["This is not your present password."]}))
+    try:
+        service.set_password(user=user, password=request.form.get("password", ""))
+    except Invalid as error:
+        abort(_account(422, errors=error.fields))
+    db.session.flush()
+    login_user(user, authn_via=["password"])
+    flash("Password saved. Other devices are signed out.", "success")
+    return redirect(url_for(".account"))
+
+
+@pages.post("/account/time-zone")
+@access.require("use_console")
+def set_time_zone() -> ResponseReturnValue:
+    """Choose the zone in which times are shown."""
+    service.set_time_zone(user=_me(), zone=request.form.get("time_zone", ""))
+    flash("Time zone saved.", "success")
+    return redirect(url_for(".account"))
+
+
+@pages.get("/alerts")
+@access.require("use_console")
+def alerts() -> ResponseReturnValue:
+    """What somebody must look at, open ones first."""
+    return render_template(
+        "console/alerts.html", open=bells.open_now(), past=bells.closed_lately(), now=clock.now()
+    )
+
+
+@pages.post("/alerts/<int:alert_id>/take")
+@access.require("close_alerts")
+def take_alert(alert_id: int) -> ResponseReturnValue:
+    """Say: I am looking after this."""
+    bells.take(alert_id=alert_id, owner_id=current_user.id)
+    return redirect(url_for(".alerts"))
+
+
+@pages.post("/alerts/<int:alert_id>/close")
+@access.require("close_alerts")
+def close_alert(alert_id: int) -> ResponseReturnValue:
+    """Say: this is dealt with."""
+    bells.close_one(alert_id)
+    flash("Alert closed.", "success")
+    return redirect(url_for(".alerts"))
+
+
+@pages.get("/settings")
+@access.require("see_settings")
+def settings() -> ResponseReturnValue:
+    """How this installation is set up. Changed in the environment, shown here; no secret among it."""
+    found = current_app.settings  # type: ignore[attr-defined]
+    audit.record("settings.view")
+    return render_template(
+        "console/settings.html", settings=found, permissions=access.PERMISSIONS, roles=access.ROLES
+    )

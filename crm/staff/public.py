@@ -1,0 +1,39 @@
+"""Signing in by a link. GET only shows a button: scanners open every link, and this one works once."""
+
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_security import login_user
+
+from crm import limits
+from crm.errors import TooMany
+from crm.limits import Limit
+from crm.staff import service
+
+pages = Blueprint("sign_in", __name__)
+
+TRIES_PER_MINUTE = 20  # of one network address
+
+
+@pages.get("/sign-in/<token>")
+def ask(token: str) -> ResponseReturnValue:
+    """Say whom the link signs in, with a button."""
+    return render_template("console/sign_in_link.html", user=service.link_owner(token), token=token)
+
+
+@pages.post("/sign-in/<token>")
+def use(token: str) -> ResponseReturnValue:
+    """Sign in. A second factor, where there is one, is asked for all the same."""
+    reached = limits.hit(
+        [Limit(name="sign-in", who=request.remote_addr or "", most=TRIES_PER_MINUTE, seconds=60)]
+    )
+    if reached is not None:
+        raise TooMany("That was a little too often. Please wait a minute.", retry_after=reached.retry_after)
+    user = service.use_link(token)
+    after = url_for("console.home") if user.password else url_for("console.staff.account")
+    second = current_app.extensions["security"].two_factor_plugins.tf_enter(
+        user, False, "link", next_loc=after
+    )
+    if second is not None:
+        return second  # type: ignore[no-any-return]
+    login_user(user, authn_via=["link"])
+    return redirect(after)

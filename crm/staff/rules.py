@@ -1,0 +1,85 @@
+"""Passwords and tries at the door: plain values in, decisions out."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+SHORTEST, LONGEST = 12, 128  # characters; NIST SP 800-63B-4 asks for 15 where a password stands alone
+
+FREE_TRIES = 10  # of one account from one network address
+FREE_TRIES_ANYWHERE = 50  # of one account from all addresses together
+_FIRST_WAIT, _LONGEST_WAIT = 30, 15 * 60  # seconds
+
+_COMMON = """
+    password passwort contrasena passw pass admin administrator root welcome bienvenido letmein iloveyou teamo
+    monkey dragon football baseball sunshine princess superman batman master shadow michael jordan trustno
+    whatever starwars freedom secret changeme default login user guest test summer winter spring autumn fall
+    january february march april may june july august september october november december monday friday
+    clinic doctor nurse patient hospital health medical ketamine wellness pain care office reception
+"""
+COMMON = frozenset(_COMMON.split())
+_ROWS = (
+    "abcdefghijklmnopqrstuvwxyz",
+    "01234567890",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
+)
+
+
+def password_refused(password: str, *, about: Iterable[str] = ()) -> str | None:
+    """Return why a new password will not do, in words; None when it will. `about`: names and addresses of its owner.
+
+    Length and easy guesses count, not a mix of kinds of characters (NIST SP 800-63B-4, section 3.1.1.2).
+    """
+    if len(password) < SHORTEST:
+        return f"Use at least {SHORTEST} characters; a few words in a row are easy to keep in mind."
+    if len(password) > LONGEST:
+        return f"Use at most {LONGEST} characters."
+    own = _own_words(about)
+    core = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", password)
+    if len(set(password)) < 5 or any(
+        _left(text, own) < 5 for text in (_letters(password), _letters(core, swap=True))
+    ):
+        return "This is easy to guess. Use words that have nothing to do with you or your work."
+    return None
+
+
+def _letters(text: str, *, swap: bool = False) -> str:
+    """Lower case without accents and signs; with `swap`, also 0 for o and the like undone."""
+    text = unicodedata.normalize("NFKD", text.lower())
+    if swap:
+        text = text.translate(str.maketrans("@0134$57!|", "aoleasstil"))
+    return "".join(character for character in text if character.isalnum())
+
+
+def _own_words(about: Iterable[str]) -> set[str]:
+    return {_letters(word) for text in about for word in re.split(r"\W+", text) if len(word) >= 3}
+
+
+def _left(text: str, own: set[str]) -> int:
+    """How much is left of a password without the words and runs that are tried first."""
+    for word in sorted(COMMON | own, key=len, reverse=True):
+        text = text.replace(word, "")
+    return len(_without_runs(text))
+
+
+def _without_runs(text: str) -> str:
+    """Take out what a finger finds by itself: rows of the keyboard, the alphabet, repeats."""
+    text = re.sub(r"(.{1,4})\1+", r"\1", text)
+    for row in (*_ROWS, *(row[::-1] for row in _ROWS)):
+        for size in range(min(len(row), len(text)), 3, -1):
+            for start in range(len(row) - size + 1):
+                text = text.replace(row[start : start + size], "")
+    return text
+
+
+def wait_after(failures: int, *, free: int = FREE_TRIES) -> int:
+    """Return the seconds until the next try after so many failures in a row: 0 at first, then doubling, never a lock."""
+    if failures < free:
+        return 0
+    return int(min(_FIRST_WAIT * 2 ** min(failures - free, 10), _LONGEST_WAIT))
+
+
+def last_admin(admins: Sequence[int], *, leaving: int) -> bool:
+    """Tell whether nobody could manage staff any more without this one."""
+    return list(admins) == [leaving]

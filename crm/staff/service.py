@@ -1,0 +1,235 @@
+"""The verbs of accounts: create, invite, change roles, disable, links to sign in with, passwords."""
+
+import secrets
+import unicodedata
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import available_timezones
+
+from email_validator import EmailNotValidError, validate_email
+from flask_security import hash_password
+from sqlalchemy import select, update
+
+from crm import clock, tokens
+from crm.audit import service as audit
+from crm.db import db
+from crm.errors import Conflict, Invalid, NotFound
+from crm.staff import access, rules
+from crm.staff.models import Role, SignInLink, User
+from crm.tokens import Purpose
+
+LINK_LIFE = timedelta(minutes=15)
+INVITATION_LIFE = timedelta(days=3)
+
+
+def get(user_id: int) -> User:
+    """Return a member of staff. Raises NotFound."""
+    user = db.session.get(User, user_id)
+    if user is None or user.practice_id is not None:
+        raise NotFound("There is no such member of staff.")
+    return user
+
+
+def by_email(email: str) -> User:
+    """Return the account with this address, typed in any case. Raises NotFound."""
+    user = db.session.scalar(select(User).where(User.email == email.strip().lower()))
+    if user is None:
+        raise NotFound("There is no account with this address.")
+    return user
+
+
+def everyone() -> Sequence[User]:
+    """Return all members of staff: those at work first, then by name."""
+    return db.session.scalars(
+        select(User).where(User.practice_id.is_(None)).order_by(User.active.desc(), User.name, User.id)
+    ).all()
+
+
+def at_work() -> Sequence[User]:
+    """Return the members of staff whose accounts are open, by name."""
+    return [user for user in everyone() if user.active]
+
+
+def create(*, email: str, name: str, roles: Collection[str], demo: bool = False) -> User:
+    """Open an account, without a password: the person chooses one after their first sign-in by link."""
+    address, wrong = _address(email), {}
+    if address is None:
+        wrong["email"] = ["Enter an email address, such as name@clinic.example."]
+    elif db.session.scalar(select(User.id).where(User.email == address)) is not None:
+        wrong["email"] = ["There is an account with this address already."]
+    if not 0 < len(name.strip()) <= 80:
+        wrong["name"] = ["Enter a name of up to 80 characters."]
+    if not roles or set(roles) - set(access.ROLES):
+        wrong["roles"] = ["Choose at least one role."]
+    if wrong or address is None:
+        raise Invalid(wrong)
+    user = User(
+        email=address,
+        name=name.strip(),
+        active=True,
+        fs_uniquifier=secrets.token_hex(32),
+        confirmed_at=clock.now(),
+        created_at=clock.now(),
+        demo=demo,
+        roles=_roles(roles),
+    )
+    db.session.add(user)
+    db.session.flush()
+    audit.record("staff.create", object_type="staff", object_id=user.id, detail={"roles": sorted(roles)})
+    return user
+
+
+def _address(email: str) -> str | None:
+    try:
+        return validate_email(email.strip(), check_deliverability=False).normalized.lower()
+    except EmailNotValidError:
+        return None
+
+
+def _roles(names: Collection[str]) -> list[Role]:
+    found = {role.name: role for role in db.session.scalars(select(Role).where(Role.name.in_(names)))}
+    for name in set(names) - set(found):
+        found[name] = Role(name=name, description=access.ROLES[name])
+        db.session.add(found[name])
+    return [found[name] for name in sorted(names)]
+
+
+def set_roles(*, user_id: int, roles: Collection[str]) -> None:
+    """Give somebody other roles; their sign-ins end, so that the new roles count at once."""
+    user = get(user_id)
+    if not roles or set(roles) - set(access.ROLES):
+        raise Invalid({"roles": ["Choose at least one role."]})
+    if "admin" not in roles:
+        _keep_an_admin(user)
+    was = sorted(role.name for role in user.roles)
+    user.roles = _roles(roles)
+    _end_sign_ins(user)
+    detail = {"was": was, "now": sorted(roles)}
+    audit.record("staff.roles", object_type="staff", object_id=user.id, detail=detail)
+
+
+def disable(*, user_id: int) -> None:
+    """Close an account: it cannot sign in, and what is signed in with it ends with the next request."""
+    user = get(user_id)
+    if audit.current().actor == f"staff:{user_id}":
+        raise Conflict("You cannot close your own account. Ask another administrator.")
+    _keep_an_admin(user)
+    user.active = False
+    _end_sign_ins(user)
+    _void_links(user)
+    audit.record("staff.disable", object_type="staff", object_id=user.id)
+
+
+def enable(*, user_id: int) -> None:
+    """Open a closed account again."""
+    user = get(user_id)
+    user.active = True
+    audit.record("staff.enable", object_type="staff", object_id=user.id)
+
+
+def _keep_an_admin(user: User) -> None:
+    query = select(User.id).where(User.active, User.roles.any(Role.name == "admin")).with_for_update()
+    if rules.last_admin(db.session.scalars(query).all(), leaving=user.id):
+        raise Conflict("This is the last administrator. Make somebody else one first.")
+
+
+def _end_sign_ins(user: User) -> None:
+    user.fs_uniquifier = secrets.token_hex(32)  # every session names it, so every session ends
+
+
+def sign_out_everywhere(user: User) -> None:
+    """End every sign-in of this person, on all devices."""
+    _end_sign_ins(user)
+    audit.record("staff.sign_out", object_type="staff", object_id=user.id)
+
+
+def set_password(*, user: User, password: str) -> None:
+    """Choose a new password; all other sign-ins end. Raises Invalid when it is short or easy to guess."""
+    password = unicodedata.normalize("NFKD", password)
+    why_not = rules.password_refused(password, about=(user.name, user.email))
+    if why_not is not None:
+        raise Invalid({"password": [why_not]})
+    user.password = hash_password(password)
+    _end_sign_ins(user)
+    audit.record("staff.password", object_type="staff", object_id=user.id)
+
+
+def set_time_zone(*, user: User, zone: str) -> None:
+    """Choose the zone in which this person reads times."""
+    if zone not in available_timezones():
+        raise Invalid({"time_zone": ["Choose a time zone from the list."]})
+    user.time_zone = zone
+
+
+def drop_second_factor(*, user_id: int) -> None:
+    """Forget somebody's authenticator app, when the phone is lost."""
+    user = get(user_id)
+    user.tf_primary_method = user.tf_totp_secret = user.mf_recovery_codes = None
+    _end_sign_ins(user)
+    audit.record("staff.second_factor_dropped", object_type="staff", object_id=user.id)
+
+
+def sign_in_link(*, user: User, life: timedelta = LINK_LIFE) -> str:
+    """Return the token of a link that signs this person in, once, within `life` (real time, whatever the demo clock says)."""
+    link = SignInLink(user_id=user.id, made_at=_real_now(), expires_at=_real_now() + life)
+    db.session.add(link)
+    db.session.flush()
+    audit.record("staff.link_made", object_type="staff", object_id=user.id)
+    return tokens.sign(Purpose.SIGN_IN, link.id)
+
+
+GONE = "This link was used before or is too old. Ask an administrator for a new one, or sign in with your password."
+
+
+def link_owner(token: str) -> User:
+    """Return whom an unused link would sign in. Raises NotFound."""
+    link_id, _ = tokens.read(Purpose.SIGN_IN, token)
+    user = db.session.scalar(
+        select(User)
+        .join(SignInLink, SignInLink.user_id == User.id)
+        .where(
+            SignInLink.id == link_id,
+            SignInLink.used_at.is_(None),
+            SignInLink.expires_at > _real_now(),
+            User.active,
+        )
+    )
+    if user is None:
+        raise NotFound(GONE)
+    return user
+
+
+def use_link(token: str) -> User:
+    """Use a link up and return whom it signs in; of two at once, one wins. Raises NotFound."""
+    user = link_owner(token)
+    link_id, _ = tokens.read(Purpose.SIGN_IN, token)
+    won = db.session.execute(
+        update(SignInLink)
+        .where(SignInLink.id == link_id, SignInLink.used_at.is_(None))
+        .values(used_at=_real_now())
+        .returning(SignInLink.id)
+    ).first()
+    if won is None:
+        raise NotFound(GONE)
+    return user
+
+
+def _void_links(user: User) -> None:
+    db.session.execute(
+        update(SignInLink)
+        .where(SignInLink.user_id == user.id, SignInLink.used_at.is_(None))
+        .values(used_at=_real_now())
+    )
+
+
+def _real_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def names_of(actors: Collection[str]) -> dict[str, str]:
+    """Return actor -> name for the members of staff among actors such as "staff:7"."""
+    ids = {int(actor[6:]) for actor in actors if actor.startswith("staff:") and actor[6:].isdigit()}
+    if not ids:
+        return {}
+    rows = db.session.execute(select(User.id, User.name).where(User.id.in_(ids)))
+    return {f"staff:{row.id}": row.name for row in rows}

@@ -1,0 +1,33 @@
+"""How long a sign-in lasts. Real time on purpose: moving the demo clock ahead must not sign anybody out."""
+
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+IDLE = 15 * 60  # seconds; automatic logoff, 45 CFR 164.312(a)(2)(iii)
+LONGEST = 12 * 3600
+GRAIN = 30  # the cookie is not written anew for every request
+
+_SINCE, _SEEN = "since", "seen"
+
+
+def begin(session: MutableMapping[str, Any]) -> None:
+    """Start the clocks of a new sign-in."""
+    session[_SINCE] = session[_SEEN] = int(time.time())
+
+
+def ended(session: MutableMapping[str, Any]) -> str | None:
+    """Return why a sign-in is over, in words for the person; None while it lasts."""
+    now = time.time()
+    if now - session.get(_SINCE, 0) >= LONGEST:
+        return "You were signed out after 12 hours. Please sign in again."
+    if now - session.get(_SEEN, 0) >= IDLE:
+        return "You were signed out after 15 minutes without activity. Please sign in again."
+    return None
+
+
+def touch(session: MutableMapping[str, Any]) -> None:
+    """Note that the person is still there."""
+    now = int(time.time())
+    if _SEEN in session and now - session[_SEEN] >= GRAIN:
+        session[_SEEN] = now

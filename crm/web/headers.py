@@ -1,0 +1,62 @@
+"""What every answer says about itself: who may frame, cache and refer; and addresses of static files that never go stale."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, current_app, request
+
+YEAR = 365 * 24 * 3600
+
+# Images as data: are Bootstrap's own signs in its style sheet, and the QR code of two-factor set-up.
+CSP = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "form-action 'self'"
+)
+ALWAYS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def protect(app: Flask, *, https: bool) -> None:
+    """Set the headers of every answer of `app`."""
+
+    def finish(response: Response) -> Response:
+        for name, value in ALWAYS.items():
+            response.headers.setdefault(name, value)
+        if https:
+            response.headers.setdefault("Strict-Transport-Security", f"max-age={YEAR}; includeSubDomains")
+        _cache(response)
+        return response
+
+    app.after_request(finish)
+    app.url_defaults(_add_version)
+
+
+def _cache(response: Response) -> None:
+    if request.endpoint not in ("static", "bootstrap.static"):
+        response.headers["Cache-Control"] = "no-store"
+    elif "v" in request.args and response.status_code == 200:
+        response.headers["Cache-Control"] = f"public, max-age={YEAR}, immutable"
+    else:
+        response.headers["Cache-Control"] = "public, no-cache"
+
+
+def _add_version(endpoint: str, values: dict[str, Any]) -> None:
+    """Add the content's hash to a static address, so that a new file has a new address."""
+    if endpoint == "static" and "filename" in values and current_app.static_folder:
+        path = Path(current_app.static_folder) / str(values["filename"])
+        if path.is_file():
+            values["v"] = _hash(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _hash(path: Path, _changed: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

@@ -1,0 +1,43 @@
+"""Which language a page speaks."""
+
+from flask import Flask, Response, current_app, g, has_request_context, request
+from flask_babel import Babel, get_locale
+
+from crm.web import translations
+
+LANGUAGES = ("en", "es")
+COOKIE = "lang"
+ENGLISH = ("console", "security")  # blueprints for staff, in English for now
+
+
+def speak(app: Flask) -> None:
+    """Choose a language for every request, and remember a choice made by address."""
+    translations.compile_stale()
+    app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(translations.FOLDER)
+    Babel(app, locale_selector=chosen)
+    app.after_request(_remember)
+    app.context_processor(lambda: {"lang": str(get_locale() or "en")})
+
+
+def chosen() -> str:
+    """Return `en` or `es`: what the address says, what the person prefers, what was chosen before, the browser's wish."""
+    if not has_request_context() or (request.blueprint or "").split(".")[0] in ENGLISH:
+        return "en"
+    for wish in (request.args.get("lang"), g.get("language"), request.cookies.get(COOKIE)):
+        if wish in LANGUAGES:
+            return str(wish)
+    return request.accept_languages.best_match(list(LANGUAGES)) or "en"
+
+
+def _remember(response: Response) -> Response:
+    asked = request.args.get("lang")
+    if asked in LANGUAGES and request.cookies.get(COOKIE) != asked:
+        response.set_cookie(
+            COOKIE,
+            asked,
+            max_age=365 * 24 * 3600,
+            httponly=True,
+            samesite="Lax",
+            secure=current_app.config["SESSION_COOKIE_SECURE"],
+        )
+    return response

@@ -1,0 +1,51 @@
+"""What every answer says about itself."""
+
+from dataclasses import replace
+
+import pytest
+
+from crm.app import create_app
+
+PAGES = [
+    "/login",
+    "/health/live",
+    "/static/css/app.css",
+    "/nothing-here",
+    "/api/v1/nothing",
+    "/console/leads",
+]
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_every_answer_is_protected(client, address):
+    headers = client.get(address).headers
+    csp = dict(part.strip().partition(" ")[::2] for part in headers["Content-Security-Policy"].split(";"))
+    assert csp["default-src"] == "'self'"
+    assert csp["object-src"] == csp["base-uri"] == csp["frame-ancestors"] == "'none'"
+    assert csp["form-action"] == "'self'"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "camera=()" in headers["Permissions-Policy"]
+    assert "Strict-Transport-Security" not in headers  # this machine speaks plain HTTP
+
+
+@pytest.mark.parametrize("address", [address for address in PAGES if "static" not in address])
+def test_pages_are_kept_by_nobody(client, address):
+    assert client.get(address).headers["Cache-Control"] == "no-store"
+
+
+def test_static_files_by_version_are_kept_for_good(client):
+    page = client.get("/login").text
+    address = next(part for part in page.split('"') if part.startswith("/static/css/app.css"))
+    assert "?v=" in address
+    assert client.get(address).headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert client.get("/static/css/app.css").headers["Cache-Control"] == "public, no-cache"
+
+
+def test_https_is_insisted_on_where_it_is_spoken(settings, database):
+    app = create_app(replace(settings, public_url="https://crm.clinic.example"))
+    answer = app.test_client().get("/login", base_url="https://crm.clinic.example")
+    assert "max-age=31536000" in answer.headers["Strict-Transport-Security"]
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("__Host-session=")
+    assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= {part.strip() for part in cookie.split(";")}

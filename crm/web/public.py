@@ -7,18 +7,13 @@ from crm.leads import public as contact
 from crm.staff import public as sign_in
 from crm.tracking import public as webhooks
 
-FEATURES: list[Blueprint] = [  # one line per feature that has a public.py
-    sign_in.pages,
-    consent.pages,
-    contact.blueprint,
-    webhooks.blueprint,
-]
+FEATURES: list[Blueprint] = [sign_in.pages, consent.pages, contact.blueprint, webhooks.blueprint]  # one line per feature
 
-TOKEN_PAGES: frozenset[str] = frozenset({"consent"})
-"""Those among them that are opened by a link which is itself the key: there is no cookie to protect."""
+MACHINES: frozenset[str] = frozenset({webhooks.blueprint.name})
+"""Those among them that other systems post to."""
 
-MACHINES: frozenset[str] = frozenset({"webhooks"})
-"""Those among them that other systems post to, with signatures of their own."""
+TOKEN_PAGES: frozenset[str] = frozenset({consent.pages.name})
+"""Those among them whose address holds a secret of its own: a mail program posts there without cookie or form."""
 
-CHECK_THEMSELVES: frozenset[str] = frozenset({"contact"})
+CHECK_THEMSELVES: frozenset[str] = frozenset({contact.blueprint.name})
 """Those among them whose forms check their token themselves, so that a stale page loses nothing that was typed."""

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
-from crm.content.source import MARK_CLOSE, MARK_OPEN, URL_FIELDS, mark_fields
+from crm.content.fields import MARK_CLOSE, MARK_OPEN, URL_FIELDS, mark_fields
 
 WIDTH = 72
 _RULES = [

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from crm.content.source import FIELDS, MARK_CLOSE, MARK_OPEN, URL_FIELDS, ContentError
+from crm.content.fields import FIELDS, MARK_CLOSE, MARK_OPEN, URL_FIELDS, ContentError
 
 PLACES = ("h", "t", "s")
 LONGEST_VALUE = 200

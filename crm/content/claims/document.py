@@ -132,16 +132,16 @@ def _links(book: Book, text: str, where: str, hosts: frozenset[str]) -> Iterator
 
 _HEALTH_IN_LINKS = (
     "ketamin", "pain", "dolor", "depress", "depresi", "migra", "fibro", "crps", "sdrc", "ptsd", "tept", "opioid", "anxi",
-    "ansiedad", "infusi", "addict", "adicc", "psych", "psiq", "suicid", "cancer", "diagnos", "symptom", "sintoma", "treatment", "tratamiento",
+    "ansiedad", "infusi", "addict", "adicc", "psych", "psiq", "suicid", "cancer",
+    "diagnos", "symptom", "sintoma", "treatment", "tratamiento",
 )  # fmt: skip
 
 
 def _required(book: Book, source: Source, *, used: Mapping[str, Block], named: bool) -> Iterator[Finding]:
-    if source.stream == PAGE or source.stream in COMMERCIAL:
-        if EMERGENCY not in used:
-            yield finding(book.rule("emergency-missing"))
-        if NOT_ADVICE not in used and source.stream in PATIENT_EDUCATION | {PAGE}:
-            yield finding(book.rule("not-advice-missing"))
+    if source.stream in COMMERCIAL and EMERGENCY not in used:
+        yield finding(book.rule("emergency-missing"))
+    if source.stream in PATIENT_EDUCATION and NOT_ADVICE not in used:
+        yield finding(book.rule("not-advice-missing"))
     if not named:
         return
     if OFF_LABEL not in used:

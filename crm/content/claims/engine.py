@@ -50,7 +50,7 @@ def check(text: str, *, language: str, where: str = "body") -> list[Finding]:
         raise ValueError(f"where must be body or subject, not {where!r}")
     book = rulebook(language)
     read = sentences(text)
-    followers: Sequence[Sentence | None] = [*read[1:], None]
+    followers: Sequence[Sentence | None] = [*read, None][1:]
     findings = [
         finding
         for sentence, follower in zip(read, followers, strict=True)

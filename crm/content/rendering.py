@@ -168,7 +168,7 @@ def personalise(rendered: Rendered, fields: Mapping[str, str]) -> Personal:
 
 
 def render_page(source: Source, *, blocks: Mapping[str, str], clinic: ClinicFacts) -> Page:
-    """Render a public page's text as HTML for the site's layout: prose, `aside.note`, `a.button`, and a list of sources."""
+    """Render a public page's text as HTML for the site's layout: prose, `aside.note`, `a.button`, `section.sources`."""
     markup = Markup(static=clinic.values(source.language), host=urlsplit(clinic.public_url).netloc)
     used = {name: _block(blocks, name, language=source.language) for name in blocks_used(source)}
     layout = (
@@ -178,10 +178,13 @@ def render_page(source: Source, *, blocks: Mapping[str, str], clinic: ClinicFact
         '<aside class="note note-{{ part.name }}">'
         "{% if part.title %}<h2>{{ part.title }}</h2>{% endif %}{{ part.html }}</aside>"
         "{% else %}{{ part.html }}{% endif %}\n{% endfor %}"
-        '{% if sources %}<ol class="sources">{% for one in sources %}<li>{{ one }}</li>{% endfor %}</ol>{% endif %}'
+        '{% if sources %}<section class="sources"><h2>{{ heading }}</h2>'
+        "<ol>{% for one in sources %}<li>{{ one }}</li>{% endfor %}</ol></section>{% endif %}"
     )
     body = _template(layout).render(
-        parts=_parts(source, used, markup), sources=_sources(source, used, markup, as_html=True)
+        parts=_parts(source, used, markup),
+        sources=_sources(source, used, markup, as_html=True),
+        heading=_block(blocks, FOOTER, language=source.language).words["sources"],
     )
     html, found = to_placeholders(body, place="h")
     if found:

@@ -24,7 +24,7 @@ const acts = {
   j: () => go(1),
   k: () => go(-1),
   x: () => here?.querySelector('input[type=checkbox]')?.click(),
-  '/': () => document.querySelector('[data-search]')?.select(),
+  '/': () => (document.querySelector('main [data-search]') ?? document.querySelector('[data-search]'))?.select(),
   '?': () => help?.showModal(),
 };
 

@@ -118,10 +118,12 @@ def end(
     topics: Collection[str] | None = None,
     action: str = "withdrawn",
     message_id: int | None = None,
+    at: datetime | None = None,
 ) -> Sequence[Row[Any]]:
     """End every yes of these people (on these topics; None: on all); return (id, contact_id, topic) of what ended.
 
-    The new row repeats the wording of the yes it ends, so that an undo can give back exactly that.
+    The new row repeats the wording of the yes it ends, so that an undo can give back exactly that. `at`: the moment
+    of the whole act, where it does more than this.
     """
     given = {
         "contact_ids": list(contact_ids),
@@ -129,7 +131,7 @@ def end(
         "action": action,
         "message_id": message_id,
     }
-    return _copy(_END, source, given)
+    return _copy(_END, source, given, at=at)
 
 
 def restore(
@@ -139,11 +141,13 @@ def restore(
     return _copy(_RESTORE, source, {"contact_ids": list(contact_ids), "act": act, "sources": sorted(sources)})
 
 
-def _copy(statement: Any, source: str, given: dict[str, Any]) -> Sequence[Row[Any]]:
+def _copy(
+    statement: Any, source: str, given: dict[str, Any], *, at: datetime | None = None
+) -> Sequence[Row[Any]]:
     who = audit.current()
     rows = db.session.execute(
         statement,
-        {**given, "source": source, "actor": who.actor, "ip_index": who.ip_index, "now": clock.now()},
+        {**given, "source": source, "actor": who.actor, "ip_index": who.ip_index, "now": at or clock.now()},
     ).all()
     _settle([row.id for row in rows])
     return rows

@@ -124,11 +124,11 @@ def stop_topic(token: str) -> ResponseReturnValue:
 @pages.post("/u/<token>/undo")
 def undo(token: str) -> ResponseReturnValue:
     """Take the stop back, within the hour."""
-    contact, _ = _reader(Purpose.UNSUBSCRIBE, token)
+    contact, origin = _reader(Purpose.UNSUBSCRIBE, token)
     if contact is None:
         return notice("gone", None)
     if service.undo_withdraw(contact_id=contact.id):
-        return notice("undone", contact)
+        return notice("undone", contact, choose_url=_choose_url(token, origin))
     return notice("too_late", contact, contact_us=True)
 
 

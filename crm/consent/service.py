@@ -99,13 +99,14 @@ def withdraw(
     merged since: their evidence still knows the address by its index. Unknown people are let be.
     """
     people = _held(contact_id)
+    act = clock.now()  # one moment for all of it: that is how an undo knows what belongs together
     topics = None if topic is None else [topic]
-    ended = ledger.end(contact_ids=people, topics=topics, source=source, message_id=message_id)
+    ended = ledger.end(contact_ids=people, topics=topics, source=source, message_id=message_id, at=act)
     stops = [
         Stop(address_index=index, scope=MARKETING, reason=reason, source=source, message_id=message_id)
         for index in (queries.addresses(people) if topic is None else ())
     ]
-    written = suppressions.add(stops)
+    written = suppressions.add(stops, at=act)
     if not ended and not written:
         return False
     for person in people:

@@ -38,7 +38,7 @@ _ADD = text("""
 """)
 
 
-def add(stops: Iterable[Stop]) -> Sequence[Row[Any]]:
+def add(stops: Iterable[Stop], *, at: datetime | None = None) -> Sequence[Row[Any]]:
     """Write the stops that do not stand yet, in one statement; return (id, address_index, scope, reason) of them."""
     # one order for all writers, so that two batches with common addresses never wait for each other in a circle
     first = {(stop.address_index, stop.scope): stop for stop in reversed(list(stops))}
@@ -47,7 +47,7 @@ def add(stops: Iterable[Stop]) -> Sequence[Row[Any]]:
         return []
     columns = ("address_index", "scope", "reason", "source", "message_id")
     given = {name: [getattr(stop, name) for stop in asked] for name in columns}
-    return db.session.execute(_ADD, {**given, "now": clock.now()}).all()
+    return db.session.execute(_ADD, {**given, "now": at or clock.now()}).all()
 
 
 def announce(written: Sequence[Row[Any]], *, stops: Iterable[Stop] = (), but: Iterable[int] = ()) -> None:

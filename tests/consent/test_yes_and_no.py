@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+import time_machine
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
@@ -240,6 +241,15 @@ def test_undo_gives_back_exactly_what_the_act_took(edge, told, clock):
     assert told == [
         ConsentRestored(contact_id=jane.id, topic="referred_edu", record_id=record.id, withdrawn_at=act)
     ]
+
+
+def test_undo_while_the_clock_runs(edge):
+    with time_machine.travel(NOW, tick=True):
+        jane = person()
+        say_yes(jane)
+        service.withdraw(contact_id=jane.id, topic=None, source="one_click")
+        service.undo_withdraw(contact_id=jane.id)
+        assert why_not(jane) is None
 
 
 def test_undo_leaves_a_stop_that_stood_before(edge, clock):

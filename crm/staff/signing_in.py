@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 DEMO_LIFE = timedelta(days=7)
 TRIES_PER_MINUTE = 30  # of one network address, whatever the account
 
+WORDS = {  # what flask-security says, in words that tell what to do
+    "GENERIC_AUTHN_FAILED": "This email and password do not belong together. Check both, then try again.",
+    "TWO_FACTOR_INVALID_TOKEN": "That code is not right, or it has run out. Type the one the app shows now.",
+    "INVALID_CODE": "That code is not right, or it has run out. Type the one the app shows now.",
+    "INVALID_RECOVERY_CODE": "That recovery code is not right, or it was used before. Try another one.",
+    "EMAIL_NOT_PROVIDED": "Enter your email address.",
+    "PASSWORD_NOT_PROVIDED": "Enter your password.",
+    "INVALID_PASSWORD": "That is not your password. Check it, then try again.",
+    "INVALID_EMAIL_ADDRESS": "Enter an email address with an @, like name@example.org.",
+}
+
 
 class Accounts(SQLAlchemyUserDatastore):
     """The tables of accounts. Committing is the request's affair, not flask-security's."""
@@ -136,6 +147,7 @@ def _config(settings: "Settings") -> dict[str, Any]:
         "SECURITY_TOTP_ISSUER": settings.clinic.short_name,
         "SECURITY_EMAIL_VALIDATOR_ARGS": {"check_deliverability": False},
         "SECURITY_API_ENABLED_METHODS": ["session"],
+        **{f"SECURITY_MSG_{name}": (words, "error") for name, words in WORDS.items()},
     }
 
 

@@ -36,11 +36,11 @@ from crm.referrers.service import Sender
 from crm.sequences import planner
 from crm.sequences import service as sequences
 from crm.staff import service as staff
-from crm.staff import signing_in
 from crm.staff.models import User
 from crm.tracking import service as tracking
 
 DAYS, LEADS, SEED = 90, 200, 20_26
+LINK_LIFE = timedelta(days=1)  # longer than a real one: it is a demo on this machine
 ROLES = {
     "admin": "Alex Admin (demo)",
     "marketer": "Mara Marketer (demo)",
@@ -95,7 +95,12 @@ def fill() -> None:
             by="demo",
             demo=True,
         )
-    _live_through()
+    try:
+        _live_through()
+    except BaseException:
+        db.session.rollback()
+        _empty()  # half a demo would look like a whole one to the next start
+        raise
     queue.redis().flushdb()  # bells of a made-up past
 
 
@@ -117,7 +122,8 @@ def show_doors() -> None:
             select(User).where(User.demo, User.practice_id.is_(None)).order_by(User.id)
         ):
             role = user.roles[0].name
-            click.echo(f"    {role:11} {settings.public_url}{signing_in.link_for(user)}")
+            token = staff.sign_in_link(user=user, life=LINK_LIFE)
+            click.echo(f"    {role:11} {settings.public_url}/sign-in/{token}")
     click.echo(
         "\n  Time flies: flask --app wsgi demo skip 2   moves the clock two days ahead. Ctrl-C stops everything.\n"
     )
@@ -146,6 +152,11 @@ def remove() -> None:
         raise click.ClickException(
             "There are people here who are not of the demo clinic; nothing was removed."
         )
+    _empty()
+    click.echo("The demo clinic is gone.")
+
+
+def _empty() -> None:
     tables = [
         name
         for (name,) in db.session.execute(text("select tablename from pg_tables where schemaname = 'public'"))
@@ -158,7 +169,6 @@ def remove() -> None:
         db.session.execute(text(f"truncate {emptied} restart identity"))
         db.session.execute(text("insert into sending_control (id) values (1)"))
     queue.redis().flushdb()
-    click.echo("The demo clinic is gone.")
 
 
 def _refuse_production() -> None:

@@ -59,7 +59,7 @@ SENDERS = [
     ),
     Sender(
         clinician="Dr. Omar Demo-Reyes",
-        npi="1558597798",
+        npi="2000000002",
         practice="Demo Orthopedics",
         city="Sampleville",
         state="CA",

@@ -293,11 +293,15 @@ def _work_lead(dice: random.Random, lead_id: int) -> None:
             return
         hopeful = [way for way in ways if not lead_rules.STAGES[lead.kind][way].reasons]
         to = dice.choice(hopeful) if hopeful and dice.random() < 0.8 else dice.choice(ways)
-        reasons = sorted(lead_rules.STAGES[lead.kind][to].reasons)
+        target = lead_rules.STAGES[lead.kind][to]
+        reasons = sorted(target.reasons)
         owner = db.session.scalar(select(User.id).where(User.email == "frontdesk@demo.example"))
         with acting(f"staff:{owner}"):
             if lead.owner_id is None:
                 leads.assign(lead_id=lead_id, version=lead.version, owner_id=owner)
+                db.session.flush()
+            if target.needs_outcome:
+                leads.record_outcome_sent(lead_id=lead_id)
                 db.session.flush()
             leads.move_stage(
                 lead_id=lead_id, version=lead.version, to=to, reason=dice.choice(reasons) if reasons else None

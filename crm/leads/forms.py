@@ -1,6 +1,6 @@
 """The public contact form's fields. The rules are those of the API; the words are the person's language."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flask_wtf import FlaskForm
@@ -13,6 +13,7 @@ from wtforms import (
     TelField,
     TextAreaField,
 )
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import StopValidation
 
 from crm.consent import wordings
@@ -47,6 +48,10 @@ def _message(text: str) -> str:
     return people.clean_text(text, limit=rules.MESSAGE_LIMIT)
 
 
+def _choices(pairs: Sequence[tuple[str, str]]) -> list[SelectChoice]:
+    return [SelectChoice(value, label) for value, label in pairs]
+
+
 class ContactForm(FlaskForm):  # type: ignore[misc]
     """First contact. `words` are the words of the page's language."""
 
@@ -54,10 +59,8 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
     last_name = StringField(validators=[Clean(people.clean_name, required=True)])
     email = EmailField(validators=[Clean(people.clean_email, required=True)])
     phone = TelField(validators=[Clean(people.clean_phone)])
-    language = RadioField(choices=LANGUAGE_NAMES, validate_choice=False, validators=[])
-    state = SelectField(
-        choices=[("", ""), *STATES], validate_choice=False, validators=[Clean(people.clean_state)]
-    )
+    language = RadioField(choices=_choices(LANGUAGE_NAMES), validate_choice=False)
+    state = SelectField(validate_choice=False, validators=[Clean(people.clean_state)])
     heard_from = SelectField(validate_choice=False)
     message = TextAreaField(validators=[Clean(_message)])
     educational_email = BooleanField()
@@ -67,23 +70,24 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
         self.words: Mapping[str, str] = WORDS[page_language]
         self.page_language = page_language
         self.clean: dict[str, str | None] = {}
-        self.heard_from.choices = [("", self.words["choose"]), *HEARD_FROM[page_language].items()]
-        self.state.choices = [("", self.words["choose"]), *STATES]
+        nothing = ("", self.words["choose"])
+        self.heard_from.choices = _choices((nothing, *HEARD_FROM[page_language].items()))
+        self.state.choices = _choices((nothing, *STATES))
 
     def say(self, code: str, field: str) -> str:
         """Return the words for what is wrong with a field."""
-        for key in (f"{code}_{field}", f"{code}_bad", code):
+        for key in (f"wrong_{code}_{field}", f"wrong_{code}"):
             if key in self.words:
                 return self.words[key]
-        return self.words["choice_bad"]
+        return self.words["wrong_choice"]
 
     def validate_language(self, field: Any) -> None:
         if field.data not in people.LANGUAGES:
-            raise StopValidation(self.words["choice_bad"])
+            raise StopValidation(self.words["wrong_choice"])
 
     def validate_heard_from(self, field: Any) -> None:
         if field.data and field.data not in rules.HEARD_FROM:
-            raise StopValidation(self.words["choice_bad"])
+            raise StopValidation(self.words["wrong_choice"])
 
     def problems(self) -> dict[str, list[str]]:
         """Return field name -> what is wrong, in the order of the page; "_" is for what belongs to no field."""

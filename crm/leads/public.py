@@ -143,6 +143,7 @@ def _render(
         w=page.words,
         lang=language,
         languages=languages,
+        language_names=LANGUAGE_NAMES,
         errors=problems or {},
         wording=wordings.current("contact-form", language),
         touch=touch,

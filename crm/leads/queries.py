@@ -1,9 +1,15 @@
 """Reading leads."""
 
+import re
+from collections.abc import Sequence
+
 from sqlalchemy import or_, select
 
+from crm.contacts import queries as people
+from crm.contacts.models import Contact
 from crm.db import db
 from crm.errors import NotFound
+from crm.leads import rules
 from crm.leads.models import Lead, Referral, StageMove
 
 
@@ -24,3 +30,18 @@ def sent_by(*, reference: str, actor: str, practice_id: int | None) -> Lead:
     if lead is None:
         raise NotFound("There is no lead with this reference that this key sent.")
     return lead
+
+
+_REFERENCE = re.compile(rf"[CR]-?[{rules.ALPHABET}]{{6}}")
+
+
+def search(text: str, *, limit: int = 20) -> Sequence[Contact]:
+    """Find people by a lead's reference (with or without its hyphen), or by whatever `contacts.queries.search` takes."""
+    typed = text.strip().upper()
+    if _REFERENCE.fullmatch(typed):
+        reference = typed if "-" in typed else f"{typed[0]}-{typed[1:]}"
+        whose = select(Contact).join(Lead, Lead.contact_id == Contact.id).where(Lead.reference == reference)
+        found = db.session.scalars(whose).all()
+        if found:
+            return found
+    return people.search(text, limit=limit)

@@ -35,7 +35,7 @@ def needs(scope: str | None) -> Callable[[View], View]:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             known = _recognise()
-            _slow_down(Limit(name="api", who=known.actor, most=_per_minute(), seconds=60))
+            _slow_down(Limit(name="api", who=known.actor, most=PER_MINUTE, seconds=60))
             if scope is not None and scope not in known.scopes:
                 raise NotAllowed(f"This key does not open {scope}.")
             request.max_content_length = BODY_LIMIT
@@ -49,10 +49,6 @@ def needs(scope: str | None) -> Callable[[View], View]:
         return cast(View, guarded)
 
     return guard
-
-
-def _per_minute() -> int:
-    return PER_MINUTE
 
 
 def _recognise() -> Caller:

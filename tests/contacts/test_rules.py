@@ -119,7 +119,7 @@ def test_addresses(typed, kept):
     ],
 )
 def test_what_is_no_address(typed):
-    with pytest.raises(Unfit, match="name@example.com"):
+    with pytest.raises(Unfit, match=r"name@example\.com"):
         rules.clean_email(typed)
 
 

@@ -1,5 +1,6 @@
 """One intake path: contact found or made, lead opened, evidence kept, in one transaction."""
 
+import pytest
 from sqlalchemy import func, select
 
 from crm.audit.models import AuditEntry
@@ -11,6 +12,7 @@ from crm.db import db
 from crm.leads import intake
 from crm.leads.intake import ContactRequest
 from crm.leads.models import Lead, StageMove
+from tests import makers
 
 ANA = Person(
     first_name="Ana",
@@ -34,7 +36,12 @@ def rows(model):
     return db.session.scalar(select(func.count()).select_from(model))
 
 
-def test_contact_request_leaves_all_its_rows(edge, clock):
+@pytest.fixture
+def shipped(edge):
+    makers.shipped()
+
+
+def test_contact_request_leaves_all_its_rows(shipped, clock):
     opened = ask_us(wording=TICKED)
     db.session.flush()
     lead = db.session.get(Lead, opened.lead_id)

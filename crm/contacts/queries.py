@@ -1,0 +1,125 @@
+"""Reading people: one timeline from many tables, and finding somebody by what the front desk has at hand."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, and_, func, literal, or_, select, tuple_, union_all
+
+from crm import crypto, paging
+from crm.contacts.addresses import address_index
+from crm.contacts.models import Activity, Contact
+from crm.contacts.rules import Unfit, clean_phone
+from crm.db import db
+from crm.paging import Page
+
+Source = Callable[[int], Select[Any]]
+"""A contact's id -> a select of six columns: at, id, kind, actor, text (encrypted or null), detail (JSONB or null)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of a timeline. `source` names the table it comes from, `id` its row there."""
+
+    at: datetime
+    source: str
+    id: int
+    kind: str
+    actor: str | None
+    text: str | None
+    detail: dict[str, Any] | None
+
+
+def _activity(contact_id: int) -> Select[Any]:
+    return select(
+        Activity.at, Activity.id, Activity.kind, Activity.actor, Activity.text, Activity.detail
+    ).where(Activity.contact_id == contact_id)
+
+
+_sources: Mapping[str, Source] = {"activity": _activity}
+
+
+def tell_from(sources: Mapping[str, Source]) -> None:
+    """Add features' own tables to every timeline: name -> source. Called once, while the app is wired."""
+    global _sources
+    _sources = {"activity": _activity, **sources}
+
+
+def timeline(*, contact_id: int, cursor: str | None = None, limit: int = 50) -> Page[Line]:
+    """Return what happened with a person, newest first. One statement; each table gives at most `limit` + 1 rows."""
+    after = paging.decode(cursor, (datetime, str, int)) if cursor else None
+    branches = [_branch(name, source(contact_id), after, limit) for name, source in _sources.items()]
+    every = union_all(*branches).subquery()
+    newest = (
+        select(every).order_by(every.c.at.desc(), every.c.source.desc(), every.c.id.desc()).limit(limit + 1)
+    )
+    lines = [
+        Line(
+            at=row.at,
+            source=row.source,
+            id=row.id,
+            kind=row.kind,
+            actor=row.actor,
+            text=row.text,
+            detail=row.detail,
+        )
+        for row in db.session.execute(newest)
+    ]
+    shown = lines[:limit]
+    last = shown[-1] if len(lines) > limit else None
+    return Page(rows=shown, next=paging.encode(last.at, last.source, last.id) if last else None)
+
+
+def _branch(name: str, rows: Select[Any], after: tuple[Any, ...] | None, limit: int) -> Select[Any]:
+    at, number, kind, actor, text, detail = rows.selected_columns
+    if after is not None:
+        rows = rows.where(tuple_(at, literal(name), number) < tuple_(*map(literal, after)))
+    newest = rows.with_only_columns(
+        at.label("at"),
+        literal(name).label("source"),
+        number.label("id"),
+        kind.label("kind"),
+        actor.label("actor"),
+        text.label("text"),
+        detail.label("detail"),
+    )
+    return select(newest.order_by(at.desc(), number.desc()).limit(limit + 1).subquery())
+
+
+SHORTEST = 2  # characters of a name prefix
+
+
+def search(text: str, *, limit: int = 20) -> Sequence[Contact]:
+    """Find people by email (whole, or how it begins), phone number, or how their names begin; at most `limit`."""
+    text = " ".join(text.split()).lower()
+    if len(text) < SHORTEST:
+        return []
+    found = select(Contact).where(
+        Contact.merged_into_id.is_(None), Contact.erased_at.is_(None), _matches(text)
+    )
+    return db.session.scalars(
+        found.order_by(func.lower(Contact.last_name), func.lower(Contact.first_name), Contact.id).limit(limit)
+    ).all()
+
+
+def _matches(text: str) -> Any:
+    if "@" in text:
+        return or_(
+            Contact.email_index == address_index(text), Contact.email.startswith(text, autoescape=True)
+        )
+    if re.fullmatch(r"[+(\d][\d ().-]{6,}", text):
+        try:
+            return Contact.phone_index == crypto.blind_index("phone", clean_phone(text))
+        except Unfit:
+            return literal(False)
+    first, last = func.lower(Contact.first_name), func.lower(Contact.last_name)
+    ways = [first.startswith(text, autoescape=True), last.startswith(text, autoescape=True)]
+    if " " in text:
+        one, other = text.replace(",", "").rsplit(" ", 1)
+        ways += [
+            and_(first.startswith(a, autoescape=True), last.startswith(b, autoescape=True))
+            for a, b in ((one, other), (other, one))
+        ]
+    return or_(*ways)

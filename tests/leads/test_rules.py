@@ -1,0 +1,147 @@
+"""The two state machines, whole; references; first touch."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from crm.leads import rules
+from crm.leads.rules import CONTACT_REQUEST, REFERRAL, STAGES
+
+ENDS = {
+    CONTACT_REQUEST: {"patient", "not_a_fit", "lost", "spam"},
+    REFERRAL: {"closed", "duplicate", "entered_in_error"},
+}
+
+# Row: where from; then every stage that may follow, written out a second time so that a slip in the table shows.
+ALLOWED = {
+    CONTACT_REQUEST: {
+        "new": "unconfirmed confirmed contacted not_a_fit lost spam",
+        "unconfirmed": "confirmed contacted not_a_fit lost spam",
+        "confirmed": "contacted not_a_fit lost spam",
+        "contacted": "qualified not_a_fit lost spam",
+        "qualified": "consult_scheduled not_a_fit lost",
+        "consult_scheduled": "consult_done qualified not_a_fit lost",
+        "consult_done": "patient not_a_fit lost",
+        "patient": "",
+        "not_a_fit": "contacted",
+        "lost": "contacted",
+        "spam": "new",
+    },
+    REFERRAL: {
+        "received": "in_review info_requested accepted declined duplicate entered_in_error",
+        "in_review": "info_requested accepted declined duplicate entered_in_error",
+        "info_requested": "in_review accepted declined duplicate entered_in_error",
+        "accepted": "contacting scheduled declined duplicate entered_in_error",
+        "declined": "closed in_review",
+        "contacting": "scheduled unable_to_reach patient_declined duplicate entered_in_error",
+        "unable_to_reach": "closed contacting",
+        "patient_declined": "closed contacting",
+        "scheduled": "seen no_show cancelled rescheduled patient_declined entered_in_error",
+        "no_show": "contacting",
+        "cancelled": "contacting",
+        "rescheduled": "contacting scheduled",
+        "seen": "report_sent",
+        "report_sent": "closed",
+        "closed": "",
+        "duplicate": "",
+        "entered_in_error": "",
+    },
+}
+PAIRS = [(kind, was, to) for kind in rules.KINDS for was in STAGES[kind] for to in STAGES[kind]]
+
+
+def any_reason(kind, to):
+    return min(STAGES[kind][to].reasons, default=None)
+
+
+@pytest.mark.parametrize(("kind", "was", "to"), PAIRS)
+def test_every_pair_of_stages(kind, was, to):
+    why_not = rules.refused(kind=kind, was=was, to=to, reason=any_reason(kind, to), outcome_sent=True)
+    assert (why_not is None) == (to in ALLOWED[kind][was].split())
+
+
+@pytest.mark.parametrize("kind", rules.KINDS)
+def test_the_table_is_closed(kind):
+    stages = STAGES[kind]
+    assert {name for name, stage in stages.items() if stage.ends} == ENDS[kind]
+    start = rules.first_stage(kind)
+    reached, edge = {start}, {start}
+    while edge:
+        edge = {to for name in edge for to in stages[name].to} - reached
+        reached |= edge
+    assert reached == set(stages)
+
+
+@pytest.mark.parametrize(
+    ("kind", "was", "to"),
+    [(kind, was, to) for kind, was, to in PAIRS if to in STAGES[kind][was].to and STAGES[kind][to].reasons],
+)
+def test_what_asks_for_a_reason(kind, was, to):
+    for reason in (None, "", "because"):
+        assert "needs a reason" in rules.refused(kind=kind, was=was, to=to, reason=reason, outcome_sent=True)
+
+
+def test_no_reason_where_none_is_asked():
+    assert "takes no reason" in rules.refused(kind=REFERRAL, was="received", to="in_review", reason="other")
+
+
+@pytest.mark.parametrize("was", ["declined", "unable_to_reach", "patient_declined", "report_sent"])
+def test_a_referral_closes_only_after_its_outcome_was_sent(was):
+    assert "outcome" in rules.refused(kind=REFERRAL, was=was, to="closed")
+    assert rules.refused(kind=REFERRAL, was=was, to="closed", outcome_sent=True) is None
+
+
+def test_report_sent_means_that_it_was_sent():
+    assert "outcome" in rules.refused(kind=REFERRAL, was="seen", to="report_sent")
+
+
+def test_unknown_stage():
+    assert rules.refused(kind=REFERRAL, was="received", to="lost") == "There is no such stage."
+
+
+def test_where_leads_start():
+    assert rules.first_stage(REFERRAL) == "received"
+    assert rules.first_stage(CONTACT_REQUEST) == "new"
+    assert rules.first_stage(CONTACT_REQUEST, asked_to_confirm=True) == "unconfirmed"
+
+
+def test_clocks():
+    now = datetime(2026, 3, 3, 17, tzinfo=UTC)
+    assert rules.due_at(kind=CONTACT_REQUEST, stage="new", since=now) == now + timedelta(hours=1)
+    assert rules.due_at(kind=REFERRAL, stage="received", since=now) == now + timedelta(days=1)
+    assert rules.due_at(kind=REFERRAL, stage="seen", since=now) == now + timedelta(days=7)
+    assert rules.due_at(kind=REFERRAL, stage="info_requested", since=now) is None
+    assert not [name for kind in rules.KINDS for name in ENDS[kind] if STAGES[kind][name].within]
+
+
+def test_every_referral_stage_has_codes_of_other_systems():
+    tasks = "requested received accepted rejected ready in-progress on-hold failed completed cancelled entered-in-error"
+    assert set(rules.REFERRAL_CODES) == set(STAGES[REFERRAL])
+    assert {codes.task for codes in rules.REFERRAL_CODES.values()} <= set(tasks.split())
+    bser = {"2.0", "3.0", "4.0", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "6.0", "7.0"}
+    assert {codes.bser for codes in rules.REFERRAL_CODES.values()} == bser | {None}
+
+
+def test_references():
+    made = {rules.new_reference(REFERRAL) for _ in range(200)}
+    assert len(made) == 200
+    assert all(len(one) == 8 and one.startswith("R-") and set(one[2:]) <= set(rules.ALPHABET) for one in made)
+    assert not set(rules.ALPHABET) & set("0O1ILU")
+    assert rules.new_reference(CONTACT_REQUEST).startswith("C-")
+
+
+def test_first_touch():
+    told = {
+        "utm_source": "news\nletter",
+        "utm_campaign": "x" * 200,
+        "utm_id": "dropped",
+        "landing_page": "/pain?email=ana@example.com#top",
+        "referring_host": "",
+        "utm_term": None,
+    }
+    assert rules.first_touch(told) == {
+        "utm_source": "newsletter",
+        "utm_campaign": "x" * 100,
+        "landing_page": "/pain",
+    }
+    assert rules.first_touch({}) is None

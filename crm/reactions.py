@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
-from crm.consent.events import AddressesSuppressed, ConfirmationAsked, ConsentGiven, ConsentWithdrawn
+from crm.consent.events import (
+    AddressesSuppressed,
+    ConfirmationAsked,
+    ConsentGiven,
+    ConsentRestored,
+    ConsentWithdrawn,
+)
 from crm.contacts.events import ContactStopped
 from crm.events import Event, Handler
 from crm.leads.events import StageMoved
 from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
+from crm.sequences import returning
 from crm.sequences import service as sequences
 
 BOOKED = frozenset({"scheduled", "consult_scheduled"})  # stages that end the nurture sequence
@@ -29,6 +36,13 @@ def ask_by_email(event: ConfirmationAsked) -> None:
 def begin_sequence(event: ConsentGiven) -> None:
     """A yes to a topic begins its sequence."""
     sequences.enrol(contact_id=event.contact_id, topic=event.topic, record_id=event.record_id)
+
+
+def go_on(event: ConsentRestored) -> None:
+    """A no taken back right away lets its sequence go on where it was."""
+    returning.come_back(
+        contact_id=event.contact_id, topic=event.topic, record_id=event.record_id, since=event.withdrawn_at
+    )
 
 
 def leave_sequences(event: ConsentWithdrawn) -> None:
@@ -57,6 +71,7 @@ def follow_stage(event: StageMoved) -> None:
 TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ConfirmationAsked: (ask_by_email,),
     ConsentGiven: (begin_sequence,),
+    ConsentRestored: (go_on,),
     ConsentWithdrawn: (leave_sequences,),
     AddressesSuppressed: (leave_all,),
     ContactStopped: (stop_at_once,),

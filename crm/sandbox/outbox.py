@@ -1,15 +1,15 @@
-"""The events: made from accepted mail, kept until told, told in posts."""
+"""The events: kept until told, told in posts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from sqlite3 import Connection, Row
 from typing import Any
 
 import orjson
 
-from crm.sandbox.inbox import receivers
-from crm.sandbox.mail import Mail, custom_args
+from crm.sandbox.mail import Mail
+from crm.sandbox.making import Suppression, make, suppressing_lists, suppression
 from crm.sandbox.settings import SandboxSettings
-from crm.sandbox.steering import SUPPRESSES, Told, event, plan
+from crm.sandbox.steering import Told, event
 from crm.sandbox.store import Store
 
 MAX_POST_BYTES = 768 * 1024
@@ -17,15 +17,18 @@ _SEPARATOR = b",\r\n"
 
 
 def expand(store: Store, settings: SandboxSettings, *, limit: int = 20) -> int:
-    """Make the events of requests whose moment has come; return of how many requests."""
+    """Make the events of requests whose moment has come; return of how many requests.
+
+    The events are made before the transaction that keeps them, so that accepting mail never waits for it.
+    """
     now = settings.clock()
-    with store.write() as connection:
+    with store.read() as connection:
         rows = connection.execute(
             "SELECT seq, id, due_at, body FROM requests WHERE expanded = 0 AND due_at <= ? ORDER BY due_at LIMIT ?",
             (now, limit),
         ).fetchall()
-        for row in rows:
-            _expand_one(connection, row, settings)
+    for row in rows:
+        _expand_one(store, row, settings)
     return len(rows)
 
 
@@ -39,8 +42,7 @@ def fire(store: Store, mail: Mail, kind: str, settings: SandboxSettings) -> list
         made = [event(kind, told, at=now, attempt=attempt) for told in _told_of(mail)]
     with store.write() as connection:
         (seq,) = connection.execute("SELECT seq FROM requests WHERE id = ?", (mail.request_id,)).fetchone()
-        if kind in SUPPRESSES:
-            _suppress(connection, [(one, kind) for one in made])
+        _suppress(connection, filter(None, (suppression(kind, one) for one in made)))
         _keep(connection, seq, [orjson.dumps(_bare(one)) for one in made], now, settings)
     return [_bare(one) for one in made]
 
@@ -119,113 +121,38 @@ def tell_at_once(store: Store, *, now: float) -> None:
         connection.execute("UPDATE chunks SET next_at = min(next_at, ?) WHERE state = 'waiting'", (now,))
 
 
-def _expand_one(connection: Connection, row: Row, settings: SandboxSettings) -> None:
-    connection.execute("UPDATE requests SET expanded = 1 WHERE seq = ?", (row["seq"],))
-    if not settings.events:
-        return
-    body = orjson.loads(row["body"])
-    waves = _waves(connection, row["id"], body, row["due_at"], settings)
-    for number, wave in enumerate(waves):
-        _keep(connection, row["seq"], wave, row["due_at"] + number * settings.wave_gap, settings)
-
-
-def _waves(
-    connection: Connection, request_id: str, body: dict[str, Any], due_at: float, settings: SandboxSettings
-) -> list[list[bytes]]:
-    suppressed = _suppressed(connection, body)
+def _expand_one(store: Store, row: Row, settings: SandboxSettings) -> None:
     waves: list[list[bytes]] = []
-    for told in _told(request_id, body):
-        on_list = suppressed.get(told.email.lower())
-        so_far: list[bytes] = []
-        for number, kinds in enumerate(plan(told.email, suppressed=on_list)):
-            if len(waves) == number:
-                waves.append([])
-            at = due_at + number * settings.wave_gap
-            made = _wave(connection, kinds, told, at=at, number=number, so_far=so_far, on_list=on_list)
-            so_far += made
-            waves[number] += made
-    return waves
+    suppressed: list[Suppression] = []
+    if settings.events:
+        body = orjson.loads(row["body"])
+        with store.read() as connection:
+            lists = suppressing_lists(connection, body)
+        waves, suppressed = make(row["id"], body, lists, at=row["due_at"], gap=settings.wave_gap)
+    with store.write() as connection:
+        found = connection.execute("UPDATE requests SET expanded = 1 WHERE seq = ?", (row["seq"],))
+        if not found.rowcount:  # forgotten meanwhile
+            return
+        _suppress(connection, suppressed)
+        for number, wave in enumerate(waves):
+            _keep(connection, row["seq"], wave, row["due_at"] + number * settings.wave_gap, settings)
 
 
-def _wave(
-    connection: Connection,
-    kinds: tuple[str, ...],
-    told: Told,
-    *,
-    at: float,
-    number: int,
-    so_far: list[bytes],
-    on_list: str | None,
-) -> list[bytes]:
-    if kinds == ("again",):
-        return list(so_far)
-    made = [event(kind, told, at=at, attempt=number, suppressed=on_list) for kind in kinds]
-    _suppress(connection, [(one, kind) for one, kind in zip(made, kinds, strict=True) if kind in SUPPRESSES])
-    return [orjson.dumps(one) for one in made]
-
-
-def _told(request_id: str, body: dict[str, Any]) -> Iterator[Told]:
-    categories = tuple(body.get("categories") or ())
-    for index, person in enumerate(body["personalizations"]):
-        arguments = custom_args(body, person)
-        for address in receivers(person):
-            yield Told(
-                email=address,
-                request_id=request_id,
-                index=index,
-                custom_args=arguments,
-                categories=categories,
-            )
-
-
-def _told_of(mail: Mail) -> Iterator[Told]:
-    for address in mail.recipients:
-        yield Told(
+def _told_of(mail: Mail) -> list[Told]:
+    return [
+        Told(
             email=address,
             request_id=mail.request_id,
             index=mail.index,
             custom_args=mail.custom_args,
             categories=mail.categories,
         )
+        for address in mail.recipients
+    ]
 
 
-def _suppressed(connection: Connection, body: dict[str, Any]) -> dict[str, str]:
-    """Return address -> list for the receivers SendGrid would not write to, minding the bypass settings."""
-    bypass = {
-        name
-        for name, setting in (body.get("mail_settings") or {}).items()
-        if isinstance(setting, dict) and setting.get("enable")
-    }
-    if "bypass_list_management" in bypass:
-        return {}
-    lists = {
-        "spam_reports": "bypass_spam_management",
-        "bounces": "bypass_bounce_management",
-        "unsubscribes": "bypass_unsubscribe_management",
-        "invalid_emails": "",
-    }
-    addresses = [one.lower() for person in body["personalizations"] for one in receivers(person)]
-    found = connection.execute(
-        "SELECT email, list FROM suppressions WHERE email IN (SELECT value FROM json_each(?))",
-        (orjson.dumps(addresses).decode(),),
-    )
-    return {email: name for email, name in found if name in lists and lists[name] not in bypass}
-
-
-def _suppress(connection: Connection, events: list[tuple[dict[str, Any], str]]) -> None:
-    connection.executemany(
-        "INSERT OR REPLACE INTO suppressions VALUES (?, ?, ?, ?, ?)",
-        [
-            (
-                one["email"].lower(),
-                SUPPRESSES[kind],
-                one["timestamp"],
-                one.get("reason", ""),
-                one.get("status", ""),
-            )
-            for one, kind in events
-        ],
-    )
+def _suppress(connection: Connection, suppressed: Iterable[Suppression]) -> None:
+    connection.executemany("INSERT OR REPLACE INTO suppressions VALUES (?, ?, ?, ?, ?)", suppressed)
 
 
 def _keep(

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,14 @@ _CHROMIUM_SWITCHES = [
 ]
 
 
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Hook:
     """An event webhook: keeps each post as (headers, raw body), answers with `status`."""
 
@@ -35,7 +44,11 @@ class Hook:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                raw = self.rfile.read(length)
+                if len(raw) < length:  # the sender died in the middle
+                    self.close_connection = True
+                    return
                 outer.posts.append((dict(self.headers), raw))
                 self.send_response(outer.status)
                 self.send_header("Content-Length", "0")
@@ -44,8 +57,7 @@ class Hook:
             def log_message(self, format: str, *arguments: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Listener(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/events?from=sandbox"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

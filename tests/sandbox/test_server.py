@@ -26,7 +26,7 @@ from pathlib import Path
 from crm.sandbox import SandboxSettings, run
 folder, port, hook = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 run(SandboxSettings(api_key="SG.tests.key", signing_key_path=folder / "key.pem", store_path=folder / "mail.db",
-                    webhook_url=hook, event_delay=0, wave_gap=0, retry_first=0.05), port=port)
+                    webhook_url=hook, event_delay=0, wave_gap=0, retry_first=0.05, retry_longest=0.2), port=port)
 """
 
 

@@ -61,6 +61,7 @@ def _send_small(response: Response) -> Response:
         else app.static_folder
     )
     path = Path(folder or "") / (request.view_args or {})["filename"]
+    response.close()  # the file that would have been sent
     response.direct_passthrough = False
     response.set_data(_squeezed(path, path.stat().st_mtime))
     response.content_encoding = "gzip"

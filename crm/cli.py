@@ -12,6 +12,7 @@ from crm.content import loading
 from crm.content.cli import content
 from crm.db import transaction
 from crm.doctor import examine
+from crm.referrers.cli import api_key
 from crm.sandbox.server import run
 from crm.sandbox.settings import SandboxSettings
 from crm.sequences import service as sequences
@@ -23,7 +24,7 @@ def register_commands(app: Flask) -> None:
     content.add_command(loading.load)
     series = click.Group("sequences", help="Email sequences.")
     series.add_command(load_sequences)
-    for command in (sandbox, series, doctor, content, staff, audit, demo.group):
+    for command in (sandbox, series, doctor, content, staff, api_key, audit, demo.group):
         app.cli.add_command(command)
 
 

@@ -9,7 +9,7 @@ import requests
 from redis import Redis
 
 from crm.failpoints import POINTS
-from tests.chaos.fleet import Fleet, wait_until
+from tests.fleet import Fleet, wait_until
 from tests.chaos.oracle import Verdict, judge
 
 VICTIMS = ("worker1", "worker2", "worker1", "worker2", "scheduler", "sandbox", "web")

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import requests
@@ -19,7 +20,7 @@ from redis import Redis
 from crm import local, queue
 from crm.sandbox.keys import public_key_base64
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 FLASK = [str(BIN / "flask"), "--app", "wsgi"]
 COMMANDS = {
@@ -92,9 +93,27 @@ class Fleet:
             except subprocess.TimeoutExpired:
                 self.kill(name)
 
-    def flask(self, *command: str) -> None:
-        """Run one command to its end."""
-        subprocess.run([*FLASK, *command], cwd=ROOT, env=self.env, check=True, capture_output=True)
+    def flask(self, *command: str) -> str:
+        """Run one command to its end; return what it printed."""
+        done = subprocess.run(
+            [*FLASK, *command], cwd=ROOT, env=self.env, check=False, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"flask {' '.join(command)}: {done.stderr[-2000:]}")
+        return done.stdout
+
+    def skip(self, days: float) -> None:
+        """Move the clock of all processes ahead."""
+        self.flask("demo", "skip", str(days))
+
+    def inbox(self, address: str) -> list[dict[str, Any]]:
+        """What the stand-in took for one address, oldest first."""
+        answer = requests.get(
+            f"{self.sandbox_url}/sandbox/messages",
+            params={"to": address, "order": "oldest", "limit": 100},
+            timeout=10,
+        )
+        return list(answer.json()["messages"])
 
     @contextlib.contextmanager
     def sql(self) -> Iterator[psycopg.Connection]:
@@ -136,11 +155,12 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def fleet() -> Iterator[Fleet]:
+def fleet(**env: str) -> Iterator[Fleet]:
     """A fresh installation in a folder of its own: migrated, content approved, sequences live, everything started."""
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     try:
         ours = Fleet(folder, postgres=local.postgres_url(folder), redis=local.redis_url(folder))
+        ours.env.update(env)
         ours.flask("db", "upgrade")
         ours.flask("content", "load", "--approved-by-demo")
         ours.flask("sequences", "load", "--live")

@@ -65,7 +65,10 @@ class Score:
 def read_lines(path: Path) -> list[Line]:
     """Read a `.jsonl` file; raises BadLine with the number of the first line that cannot be used, UnicodeDecodeError, OSError."""
     rows = path.read_bytes().decode("utf-8-sig").splitlines()
-    return [_line(path, number, row) for number, row in enumerate(rows, start=1) if row.strip()]
+    lines = [_line(path, number, row) for number, row in enumerate(rows, start=1) if row.strip()]
+    if not lines:
+        raise BadLine(f"{path}: the file is empty.")
+    return lines
 
 
 def _line(path: Path, number: int, row: str) -> Line:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from crm.content.claims.patterns import Match, Pattern, find
 from crm.content.claims.rulebook import LANGUAGES, Book, Guard, Rule, Severity, rulebook
@@ -48,6 +49,11 @@ def check(text: str, *, language: str, where: str = "body") -> list[Finding]:
         )
     if where not in ("body", "subject"):
         raise ValueError(f"where must be body or subject, not {where!r}")
+    return list(_checked(text, language, where))
+
+
+@lru_cache(maxsize=128)  # shared blocks are read again with every email that uses them
+def _checked(text: str, language: str, where: str) -> tuple[Finding, ...]:
     book = rulebook(language)
     read = sentences(text)
     followers: Sequence[Sentence | None] = [*read, None][1:]
@@ -58,7 +64,7 @@ def check(text: str, *, language: str, where: str = "body") -> list[Finding]:
     ]
     if where == "subject":
         findings.extend(_envelope(book, text))
-    return sorted(findings, key=lambda finding: (finding.start, finding.id))
+    return tuple(sorted(findings, key=lambda finding: (finding.start, finding.id)))
 
 
 def finding(

@@ -23,7 +23,7 @@ _SKIP = re.compile(
     r"\[\[\s?(?:block\s?:[^\[\]\n]{0,80}\]\]|button\s?:)|\|[ ]?[a-z_]{1,40}[ ]?\]\]|\]\([^()\s]{0,500}\)"
     r"|\{\{[^{}]{0,80}\}\}|https?://[^\s)>\]]{1,2000}|\bwww\.[^\s)>\]]{1,500}|<[a-zA-Z/!][^<>]{0,500}>"
 )
-_END = re.compile(r"[.!?]+[\"'”’»)\]*_]{0,4}(?=\s|$)|\n")
+_END = re.compile(r"[.!?]{1,8}[\"'”’»)\]*_]{0,4}(?=\s|$)|\n")
 _NEW_BLOCK = re.compile(r"[ \t]{0,20}(?:[-*+•·–—>#✓✔☑|]|\d{1,2}[.)]\s|\[\[|$)", re.MULTILINE)
 _ABBREVIATED = frozenset(
     [
@@ -158,8 +158,8 @@ def _read(text: str, folded: str, origin: list[int] | None, begin: int, end: int
     words: list[tuple[str, int, int, bool]] = []
     for found in _WORD.finditer(folded, begin, end):
         words.extend(_words(text, found, origin))
-    while words and words[0][0] in (BREAK, ","):
-        words.pop(0)  # the mark of a list item
+    marks = next((at for at, word in enumerate(words) if word[0] not in (BREAK, ",")), len(words))
+    words = words[marks:]  # without the mark of a list item
     return [_sentence(text, words[at : at + LONGEST]) for at in range(0, len(words), LONGEST)]
 
 
@@ -194,7 +194,9 @@ def _plain(word: str) -> tuple[str, ...]:
 
 def _sentence(text: str, words: list[tuple[str, int, int, bool]]) -> Sentence:
     first, last = words[0][1], words[-1][2]
-    while last < len(text) and text[last] in "\"'”’»)]*_.!?…":
+    for char in text[last : last + 8]:
+        if char not in "\"'”’»)]*_.!?…":
+            break
         last += 1
     return Sentence(
         text=text[first:last],

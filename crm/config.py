@@ -64,6 +64,7 @@ class Settings:
     local_dir: Path
     clinic: Clinic = field(default_factory=Clinic)
     log_level: str = "INFO"
+    api_per_minute: int = 600
     fail_point: str | None = None  # for fault tests; see crm.failpoints
 
     @property
@@ -110,6 +111,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         local_dir=local_dir,
         clinic=_clinic(env),
         log_level=env.get("LOG_LEVEL", "INFO").upper(),
+        api_per_minute=_int(env, "API_PER_MINUTE", 600),
         fail_point=env.get("FAIL_POINT") or None,
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from flask import g, request
+from flask import current_app, g, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized, UnsupportedMediaType
 
@@ -18,7 +18,6 @@ from crm.staff.api_keys import Caller, Reply
 View = TypeVar("View", bound=Callable[..., Any])
 
 BODY_LIMIT = 64 * 1024  # bytes; the longest referral the schema takes is well below
-PER_MINUTE = 600  # requests of one key
 GUESSES = 30  # wrong keys of one address in a minute
 KEY_LIMIT = 200  # characters of an Idempotency-Key
 
@@ -35,7 +34,7 @@ def needs(scope: str | None) -> Callable[[View], View]:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             known = _recognise()
-            _slow_down(Limit(name="api", who=known.actor, most=PER_MINUTE, seconds=60))
+            _slow_down(Limit(name="api", who=known.actor, most=_per_minute(), seconds=60))
             if scope is not None and scope not in known.scopes:
                 raise NotAllowed(f"This key does not open {scope}.")
             request.max_content_length = BODY_LIMIT
@@ -49,6 +48,10 @@ def needs(scope: str | None) -> Callable[[View], View]:
         return cast(View, guarded)
 
     return guard
+
+
+def _per_minute() -> int:
+    return int(current_app.settings.api_per_minute)  # type: ignore[attr-defined]
 
 
 def _recognise() -> Caller:

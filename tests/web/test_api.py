@@ -1,5 +1,7 @@
 """The JSON API: intake over HTTP, keys, idempotency, and one shape for every error."""
 
+from dataclasses import replace
+
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import func, select, text
@@ -391,7 +393,9 @@ def test_odd_idempotency_keys(client, key, odd):
 
 
 def test_a_caller_who_knocks_too_often_waits(client, key, monkeypatch):
-    monkeypatch.setattr(callers, "PER_MINUTE", 2)
+    monkeypatch.setattr(
+        client.application, "settings", replace(client.application.settings, api_per_minute=2)
+    )
     statuses = [client.get("/api/v1/wordings", headers=key).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
     slow = client.get("/api/v1/wordings", headers=key)
@@ -408,7 +412,9 @@ def test_guessing_keys_is_slowed_down(client, key, monkeypatch):
 
 
 def test_no_redis_no_standstill(client, key, redis, monkeypatch):
-    monkeypatch.setattr(callers, "PER_MINUTE", 2)
+    monkeypatch.setattr(
+        client.application, "settings", replace(client.application.settings, api_per_minute=2)
+    )
     monkeypatch.setattr(limits, "_memory", limits._Memory())
     queue.connect(type(redis).from_url("redis://127.0.0.1:1"))
     with capture_logs() as told:

@@ -6,8 +6,15 @@ from crm.consent import public as consent
 from crm.leads import public as contact
 from crm.staff import public as sign_in
 from crm.tracking import public as webhooks
+from crm.web import notices
 
-FEATURES: list[Blueprint] = [sign_in.pages, consent.pages, contact.blueprint, webhooks.blueprint]  # one line per feature
+FEATURES: list[Blueprint] = [
+    sign_in.pages,
+    consent.pages,
+    contact.blueprint,
+    webhooks.blueprint,
+    notices.pages,
+]  # one line per feature
 
 MACHINES: frozenset[str] = frozenset({webhooks.blueprint.name})
 """Those among them that other systems post to."""

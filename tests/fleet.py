@@ -66,6 +66,24 @@ class Fleet:
         )
         log.close()
 
+    def crowd(self, *, workers: int, schedulers: int) -> Callable[[], None]:
+        """Start more of a kind; return what ends them again."""
+        names = [f"worker{number}" for number in range(3, 3 + workers)] + [
+            f"scheduler{n}" for n in range(2, 2 + schedulers)
+        ]
+        for name in names:
+            COMMANDS[name] = (
+                COMMANDS[name.rstrip("0123456789")] if name.startswith("s") else COMMANDS["worker1"]
+            )
+            self.start(name)
+
+        def end() -> None:
+            for name in names:
+                self.kill(name)
+                del self.processes[name], COMMANDS[name]
+
+        return end
+
     def kill(self, name: str) -> None:
         """kill -9, with whatever it started."""
         process = self.processes[name]

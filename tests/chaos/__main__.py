@@ -1,0 +1,59 @@
+"""`make chaos`: the long run. python -m tests.chaos [--kills N] [--seed S] [--only NAME]"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+
+from tests.chaos.scenarios import SCENARIOS, Result
+from tests.fleet import ROOT, fleet
+
+
+def main() -> int:
+    """Run every scenario on a fresh installation; print a table and keep JSON lines in .local/chaos."""
+    parser = argparse.ArgumentParser(prog="make chaos")
+    parser.add_argument("--kills", type=int, default=1_000, help="in the killing play")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", help="run one scenario")
+    parser.add_argument("--list", action="store_true")
+    asked = parser.parse_args()
+    if asked.list:
+        print(
+            "\n".join(f"{name:16} {scenario.__doc__.splitlines()[0]}" for name, scenario in SCENARIOS.items())
+        )
+        return 0
+    folder = ROOT / ".local" / "chaos"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = (folder / f"{time.strftime('%Y%m%d-%H%M%S')}.jsonl").open("w")
+    print(f"| what | done | sent | lost | twice | in doubt | {'verdict':8} |\n|---|---|---|---|---|---|---|")
+    bad = 0
+    for name, scenario in SCENARIOS.items():
+        if asked.only and name != asked.only:
+            continue
+        result = _run(name, scenario, asked)
+        bad += not result.well
+        print(result.row(), flush=True)
+        lines.write(json.dumps({"seed": asked.seed, **asdict(result)}, default=str) + "\n")
+        lines.flush()
+    lines.close()
+    return 1 if bad else 0
+
+
+def _run(name: str, scenario, asked: argparse.Namespace) -> Result:
+    started = time.monotonic()
+    try:
+        with fleet() as ours:
+            done, verdict = scenario(ours, seed=asked.seed, kills=asked.kills)
+    except (TimeoutError, AssertionError) as error:
+        return Result(
+            name=name,
+            done=f"{type(error).__name__}: {error}",
+            verdict=None,
+            seconds=time.monotonic() - started,
+        )
+    return Result(name=name, done=done, verdict=verdict, seconds=time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,20 +1,314 @@
 """Leads for staff: the list, one lead with its timeline, and the work on it."""
 
-from flask import Blueprint
-from flask.typing import ResponseReturnValue
+from collections.abc import Collection
+from typing import Any
+from zoneinfo import ZoneInfo
 
-from crm.staff import access
+import orjson
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+from flask_security import current_user
+
+from crm import clock, limits
+from crm.audit import service as audit
+from crm.consent import queries as consent
+from crm.consent.rules import WORDS as REFUSALS
+from crm.contacts import queries as people
+from crm.contacts import service as contacts
+from crm.errors import Invalid
+from crm.leads import listing, rules, service, telling
+from crm.leads.listing import Wanted
+from crm.leads.models import Lead
+from crm.limits import Limit
+from crm.staff import access, alerts
+from crm.staff import service as staff
 
 pages = Blueprint("leads", __name__, url_prefix="/leads")
+
+LABELS = {
+    "q": "Search",
+    "kind": "Kind",
+    "stage": "Stage",
+    "owner": "Owner",
+    "state": "State",
+    "source": "Came by",
+}
+KINDS = {"contact_request": "Contact request", "referral": "Referral"}
+STATES = {"open": "Open", "overdue": "Overdue", "ended": "Ended"}
+SOURCES = {"form": "Contact form", "api": "Other system", "portal": "Referrer portal", "import": "Import"}
+MANY_VIEWS = 200  # records opened by one person in five minutes before an administrator is told
+
+
+def _may(permission: str) -> bool:
+    return access.may((role.name for role in current_user.roles), permission)
+
+
+def _address(endpoint: str, **arguments: Any) -> str:
+    return url_for(endpoint, **{name: value for name, value in arguments.items() if value not in (None, "")})
 
 
 @pages.get("")
 @access.require("see_leads")
 def index() -> ResponseReturnValue:
-    return ""
+    """The list, newest first."""
+    asked = {name: request.args.get(name, "").strip() for name in LABELS}
+    shown = listing.page(_wanted(asked), older=request.args.get("older"), newer=request.args.get("newer"))
+    audit.record("lead.list", detail={"ids": [lead.id for lead in shown.rows], "filters": _codes(asked)})
+    owners = staff.at_work()
+    return render_template(
+        "console/leads.html",
+        leads=shown.rows,
+        asked=asked,
+        tags=_tags(asked, {str(user.id): user.name for user in owners}),
+        kinds=KINDS,
+        states=STATES,
+        sources=SOURCES,
+        stage_options=_options({stage for stages in rules.STAGES.values() for stage in stages}),
+        owner_options=[("me", "Me"), ("nobody", "Nobody"), *((user.id, user.name) for user in owners)],
+        older=_address(".index", **asked, older=shown.older) if shown.older else None,
+        newer=_address(".index", **asked, newer=shown.newer) if shown.newer else None,
+        now=clock.now(),
+    )
+
+
+def _wanted(asked: dict[str, str]) -> Wanted:
+    owner = {"me": current_user.id, "nobody": 0}.get(asked["owner"])
+    if owner is None and asked["owner"].isdigit() and len(asked["owner"]) < 19:
+        owner = int(asked["owner"])
+    return Wanted(
+        q=asked["q"],
+        kind=asked["kind"],
+        stage=asked["stage"],
+        owner=owner,
+        state=asked["state"],
+        source=asked["source"],
+    )
+
+
+def _codes(asked: dict[str, str]) -> dict[str, str]:
+    """The filters without the words that were searched for, which may be a name."""
+    return {name: value if name != "q" else "*" for name, value in asked.items() if value}
+
+
+def _tags(asked: dict[str, str], owners: dict[str, str]) -> list[dict[str, str]]:
+    words = {
+        "kind": KINDS,
+        "state": STATES,
+        "source": SOURCES,
+        "owner": {"me": "me", "nobody": "nobody", **owners},
+    }
+    return [
+        {
+            "label": LABELS[name],
+            "value": words.get(name, {}).get(value, rules.spoken(value) if name == "stage" else value),
+            "href": _address(".index", **(asked | {name: ""})),
+        }
+        for name, value in asked.items()
+        if value
+    ]
 
 
 @pages.get("/search")
 @access.require("see_leads")
 def search() -> ResponseReturnValue:
-    return ""
+    """Search everywhere: a name's beginning, an email address, a phone number, a reference."""
+    q = request.args.get("q", "").strip()
+    shown = listing.page(Wanted(q=q)) if q else None
+    leads = list(shown.rows) if shown else []
+    audit.record("lead.search", detail={"ids": [lead.id for lead in leads]})
+    if len(leads) == 1:
+        return redirect(url_for(".show", reference=leads[0].reference))
+    more = _address(".index", q=q) if shown and shown.older else None
+    return render_template("console/search.html", q=q, leads=leads, more=more, now=clock.now())
+
+
+@pages.get("/<reference>")
+@access.require("see_leads")
+def show(reference: str) -> ResponseReturnValue:
+    """One lead: what is the state, what can be done next, what has happened."""
+    return _show(service.by_reference(reference))
+
+
+def _show(lead: Lead, status: int = 200, **more: Any) -> Response:
+    audit.record("lead.view", object_type="lead", object_id=lead.id, purpose="care")
+    _watch_volume()
+    clinical = _may("read_clinical")
+    lines = people.timeline(contact_id=lead.contact_id, cursor=request.args.get("cursor"))
+    names = staff.names_of({line.actor for line in lines.rows if line.actor})
+    page = render_template(
+        "console/lead.html",
+        lead=lead,
+        person=lead.contact,
+        clinical=_clinical(lead) if clinical else None,
+        entries=[telling.tell(line, names=names, clinical=clinical) for line in lines.rows],
+        older=_address(".show", reference=lead.reference, cursor=lines.next) if lines.next else None,
+        emails=_emails(lead.contact_id),
+        stage_options=_options(rules.STAGES[lead.kind][lead.stage].to),
+        reason_options=_options(_reasons(lead)),
+        owner_options=[(user.id, user.name) for user in staff.at_work()],
+        their_now=clock.now().astimezone(ZoneInfo(lead.contact.time_zone)),
+        tasks=listing.tasks_of(lead),
+        others=listing.others_of(lead),
+        kinds=KINDS,
+        sources=SOURCES,
+        spoken=rules.spoken,
+        now=clock.now(),
+        **more,
+    )
+    return make_response(page, status)
+
+
+def _clinical(lead: Lead) -> dict[str, Any]:
+    """What only people who care for the patient may read."""
+    found: dict[str, Any] = {"message": lead.message, "birth_date": lead.contact.birth_date}
+    if lead.referral is not None:
+        found["health"] = _flat(orjson.loads(lead.referral.health or "{}"))
+        found["guardian"] = _flat(orjson.loads(lead.referral.guardian or "{}"))
+    return found
+
+
+def _flat(values: dict[str, Any]) -> list[tuple[str, str]]:
+    shown = []
+    for name, value in values.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else value
+        if isinstance(text, dict):
+            shown += [
+                (rules.spoken(f"{name} {inner}").capitalize(), str(given))
+                for inner, given in text.items()
+                if given
+            ]
+        elif text not in (None, ""):
+            shown.append((rules.spoken(name).capitalize(), str(text)))
+    return shown
+
+
+def _reasons(lead: Lead) -> set[str]:
+    stages = rules.STAGES[lead.kind]
+    return {reason for to in stages[lead.stage].to for reason in stages[to].reasons}
+
+
+def _options(codes: Collection[str]) -> list[tuple[str, str]]:
+    return [(code, rules.spoken(code).capitalize()) for code in sorted(codes)]
+
+
+def _emails(contact_id: int) -> list[dict[str, Any]]:
+    """What holds for each kind of email: may we write now, and why not."""
+    states = {state.topic: state for state in consent.states(contact_id)}
+    refusals = consent.refusals(contact_id=contact_id, topics=sorted(states), now=clock.now())
+    return [
+        {
+            "topic": telling.TOPICS.get(topic, topic).capitalize(),
+            "granted": states[topic].granted,
+            "at": states[topic].at,
+            "refusal": REFUSALS[reason] if reason else None,
+        }
+        for topic, reason in refusals.items()
+    ]
+
+
+def _watch_volume() -> None:
+    """Tell administrators when somebody opens far more records than work asks for."""
+    who = audit.current().actor
+    if limits.hit([Limit(name="views", who=who, most=MANY_VIEWS, seconds=300)]) is not None:
+        alerts.raise_alert(
+            key=f"views:{who}",
+            level="danger",
+            text=f"{current_user.name} opened more than {MANY_VIEWS} records in five minutes.",
+            link=url_for("console.audit.index", actor=who),
+        )
+
+
+def _version() -> int:
+    text = request.form.get("version", "")
+    return int(text) if text.isdigit() and len(text) < 19 else 0
+
+
+def _back(lead: Lead) -> ResponseReturnValue:
+    return redirect(url_for(".show", reference=lead.reference))
+
+
+@pages.post("/<reference>/stage")
+@access.require("work_leads")
+def move(reference: str) -> ResponseReturnValue:
+    """Move to another stage, with a reason where the stage asks for one."""
+    lead = service.by_reference(reference)
+    to, reason = request.form.get("to", ""), request.form.get("reason") or None
+    if to not in rules.STAGES[lead.kind]:
+        abort(_show(lead, 422, errors={"to": ["Choose the stage to move to."]}))
+    service.move_stage(lead_id=lead.id, version=_version(), to=to, reason=reason)
+    flash(f"Moved to “{rules.spoken(to)}”.", "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/owner")
+@access.require("work_leads")
+def assign(reference: str) -> ResponseReturnValue:
+    """Give the lead to somebody, or to nobody."""
+    lead = service.by_reference(reference)
+    chosen = request.form.get("owner", "")
+    service.assign(lead_id=lead.id, version=_version(), owner_id=int(chosen) if chosen.isdigit() else None)
+    flash("Owner saved.", "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/notes")
+@access.require("work_leads")
+def note(reference: str) -> ResponseReturnValue:
+    """Add a note."""
+    lead = service.by_reference(reference)
+    try:
+        service.add_note(lead_id=lead.id, text=request.form.get("text", ""))
+    except Invalid as error:
+        abort(_show(lead, 422, errors=error.fields, typed=request.form))
+    flash("Note added.", "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/outcome")
+@access.require("work_leads")
+def outcome(reference: str) -> ResponseReturnValue:
+    """Record that the outcome went back to the referrer."""
+    lead = service.by_reference(reference)
+    service.record_outcome_sent(lead_id=lead.id)
+    flash("Noted that the outcome was sent.", "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/tasks/<int:task_id>/done")
+@access.require("work_leads")
+def task_done(reference: str, task_id: int) -> ResponseReturnValue:
+    """Tick a task off."""
+    lead = service.by_reference(reference)
+    service.finish_task(task_id=task_id)
+    flash("Done.", "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/stop")
+@access.require("clinical_stop")
+def stop(reference: str) -> ResponseReturnValue:
+    """Send this person nothing more, for a clinical reason."""
+    lead = service.by_reference(reference)
+    contacts.stop(contact_id=lead.contact_id, reason=request.form.get("reason", "").strip() or "clinical")
+    flash("Nothing is sent to this person any more.", "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/lift-stop")
+@access.require("clinical_stop")
+def lift_stop(reference: str) -> ResponseReturnValue:
+    """Allow sending again."""
+    lead = service.by_reference(reference)
+    contacts.lift_stop(contact_id=lead.contact_id)
+    flash("The clinical stop is lifted.", "success")
+    return _back(lead)

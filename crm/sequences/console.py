@@ -1,16 +1,107 @@
-"""Sequences for staff."""
+"""Sequences for staff: who is at which step, pausing, and hurrying one person along."""
 
-from flask import Blueprint
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from crm import clock
+from crm.audit import service as audit
+from crm.sequences import listing, service
 from crm.staff import access
 
 pages = Blueprint("sequences", __name__, url_prefix="/sequences")
+
+LABELS = {"state": "State", "step": "Waits for email"}
 
 
 @pages.get("")
 @access.require("see_sequences")
 def index() -> ResponseReturnValue:
-    return ""
+    """All sequences, with how many people are in each."""
+    return render_template("console/sequences.html", sequences=listing.every())
 
 
+@pages.get("/<int:sequence_id>")
+@access.require("see_sequences")
+def show(sequence_id: int) -> ResponseReturnValue:
+    """One sequence: its steps with numbers, and its people."""
+    sequence = listing.get(sequence_id)
+    asked = {name: request.args.get(name, "").strip() for name in LABELS}
+    step = int(asked["step"]) - 1 if asked["step"].isdigit() and len(asked["step"]) < 5 else None
+    people = listing.people(sequence_id, state=asked["state"], step=step, cursor=request.args.get("cursor"))
+    ids = [row.Contact.id for row in people.rows]
+    audit.record("sequence.view", object_type="sequence", object_id=sequence_id, detail={"contact_ids": ids})
+    return render_template(
+        "console/sequence.html",
+        sequence=sequence,
+        steps=listing.steps(sequence_id),
+        people=people.rows,
+        asked=asked,
+        states=listing.STATES,
+        tags=[
+            {"label": label, "value": asked[name], "href": _address(sequence_id, asked | {name: ""})}
+            for name, label in LABELS.items()
+            if asked[name]
+        ],
+        older=_address(sequence_id, asked | {"cursor": people.next}) if people.next else None,
+        newest=_address(sequence_id, asked) if request.args.get("cursor") else None,
+        now=clock.now(),
+    )
+
+
+def _address(sequence_id: int, asked: dict[str, Any]) -> str:
+    return url_for(
+        ".show", sequence_id=sequence_id, **{name: value for name, value in asked.items() if value}
+    )
+
+
+@pages.post("/<int:sequence_id>/pause")
+@access.require("run_sequences")
+def pause(sequence_id: int) -> ResponseReturnValue:
+    """Freeze everybody where they are."""
+    people = service.pause(sequence_id)
+    undo = url_for(".resume", sequence_id=sequence_id)
+    flash({"text": f"Paused; {_people(people)} wait where they are.", "undo": undo}, "success")  # type: ignore[arg-type]
+    return redirect(url_for(".show", sequence_id=sequence_id))
+
+
+@pages.post("/<int:sequence_id>/resume")
+@access.require("run_sequences")
+def resume(sequence_id: int) -> ResponseReturnValue:
+    """Let everybody go on with the time that was left."""
+    flash(f"Goes on; {_people(service.resume(sequence_id))} wait as long as was left.", "success")
+    return redirect(url_for(".show", sequence_id=sequence_id))
+
+
+def _people(number: int) -> str:
+    return f"{number:,} people" if number != 1 else "one person"
+
+
+@pages.post("/<int:sequence_id>/go-live")
+@access.require("run_sequences")
+def go_live(sequence_id: int) -> ResponseReturnValue:
+    """Open a draft for people."""
+    service.go_live(sequence_id)
+    flash("This sequence is live: whoever opts in from now on begins it.", "success")
+    return redirect(url_for(".show", sequence_id=sequence_id))
+
+
+@pages.post("/enrolments/<int:enrolment_id>/send-next")
+@access.require("run_sequences")
+def send_next(enrolment_id: int) -> ResponseReturnValue:
+    """Send one person's next email now."""
+    sequence_id = listing.sequence_of(enrolment_id)
+    service.send_next_now(enrolment_id)
+    flash("The next email leaves within seconds, if this person may be written to.", "success")
+    return redirect(url_for(".show", sequence_id=sequence_id))
+
+
+@pages.post("/enrolments/<int:enrolment_id>/take-out")
+@access.require("run_sequences")
+def take_out(enrolment_id: int) -> ResponseReturnValue:
+    """Take one person out."""
+    sequence_id = listing.sequence_of(enrolment_id)
+    service.take_out(enrolment_id)
+    flash("Taken out of the sequence; emails that waited for this person do not leave.", "success")
+    return redirect(url_for(".show", sequence_id=sequence_id))

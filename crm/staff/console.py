@@ -118,8 +118,8 @@ def account() -> ResponseReturnValue:
 
 
 def _account(status: int = 200, **more: Any) -> Response:
-    shown = render_template("console/account.html", user=_me(), zones=sorted(available_timezones()), **more)
-    return make_response(shown, status)
+    zones = [(name, name) for name in sorted(available_timezones())]
+    return make_response(render_template("console/account.html", user=_me(), zone_options=zones, **more), status)
 
 
 def _me() -> User:

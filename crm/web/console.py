@@ -17,6 +17,7 @@ from crm.staff import access
 from crm.staff import audit_console as audit
 from crm.staff import console as staff
 from crm.staff.models import Alert
+from crm.web import timelines
 
 FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
     leads.pages,
@@ -45,6 +46,7 @@ def mount(app: Flask) -> None:
         console.register_blueprint(feature)
     app.register_blueprint(console)
     app.before_request(_reader)
+    timelines.wire()
     app.context_processor(_surroundings)
 
 

@@ -18,7 +18,8 @@ PAGES = [
 
 @pytest.mark.parametrize("address", PAGES)
 def test_every_answer_is_protected(client, address):
-    headers = client.get(address).headers
+    with client.get(address) as answer:
+        headers = answer.headers
     csp = dict(part.strip().partition(" ")[::2] for part in headers["Content-Security-Policy"].split(";"))
     assert csp["default-src"] == "'self'"
     assert csp["object-src"] == csp["base-uri"] == csp["frame-ancestors"] == "'none'"
@@ -38,8 +39,9 @@ def test_static_files_by_version_are_kept_for_good(client):
     page = client.get("/login").text
     address = next(part for part in page.split('"') if part.startswith("/static/css/app.css"))
     assert "?v=" in address
-    assert client.get(address).headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    assert client.get("/static/css/app.css").headers["Cache-Control"] == "public, no-cache"
+    for asked, kept in ((address, "public, max-age=31536000, immutable"), ("/static/css/app.css", "public, no-cache")):
+        with client.get(asked) as answer:
+            assert answer.headers["Cache-Control"] == kept
 
 
 def test_https_is_insisted_on_where_it_is_spoken(settings, database):

@@ -1,0 +1,69 @@
+"""Which tables a person's timeline is told from, besides their activities. Only the edge sees all of them."""
+
+from typing import Any
+
+from sqlalchemy import Select, String, case, func, literal, null, select, type_coerce
+from sqlalchemy.dialects.postgresql import JSONB
+
+from crm.consent.models import ConsentRecord
+from crm.contacts import queries as people
+from crm.content.models import ContentVersion
+from crm.db import Encrypted
+from crm.messages.models import Batch, Message
+from crm.sequences.models import Enrolment, Sequence
+
+_NO_TEXT = type_coerce(null(), Encrypted)
+_SYSTEM = literal("system", String)
+
+
+def _detail(**values: Any) -> Any:
+    pairs = [part for name, value in values.items() for part in (literal(name, String), value)]
+    return func.jsonb_strip_nulls(func.jsonb_build_object(*pairs, type_=JSONB), type_=JSONB)
+
+
+def _consent(contact_id: int) -> Select[Any]:
+    record = ConsentRecord
+    detail = _detail(topic=record.topic, via=record.source, wording=record.wording)
+    return select(record.at, record.id, record.action, record.actor, _NO_TEXT, detail).where(
+        record.contact_id == contact_id
+    )
+
+
+def _mail(contact_id: int) -> Select[Any]:
+    left = case((Batch.state.in_(("ready", "held")), Message.created_at), else_=Batch.state_at)
+    at = case((Message.state == "skipped", func.coalesce(Message.state_at, Batch.state_at)), else_=left)
+    detail = _detail(
+        subject=ContentVersion.subject,
+        reason=func.coalesce(Message.reason, case((Message.state.is_(None), Batch.error))),
+        language=ContentVersion.language,
+        batch_id=Batch.id,
+    )
+    return (
+        select(at, Message.id, func.coalesce(Message.state, Batch.state), _SYSTEM, _NO_TEXT, detail)
+        .join(Batch, Batch.id == Message.batch_id)
+        .join(ContentVersion, ContentVersion.id == Message.content_version_id)
+        .where(Message.contact_id == contact_id)
+    )
+
+
+def _entered(contact_id: int) -> Select[Any]:
+    kind = literal("entered", String)
+    return (
+        select(Enrolment.entered_at, Enrolment.id, kind, _SYSTEM, _NO_TEXT, _detail(sequence=Sequence.title))
+        .join(Sequence, Sequence.id == Enrolment.sequence_id)
+        .where(Enrolment.contact_id == contact_id)
+    )
+
+
+def _left(contact_id: int) -> Select[Any]:
+    detail = _detail(sequence=Sequence.title, reason=Enrolment.reason)
+    return (
+        select(Enrolment.left_at, Enrolment.id, Enrolment.state, _SYSTEM, _NO_TEXT, detail)
+        .join(Sequence, Sequence.id == Enrolment.sequence_id)
+        .where(Enrolment.contact_id == contact_id, Enrolment.left_at.is_not(None))
+    )
+
+
+def wire() -> None:
+    """Tell every timeline from these tables, too."""
+    people.tell_from({"consent": _consent, "mail": _mail, "entered": _entered, "left": _left})

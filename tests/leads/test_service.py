@@ -1,0 +1,201 @@
+"""Working a lead: stages, owner, notes, tasks, the outcome sent back."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from crm.audit import service as audit
+from crm.contacts.models import Activity
+from crm.contacts.rules import Person
+from crm.db import db
+from crm.errors import Conflict, Invalid, NotFound
+from crm.leads import intake, service
+from crm.leads.intake import ContactRequest
+from crm.leads.models import Lead, StageMove, Task
+from crm.staff.models import User
+from tests.leads.test_intake import refer
+
+NOW = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def lead(edge, clock):
+    who = Person(first_name="Ana", last_name="Ruiz", email="ana@example.com", time_zone="UTC")
+    return service.get(intake.open_contact_request(request=ContactRequest(person=who, source="form")).lead_id)
+
+
+@pytest.fixture
+def referral(edge, clock):
+    return service.get(refer().lead_id)
+
+
+def move(lead, *stages):
+    for stage in stages:
+        stage, _, reason = stage.partition(":")
+        service.move_stage(lead_id=lead.id, version=lead.version, to=stage, reason=reason or None)
+
+
+def lines(kind):
+    return db.session.scalars(select(Activity).where(Activity.kind == kind).order_by(Activity.id)).all()
+
+
+def test_a_move_is_history_timeline_audit_and_clock(lead, clock):
+    clock.shift(60)
+    with audit.acting("staff:7"):
+        service.move_stage(lead_id=lead.id, version=lead.version, to="contacted")
+    assert (lead.stage, lead.version, lead.stage_at) == ("contacted", 2, NOW + timedelta(minutes=1))
+    assert lead.first_human_touch_at == lead.stage_at
+    assert lead.due_at == lead.stage_at + timedelta(days=2)
+    moves = db.session.execute(
+        select(StageMove.was, StageMove.now, StageMove.actor).order_by(StageMove.id)
+    ).all()
+    assert [tuple(row) for row in moves] == [(None, "new", "system"), ("new", "contacted", "staff:7")]
+    assert lines("stage_moved")[0].detail == {"was": "new", "now": "contacted", "reason": None}
+
+
+def test_an_end_closes_and_taking_up_again_opens(lead):
+    move(lead, "lost:cost")
+    assert (lead.reason, lead.closed_at, lead.due_at) == ("cost", NOW, None)
+    move(lead, "contacted")
+    assert (lead.reason, lead.closed_at) == (None, None)
+
+
+def test_a_move_that_is_not_in_the_table(lead):
+    with pytest.raises(Conflict, match="cannot go from"):
+        move(lead, "patient")
+    assert lead.stage == "new"
+
+
+def test_who_is_late_decides_again(lead):
+    old = lead.version
+    move(lead, "contacted")
+    for late in (
+        lambda: service.move_stage(lead_id=lead.id, version=old, to="spam"),
+        lambda: service.assign(lead_id=lead.id, version=old, owner_id=None),
+    ):
+        with pytest.raises(Conflict, match="Look at it again"):
+            late()
+
+
+def test_two_who_read_the_same_version(lead):
+    """Both pass the first look; the version in the database decides."""
+    db.session.execute(
+        update(Lead)
+        .where(Lead.id == lead.id)
+        .values(version=Lead.version + 1)
+        .execution_options(synchronize_session=False)
+    )
+    with pytest.raises(Conflict, match="Look at it again"):
+        service.move_stage(lead_id=lead.id, version=lead.version, to="contacted")
+    db.session.rollback()
+
+
+def test_a_referral_closes_when_its_outcome_went_back(referral):
+    move(referral, "accepted", "scheduled", "seen")
+    with pytest.raises(Conflict, match="outcome"):
+        move(referral, "report_sent")
+    service.record_outcome_sent(lead_id=referral.id)
+    service.record_outcome_sent(lead_id=referral.id)
+    move(referral, "report_sent", "closed")
+    assert referral.closed_at is not None
+    assert len(lines("outcome_sent")) == 1
+
+
+def test_an_outcome_sent_before_a_referral_was_taken_up_again_does_not_count(referral):
+    move(referral, "declined:capacity")
+    service.record_outcome_sent(lead_id=referral.id)
+    move(referral, "in_review", "declined:insurance")
+    with pytest.raises(Conflict, match="outcome"):
+        move(referral, "closed")
+
+
+def test_only_a_referral_has_an_outcome(lead):
+    with pytest.raises(Conflict):
+        service.record_outcome_sent(lead_id=lead.id)
+
+
+def test_a_yes_confirms_waiting_requests_alone(lead, clock):
+    other = service.get(
+        intake.open_contact_request(
+            request=ContactRequest(
+                person=Person(first_name="Ana", last_name="Ruiz", email="ana@example.com", time_zone="UTC"),
+                source="form",
+                message="Second",
+            )
+        ).lead_id
+    )
+    move(other, "contacted")
+    service.confirm_requests_of(contact_id=lead.contact_id)
+    service.confirm_requests_of(contact_id=lead.contact_id)
+    assert (lead.stage, other.stage) == ("confirmed", "contacted")
+
+
+def user(**values):
+    made = User(
+        email=f"{values.get('name', 'sam')}@clinic.example",
+        name="Sam",
+        fs_uniquifier=values.get("name", "u"),
+        created_at=NOW,
+        active=True,
+    )
+    for name, value in values.items():
+        setattr(made, name, value)
+    db.session.add(made)
+    db.session.flush()
+    return made
+
+
+def test_assign(lead):
+    sam = user()
+    service.assign(lead_id=lead.id, version=lead.version, owner_id=sam.id)
+    assert lead.owner is sam
+    service.assign(lead_id=lead.id, version=lead.version, owner_id=None)
+    assert lead.owner is None
+    assert [line.detail for line in lines("assigned")] == [{"owner_id": sam.id}, {"owner_id": None}]
+
+
+@pytest.mark.parametrize("values", [{"active": False}, {"practice_id": 1}])
+def test_not_everybody_can_own_a_lead(lead, values):
+    with pytest.raises(Invalid):
+        service.assign(lead_id=lead.id, version=lead.version, owner_id=user(**values).id)
+    with pytest.raises(Invalid):
+        service.assign(lead_id=lead.id, version=lead.version, owner_id=0)
+
+
+def test_notes(lead):
+    service.add_note(lead_id=lead.id, text=" Called, no answer. ")
+    assert [line.text for line in lines("note")] == ["Called, no answer."]
+    for wrong in ("", "  ", "x" * 4001, "a\0b"):
+        with pytest.raises(Invalid):
+            service.add_note(lead_id=lead.id, text=wrong)
+
+
+def test_tasks(lead, clock):
+    task = service.add_task(lead_id=lead.id, kind="call", title="Call back", due_at=NOW)
+    clock.shift(60)
+    with audit.acting("staff:7"):
+        service.finish_task(task_id=task.id)
+    db.session.flush()
+    db.session.expire_all()
+    assert (task.done_by, lead.first_human_touch_at) == ("staff:7", NOW + timedelta(minutes=1))
+    with pytest.raises(Conflict, match="done already"):
+        service.finish_task(task_id=task.id)
+    with pytest.raises(NotFound):
+        service.finish_task(task_id=0)
+    for title in ("", "x" * 121):
+        with pytest.raises(Invalid):
+            service.add_task(lead_id=lead.id, kind="call", title=title, due_at=NOW)
+    assert len(db.session.scalars(select(Task)).all()) == 1
+
+
+def test_found_and_not_found(lead, referral):
+    assert service.by_reference(f" {lead.reference.lower()} ") is lead
+    assert service.referral_of(referral.id).lead_id == referral.id
+    for look in (
+        lambda: service.get(0),
+        lambda: service.by_reference("C-222222"),
+        lambda: service.referral_of(lead.id),
+    ):
+        with pytest.raises(NotFound):
+            look()

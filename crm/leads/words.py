@@ -5,6 +5,7 @@ from collections.abc import Mapping
 _EN = {
     "title": "Contact us",
     "lead": "Tell us how to reach you. Somebody from our clinic will call or write back, usually within one business day.",
+    "or_call": "You can also call us:",
     "emergency": "Not for emergencies. If you are in danger, call 911. If you think about suicide, call or text 988.",
     "summary": "Please check these fields",
     "about_you": "About you",
@@ -29,8 +30,7 @@ _EN = {
     "sent_text": "Somebody from our clinic will call or write back, usually within one business day.",
     "sent_email": "If you ticked the box for emails, look for one that asks you to confirm. It can take a few minutes; look "
     "in the spam folder too. Nothing else is sent until you confirm.",
-    "sent_call": "In a hurry? Call us at {phone}.",
-    "home": "About our emails",
+    "sent_call": "In a hurry? Call us:",
     "wrong_required": "Enter this: it is needed.",
     "wrong_required_first_name": "Enter your first name.",
     "wrong_required_last_name": "Enter your last name.",
@@ -55,6 +55,7 @@ _ES = {
     "title": "Contáctenos",
     "lead": "Díganos cómo comunicarnos con usted. Alguien de nuestra clínica le llamará o le escribirá, por lo general en "
     "un día hábil.",
+    "or_call": "También puede llamarnos:",
     "emergency": "No es para emergencias. Si está en peligro, llame al 911. Si piensa en el suicidio, llame o envíe un "
     "mensaje de texto al 988 (oprima 2 para español).",
     "summary": "Revise estos campos, por favor",
@@ -80,8 +81,7 @@ _ES = {
     "sent_text": "Alguien de nuestra clínica le llamará o le escribirá, por lo general en un día hábil.",
     "sent_email": "Si marcó la casilla de los correos, busque uno que le pide confirmar. Puede tardar unos minutos; mire "
     "también en la carpeta de correo no deseado. No enviamos nada más hasta que usted confirme.",
-    "sent_call": "¿Tiene prisa? Llámenos al {phone}.",
-    "home": "Sobre nuestros correos",
+    "sent_call": "¿Tiene prisa? Llámenos:",
     "wrong_required": "Escriba este dato: es necesario.",
     "wrong_required_first_name": "Escriba su nombre.",
     "wrong_required_last_name": "Escriba sus apellidos.",

@@ -69,12 +69,21 @@ def test_one_question(app, jane):
     assert count(app, Confirmation.id) == 1
 
 
-def test_one_grant(app, jane, told):
+def confirm(question):
+    with transaction():
+        return service.confirm(confirmation_id=question).id
+
+
+@pytest.mark.parametrize("way", ["page", "service"])
+def test_one_grant(app, jane, told, way):
     with app.app_context():
-        token = tokens.sign(Purpose.CONFIRM, ask(jane))
+        question = ask(jane)
+        token = tokens.sign(Purpose.CONFIRM, question)
     told.clear()
-    answers = at_once(app, lambda: app.test_client().post(f"/c/{token}").status_code)
-    assert answers == [200] * 4
+    if way == "page":
+        assert at_once(app, lambda: app.test_client().post(f"/c/{token}").status_code) == [200] * 4
+    else:
+        assert at_once(app, lambda: confirm(question)) == [question] * 4
     assert count(app, ConsentRecord.id, action="granted") == 1
     assert len(told) == 1
 

@@ -118,7 +118,7 @@ DEEDS = ["yes"] * 5 + [
     "merge",
 ]
 deeds = st.tuples(
-    st.integers(0, 7), st.sampled_from(DEEDS), st.sampled_from(TOPICS[:2]), st.sampled_from(ADDRESSES)
+    st.integers(0, 3), st.sampled_from(DEEDS), st.sampled_from(TOPICS[:2]), st.sampled_from(ADDRESSES)
 )
 
 
@@ -349,7 +349,8 @@ def by_rule(contact_id, topic, *, transactional):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    emails=st.lists(st.sampled_from(ADDRESSES), min_size=2, max_size=6), story=st.lists(deeds, max_size=20)
+    emails=st.lists(st.sampled_from(ADDRESSES), min_size=2, max_size=4),
+    story=st.lists(deeds, min_size=6, max_size=24),
 )
 def test_sql_rule_replay_and_oracle_agree(edge, clock, emails, story):
     savepoint = db.session.begin_nested()

@@ -8,6 +8,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from crm import clock as time
+from crm.consent import ledger as evidence_ledger
 from crm.consent import queries, service, wordings
 from crm.consent.events import (
     AddressesSuppressed,
@@ -124,6 +125,26 @@ def test_a_yes_is_for_the_address_that_was_asked(edge):
     db.session.flush()
     with pytest.raises(Conflict):
         service.confirm(confirmation_id=question.id)
+
+
+def test_a_yes_does_not_move_to_another_address(edge):
+    jane = person()
+    say_yes(jane)
+    jane.email, jane.email_index = "new@example.org", address_index("new@example.org")
+    db.session.flush()
+    assert why_not(jane) == "other_address"
+    jane.email, jane.email_index = "Jane+x@example.org", address_index("Jane+x@example.org")
+    db.session.flush()
+    assert why_not(jane) is None  # another spelling is the same mailbox
+
+
+def test_the_newer_row_wins_whoever_comes_last(edge):
+    jane = person()
+    say_yes(jane)
+    service.withdraw(contact_id=jane.id, topic=EDU, source="preferences")
+    granted = db.session.scalars(select(ConsentRecord.id).where(ConsentRecord.action == "granted")).one()
+    evidence_ledger._settle([granted])  # as a transaction would that began earlier and ends later
+    assert why_not(jane) == "withdrawn"
 
 
 def test_one_question_per_address_and_day(edge, clock, told):

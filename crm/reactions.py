@@ -11,6 +11,7 @@ from crm.consent.events import (
 )
 from crm.contacts.events import ContactStopped
 from crm.events import Event, Handler
+from crm.leads import service as leads
 from crm.leads.events import StageMoved
 from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
@@ -36,6 +37,11 @@ def ask_by_email(event: ConfirmationAsked) -> None:
 def begin_sequence(event: ConsentGiven) -> None:
     """A yes to a topic begins its sequence."""
     sequences.enrol(contact_id=event.contact_id, topic=event.topic, record_id=event.record_id)
+
+
+def confirm_requests(event: ConsentGiven) -> None:
+    """A yes also confirms the contact requests that waited for it."""
+    leads.confirm_requests_of(contact_id=event.contact_id)
 
 
 def go_on(event: ConsentRestored) -> None:
@@ -70,7 +76,7 @@ def follow_stage(event: StageMoved) -> None:
 
 TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ConfirmationAsked: (ask_by_email,),
-    ConsentGiven: (begin_sequence,),
+    ConsentGiven: (begin_sequence, confirm_requests),
     ConsentRestored: (go_on,),
     ConsentWithdrawn: (leave_sequences,),
     AddressesSuppressed: (leave_all,),

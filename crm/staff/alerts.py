@@ -66,7 +66,7 @@ def close_one(alert_id: int) -> None:
 
 
 def _open(alert_id: int) -> Alert:
-    alert = db.session.get(Alert, alert_id, with_for_update=True)
+    alert = db.session.get(Alert, alert_id, with_for_update={"of": Alert})
     if alert is None:
         raise NotFound("There is no such alert.")
     if alert.closed_at is not None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, String, case, func, literal, null, select, type_coerce
+from sqlalchemy import Select, String, case, cast, func, literal, null, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from crm.consent.models import ConsentRecord
@@ -12,7 +12,7 @@ from crm.db import Encrypted
 from crm.messages.models import Batch, Message
 from crm.sequences.models import Enrolment, Sequence
 
-_NO_TEXT = type_coerce(null(), Encrypted)
+_NO_TEXT = cast(null(), Encrypted)
 _SYSTEM = literal("system", String)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
+from redis import Redis
 from redis.exceptions import RedisError
 
 from crm import crypto, queue
@@ -39,7 +40,7 @@ class Reached:
 
 
 def hit(limits: Sequence[Limit]) -> Reached | None:
-    """Count one hit against every limit; return the first one that is over, or None. One round trip."""
+    """Count one hit against every limit; return the first one that is over, or None. One round trip, as a rule."""
     try:
         found = _hit_redis(limits)
     except RedisError as error:
@@ -52,13 +53,28 @@ def hit(limits: Sequence[Limit]) -> Reached | None:
 
 
 def _hit_redis(limits: Sequence[Limit]) -> list[tuple[int, int]]:
-    pipe = queue.redis().pipeline(transaction=False)
-    for limit in limits:
-        pipe.set(limit.key, 0, ex=limit.seconds, nx=True)
-        pipe.incr(limit.key)
-        pipe.ttl(limit.key)
-    answers = pipe.execute()
-    return [(int(answers[n + 1]), int(answers[n + 2])) for n in range(0, len(answers), 3)]
+    redis = queue.redis()
+    keys = [limit.key for limit in limits]
+    counts = [int(redis.incr(keys[0]))] if len(keys) == 1 else _all_at_once(redis, keys)
+    found = []
+    for limit, key, count in zip(limits, keys, counts, strict=True):
+        left = limit.seconds
+        if count == 1:
+            redis.expire(key, limit.seconds)
+        elif count > limit.most:
+            left = int(redis.ttl(key))
+            if left < 0:  # whoever counted first died before it could say when the window ends
+                redis.expire(key, limit.seconds)
+                left = limit.seconds
+        found.append((count, left))
+    return found
+
+
+def _all_at_once(redis: Redis, keys: Sequence[str]) -> list[int]:
+    pipe = redis.pipeline(transaction=False)
+    for key in keys:
+        pipe.incr(key)
+    return [int(count) for count in pipe.execute()]
 
 
 class _Memory:

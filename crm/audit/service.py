@@ -14,7 +14,7 @@ from crm import clock
 from crm.audit import chain
 from crm.audit.chain import Content, Finding, Link
 from crm.audit.models import AuditEntry, AuditLink
-from crm.db import db
+from crm.db import as_json, db, fast
 
 log = structlog.get_logger()
 
@@ -67,6 +67,29 @@ def record(
             detail=detail,
         )
     )
+
+
+_RECORD = """
+    insert into audit_entry (at, actor, action, object_type, object_id, ip_index, detail)
+    values (%(at)s, %(actor)s, %(action)s, %(object_type)s, %(object_id)s, %(ip_index)s, %(detail)s)
+"""
+
+
+def record_at_once(
+    action: str, *, object_type: str, object_id: int, detail: dict[str, Any] | None = None
+) -> None:
+    """The same as `record`, written without waiting for the next flush: for paths on which many people wait."""
+    who = current()
+    given = {
+        "at": clock.now(),
+        "actor": who.actor,
+        "action": action,
+        "object_type": object_type,
+        "object_id": object_id,
+        "ip_index": who.ip_index,
+        "detail": as_json(detail),
+    }
+    fast(_RECORD, given)
 
 
 _LOCK = 7_302_001  # names the chain among PostgreSQL's advisory locks

@@ -6,21 +6,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import bindparam, select
 
 from crm import clock, crypto, events
 from crm.audit import service as audit
 from crm.consent import service as consent
 from crm.consent.wordings import Wording
 from crm.contacts import service as contacts
-from crm.contacts.models import Activity, Contact
+from crm.contacts.models import Contact
 from crm.contacts.rules import Person
-from crm.db import db
+from crm.db import as_json, db, fast, sealed
 from crm.errors import Conflict
 from crm.leads import rules
 from crm.leads.events import LeadOpened
-from crm.leads.models import Lead, Referral, StageMove, Task
+from crm.leads.models import Lead, Referral, Task
 from crm.referrers import service as referrers
 from crm.referrers.models import Clinician
 from crm.referrers.service import Sender
@@ -197,64 +196,45 @@ def _same_referral(referral: NewReferral, clinician: Clinician, contact: Contact
 
 
 # The lead, the first line of its history and of the timeline: one statement, one round trip.
-_LEAD_COLUMNS = (
-    "reference", "contact_id", "kind", "stage", "source", "heard_from", "first_touch", "message", "content_index",
-    "due_at", "demo",
-)  # fmt: skip
-_NEW = (
-    upsert(Lead)
-    .values(
-        {name: bindparam(name, type_=Lead.__table__.c[name].type) for name in _LEAD_COLUMNS}
-        | {name: bindparam("now", type_=Lead.__table__.c[name].type) for name in ("created_at", "stage_at")}
-    )
-    .on_conflict_do_nothing(index_elements=["reference"])
-    .returning(Lead.id)
-    .cte("opened")
-)
-_NOW = bindparam("now", type_=Lead.__table__.c.created_at.type)
-_MOVED = (
-    insert(StageMove)
-    .from_select(
-        ["lead_id", "now", "actor", "at"],
-        select(_NEW.c.id, bindparam("stage"), bindparam("actor"), _NOW),
-        include_defaults=False,
-    )
-    .cte("moved")
-)
-_NOTED = (
-    insert(Activity)
-    .from_select(
-        ["contact_id", "lead_id", "at", "kind", "actor", "detail"],
-        select(
-            bindparam("contact_id"), _NEW.c.id, _NOW, bindparam("activity"), bindparam("actor"),
-            bindparam("detail", type_=Activity.__table__.c.detail.type),
-        ),
-        include_defaults=False,
-    )
-    .cte("noted")
-)  # fmt: skip
-_OPEN = select(_NEW.c.id).add_cte(_MOVED, _NOTED)
+_OPEN = """
+    with opened as (
+        insert into lead (reference, contact_id, kind, stage, source, heard_from, first_touch, message, content_index,
+            created_at, stage_at, due_at, demo, version)
+        values (%(reference)s, %(contact_id)s, %(kind)s, %(stage)s, %(source)s, %(heard_from)s, %(first_touch)s,
+            %(message)s, %(content_index)s, %(now)s, %(now)s, %(due_at)s, %(demo)s, 1)
+        on conflict (reference) do nothing
+        returning id),
+    moved as (
+        insert into stage_move (lead_id, now, actor, at) select id, %(stage)s, %(actor)s, %(now)s from opened),
+    noted as (
+        insert into activity (contact_id, lead_id, at, kind, actor, detail)
+        select %(contact_id)s, id, %(now)s, 'lead_opened', %(actor)s, %(detail)s from opened)
+    select id from opened
+"""
 
 
 def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mapping[str, Any]) -> Opened:
     now = clock.now()
-    given = dict.fromkeys(_LEAD_COLUMNS) | {
+    given = {
+        "heard_from": None,
         **values,
         "contact_id": contact.id,
         "kind": kind,
         "stage": stage,
         "source": source,
+        "first_touch": as_json(values.get("first_touch")),
+        "message": sealed(values.get("message")),
         "now": now,
         "due_at": rules.due_at(kind=kind, stage=stage, since=now),
         "actor": audit.current().actor,
-        "activity": "lead_opened",
-        "detail": {"kind": kind, "source": source},
+        "detail": as_json({"kind": kind, "source": source}),
     }
     lead_id = None
     while lead_id is None:  # a reference that is taken already: draw again
         reference = rules.new_reference(kind)
-        lead_id = db.session.scalar(_OPEN, given | {"reference": reference})
-    audit.record("lead.open", object_type="lead", object_id=lead_id, detail={"kind": kind, "source": source})
+        lead_id = fast(_OPEN, given | {"reference": reference}).scalar_one_or_none()
+    detail = {"kind": kind, "source": source}
+    audit.record_at_once("lead.open", object_type="lead", object_id=lead_id, detail=detail)
     events.publish(LeadOpened(lead_id=lead_id, contact_id=contact.id, kind=kind, language=contact.language))
     return Opened(lead_id=lead_id, contact_id=contact.id, reference=reference, stage=stage, is_new=True)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm import clock
 from crm.audit import service as audit
-from crm.db import db
+from crm.db import db, fast
 from crm.errors import Conflict, Invalid, NotFound
 from crm.staff.models import ApiKey, KeptReply
 
@@ -64,14 +64,15 @@ def create(*, name: str, scopes: Collection[str], practice_id: int | None = None
     return row, plain
 
 
-_FIND = select(ApiKey.id, ApiKey.name, ApiKey.scopes, ApiKey.practice_id, ApiKey.last_used_at).where(
-    ApiKey.key_hash == bindparam("hash"), ApiKey.revoked_at.is_(None)
-)
+_FIND = """
+    select id, name, scopes, practice_id, last_used_at from api_key
+    where key_hash = %(hash)s and revoked_at is null
+"""
 
 
 def find(plain: str) -> Caller | None:
     """Return who this key belongs to; None for a key that never was or was revoked."""
-    row = db.session.execute(_FIND, {"hash": _hash(plain)}).first()
+    row = fast(_FIND, {"hash": _hash(plain)}).first()
     if row is None:
         return None
     now = clock.now()

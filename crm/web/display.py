@@ -4,6 +4,7 @@ import math
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
+import phonenumbers
 from babel import Locale
 from babel.dates import format_datetime, format_timedelta
 from babel.numbers import format_decimal
@@ -60,6 +61,21 @@ def thousands(value: object, *, language: str = "en") -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return format_decimal(value, locale=Locale.parse("es_US" if language == "es" else "en_US"))
+
+
+def phone(number: str | None) -> str:
+    """A stored number (+15550100180) as people of its country write it; what is no number stays as it is."""
+    if not number:
+        return ""
+    try:
+        parsed = phonenumbers.parse(number, "US")
+    except phonenumbers.NumberParseException:
+        return number
+    national = parsed.country_code == 1
+    style = (
+        phonenumbers.PhoneNumberFormat.NATIONAL if national else phonenumbers.PhoneNumberFormat.INTERNATIONAL
+    )
+    return phonenumbers.format_number(parsed, style)
 
 
 def nice_ceiling(value: float) -> float:

@@ -23,6 +23,7 @@ def register(app: Flask) -> None:
     app.add_template_filter(display.city, "city")
     app.add_template_filter(lambda value: display.thousands(value, language=_language()), "thousands")
     app.add_template_filter(display.nice_ceiling, "nice_ceiling")
+    app.add_template_filter(display.phone, "phone")
     app.after_request(_send_small)
 
 

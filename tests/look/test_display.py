@@ -61,6 +61,19 @@ def test_numbers(value, shown):
 
 
 @pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("+15550100180", "(555) 010-0180"),
+        ("+525512345678", "+52 55 1234 5678"),
+        ("call me", "call me"),
+        (None, ""),
+    ],
+)
+def test_phone_numbers_are_as_people_write_them(stored, shown):
+    assert display.phone(stored) == shown
+
+
+@pytest.mark.parametrize(
     ("value", "top"),
     [(0, 1), (1, 1), (3, 4), (48, 50), (51, 100), (100, 100), (101, 200), (999_999, 1_000_000)],
 )

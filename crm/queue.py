@@ -35,12 +35,16 @@ JOBS: dict[str, JobSpec] = {
     "messages.deliver": JobSpec(queue=BULK, timeout=60),
     "messages.sweep": JobSpec(queue=URGENT, timeout=60),
     "messages.check_rates": JobSpec(queue=LOW, timeout=120),
+    "campaigns.freeze": JobSpec(queue=BULK, timeout=300),
+    "campaigns.look_after": JobSpec(queue=LOW, timeout=60),
     "sequences.release": JobSpec(queue=LOW, timeout=60),
     "sequences.plan": JobSpec(queue=BULK, timeout=300),
     "tracking.apply": JobSpec(queue=EVENTS, timeout=120),
     "tracking.sweep": JobSpec(queue=EVENTS, timeout=60),
     "audit.seal": JobSpec(queue=LOW, timeout=120),
 }
+
+Wish = tuple[str, tuple[int | str, ...], str | None]  # name, ids, key
 
 _redis: Redis | None = None
 
@@ -74,7 +78,7 @@ def enqueue(name: str, *ids: int | str, key: str | None = None) -> None:
     after_commit(partial(push, [(name, ids, key)]))
 
 
-def push(wishes: Iterable[tuple[str, tuple[int | str, ...], str | None]]) -> None:
+def push(wishes: Iterable[Wish]) -> None:
     """Queue jobs now. Redis being away is logged and survived: the sweep asks again."""
     try:
         for name, ids, key in wishes:

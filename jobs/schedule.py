@@ -3,6 +3,7 @@
 PERIODIC: dict[str, int] = {
     "messages.sweep": 10,
     "sequences.plan": 10,
+    "campaigns.look_after": 10,
     "tracking.sweep": 30,
     "messages.check_rates": 300,
     "sequences.release": 600,

@@ -3,20 +3,34 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.db import Base, HasId
 
 
 class Campaign(HasId, Base):
-    """One approved content item to an audience that is frozen at launch."""
+    """One approved content item to an audience that is frozen at launch.
+
+    The audience is written down in slices while sending runs: `frozen_to` is how far that has come, `tail` the
+    people it passed whose batches are not full yet. Pausing and cancelling do not stop the writing down, so that who
+    was meant is known in every case.
+    """
 
     __tablename__ = "campaign"
     __table_args__ = (
         CheckConstraint(
             "state in ('draft','scheduled','freezing','sending','paused','finished','cancelled')",
             name="state",
+        ),
+        Index("uq_campaign_resend_of_id", "resend_of_id", unique=True),
+        Index(
+            "ix_campaign_open",
+            "id",
+            postgresql_where=text(
+                "state in ('scheduled','freezing','sending') or (launched_at is not null and frozen_at is null)"
+            ),
         ),
     )
 
@@ -30,9 +44,15 @@ class Campaign(HasId, Base):
     launch_at: Mapped[datetime | None]
     launched_at: Mapped[datetime | None]
     launched_by: Mapped[str | None] = mapped_column(Text)
+    late_after_hours: Mapped[int] = mapped_column(
+        server_default="24"
+    )  # what has not left by then does not leave
     frozen_to: Mapped[int | None] = mapped_column(BigInteger)  # last contact id that was looked at
     frozen_max: Mapped[int | None] = mapped_column(BigInteger)  # last contact id there was at launch
     frozen_at: Mapped[datetime | None]
+    people: Mapped[int] = mapped_column(server_default="0")  # looked at so far
+    slices: Mapped[int] = mapped_column(server_default="0")
+    tail: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}", deferred=True)
     finished_at: Mapped[datetime | None]
     resend_of_id: Mapped[int | None] = mapped_column(ForeignKey("campaign.id"))
     version: Mapped[int] = mapped_column(BigInteger, server_default="1")

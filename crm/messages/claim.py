@@ -9,9 +9,10 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row, TextClause, text
 
 from crm import clock, tokens
 from crm.audit import service as audit
@@ -20,19 +21,28 @@ from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
 from crm.db import db
 from crm.mailer import Mailer, PayloadError, Recipient
-from crm.messages import doors, links, pacing, rules
+from crm.messages import doors, links, pacing, quiet, rules
 from crm.messages.rules import STREAMS, Stream
 from crm.staff import alerts
 
-_TAKE = text("""
-    update batch set state = 'sending', attempt = :attempt, attempts = attempts + 1, lease_until = :lease,
+# The one condition under which a batch may leave, whoever asks and however: by its number, or as the next in line.
+_MAY_LEAVE = f"""
+    state = 'ready' and not_before <= :now and (too_late_at is null or too_late_at > :now)
+        and not exists (select 1 from stream_stop s where s.stream = b.stream)
+        and not exists (select 1 from sending_control where stopped_at is not null or throttled_until > :now)
+        and not exists (select 1 from unnest(b.time_zones) z where not {quiet.is_day("z")})
+"""
+_MOVE = """
+    update batch set state = 'sending', attempt = :attempt, attempts = batch.attempts + 1, lease_until = :lease,
         state_at = :now
-    where id = :id and state = 'ready' and not_before <= :now and (too_late_at is null or too_late_at > :now)
-        and not exists (select 1 from stream_stop s where s.stream = batch.stream)
-        and not exists (select 1 from sending_control
-                        where stopped_at is not null or throttled_until > :now)
-    returning kind, stream, transport, content_version_id, language, topic, campaign_id, contact_ids, attempts,
-        (select per_minute from sending_control) as per_minute, (select per_day from sending_control) as per_day
+    from found, sending_control control where batch.id = found.id
+    returning batch.id, kind, stream, transport, content_version_id, language, topic, campaign_id, contact_ids,
+        attempts, per_minute, per_day
+"""
+_TAKE = text(f"with found as (select id from batch b where id = :id and {_MAY_LEAVE} for update) {_MOVE}")
+_TAKE_NEXT = text(f"""
+    with found as (select id from batch b where kind <> 'transactional' and {_MAY_LEAVE}
+        order by not_before, id limit 1 for update skip locked) {_MOVE}
 """)
 
 # A broadcast's message rows are written here, once, skipped ones with their reason.
@@ -40,13 +50,10 @@ _WRITE = text(f"""
     with asked as materialized (
         select nextval('message_id_seq') as id, c.id as contact_id, c.email, c.first_name, cs.at as consent_at,
             cs.record_id, null::jsonb as params,
-            coalesce({REFUSAL_CASE},
-                case when row_number() over (partition by c.email order by c.id) > 1 then 'same_address'
-                     when (select count(*) from (
-                            select 1 from message r where r.contact_id = c.id and r.created_at > cast(:week as timestamptz)
-                                and r.state is distinct from 'skipped'
-                                and (r.enrolment_id is not null or r.campaign_id is not null)
-                            limit cast(:cap as int)) recent) >= cast(:cap as int) then 'frequency_cap' end) as refusal
+            coalesce({REFUSAL_CASE}, case when (select count(*) from (
+                select 1 from message r where r.contact_id = c.id and r.created_at > cast(:week as timestamptz)
+                    and r.state is distinct from 'skipped' and (r.enrolment_id is not null or r.campaign_id is not null)
+                limit cast(:cap as int)) recent) >= cast(:cap as int) then 'frequency_cap' end) as refusal
         from unnest(cast(:contact_ids as bigint[])) as a(contact_id) join contact c on c.id = a.contact_id
         {REFUSAL_JOINS}
     ), written as (
@@ -56,6 +63,9 @@ _WRITE = text(f"""
             cast(:now as timestamptz), case when refusal is not null then 'skipped' end, refusal,
             case when refusal is not null then cast(:now as timestamptz) end
         from asked
+    ), counted as (
+        update batch set contact_ids = null, left_out = (select count(*) from asked where refusal is not null)
+        where id = :batch
     )
     select id, contact_id, email, first_name, consent_at, params from asked where refusal is null
 """)
@@ -69,6 +79,9 @@ _ASK_AGAIN = text(f"""
     ), skipped as (
         update message m set state = 'skipped', reason = a.refusal, state_at = :now
         from asked a where m.id = a.id and a.refusal is not null
+    ), counted as (
+        update batch set left_out = left_out + (select count(*) from asked where refusal is not null)
+        where id = :batch
     )
     select id, contact_id, email, first_name, consent_at, params from asked where refusal is null order by id
 """)
@@ -93,15 +106,34 @@ class Attempt:
     until: float  # by time.monotonic(): calling later could collide with a decision taken meanwhile
 
 
+class Left(StrEnum):
+    """Why there is no call to make."""
+
+    NOTHING = "nothing"  # no batch may leave now
+    LATER = "later"  # our own pace says wait
+    NOBODY = "nobody"  # this batch is dealt with; there may be others
+
+
 def claim(batch_id: int, *, clinic: Clinic, public_url: str) -> Attempt | None:
-    """Take a ready batch and build its call; None when there is nothing to send now."""
+    """Take this batch if it may leave and build its call; None when there is nothing to send now."""
+    found = _claim(_TAKE, {"id": batch_id}, clinic=clinic, public_url=public_url)
+    return found if isinstance(found, Attempt) else None
+
+
+def claim_next(*, clinic: Clinic, public_url: str) -> Attempt | Left:
+    """Take the oldest batch of bulk mail that may leave and build its call; two callers never get the same."""
+    return _claim(_TAKE_NEXT, {}, clinic=clinic, public_url=public_url)
+
+
+def _claim(which: TextClause, given: dict[str, Any], *, clinic: Clinic, public_url: str) -> Attempt | Left:
     now, attempt = clock.now(), uuid.uuid4()
     started = time.monotonic()
     taken = db.session.execute(
-        _TAKE, {"id": batch_id, "attempt": attempt, "lease": now + rules.LEASE, "now": now}
+        which, {**given, "attempt": attempt, "lease": now + rules.LEASE, "now": now}
     ).first()
     if taken is None:
-        return None
+        return Left.NOTHING
+    batch_id = taken.id
     stream = STREAMS[taken.stream]
     version = content.sendable(taken.content_version_id, now=now)
     if isinstance(version, content.NotSendable):
@@ -112,18 +144,18 @@ def claim(batch_id: int, *, clinic: Clinic, public_url: str) -> Attempt | None:
             text="Approved content changed or expired; emails with it wait.",
             link=f"/console/content/versions/{taken.content_version_id}",
         )
-        return None
+        return Left.NOBODY
     rows = _rows(batch_id, taken, stream, now)
     rows = _first_of_each_address(batch_id, rows, now)
     if not rows:
         _let_go(batch_id, state="cancelled", error="nobody left to send to", now=now)
-        return None
+        return Left.NOBODY
     wait_until = pacing.take(
         len(rows), caps=pacing.Caps(per_minute=taken.per_minute, per_day=taken.per_day), now=now
     )
     if wait_until is not None:
         _let_go(batch_id, state="ready", error="waiting for its turn", now=now, not_before=wait_until)
-        return None
+        return Left.LATER
     mailer = doors.mailers()[taken.transport]
     envelope = links.envelope(version.rendered, stream=stream, clinic=clinic)
     try:
@@ -134,7 +166,7 @@ def claim(batch_id: int, *, clinic: Clinic, public_url: str) -> Attempt | None:
         alerts.raise_alert(
             key=f"batch:{batch_id}", level="danger", text="An email could not be built.", link="/console/mail"
         )
-        return None
+        return Left.NOBODY
     audit.record(
         "batch.sending",
         object_type="batch",
@@ -156,7 +188,7 @@ def _rows(batch_id: int, taken: Row[Any], stream: Stream, now: datetime) -> Sequ
     given = {"batch": batch_id, "now": now, "topic": taken.topic, "transactional": stream.transactional}
     if taken.contact_ids is None:
         return db.session.execute(_ASK_AGAIN, given).all()
-    rows = db.session.execute(
+    return db.session.execute(
         _WRITE,
         {
             **given,
@@ -167,8 +199,6 @@ def _rows(batch_id: int, taken: Row[Any], stream: Stream, now: datetime) -> Sequ
             "cap": rules.FREQUENCY_CAP,
         },
     ).all()
-    db.session.execute(text("update batch set contact_ids = null where id = :id"), {"id": batch_id})
-    return rows
 
 
 def _first_of_each_address(batch_id: int, rows: Sequence[Row[Any]], now: datetime) -> Sequence[Row[Any]]:

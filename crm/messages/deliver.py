@@ -12,7 +12,8 @@ import structlog
 from crm.config import Settings
 from crm.db import transaction
 from crm.failpoints import reach
-from crm.messages.claim import claim
+from crm.mailer import Outcome
+from crm.messages.claim import Attempt, claim
 from crm.messages.record import record
 
 log = structlog.get_logger()
@@ -27,11 +28,9 @@ def deliver(batch_id: int, *, settings: Settings) -> str:
             return "nothing"
         reach("claimed")
     reach("committed")
-    if time.monotonic() > attempt.until:
-        # We were asleep for long; the sweep may be deciding about this batch. It will see to it.
-        log.warning("batch.too_slow", batch=batch_id)
+    outcome = post(attempt)
+    if outcome is None:
         return "too slow"
-    outcome = attempt.mailer.post(attempt.prepared)
     reach("posted")
     with transaction():
         following = record(attempt, outcome)
@@ -39,3 +38,12 @@ def deliver(batch_id: int, *, settings: Settings) -> str:
     reach("done")
     log.info("batch.sent", batch=batch_id, size=len(attempt.message_ids), fate=outcome.fate.value)
     return str(following.state)
+
+
+def post(attempt: Attempt) -> Outcome | None:
+    """Make the call of a committed attempt; None, and no call, when it comes too late to be sure that it is ours."""
+    if time.monotonic() > attempt.until:
+        # We were asleep for long; the sweep may be deciding about this batch. It will see to it.
+        log.warning("batch.too_slow", batch=attempt.batch_id)
+        return None
+    return attempt.mailer.post(attempt.prepared)

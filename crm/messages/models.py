@@ -39,7 +39,11 @@ class Batch(HasId, Base):
     campaign_id: Mapped[int | None] = mapped_column(BigInteger)
     sequence_id: Mapped[int | None] = mapped_column(BigInteger)
     contact_ids: Mapped[list[int] | None] = mapped_column(ARRAY(BigInteger))  # a frozen audience, no rows yet
+    time_zones: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # leaves when it is day in all of them
     size: Mapped[int] = mapped_column(BigInteger)
+    left_out: Mapped[int] = mapped_column(
+        server_default="0"
+    )  # of `size`: skipped at a claim, or refused alone
     state: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
     not_before: Mapped[datetime]

@@ -20,7 +20,10 @@ _MOVE = text("""
     returning kind
 """)
 _FAIL = text("""
-    update message set state = 'failed', reason = :reason, state_at = :now where id = any(:ids) and state is null
+    with failed as (
+        update message set state = 'failed', reason = :reason, state_at = :now where id = any(:ids) and state is null
+        returning 1)
+    update batch set left_out = left_out + (select count(*) from failed) where id = :batch
 """)
 
 
@@ -50,6 +53,7 @@ def record(attempt: Attempt, outcome: Outcome) -> rules.Next:
         return following
     if outcome.fate is Fate.REFUSED_SOME:
         _fail(
+            attempt.batch_id,
             [attempt.message_ids[index] for index in outcome.refused if index < len(attempt.message_ids)],
             outcome,
         )
@@ -77,9 +81,13 @@ def record(attempt: Attempt, outcome: Outcome) -> rules.Next:
 
 def ask(batch_id: int, *, kind: str, number: int) -> None:
     """Ask for a batch to be delivered; people wait for transactional mail, so it has a queue of its own."""
-    name = "messages.deliver_now" if kind == "transactional" else "messages.deliver"
-    queue.enqueue(name, batch_id, key=str(number))
+    if kind == "transactional":
+        queue.enqueue("messages.deliver_now", batch_id, key=str(number))
+    else:  # a hand with whatever is ready, see `pipeline`
+        queue.enqueue("messages.deliver", key=f"{batch_id}-{number}")
 
 
-def _fail(ids: Sequence[int], outcome: Outcome) -> None:
-    db.session.execute(_FAIL, {"ids": list(ids), "reason": outcome.error or "refused", "now": clock.now()})
+def _fail(batch_id: int, ids: Sequence[int], outcome: Outcome) -> None:
+    db.session.execute(
+        _FAIL, {"batch": batch_id, "ids": list(ids), "reason": outcome.error or "refused", "now": clock.now()}
+    )

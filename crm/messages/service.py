@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import insert, text, update
 
-from crm import clock
+from crm import clock, queue
 from crm.audit import service as audit
 from crm.content import service as content
-from crm.db import db
+from crm.db import after_commit, db
 from crm.errors import Conflict, NotFound
 from crm.events import publish
-from crm.messages import doors
+from crm.messages import doors, pipeline
 from crm.messages.events import MessageBlocked
 from crm.messages.models import Batch, Message
 from crm.messages.record import ask
@@ -32,7 +32,7 @@ def send_transactional(
     """
     now = clock.now()
     key = f"email/{kind}"
-    versions = content.newest([key], now=now)
+    versions = content.latest([key])
     version_id = versions.get((key, language)) or versions.get((key, "en"))
     if version_id is None:
         raise NotFound(f"There is no approved email called {kind}.")
@@ -147,8 +147,7 @@ def queue_batches(
         },
     )
     if transport:
-        for batch_id in ids:
-            ask(batch_id, kind="sequence", number=0)
+        _ask_for_help(ids)
     else:
         alerts.raise_alert(
             key="blocked-policy",
@@ -157,6 +156,13 @@ def queue_batches(
             link="/console/mail",
         )
     return ids
+
+
+def _ask_for_help(batch_ids: Sequence[int]) -> None:
+    """Ask some workers to deliver what has become ready."""
+    if batch_ids:
+        wishes = pipeline.wishes(len(batch_ids), key=f"b{batch_ids[0]}-{int(clock.now().timestamp())}")
+        after_commit(lambda: queue.push(wishes))
 
 
 def skip_waiting(
@@ -219,8 +225,9 @@ def hold(*, sequence_id: int | None = None, campaign_id: int | None = None) -> N
 
 def unhold(*, sequence_id: int | None = None, campaign_id: int | None = None) -> None:
     """Let held batches go on; the sweep, or the caller, asks for them."""
-    for row in _shift("held", "ready", sequence_id=sequence_id, campaign_id=campaign_id):
-        ask(row.id, kind=row.kind, number=row.attempts)
+    _ask_for_help(
+        [row.id for row in _shift("held", "ready", sequence_id=sequence_id, campaign_id=campaign_id)]
+    )
 
 
 def cancel(*, campaign_id: int) -> int:

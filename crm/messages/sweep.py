@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from crm import clock, queue
 from crm.db import after_commit, db
-from crm.messages import control, rules
+from crm.messages import control, pipeline, quiet, rules
 from crm.staff import alerts
 
 ASK_AT_ONCE = 500  # batches asked for per sweep; the next one asks for more
@@ -20,9 +20,15 @@ _TOO_LATE = text("""
     update batch set state = 'failed', state_at = :now, error = 'too late to be sent'
     where state = 'ready' and too_late_at <= :now returning id
 """)
+# Transactional mail by its number; of the rest it is enough to know how much there is.
 _READY = text("""
     select id, kind, attempts from batch where state = 'ready' and not_before <= :now
     order by not_before, id limit :limit
+""")
+_NIGHT = text(f"""
+    update batch set not_before = (select max({quiet.opens("z")}) from unnest(time_zones) z)
+    where state = 'ready' and not_before <= :now and time_zones is not null
+        and exists (select 1 from unnest(time_zones) z where not {quiet.is_day("z")})
 """)
 # One event about any of its messages shows that the provider took the whole call.
 _SETTLED = text("""
@@ -69,17 +75,15 @@ def sweep(*, production: bool) -> dict[str, int]:
 
 
 def ask_for_ready(now: datetime) -> int:
-    """Ask for every ready batch whose time has come. A wish that still waits in Redis is not asked twice."""
-    wishes = [
-        (
-            "messages.deliver_now" if row.kind == "transactional" else "messages.deliver",
-            (row.id,),
-            str(row.attempts),
-        )
-        for row in db.session.execute(_READY, {"now": now, "limit": ASK_AT_ONCE})
+    """Ask for what is ready and whose time has come. A wish that still waits in Redis is not asked twice."""
+    db.session.execute(_NIGHT, {"now": now})
+    found = db.session.execute(_READY, {"now": now, "limit": ASK_AT_ONCE}).all()
+    asked: list[queue.Wish] = [
+        ("messages.deliver_now", (row.id,), str(row.attempts)) for row in found if row.kind == "transactional"
     ]
-    after_commit(lambda: queue.push(wishes))
-    return len(wishes)
+    asked += pipeline.wishes(len(found) - len(asked), key="sweep")
+    after_commit(lambda: queue.push(asked))
+    return len(found)
 
 
 def trip_breakers() -> list[str]:

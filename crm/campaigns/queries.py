@@ -1,0 +1,140 @@
+"""Looking at campaigns: whom one would reach, how far one is, and who did not get it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Row, select, text
+
+from crm import clock
+from crm.campaigns import rules
+from crm.campaigns.models import Campaign
+from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
+from crm.content import service as content
+from crm.content.models import ContentItem
+from crm.db import db
+from crm.errors import NotFound
+from crm.messages.models import Batch
+from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN
+from crm.paging import Page, decode, encode, keyset
+
+_EVERYONE = "select contact_id as id from consent_state where topic = :topic and granted"
+_TAGGED = "select distinct contact_id as id from contact_tag where tag = any(:tags)"
+_EXCLUDED = "exists (select 1 from contact_tag t where t.contact_id = c.id and t.tag = any(:exclude_tags))"
+_PREFLIGHT = f"""
+    select reason, count(*) from (
+        select case when {_EXCLUDED} then 'excluded' else coalesce({REFUSAL_CASE}, case
+            when c.language <> all(:languages) then 'no_translation'
+            when (select count(*) from (select 1 from message r
+                    where r.contact_id = c.id and r.created_at > :week and r.state is distinct from 'skipped'
+                        and (r.enrolment_id is not null or r.campaign_id is not null)
+                    limit :cap) recent) >= :cap then 'frequency_cap' end) end as reason
+        from ({{people}}) p join contact c on c.id = p.id {REFUSAL_JOINS}
+    ) asked group by reason
+"""
+_SIZES = text("select state, sum(size), sum(left_out) from batch where campaign_id = :id group by state")
+
+# People who have a message row, and people of batches that never got as far as writing theirs.
+_NOT_SENT = text("""
+    select contact_id, state, reason from (
+        (select m.contact_id, coalesce(m.state, b.state) as state, coalesce(m.reason, b.error) as reason
+        from message m join batch b on b.id = m.batch_id
+        where m.campaign_id = :id and m.contact_id > :after
+            and (m.state in ('skipped', 'failed', 'blocked', 'dropped', 'bounced')
+                or (m.state is null and b.state in ('failed', 'cancelled', 'uncertain')))
+        order by m.contact_id limit :limit)
+        union all
+        (select u.contact_id, b.state, b.error from batch b cross join lateral unnest(b.contact_ids) u(contact_id)
+        where b.campaign_id = :id and b.state in ('failed', 'cancelled') and u.contact_id > :after
+        order by u.contact_id limit :limit)
+    ) missed order by contact_id limit :limit
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """Whom a campaign would reach if it were launched now, and how many of its audience it would not, by reason."""
+
+    people: int
+    skipped: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missed:
+    """One person who did not get it. `state` is the message's or batch's, `reason` a code or capped text."""
+
+    contact_id: int
+    state: str
+    reason: str | None
+
+
+def get(campaign_id: int) -> Campaign:
+    """Return a campaign. Raises NotFound."""
+    found = db.session.get(Campaign, campaign_id, populate_existing=True)
+    if found is None:
+        raise NotFound("There is no such campaign.")
+    return found
+
+
+def every(*, cursor: str | None = None, limit: int = 50) -> Page[Campaign]:
+    """Return campaigns, newest first."""
+    return keyset(select(Campaign), by=[Campaign.id], cursor=cursor, limit=limit, kinds=[int])
+
+
+def items() -> Sequence[Row[tuple[str, str, str | None]]]:
+    """Return (key, title, stream) of emails with an approved version that may be sent to people who said yes."""
+    rows = select(ContentItem.key, ContentItem.title, ContentItem.stream).where(ContentItem.kind == "email")
+    found = db.session.execute(rows.order_by(ContentItem.key)).all()
+    approved = {key for key, _ in content.newest([row.key for row in found], now=clock.now())}
+    return [row for row in found if row.key in approved]
+
+
+def item_key(campaign: Campaign) -> str:
+    """Return the key of what a campaign sends."""
+    return db.session.scalars(select(ContentItem.key).where(ContentItem.id == campaign.item_id)).one()
+
+
+def preflight(campaign: Campaign) -> Preflight:
+    """Ask about everyone in the audience, in one statement."""
+    now = clock.now()
+    tags = campaign.audience.get("tags")
+    languages = [language for _, language in content.newest([item_key(campaign)], now=now)]
+    rows = db.session.execute(
+        text(_PREFLIGHT.format(people=_TAGGED if tags else _EVERYONE)),
+        {
+            "topic": campaign.topic,
+            "transactional": False,
+            "now": now,
+            "tags": tags,
+            "exclude_tags": campaign.audience.get("exclude_tags") or [],
+            "languages": languages,
+            "week": now - FREQUENCY_SPAN,
+            "cap": FREQUENCY_CAP,
+        },
+    )
+    counts = {reason: int(count) for reason, count in rows}
+    return Preflight(people=counts.pop(None, 0), skipped=dict(sorted(counts.items())))
+
+
+def progress(campaign: Campaign) -> rules.Progress:
+    """Add up the batches: a thousandth of the rows that the messages are."""
+    sizes = db.session.execute(_SIZES, {"id": campaign.id})
+    return rules.progress(people=campaign.people, batches=[(s, int(n), int(left)) for s, n, left in sizes])
+
+
+def not_sent(campaign_id: int, *, cursor: str | None = None, limit: int = 100) -> Page[Missed]:
+    """Return who did not get it, and why, by contact id. Whoever still waits is not among them."""
+    (after,) = decode(cursor, [int]) if cursor else (0,)
+    found = db.session.execute(_NOT_SENT, {"id": campaign_id, "after": after, "limit": limit + 1}).all()
+    rows = [Missed(contact_id=one.contact_id, state=one.state, reason=one.reason) for one in found[:limit]]
+    return Page(rows=rows, next=encode(rows[-1].contact_id) if len(found) > limit else None)
+
+
+def refused_batches(campaign_id: int) -> int:
+    """Return how many batches the provider refused for good: a handful is read at most."""
+    rows = select(Batch.id).where(
+        Batch.campaign_id == campaign_id,
+        Batch.state == "failed",
+        Batch.provider_id.is_(None),
+        Batch.attempts > 0,
+    )
+    return len(db.session.scalars(rows.limit(rules.FAILURES_TO_PAUSE)).all())

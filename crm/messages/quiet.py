@@ -1,0 +1,28 @@
+"""Quiet hours: a broadcast leaves between 8:00 and 20:00 where its readers are. Pure; the same rule in Python and SQL."""
+
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+OPENS, CLOSES = 8, 20  # local hours
+
+
+def quiet_until(now: datetime, zone: ZoneInfo) -> datetime | None:
+    """Return when the night in `zone` ends, or None where it is day. Local clock time, so summer time counts."""
+    local = now.astimezone(zone)
+    if OPENS <= local.hour < CLOSES:
+        return None
+    day = local.date() + timedelta(days=local.hour >= CLOSES)
+    return datetime.combine(day, time(OPENS), zone).astimezone(now.tzinfo)
+
+
+def is_day(zone: str) -> str:
+    """Return the SQL for "it is day in `zone`" (an SQL expression) at :now."""
+    local = f"(cast(:now as timestamptz) at time zone {zone})"
+    return f"(extract(hour from {local}) between {OPENS} and {CLOSES - 1})"
+
+
+def opens(zone: str) -> str:
+    """Return the SQL for `quiet_until` of `zone` at :now; NULL by day."""
+    local = f"(cast(:now as timestamptz) at time zone {zone})"
+    morning = f"date_trunc('day', {local} + interval '{24 - CLOSES} hours') + interval '{OPENS} hours'"
+    return f"(case when not {is_day(zone)} then ({morning}) at time zone {zone} end)"

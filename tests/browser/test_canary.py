@@ -96,7 +96,7 @@ def test_nothing_personal_leaks(site: Fleet):
         assert not re.search(r"/[cup]/[\w=-]{20,}", text), f"a token in {place}"
         assert "SG." not in text, f"a key in {place}"
     for mail in site.inbox(EMAIL):
-        raw = requests.get(f"{site.sandbox_url}/sandbox/requests/{mail['request_id']}", timeout=10).text
+        raw = requests.get(f"{site.sandbox_url}/sandbox/requests/{mail['x_message_id']}", timeout=10).text
         for what, secret in SECRETS.items():
             assert secret.lower() not in raw.lower(), f"{what} at the provider"
         body = json.loads(raw)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Row, select, text
 
@@ -80,12 +81,13 @@ def every(*, cursor: str | None = None, limit: int = 50) -> Page[Campaign]:
     return keyset(select(Campaign), by=[Campaign.id], cursor=cursor, limit=limit, kinds=[int])
 
 
-def items() -> Sequence[Row[tuple[str, str, str | None]]]:
+def items() -> Sequence[Row[Any]]:
     """Return (key, title, stream) of emails with an approved version that may be sent to people who said yes."""
     rows = select(ContentItem.key, ContentItem.title, ContentItem.stream).where(ContentItem.kind == "email")
     found = db.session.execute(rows.order_by(ContentItem.key)).all()
     approved = {key for key, _ in content.newest([row.key for row in found], now=clock.now())}
-    return [row for row in found if row.key in approved]
+    chosen: list[Row[Any]] = [row for row in found if row.key in approved]  # type: ignore[misc]
+    return chosen
 
 
 def item_key(campaign: Campaign) -> str:

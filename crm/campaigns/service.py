@@ -62,6 +62,13 @@ def create(
     return campaign_id
 
 
+def confirm_size(campaign_id: int, *, people: int | None) -> None:
+    """Above 1,000 people, somebody must have said the number; raises Invalid when it is another one."""
+    found = queries.preflight(queries.get(campaign_id)).people
+    if found > rules.ASK_ABOVE and people != found:
+        raise Invalid({"people": [f"{found:,} people would get this. Give that number to launch."]})
+
+
 def launch(campaign_id: int, *, at: datetime | None = None) -> None:
     """Launch now, or at a later time. Raises Conflict when it is no draft or its content is not approved."""
     campaign = queries.get(campaign_id)

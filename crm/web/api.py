@@ -8,6 +8,7 @@ from flask import Response, jsonify
 from flask_smorest import Api, Blueprint
 from werkzeug.exceptions import HTTPException
 
+from crm.campaigns import api as campaigns
 from crm.errors import Conflict, Invalid, NotAllowed, NotFound, Refusal, TooMany
 from crm.leads import api as leads
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from crm.app import CrmApp
 
 PREFIX = "/api/v1"
-FEATURES: list[Blueprint] = [leads.blueprint]  # one line per feature that has an api.py
+FEATURES: list[Blueprint] = [leads.blueprint, campaigns.blueprint]  # one line per feature that has an api.py
 
 STATUS: Mapping[type[Refusal], int] = {
     NotFound: 404,

@@ -1,0 +1,95 @@
+"""Broadcasts for other systems."""
+
+from dataclasses import asdict
+from typing import Any
+
+from flask_smorest import Blueprint
+
+from crm.campaigns import queries, service
+from crm.campaigns.schemas import (
+    CampaignSchema,
+    CursorSchema,
+    DraftSchema,
+    EmptySchema,
+    LaunchSchema,
+    MissedPageSchema,
+    PreflightSchema,
+)
+from crm.paging import Page
+from crm.staff.callers import needs, once
+
+blueprint = Blueprint("campaigns-api", __name__, description="Broadcasts")
+SCOPE = "campaigns:write"
+
+
+@blueprint.route("/campaigns", methods=["POST"])
+@needs(SCOPE)
+@blueprint.arguments(DraftSchema)
+@blueprint.response(201, CampaignSchema)
+@once
+def create_campaign(data: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Draft a campaign. Nothing is sent before it is launched."""
+    return {"id": service.create(**data), "state": "draft"}, 201
+
+
+@blueprint.route("/campaigns/<int:campaign_id>")
+@needs(SCOPE)
+@blueprint.response(200, CampaignSchema)
+def show_campaign(campaign_id: int) -> dict[str, Any]:
+    """One campaign and how far it is."""
+    campaign = queries.get(campaign_id)
+    shown = {name: getattr(campaign, name) for name in CampaignSchema().fields if name != "progress"}
+    return shown | {"progress": queries.progress(campaign)}
+
+
+@blueprint.route("/campaigns/<int:campaign_id>/preflight")
+@needs(SCOPE)
+@blueprint.response(200, PreflightSchema)
+def preflight(campaign_id: int) -> queries.Preflight:
+    """Whom it would reach if it were launched now, and how many not, by reason."""
+    return queries.preflight(queries.get(campaign_id))
+
+
+@blueprint.route("/campaigns/<int:campaign_id>/not-sent")
+@needs(SCOPE)
+@blueprint.arguments(CursorSchema, location="query")
+@blueprint.response(200, MissedPageSchema)
+def not_sent(data: dict[str, Any], campaign_id: int) -> Page[queries.Missed]:
+    """Who did not get it, and why, a page at a time."""
+    return queries.not_sent(queries.get(campaign_id).id, cursor=data["cursor"])
+
+
+@blueprint.route("/campaigns/<int:campaign_id>/launch", methods=["POST"])
+@needs(SCOPE)
+@blueprint.arguments(LaunchSchema)
+@blueprint.response(200, CampaignSchema)
+def launch_campaign(data: dict[str, Any], campaign_id: int) -> dict[str, Any]:
+    """Launch now or at a time. Above 1,000 people, say how many you expect to reach."""
+    service.confirm_size(campaign_id, people=data["people"])
+    service.launch(campaign_id, at=data["at"])
+    return _standing(campaign_id)
+
+
+@blueprint.route("/campaigns/<int:campaign_id>/<any(pause, resume, cancel):verb>", methods=["POST"])
+@needs(SCOPE)
+@blueprint.arguments(EmptySchema)
+@blueprint.response(200, CampaignSchema)
+def move_campaign(_data: dict[str, Any], campaign_id: int, verb: str) -> dict[str, Any]:
+    """Pause, resume or cancel. What has left has left; the answer says how many wait or were cancelled."""
+    {"pause": service.pause, "resume": service.resume, "cancel": service.cancel}[verb](campaign_id)
+    return _standing(campaign_id)
+
+
+@blueprint.route("/campaigns/<int:campaign_id>/resend", methods=["POST"])
+@needs(SCOPE)
+@blueprint.arguments(EmptySchema)
+@blueprint.response(201, CampaignSchema)
+@once
+def resend_campaign(_data: dict[str, Any], campaign_id: int) -> tuple[dict[str, Any], int]:
+    """Draft a campaign to whom this one surely did not reach and who may be written to."""
+    return {"id": service.resend(campaign_id), "state": "draft"}, 201
+
+
+def _standing(campaign_id: int) -> dict[str, Any]:
+    campaign = queries.get(campaign_id)
+    return {"id": campaign.id, "state": campaign.state, "progress": asdict(queries.progress(campaign))}

@@ -1,0 +1,89 @@
+"""Campaigns as other systems send and see them."""
+
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+TAG = validate.Regexp(r"^[\w .:-]{1,60}\Z", error="Use up to 60 letters, digits, spaces and . : - _")
+
+
+def _tags() -> "fields.List[Any]":
+    return fields.List(fields.String(validate=TAG), load_default=list, validate=validate.Length(max=50))
+
+
+class DraftSchema(Schema):
+    """A campaign to be drafted."""
+
+    name = fields.String(required=True, metadata={"example": "Autumn news"})
+    item = fields.String(required=True, metadata={"example": "contact-request/01-welcome"})
+    tags = _tags()
+    exclude_tags = _tags()
+    late_after_hours = fields.Integer(load_default=24)
+
+
+class LaunchSchema(Schema):
+    """When to launch; nothing: now. Above 1,000 people, `people` says how many the caller expects to reach."""
+
+    at = fields.AwareDateTime(load_default=None)
+    people = fields.Integer(load_default=None)
+
+
+class EmptySchema(Schema):
+    """An empty object."""
+
+
+class ProgressSchema(Schema):
+    """How far it is, in people; each is counted once."""
+
+    people = fields.Integer()
+    waiting = fields.Integer()
+    accepted = fields.Integer()
+    left_out = fields.Integer()
+    failed = fields.Integer()
+    uncertain = fields.Integer()
+    cancelled = fields.Integer()
+
+
+class CampaignSchema(Schema):
+    """One campaign."""
+
+    id = fields.Integer()
+    name = fields.String()
+    state = fields.String()
+    topic = fields.String()
+    audience: Any = fields.Dict()
+    created_at = fields.AwareDateTime()
+    launch_at = fields.AwareDateTime()
+    launched_at = fields.AwareDateTime()
+    frozen_at = fields.AwareDateTime()
+    finished_at = fields.AwareDateTime()
+    resend_of_id = fields.Integer()
+    progress = fields.Nested(ProgressSchema)
+
+
+class PreflightSchema(Schema):
+    """Whom it would reach now, and how many not, by reason."""
+
+    people = fields.Integer()
+    skipped = fields.Dict(keys=fields.String(), values=fields.Integer())
+
+
+class MissedSchema(Schema):
+    """One person who did not get it."""
+
+    contact_id = fields.Integer()
+    state = fields.String()
+    reason = fields.String()
+
+
+class MissedPageSchema(Schema):
+    """Some of them, and the cursor of the next ones."""
+
+    rows = fields.List(fields.Nested(MissedSchema))
+    next = fields.String()
+
+
+class CursorSchema(Schema):
+    """Where to go on."""
+
+    cursor = fields.String(load_default=None)

@@ -1,0 +1,78 @@
+"""Broadcasts through the JSON API."""
+
+import pytest
+
+from crm.db import transaction
+from crm.staff import api_keys
+from tests.campaigns.conftest import ITEM, audience, deliver, freeze, reached
+
+PATH = "/api/v1/campaigns"
+
+
+def key(scope: str) -> dict[str, str]:
+    with transaction():
+        _, plain = api_keys.create(name="website", scopes=[scope])
+    return {"Authorization": f"Bearer {plain}"}
+
+
+@pytest.fixture
+def call(client, outbox):
+    headers = key("campaigns:write")
+
+    def send(path: str, body=None, expect: int = 200):
+        answer = client.get(f"{PATH}{path}", headers=headers) if body is None else None
+        answer = answer or client.post(f"{PATH}{path}", json=body, headers=headers)
+        assert answer.status_code == expect, answer.json
+        return answer.json
+
+    return send
+
+
+def test_from_draft_to_finished(call, outbox, app):
+    people = audience(3)
+    drafted = call("", {"name": "News", "item": ITEM}, expect=201)
+    path = f"/{drafted['id']}"
+    assert call(f"{path}/preflight") == {"people": 3, "skipped": {}}
+    assert call(f"{path}/launch", {})["state"] == "freezing"
+    freeze(drafted["id"])
+    assert call(f"{path}/pause", {})["progress"]["waiting"] == 3
+    call(f"{path}/resume", {})
+    deliver(app)
+    assert call(path)["progress"] == {
+        "people": 3, "waiting": 0, "accepted": 3, "left_out": 0, "failed": 0, "uncertain": 0, "cancelled": 0,
+    }  # fmt: skip
+    assert len(reached(outbox)) == len(people)
+    assert call(f"{path}/not-sent") == {"rows": [], "next": None}
+    assert call(f"{path}/resend", {}, expect=409)["error"]["message"] == "Wait until this campaign has ended."
+
+
+def test_the_rest_is_listed_page_by_page(call):
+    people = audience(120)
+    drafted = call("", {"name": "News", "item": ITEM}, expect=201)
+    call(f"/{drafted['id']}/launch", {})
+    freeze(drafted["id"])
+    assert call(f"/{drafted['id']}/cancel", {})["progress"]["cancelled"] == 120
+    first = call(f"/{drafted['id']}/not-sent")
+    rest = call(f"/{drafted['id']}/not-sent?cursor={first['next']}")
+    assert [row["contact_id"] for row in first["rows"] + rest["rows"]] == people
+    assert rest["next"] is None
+    assert call(f"/{drafted['id']}/resend", {}, expect=201)["state"] == "draft"
+
+
+def test_above_a_thousand_the_number_is_asked_for(call):
+    audience(1_001)
+    drafted = call("", {"name": "News", "item": ITEM}, expect=201)
+    refused = call(f"/{drafted['id']}/launch", {}, expect=422)
+    assert "1,001" in refused["error"]["fields"]["people"][0]
+    call(f"/{drafted['id']}/launch", {"people": 1_001})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"), [("/1", None, 404), ("", {"name": "x"}, 422), ("/1/pause", {}, 404)]
+)
+def test_refusals(call, path, body, status):
+    call(path, body, expect=status)
+
+
+def test_another_scope_does_not_open_it(client, outbox):
+    assert client.get(f"{PATH}/1", headers=key("leads:read")).status_code == 403

@@ -1,0 +1,9 @@
+FROM python:3.11-slim
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 CRM_MODE=production BIND=0.0.0.0
+WORKDIR /app
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt && useradd --system --home /app clinic
+COPY . .
+USER clinic
+EXPOSE 8000
+CMD ["gunicorn", "wsgi:app", "--config", "crm/web/gunicorn.py"]

@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
+from flask import g
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -15,6 +16,12 @@ from crm.staff.models import User
 TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 
 
+def _forget() -> None:
+    """Drop what the request before has left: tests share one app context, real requests do not."""
+    for name in list(g):
+        g.pop(name)
+
+
 class Visitor:
     """A browser of its own on the app."""
 
@@ -23,12 +30,14 @@ class Visitor:
         self.token = ""
 
     def get(self, address: str, **options: Any) -> TestResponse:
+        _forget()
         answer = self.client.get(address, **options)
         if answer.mimetype == "text/html" and (found := TOKEN.search(answer.text)):
             self.token = found[1]
         return answer
 
     def post(self, address: str, data: dict[str, Any] | None = None, **options: Any) -> TestResponse:
+        _forget()
         return self.client.post(address, data={"csrf_token": self.token, **(data or {})}, **options)
 
     def sign_in(self, user: User) -> "Visitor":
@@ -43,7 +52,10 @@ def member(role: str, *, email: str | None = None, **values: Any) -> User:
     """An account with this role."""
     with transaction():
         return staff.create(
-            email=email or f"{role}@clinic.example", name=values.pop("name", role.title()), roles=[role], **values
+            email=email or f"{role}@clinic.example",
+            name=values.pop("name", role.title()),
+            roles=[role],
+            **values,
         )
 
 

@@ -44,7 +44,7 @@ def _index(status: int = 200, **more: Any) -> Response:
         "console/mail.html",
         undecided=listing.undecided(),
         batches=found.rows,
-        today=listing.today(),
+        today=listing.last_day(),
         control=control.get(),
         streams=listing.stopped_streams(),
         asked_state=state,

@@ -72,7 +72,7 @@ _DAY = text("""
 """)
 
 
-def today() -> Row[Any]:
+def last_day() -> Row[Any]:
     """Return how many emails left in the last 24 hours, and how many wait, are on hold, failed or are in doubt."""
     return db.session.execute(_DAY, {"since": clock.now() - timedelta(days=1)}).one()
 

@@ -48,7 +48,10 @@ def lead(client) -> Lead:
     with transaction():
         makers.shipped()
         request = ContactRequest(
-            person=PERSON, source="form", message="My back hurts", wording=wordings.current("contact-form", "es")
+            person=PERSON,
+            source="form",
+            message="My back hurts",
+            wording=wordings.current("contact-form", "es"),
         )
         opened = leads.open_contact_request(request=request)
         consent.confirm(confirmation_id=db.session.scalars(select(Confirmation.id)).one())
@@ -87,8 +90,12 @@ def test_search_finds_the_one_person_and_opens_them(lead, admin, q):
 def test_older_and_newer_walk_the_whole_list(admin):
     with transaction():
         for number in range(120):
-            person = Person(first_name="P", last_name=f"Nr{number}", email=f"p{number}@example.com", time_zone="UTC")
-            leads.open_contact_request(request=ContactRequest(person=person, source="api", message=str(number)))
+            person = Person(
+                first_name="P", last_name=f"Nr{number}", email=f"p{number}@example.com", time_zone="UTC"
+            )
+            leads.open_contact_request(
+                request=ContactRequest(person=person, source="api", message=str(number))
+            )
     first = admin.get("/console/leads")
     second = admin.get(_link(first, "older"))
     third = admin.get(_link(second, "older"))
@@ -100,7 +107,9 @@ def test_older_and_newer_walk_the_whole_list(admin):
 
 
 def _link(page, which: str) -> str:
-    return html.unescape(next(part for part in page.text.split('"') if f"?{which}=" in part and part.startswith("/")))
+    return html.unescape(
+        next(part for part in page.text.split('"') if f"?{which}=" in part and part.startswith("/"))
+    )
 
 
 def _names(page) -> list[str]:
@@ -113,7 +122,8 @@ def test_one_timeline_tells_everything(lead, admin):
         leads.move_stage(lead_id=lead.id, version=lead.version, to="contacted")
     page = text(admin.get(f"/console/leads/{lead.reference}"))
     for line in (
-        "A contact request came in through the contact form", "Ticked the box for educational emails", "Opted in to educational emails",
+        "A contact request came in through the contact form", "Ticked the box for educational emails",
+        "Opted in to educational emails",
         "Began the sequence", "Email waits to leave", "Called, will think about it.", "Moved from “confirmed” to “contacted”",
         "My back hurts", "Denver",
     ):  # fmt: skip
@@ -175,7 +185,9 @@ def test_notes_owner_and_tasks(lead, admin):
     assert (lead.owner_id, task.done_by) == (me, f"staff:{me}")
 
 
-@pytest.mark.parametrize(("role", "reads"), [("clinician", True), ("front_desk", True), ("marketer", False), ("viewer", False)])
+@pytest.mark.parametrize(
+    ("role", "reads"), [("clinician", True), ("front_desk", True), ("marketer", False), ("viewer", False)]
+)
 def test_what_is_clinical_is_shown_to_those_who_care_for_the_person(lead, database, role, reads):
     with transaction():
         lead.contact.birth_date = "1980-02-29"

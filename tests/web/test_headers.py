@@ -39,7 +39,10 @@ def test_static_files_by_version_are_kept_for_good(client):
     page = client.get("/login").text
     address = next(part for part in page.split('"') if part.startswith("/static/css/app.css"))
     assert "?v=" in address
-    for asked, kept in ((address, "public, max-age=31536000, immutable"), ("/static/css/app.css", "public, no-cache")):
+    for asked, kept in (
+        (address, "public, max-age=31536000, immutable"),
+        ("/static/css/app.css", "public, no-cache"),
+    ):
         with client.get(asked) as answer:
             assert answer.headers["Cache-Control"] == kept
 

@@ -1,0 +1,167 @@
+"""Rules about the source that no type checker knows."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from rq.utils import import_attribute
+
+import crm.models  # noqa: F401 - so that the metadata is whole
+from crm import queue
+from crm.db import db
+from jobs import schedule
+
+ROOT = Path(__file__).resolve().parents[2]
+MIGRATIONS = ROOT / "crm" / "migrations"
+SOURCES = [
+    path
+    for folder in ("crm", "jobs")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if MIGRATIONS not in path.parents
+]
+TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in SOURCES}
+
+
+def calls(tree, *names):
+    """Lines on which a method with one of these names is called."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names
+    ]
+
+
+def places(find, *, allowed=()):
+    return {f"{name}:{line}" for name, tree in TREES.items() if name not in allowed for line in find(tree)}
+
+
+def test_only_the_edge_ends_a_transaction():
+    # the demo lives through months in one process, and puts away what it has read between two steps
+    outside = {
+        "crm/db.py",
+        "crm/demo.py",
+        *(name for name in TREES if name.startswith("crm/sandbox/")),
+    }  # the stand-in has a store of its own
+    assert places(lambda tree: calls(tree, "commit", "rollback"), allowed=outside) == set()
+
+
+def test_only_settings_read_the_environment():
+    def reads(tree):
+        return [
+            node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and node.attr in ("environ", "getenv")
+            and getattr(node.value, "id", "") == "os"
+        ]
+
+    # what starts the processes hands its environment on; gunicorn reads its own file before there are settings
+    tools = {"crm/config.py", "crm/local.py", "crm/launch.py", "crm/web/gunicorn.py"}
+    assert places(reads, allowed=tools) == set()
+
+
+def test_nobody_asks_for_the_time_but_the_clock():
+    def asks(tree):
+        return [
+            node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and (
+                node.func.attr in ("utcnow", "today", "utcfromtimestamp")
+                or (node.func.attr == "now" and getattr(node.func.value, "id", "") == "datetime")
+            )
+        ]
+
+    real_time = {
+        "crm/clock.py",
+        "crm/staff/service.py",
+        *(name for name in TREES if name.startswith("crm/sandbox/")),
+    }
+    assert places(asks, allowed=real_time) == set()
+
+
+def test_sql_takes_the_time_as_a_parameter():
+    def strings(tree):
+        return [
+            node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and re.search(r"\b(now\(\)|current_timestamp|clock_timestamp\(\))", node.value, re.IGNORECASE)
+            and re.search(r"\b(select|update|insert|delete)\b", node.value, re.IGNORECASE)
+        ]
+
+    assert places(strings) == set()
+
+
+def test_sendgrid_has_one_door():
+    def imports(tree):
+        found = []
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            found += [node.lineno for name in names if name.split(".")[0] == "sendgrid"]
+        return found
+
+    assert places(imports, allowed={"crm/mailer/sendgrid.py"}) == set()
+
+
+@pytest.mark.parametrize("name", sorted(queue.JOBS))
+def test_every_job_name_is_a_function(name):
+    assert callable(import_attribute(f"jobs.{name}"))
+
+
+def test_every_function_among_the_jobs_is_declared():
+    not_jobs = {"jobs/cli.py", "jobs/context.py", "jobs/schedule.py", "jobs/worker.py", "jobs/__init__.py"}
+    found = {
+        f"{Path(name).stem}.{node.name}"
+        for name, tree in TREES.items()
+        if name.startswith("jobs/") and name not in not_jobs
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    }
+    assert found == set(queue.JOBS)
+
+
+def test_every_queue_has_jobs_and_a_worker():
+    assert {spec.queue for spec in queue.JOBS.values()} <= set(queue.QUEUES)
+    procfile = (ROOT / "Procfile").read_text()
+    everything = re.search(
+        r"flask --app wsgi worker$", procfile, re.MULTILINE
+    )  # a worker without --queue takes all
+    assert everything or all(f"--queue {name}" in procfile for name in queue.QUEUES)
+
+
+def test_periodic_jobs_exist():
+    assert set(schedule.PERIODIC) <= set(queue.JOBS)
+
+
+def test_migrations_are_one_line():
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    assert len(scripts.get_heads()) == 1
+    assert all(
+        not revision.is_merge_point and not revision.is_branch_point for revision in scripts.walk_revisions()
+    )
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Expression #1"
+)  # indexes with operator classes are compared by name alone
+def test_migrations_make_what_the_models_say(database):
+    context = MigrationContext.configure(db.session.connection(), opts={"compare_type": True})
+    assert compare_metadata(context, db.metadata) == []
+
+
+def test_imports_keep_their_layers():
+    command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout

@@ -26,45 +26,12 @@ _SKIP = re.compile(
 _END = re.compile(r"[.!?]{1,8}[\"'”’»)\]*_]{0,4}(?=\s|$)|\n")
 _NEW_BLOCK = re.compile(r"[ \t]{0,20}(?:[-*+•·–—>#✓✔☑|]|\d{1,2}[.)]\s|\[\[|$)", re.MULTILINE)
 _ABBREVIATED = frozenset(
-    [
-        "dr",
-        "dra",
-        "drs",
-        "sr",
-        "sra",
-        "mr",
-        "mrs",
-        "ms",
-        "vs",
-        "eg",
-        "ie",
-        "approx",
-        "aprox",
-        "al",
-        "st",
-        "ave",
-        "no",
-        "nos",
-        "num",
-        "ph",
-        "dept",
-        "fig",
-        "ej",
-        "ud",
-        "uds",
-        "ee",
-        "uu",
-        "u",
-        "s",
-        "e",
-        "g",
-        "i",
-        "p",
-        "a",
-        "m",
-        "d",
-    ]
-)
+    (
+        "dr", "dra", "drs", "sr", "sra", "mr", "mrs", "ms", "vs", "eg", "ie", "approx", "aprox", "al",
+        "st", "ave", "no", "nos", "num", "ph", "dept", "fig", "ej", "ud", "uds", "ee", "uu", "u", "s", "e",
+        "g", "i", "p", "a", "m", "d",
+    )
+)  # fmt: skip
 _SHORTENED = {"t": "not", "re": "are", "ve": "have", "ll": "will", "m": "am", "d": "would"}
 _IS = frozenset(["it", "that", "there", "here", "what", "he", "she", "who", "this", "everything"])
 

@@ -65,6 +65,8 @@ class Settings:
     clinic: Clinic = field(default_factory=Clinic)
     log_level: str = "INFO"
     api_per_minute: int = 600
+    reviewers: int = 2  # people who look at content before it leaves, never its author among them
+    metrics_token: str = ""  # with it, /metrics answers its bearer; without, only this machine
     fail_point: str | None = None  # for fault tests; see crm.failpoints
 
     @property
@@ -112,6 +114,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         clinic=_clinic(env),
         log_level=env.get("LOG_LEVEL", "INFO").upper(),
         api_per_minute=_int(env, "API_PER_MINUTE", 600),
+        reviewers=_reviewers(env),
+        metrics_token=env.get("METRICS_TOKEN", ""),
         fail_point=env.get("FAIL_POINT") or None,
     )
 
@@ -172,6 +176,13 @@ def _int(env: Mapping[str, str], name: str, default: int) -> int:
         return int(env.get(name) or default)
     except ValueError as error:
         raise ConfigError(f"{name} must be a whole number.") from error
+
+
+def _reviewers(env: Mapping[str, str]) -> int:
+    number = _int(env, "CLINIC_REVIEWERS", 2)
+    if number not in (1, 2):
+        raise ConfigError("CLINIC_REVIEWERS must be 2, or 1 where nobody else can look at content.")
+    return number
 
 
 def _list(text: str) -> tuple[str, ...]:

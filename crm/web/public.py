@@ -3,16 +3,19 @@
 from flask import Blueprint
 
 from crm.consent import public as consent
+from crm.content import public as education
 from crm.leads import public as contact
 from crm.staff import public as sign_in
 from crm.tracking import public as webhooks
-from crm.web import notices
+from crm.web import metrics, notices
 
 FEATURES: list[Blueprint] = [
     sign_in.pages,
     consent.pages,
     contact.blueprint,
+    education.pages,
     webhooks.blueprint,
+    metrics.blueprint,
     notices.pages,
 ]  # one line per feature
 

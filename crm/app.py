@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from crm import clock, config, crypto, events, failpoints, local, logs, queue, reactions, tokens, web
 from crm.cli import register_commands
 from crm.config import ROOT, Settings
+from crm.content import approval
 from crm.content import service as content
 from crm.content.rendering import ClinicFacts
 from crm.db import db, transaction
@@ -49,6 +50,7 @@ def create_app(settings: Settings | None = None) -> CrmApp:
     events.route(reactions.TABLE)
     doors.configure(settings)
     content.configure(_facts(settings))
+    approval.configure(reviewers=settings.reviewers)
     failpoints.arm(None if settings.production else settings.fail_point)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies

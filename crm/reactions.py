@@ -10,6 +10,7 @@ from crm.consent.events import (
     ConsentWithdrawn,
 )
 from crm.contacts.events import ContactStopped
+from crm.content.events import ContentApproved
 from crm.events import Event, Handler
 from crm.leads import service as leads
 from crm.leads.events import StageMoved
@@ -74,6 +75,12 @@ def follow_stage(event: StageMoved) -> None:
         sequences.exit_people(contact_ids=[event.contact_id], reason=f"lead {event.now}")
 
 
+def let_content_go(event: ContentApproved) -> None:
+    """Approved text frees who waited for it: emails held at the door, and people held before their next step."""
+    messages.take_up(version_id=event.version_id, item_id=event.item_id, language=event.language)
+    sequences.release_held()
+
+
 TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ConfirmationAsked: (ask_by_email,),
     ConsentGiven: (begin_sequence, confirm_requests),
@@ -82,5 +89,6 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     AddressesSuppressed: (leave_all,),
     ContactStopped: (stop_at_once,),
     StageMoved: (follow_stage,),
+    ContentApproved: (let_content_go,),
     MessageBlocked: (),
 }

@@ -57,6 +57,8 @@ class ContentVersion(HasId, Base):
     created_at: Mapped[datetime]
     approved_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
+    submitted_by: Mapped[str | None] = mapped_column(Text)
+    submitted_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(BigInteger, server_default="1")
 
     item: Mapped[ContentItem] = relationship(lazy="joined", innerjoin=True)
@@ -68,14 +70,38 @@ class Approval(HasId, Base):
     """One reviewer's yes to exactly these bytes."""
 
     __tablename__ = "content_approval"
-    __table_args__ = (
-        UniqueConstraint("version_id", "role", "hash"),
-        CheckConstraint("role in ('clinical','compliance')", name="role"),
-    )
+    __table_args__ = (CheckConstraint("role in ('clinical','compliance')", name="role"),)
 
-    version_id: Mapped[int] = mapped_column(ForeignKey("content_version.id"))
+    version_id: Mapped[int] = mapped_column(ForeignKey("content_version.id"), index=True)
     role: Mapped[str] = mapped_column(Text)
     reviewer: Mapped[str] = mapped_column(Text)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
     at: Mapped[datetime]
     expires_at: Mapped[datetime]
+
+
+class Comment(HasId, Base):
+    """What a reviewer or the author says about one sentence (or about the whole: `sentence` is empty)."""
+
+    __tablename__ = "content_comment"
+    __table_args__ = (CheckConstraint("kind in ('comment','changes')", name="kind"),)
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("content_version.id"), index=True)
+    kind: Mapped[str] = mapped_column(Text)
+    sentence: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    author: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+    settled_by: Mapped[str | None] = mapped_column(Text)
+    settled_at: Mapped[datetime | None]
+
+
+class Autosave(HasId, Base):
+    """What a draft said before somebody saved over it."""
+
+    __tablename__ = "content_autosave"
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("content_version.id"), index=True)
+    source: Mapped[str] = mapped_column(Text)
+    author: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]

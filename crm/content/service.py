@@ -1,26 +1,28 @@
 """Content in the database: loading the shipped files, what is approved now, and the one rendering path."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from crm import clock
 from crm.audit import service as audit
-from crm.content import library
+from crm.content import checking, library, rules
 from crm.content.merge import substitutions
 from crm.content.models import Approval, ContentItem, ContentVersion
-from crm.content.rendering import ClinicFacts, Rendered, content_hash, render
+from crm.content.rendering import ClinicFacts, Rendered, blocks_used, content_hash, render
 from crm.content.source import ContentError, Source, parse
 from crm.db import db
 
 __all__ = ["ContentError", "NotSendable", "Rendered", "Sendable", "sendable", "substitutions"]
 
-APPROVAL_LASTS = timedelta(days=365)
-ROLES = ("clinical", "compliance")
+APPROVAL_LASTS = rules.LONGEST
+ROLES = rules.KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +91,63 @@ def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
         return NotSendable("content_expired")
     blocks = tuple((row.key.removeprefix("block/"), row.source) for row in rows if row.state == "block")
     try:
-        found, rendered = _rendered(version.source, blocks, layout())
+        found, rendered, blocked = _rendered(version.source, blocks, layout())
     except ContentError as error:
         return NotSendable(f"content_broken: {error.field}")
     if found != version.hash:
         return NotSendable("content_changed")
+    if blocked:
+        return NotSendable(f"content_refused: {blocked[0]}")
     return Sendable(version_id, rendered)
 
 
 @lru_cache(maxsize=256)
-def _rendered(source: str, blocks: tuple[tuple[str, str], ...], frame: str) -> tuple[bytes, Rendered]:
-    parsed = parse(source)
+def _rendered(
+    source: str, blocks: tuple[tuple[str, str], ...], frame: str
+) -> tuple[bytes, Rendered, tuple[str, ...]]:
+    """Render and check once per process and set of bytes, so that a send costs neither."""
     named = dict(blocks)
-    digest = bytes.fromhex(content_hash(parsed, blocks=named, layout=frame))
-    return digest, render(parsed, blocks=named, layout=frame, clinic=clinic_facts())
+    rendered = render(parse(source), blocks=named, layout=frame, clinic=clinic_facts())
+    return _digest(source, blocks, frame), rendered, checking.blocked(source, blocks=named, host=host())
+
+
+@lru_cache(maxsize=1024)
+def _digest(source: str, blocks: tuple[tuple[str, str], ...], frame: str) -> bytes:
+    return bytes.fromhex(content_hash(_parsed(source), blocks=dict(blocks), layout=frame))
+
+
+def host() -> str:
+    """Return the clinic's own host, where links may lead."""
+    return urlsplit(clinic_facts().public_url).netloc
+
+
+def digest(source: str, *, blocks: Mapping[str, str]) -> bytes:
+    """Return the SHA-256 that an approval of this text is bound to; raises ContentError for text that cannot be read.
+
+    For a block it is that of the block alone; for all else, of text, blocks and layout together.
+    """
+    if checking.is_block(source):
+        return hashlib.sha256(source.encode()).digest()
+    return _digest(source, tuple(sorted(blocks.items())), layout())
+
+
+def block_names(source: str) -> tuple[str, ...]:
+    """Return the shared blocks a text is sent with, its footer among them; none for one that cannot be read."""
+    try:
+        return blocks_used(_parsed(source))
+    except ContentError:
+        return ()
+
+
+_parsed = lru_cache(maxsize=1024)(parse)
+
+
+def intact(source: str, *, hash: bytes, blocks: Mapping[str, str]) -> bool:
+    """Tell whether the bytes that would leave are those of this hash."""
+    try:
+        return digest(source, blocks=blocks) == hash
+    except ContentError:
+        return False
 
 
 def current_blocks(language: str) -> dict[str, str]:
@@ -121,20 +166,47 @@ def current_blocks(language: str) -> dict[str, str]:
     return {key.removeprefix("block/"): source for key, source in db.session.execute(newest)}
 
 
+_LATEST = text("""
+    select distinct on (i.key, v.language) i.key, v.language, v.id, v.source, v.hash, v.expires_at, i.kind
+    from content_version v join content_item i on i.id = v.item_id
+    where v.state = 'approved' and (i.key = any(:keys) or (:blocks and i.kind = 'block'))
+    order by i.key, v.language, v.number desc
+""")
+
+
 def newest(keys: Iterable[str], *, now: datetime) -> dict[tuple[str, str], int]:
-    """Return (item key, language) -> id of the newest approved version that has not expired. One statement."""
-    rows = db.session.execute(
-        select(ContentItem.key, ContentVersion.language, ContentVersion.id)
-        .join(ContentVersion.item)
-        .where(
-            ContentItem.key.in_(list(keys)),
-            ContentVersion.state == "approved",
-            ContentVersion.expires_at.is_(None) | (ContentVersion.expires_at > now),
-        )
-        .ext(distinct_on(ContentItem.key, ContentVersion.language))
-        .order_by(ContentItem.key, ContentVersion.language, ContentVersion.number.desc())
-    )
-    return {(key, language): version_id for key, language, version_id in rows}
+    """Return (item key, language) -> id of the newest approved version, where its approval holds today. One statement.
+
+    One that has expired, or whose text, blocks or layout changed since, is left out: what wants to send it has to wait.
+    An older version never steps in for it.
+    """
+    rows = db.session.execute(_LATEST, {"keys": list(keys), "blocks": True}).all()
+    blocks: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row.kind == "block":
+            blocks.setdefault(row.language, {})[row.key.removeprefix("block/")] = row.source
+    return {
+        (row.key, row.language): row.id
+        for row in rows
+        if row.kind != "block"
+        and (row.expires_at is None or row.expires_at > now)
+        and intact(row.source, hash=row.hash, blocks=blocks.get(row.language, {}))
+    }
+
+
+def latest(keys: Iterable[str]) -> dict[tuple[str, str], int]:
+    """Return (item key, language) -> id of the newest approved version, also when its approval no longer holds.
+
+    For mail that somebody waits for: it is queued all the same, held when it would leave, and goes once approved again.
+    """
+    rows = db.session.execute(_LATEST, {"keys": list(keys), "blocks": False})
+    return {(row.key, row.language): row.id for row in rows}
+
+
+def missing(keys: Iterable[str], *, language: str, now: datetime) -> list[str]:
+    """Return which of these emails have no approved version in a language today, in their order."""
+    there = newest(keys, now=now)
+    return [key for key in keys if (key, language) not in there]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +276,16 @@ def _put(
         item = ContentItem(key=key, kind=kind, title=title, stream=stream, created_at=now)
         db.session.add(item)
         db.session.flush()
-    last = db.session.scalar(
-        select(ContentVersion)
-        .where(ContentVersion.item_id == item.id, ContentVersion.language == language)
-        .order_by(ContentVersion.number.desc())
-        .limit(1)
-    )
-    if last is not None and last.source == source and last.hash == digest:
+    versions = select(ContentVersion).order_by(ContentVersion.number.desc()).limit(1)
+    versions = versions.where(ContentVersion.item_id == item.id, ContentVersion.language == language)
+    last = db.session.scalar(versions)
+    before = db.session.scalar(versions.where(ContentVersion.author == "shipped"))
+    own = (
+        last is not None and last.author != "shipped"
+    )  # the clinic wrote its own: ours waits for somebody to look
+    if before is not None and before.source == source and (own or before.hash == digest):
         return False
-    approved = kind == "block" or bool(reviewers)
+    approved = not own and (kind == "block" or bool(reviewers))
     version = ContentVersion(
         item_id=item.id,
         language=language,
@@ -224,11 +297,11 @@ def _put(
         author="shipped",
         created_at=now,
         approved_at=now if approved else None,
-        expires_at=now + APPROVAL_LASTS if reviewers else None,
+        expires_at=now + APPROVAL_LASTS if approved and reviewers else None,
     )
     db.session.add(version)
     db.session.flush()
-    for role, reviewer in zip(ROLES, reviewers, strict=False):
+    for role, reviewer in zip(ROLES, reviewers if approved else (), strict=False):
         db.session.add(
             Approval(
                 version_id=version.id,

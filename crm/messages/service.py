@@ -230,6 +230,30 @@ def unhold(*, sequence_id: int | None = None, campaign_id: int | None = None) ->
     )
 
 
+_TAKE_UP = text("""
+    with freed as (
+        update batch b set content_version_id = :version, state = 'ready', error = null, not_before = :now, state_at = :now
+        from content_version v
+        where v.id = b.content_version_id and v.item_id = :item and v.language = :language
+            and b.state = 'held' and b.error like 'content%'
+        returning b.id, b.kind, b.attempts
+    ), pinned as (
+        update message m set content_version_id = :version from freed f where m.batch_id = f.id and m.state is null
+    )
+    select id, kind, attempts from freed
+""")
+
+
+def take_up(*, version_id: int, item_id: int, language: str) -> int:
+    """Let batches that were held for their content leave with the version that is approved now; return how many."""
+    freed = db.session.execute(
+        _TAKE_UP, {"version": version_id, "item": item_id, "language": language, "now": clock.now()}
+    ).all()
+    for row in freed:
+        ask(row.id, kind=row.kind, number=row.attempts)
+    return len(freed)
+
+
 def cancel(*, campaign_id: int) -> int:
     """Cancel what has not left of a campaign; return how many batches."""
     return len(_shift("ready", "cancelled", campaign_id=campaign_id)) + len(

@@ -11,12 +11,15 @@ from crm import clock
 from crm.audit import service as audit
 from crm.contacts.models import Contact
 from crm.content import library
+from crm.content import service as content
+from crm.content.fields import LANGUAGES
 from crm.db import db
 from crm.errors import Conflict, NotFound
 from crm.messages import service as messages
 from crm.queue import enqueue
 from crm.sequences import rules
 from crm.sequences.models import Enrolment, Sequence, SequenceVersion
+from crm.staff import alerts
 
 ENDS = ("active", "paused", "held")
 
@@ -188,9 +191,31 @@ def _switch(sequence_id: int, *, was: str, now_state: str, at: datetime | None) 
 
 
 def go_live(sequence_id: int) -> None:
-    """Open a drafted sequence for people."""
+    """Open a drafted sequence for people, in every language that has all its emails.
+
+    Raises Conflict when no language has. In one that lacks some, people are held before the gap, and staff are told now.
+    """
+    _tell_of_gaps(sequence_id)
     _switch(sequence_id, was="draft", now_state="live", at=None)
     audit.record("sequence.live", object_type="sequence", object_id=sequence_id)
+
+
+def _tell_of_gaps(sequence_id: int) -> None:
+    version = newest_version(sequence_id)
+    items = [step.item for step in rules.plan_from(version.plan).steps] if version else []
+    gaps = {
+        language: content.missing(items, language=language, now=clock.now()) for language in LANGUAGES
+    }
+    if all(gaps.values()):
+        raise Conflict("There is no language in which all emails of this sequence are approved.")
+    for language, missing in gaps.items():
+        if missing:
+            alerts.raise_alert(
+                key=f"untranslated:{sequence_id}:{language}",
+                level="warning",
+                text=f"A sequence is live without approved text in {language} for {len(missing)} of its emails.",
+                link=f"/console/content?language={language}",
+            )
 
 
 def send_next_now(enrolment_id: int) -> None:

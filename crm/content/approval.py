@@ -1,0 +1,352 @@
+"""From draft to approved and on to retired: who handed in, who said yes, what for, and until when.
+
+Every verb locks the version's row, so that two presses at once are one after the other.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, select, text
+
+from crm import clock
+from crm.audit import service as audit
+from crm.content import checking, rules, service
+from crm.content.events import ContentApproved
+from crm.content.models import Approval, Autosave, Comment, ContentItem, ContentVersion
+from crm.db import db
+from crm.errors import Conflict, Invalid, NotAllowed, NotFound
+from crm.events import publish
+from crm.staff import alerts
+
+LONGEST_COMMENT = 2_000
+
+_reviewers = 2
+
+
+def configure(*, reviewers: int) -> None:
+    """Set how many people of this clinic look at a text before it leaves: 1 or 2."""
+    global _reviewers
+    _reviewers = reviewers
+
+
+def reviewers() -> int:
+    """Return how many people of this clinic look at a text before it leaves."""
+    return _reviewers
+
+
+def get(version_id: int, *, lock: bool = False) -> ContentVersion:
+    """Return a version. Raises NotFound."""
+    found = db.session.get(
+        ContentVersion,
+        version_id,
+        with_for_update={"of": ContentVersion} if lock else None,
+        populate_existing=lock,
+    )
+    if found is None:
+        raise NotFound("There is no such version.")
+    return found
+
+
+def authors(version: ContentVersion) -> frozenset[str]:
+    """Return everybody who had a hand in a version's words; none of them may approve it."""
+    hands = db.session.scalars(select(Autosave.author).where(Autosave.version_id == version.id).distinct())
+    return frozenset({version.author, *hands})
+
+
+def given(version: ContentVersion) -> dict[str, Approval]:
+    """Return the approvals of these very bytes since they were handed in, by kind."""
+    rows = select(Approval).where(Approval.version_id == version.id, Approval.hash == version.hash)
+    if version.submitted_at is not None:
+        rows = rows.where(Approval.at >= version.submitted_at)
+    return {one.role: one for one in db.session.scalars(rows.order_by(Approval.id))}
+
+
+def changed(version: ContentVersion) -> bool:
+    """Tell whether the text, a block in it or the layout is not what was handed in or approved."""
+    if version.item.kind == "block" and not version.hash:
+        return False  # shipped: approved with each email that uses it
+    blocks = service.current_blocks(version.language)
+    return not service.intact(version.source, hash=version.hash, blocks=blocks)
+
+
+def superseded(version: ContentVersion) -> bool:
+    """Tell whether a newer version of the same text is approved."""
+    return newer_approved(version) is not None
+
+
+def newer_approved(version: ContentVersion) -> int | None:
+    """Return the newest approved version that stands above this one, or None."""
+    return db.session.scalar(
+        select(ContentVersion.id)
+        .where(
+            ContentVersion.item_id == version.item_id,
+            ContentVersion.language == version.language,
+            ContentVersion.state == "approved",
+            ContentVersion.number > version.number,
+        )
+        .order_by(ContentVersion.number.desc())
+        .limit(1)
+    )
+
+
+def standing(version: ContentVersion, *, now: datetime) -> str:
+    """Return what a version is worth today; see `rules.standing`."""
+    return rules.standing(
+        version.state,
+        changed=version.state == "approved" and changed(version),
+        expires_at=version.expires_at,
+        superseded=version.state == "approved" and superseded(version),
+        now=now,
+    )
+
+
+def submit(version_id: int, *, actor: str) -> ContentVersion:
+    """Hand in a draft for review, or once more an approved version whose approval no longer holds.
+
+    Raises Conflict for any other state, and Invalid while the check finds something that may not go out.
+    """
+    version = get(version_id, lock=True)
+    now = clock.now()
+    state = standing(version, now=now)
+    if state not in ("draft", "void", "expired"):
+        raise Conflict("Only a draft, or a text whose approval no longer holds, can be handed in.")
+    blocks = service.current_blocks(version.language)
+    refused = checking.blocked(version.source, blocks=blocks, host=service.host())
+    if refused:
+        raise Invalid(
+            {
+                "body": [
+                    f"The check found what may not go out: {', '.join(refused)}. Change it, then hand it in."
+                ]
+            }
+        )
+    version.state, version.submitted_by, version.submitted_at = "in_review", actor, now
+    version.hash = service.digest(version.source, blocks=blocks)
+    version.approved_at = version.expires_at = None
+    audit.record("content.submitted", object_type="content_version", object_id=version.id)
+    alerts.close(f"content:{version.id}")
+    alerts.raise_alert(
+        key=f"review:{version.id}",
+        level="info",
+        text=f"“{version.item.title}” ({version.language}) waits for review.",
+        link=f"/console/content/versions/{version.id}",
+    )
+    db.session.flush()
+    return version
+
+
+def question(version: ContentVersion, *, actor: str, roles: Collection[str], kind: str) -> rules.Asked:
+    """Return all that decides whether somebody may give an approval."""
+    blocks = service.current_blocks(version.language)
+    by_hand = authors(version)
+    return rules.Asked(
+        state=version.state,
+        author=actor if actor in by_hand else version.author,
+        actor=actor,
+        roles=roles,
+        kind=kind,
+        given={role: one.reviewer for role, one in given(version).items()},
+        changed=changed(version),
+        blocked=bool(checking.blocked(version.source, blocks=blocks, host=service.host())),
+        reviewers=_reviewers,
+    )
+
+
+def approve(version_id: int, *, actor: str, roles: Collection[str], kind: str, months: int = 12) -> bool:
+    """Say yes to exactly these bytes; return whether the version is approved now. Raises NotAllowed with the reason."""
+    version = get(version_id, lock=True)
+    why = rules.refusal(question(version, actor=actor, roles=roles, kind=kind))
+    if why is not None:
+        raise NotAllowed(why)
+    now = clock.now()
+    until = rules.expires(now, months=months)
+    db.session.add(
+        Approval(
+            version_id=version.id, role=kind, reviewer=actor, hash=version.hash, at=now, expires_at=until
+        )
+    )
+    audit.record(
+        "content.approved",
+        object_type="content_version",
+        object_id=version.id,
+        detail={"kind": kind, "months": months},
+    )
+    db.session.flush()
+    if not rules.complete(given(version), reviewers=_reviewers):
+        return False
+    _activate(version, now=now)
+    return True
+
+
+def _activate(version: ContentVersion, *, now: datetime) -> None:
+    block = version.item.kind == "block"
+    version.state, version.approved_at = "approved", now
+    # a block goes out only inside emails, and their approvals end by themselves
+    version.expires_at = None if block else min(one.expires_at for one in given(version).values())
+    db.session.flush()
+    alerts.close(f"review:{version.id}")
+    alerts.close(f"content-expiry:{version.item_id}:{version.language}")
+    if block:
+        _tell_voided(version)
+    else:
+        publish(ContentApproved(version_id=version.id, item_id=version.item_id, language=version.language))
+
+
+def _tell_voided(version: ContentVersion) -> None:
+    if users := users_of(version):
+        alerts.raise_alert(
+            key=f"voided:{version.id}",
+            level="warning",
+            text=f"A new “{version.item.title}” block voided {len(users)} emails; they wait until they are approved again.",
+            link="/console/content?state=void",
+        )
+
+
+def users_of(block: ContentVersion) -> Sequence[ContentVersion]:
+    """Return the approved emails in the block's language that insert it, footers included, by key."""
+    name = block.item.key.removeprefix("block/")
+    rows = db.session.scalars(
+        select(ContentVersion)
+        .join(ContentVersion.item)
+        .where(
+            ContentItem.kind != "block",
+            ContentVersion.language == block.language,
+            ContentVersion.state == "approved",
+        )
+        .order_by(ContentItem.key, ContentVersion.number.desc())
+    ).all()
+    newest: dict[int, ContentVersion] = {}
+    for row in rows:
+        newest.setdefault(row.item_id, row)
+    return [row for row in newest.values() if name in service.block_names(row.source)]
+
+
+def ask_for_changes(version_id: int, *, actor: str, roles: Collection[str], reason: str) -> None:
+    """Give a version back to its author, with the reason; approvals given so far count no more."""
+    version = get(version_id, lock=True)
+    if version.state != "in_review":
+        raise Conflict("This version is not in review.")
+    if all(rules.REVIEWERS[kind].isdisjoint(roles) for kind in rules.KINDS):
+        raise NotAllowed("Your role does not review content.")
+    comment(version_id, actor=actor, body=reason, kind="changes")
+    _back_to_draft(version)
+    audit.record("content.changes_asked", object_type="content_version", object_id=version.id)
+
+
+def take_back(version_id: int, *, actor: str) -> None:
+    """Let its author have a version back from review."""
+    version = get(version_id, lock=True)
+    if version.state != "in_review" or actor not in (authors(version) | {version.submitted_by}):
+        raise Conflict("Only who wrote or handed in this version can take it back, while it is in review.")
+    _back_to_draft(version)
+    audit.record("content.taken_back", object_type="content_version", object_id=version.id)
+
+
+def _back_to_draft(version: ContentVersion) -> None:
+    version.state, version.hash = "draft", b""
+    version.submitted_at = version.submitted_by = None
+    alerts.close(f"review:{version.id}")
+    db.session.flush()
+
+
+def retire(version_id: int) -> None:
+    """Take a version out of use for good; what would send it waits until something newer is approved."""
+    version = get(version_id, lock=True)
+    if version.state == "retired":
+        raise Conflict("This version is retired already.")
+    version.state = "retired"
+    alerts.close(f"review:{version.id}")
+    audit.record("content.retired", object_type="content_version", object_id=version.id)
+    db.session.flush()
+
+
+def comment(version_id: int, *, actor: str, body: str, sentence: str = "", kind: str = "comment") -> int:
+    """Say something about one sentence of a version, or (no sentence) about all of it; return the id."""
+    said = body.strip()
+    if not said:
+        raise Invalid({"comment": ["Say in a few words what you mean."]})
+    row = Comment(
+        version_id=get(version_id).id,
+        kind=kind,
+        sentence=sentence.strip()[:LONGEST_COMMENT],
+        body=said[:LONGEST_COMMENT],
+        author=actor,
+        at=clock.now(),
+    )
+    db.session.add(row)
+    db.session.flush()
+    audit.record("content.commented", object_type="content_version", object_id=version_id)
+    return row.id
+
+
+def settle(comment_id: int, *, actor: str) -> Comment:
+    """Mark a comment as dealt with. Raises NotFound."""
+    row = db.session.get(Comment, comment_id)
+    if row is None:
+        raise NotFound("There is no such comment.")
+    if row.settled_at is None:
+        row.settled_by, row.settled_at = actor, clock.now()
+    return row
+
+
+def comments(version_id: int) -> Sequence[Comment]:
+    """Return what was said about a version, oldest first."""
+    return db.session.scalars(
+        select(Comment).where(Comment.version_id == version_id).order_by(Comment.id)
+    ).all()
+
+
+_ENDING = text("""
+    select distinct on (v.item_id, v.language) v.id, v.item_id, v.language, v.expires_at, v.approved_at, i.title
+    from content_version v join content_item i on i.id = v.item_id
+    where v.state = 'approved' and i.kind <> 'block' order by v.item_id, v.language, v.number desc
+""")
+
+# A version that nothing waits to send and that a newer one stands above is of the past.
+_RETIRE = text("""
+    update content_version v set state = 'retired', version = version + 1
+    where v.state = 'approved' and exists (
+            select 1 from content_version n where n.item_id = v.item_id and n.language = v.language
+                and n.state = 'approved' and n.number > v.number)
+        and not exists (select 1 from batch b where b.content_version_id = v.id
+            and b.state in ('ready', 'held', 'sending', 'uncertain'))
+    returning v.id
+""")
+
+
+def look_after() -> dict[str, int]:
+    """Remind staff of approvals that end in 30 and in 7 days or have ended, and retire what nobody uses any more."""
+    now = clock.now()
+    found = {"retired": len(db.session.execute(_RETIRE).all()), "reminded": 0}
+    for row in db.session.execute(_ENDING):
+        mark = rules.reminder(row.expires_at, now=now)
+        if mark is not None and not _said(row, mark):
+            _remind(row, mark)
+            found["reminded"] += 1
+    return found
+
+
+def _remind(row: Row[Any], mark: int) -> None:
+    """One alert per mark, also when the one before was closed; a graver one takes the place of the last."""
+    key = f"content-expiry:{row.item_id}:{row.language}"
+    alerts.close(key)
+    words = f"ends within {mark} days" if mark else "has ended; emails with it wait"
+    alerts.raise_alert(
+        key=key,
+        level="warning" if mark <= rules.REMIND[1].days else "info",
+        text=f"The approval of “{row.title}” ({row.language}) {words}.",
+        link=f"/console/content/versions/{row.id}",
+    )
+    audit.record("content.reminded", object_type="content_version", object_id=row.id, detail={"days": mark})
+
+
+_SAID = text("""
+    select 1 from audit_entry where action = 'content.reminded' and object_type = 'content_version'
+        and object_id = :id and (detail ->> 'days')::int <= :mark and at >= :since limit 1
+""")
+
+
+def _said(row: Row[Any], mark: int) -> bool:
+    told = {"id": row.id, "mark": mark, "since": row.approved_at}
+    return db.session.execute(_SAID, told).first() is not None

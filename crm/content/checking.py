@@ -1,0 +1,48 @@
+"""The claims check over stored text: with the blocks it would leave with, and remembered by its bytes."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from crm.content.claims import Finding, check, check_content
+from crm.content.fields import ContentError
+from crm.content.source import Block, parse, parse_block
+
+Blocks = tuple[tuple[str, str], ...]
+
+
+def findings(text: str, *, blocks: Mapping[str, str], host: str) -> list[Finding]:
+    """Return everything the check says about an email, a page or a block. Raises ContentError for text that cannot be read.
+
+    `blocks` maps names to block files of the text's language; `host` is where links may lead.
+    """
+    return list(_found(text, tuple(sorted(blocks.items())), host))
+
+
+def blocked(text: str, *, blocks: Mapping[str, str], host: str) -> tuple[str, ...]:
+    """Return the ids of the rules that keep a text from going out."""
+    return tuple(dict.fromkeys(one.id for one in findings(text, blocks=blocks, host=host) if one.blocks))
+
+
+@lru_cache(maxsize=512)
+def _found(text: str, blocks: Blocks, host: str) -> tuple[Finding, ...]:
+    if is_block(text):
+        block = parse_block(text)
+        return tuple(check(block.body, language=block.language))
+    source = parse(text)
+    return tuple(check_content(source, blocks=_parsed(blocks), hosts=[host]))
+
+
+@lru_cache(maxsize=32)
+def _parsed(blocks: Blocks) -> dict[str, Block]:
+    found = {}
+    for name, text in blocks:
+        try:
+            found[name] = parse_block(text)
+        except ContentError:
+            continue  # the text that uses it says that it is missing
+    return found
+
+
+def is_block(text: str) -> bool:
+    """Tell whether a file is a shared block."""
+    return "\nblock:" in text.partition("\n---")[0]

@@ -1,0 +1,83 @@
+"""An email as somebody would get it, before anybody does: drafts too, by the one rendering path."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from crm.content import checking, service
+from crm.content.fields import ContentError
+from crm.content.models import ContentVersion
+from crm.content.rendering import Personal, Rendered, personalise, render
+from crm.content.source import parse, parse_block
+
+PEOPLE: Mapping[str, tuple[str, str]] = {  # code -> first name, who it is
+    "ana": ("Ana", "Ana"),
+    "long": ("María José de los Ángeles", "A long name with accents"),
+    "none": ("", "Nobody told us a first name"),
+}
+_DARK = re.compile(r"@media\s*\(prefers-color-scheme:\s*dark\)")
+_CARRIER = {
+    "en": "---\nsubject: Preview\npreheader: Preview\npurpose: Preview\nstream: provider_nurture\nlanguage: en\n---\n\n",
+    "es": "---\nsubject: Vista\npreheader: Vista\npurpose: Vista\nstream: provider_nurture\nlanguage: es\n---\n\n",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How to look at it: as whom, and light or dark."""
+
+    person: str = "ana"
+    dark: bool = False
+
+
+def show(version: ContentVersion, *, look: Look) -> Personal:
+    """Return a version as one made-up person would see it. Raises ContentError for a text that cannot be rendered."""
+    rendered = rendering(version)
+    mail = personalise(rendered, fields(look.person, language=version.language))
+    # a frame follows the system's colours, so the wish is written into the page
+    html = _DARK.sub("@media all" if look.dark else "@media not all", mail.html)
+    return Personal(mail.subject, mail.preheader, html, mail.text, mail.language)
+
+
+def rendering(version: ContentVersion) -> Rendered:
+    """Return a version as it would be rendered for a batch today. A block is shown inside an empty email."""
+    blocks = service.current_blocks(version.language)
+    text = version.source
+    if checking.is_block(text):
+        block = parse_block(text)
+        blocks[block.name] = text
+        text = (
+            _CARRIER[version.language]
+            + ("" if block.words else f"[[block: {block.name}]]\n")
+            + _FILLER[bool(block.words)]
+        )
+    return _render(text, tuple(sorted(blocks.items())), service.layout())
+
+
+_FILLER = {True: "…\n", False: ""}
+
+
+@lru_cache(maxsize=128)
+def _render(text: str, blocks: checking.Blocks, frame: str) -> Rendered:
+    return render(parse(text), blocks=dict(blocks), layout=frame, clinic=service.clinic_facts())
+
+
+def fields(person: str, *, language: str) -> dict[str, str]:
+    """Return values for every merge field, with links that lead to the site and open nothing."""
+    home = service.clinic_facts().public_url
+    name = PEOPLE.get(person, PEOPLE["ana"])[0]
+    spanish = language == "es"
+    return {
+        "first_name": name,
+        "signup_date": "3 de marzo de 2026" if spanish else "March 3, 2026",
+        "reference": "R-0000",
+        "appointment_time": "martes, 10 de marzo, 9:00" if spanish else "Tuesday, March 10, 9:00 AM",
+        "unsubscribe_url": f"{home}/u/preview",
+        "preferences_url": f"{home}/p/preview",
+        "confirm_url": f"{home}/c/preview",
+        "signin_url": f"{home}/refer/in/preview",
+    }
+
+
+__all__ = ["PEOPLE", "ContentError", "Look", "fields", "rendering", "show"]

@@ -1,0 +1,105 @@
+"""Who may let content out, until when, and what stands against it. Pure.
+
+Two people look at every text before it leaves: one for what it says about health, one for what the law says about
+advertising it. Neither wrote it. Their yes is for exactly the bytes they saw and ends within twelve months.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+CLINICAL, COMPLIANCE = "clinical", "compliance"
+KINDS = (CLINICAL, COMPLIANCE)
+
+REVIEWERS: Mapping[str, frozenset[str]] = {
+    CLINICAL: frozenset({"admin", "clinician"}),
+    COMPLIANCE: frozenset({"admin", "marketer"}),
+}
+"""Which roles may give which approval."""
+
+LONGEST = timedelta(days=365)
+MONTHS: Mapping[int, timedelta] = {12: LONGEST, 6: timedelta(days=182), 3: timedelta(days=91)}
+"""How long an approval may be given for."""
+
+REMIND = (timedelta(days=30), timedelta(days=7), timedelta(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Somebody wants to approve a version. `given` is who approved these very bytes so far, by kind."""
+
+    state: str
+    author: str
+    actor: str
+    roles: Collection[str]
+    kind: str
+    given: Mapping[str, str]
+    changed: bool  # the text, a block or the layout is not what was handed in
+    blocked: bool  # the claims check found something that may not go out
+    reviewers: int  # how many people this clinic has for it: 1 or 2
+
+
+def refusal(asked: Asked) -> str | None:
+    """Return why this approval cannot be given, in words for who asked; None when it can."""
+    if asked.kind not in KINDS:
+        return "There is a clinical and a compliance approval."
+    if asked.state != "in_review":
+        return "This version is not in review."
+    if asked.actor == asked.author:
+        return "You wrote this version, so somebody else has to approve it."
+    if REVIEWERS[asked.kind].isdisjoint(asked.roles):
+        return f"Your role does not give the {asked.kind} approval."
+    if asked.kind not in needed(asked.reviewers):
+        return "This clinic has one reviewer: the clinical approval is enough."
+    if asked.kind in asked.given:
+        return f"The {asked.kind} approval has been given."
+    if asked.actor in asked.given.values():
+        return "You gave the other approval. The second one takes a second person."
+    if asked.changed:
+        return "The text, a block in it or the layout has changed since it was handed in. Hand it in again."
+    if asked.blocked:
+        return "The check found something that may not go out. It has to be changed first."
+    return None
+
+
+def needed(reviewers: int) -> tuple[str, ...]:
+    """Return the approvals a version needs. With one reviewer it is the clinical one, still never the author's."""
+    return KINDS if reviewers > 1 else (CLINICAL,)
+
+
+def complete(given: Collection[str], *, reviewers: int) -> bool:
+    """Tell whether all approvals are there."""
+    return set(needed(reviewers)) <= set(given)
+
+
+def open_kinds(asked_for: Collection[str], given: Collection[str]) -> tuple[str, ...]:
+    """Return the approvals that are still missing, clinical first."""
+    return tuple(kind for kind in KINDS if kind in asked_for and kind not in given)
+
+
+def expires(now: datetime, *, months: int) -> datetime:
+    """Return when an approval given now ends; anything but 12, 6 or 3 months counts as 12."""
+    return now + MONTHS.get(months, LONGEST)
+
+
+def standing(
+    state: str, *, changed: bool, expires_at: datetime | None, superseded: bool, now: datetime
+) -> str:
+    """Return what a version is worth today: its state or, once approved, void, expired, superseded or expiring."""
+    if state != "approved":
+        return state
+    if superseded:
+        return "superseded"
+    if changed:
+        return "void"
+    if expires_at is not None and expires_at <= now:
+        return "expired"
+    return "expiring" if expires_at is not None and expires_at - now <= REMIND[0] else "approved"
+
+
+def reminder(expires_at: datetime | None, *, now: datetime) -> int | None:
+    """Return the mark an approval has passed on its way out: 30 or 7 days, 0 when it has ended; None before that."""
+    if expires_at is None:
+        return None
+    passed = [mark.days for mark in REMIND if expires_at - now <= mark]
+    return min(passed) if passed else None

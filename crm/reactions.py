@@ -11,6 +11,7 @@ from crm.consent.events import (
 )
 from crm.contacts.events import ContactStopped
 from crm.content.events import ContentApproved
+from crm.errors import NotFound
 from crm.events import Event, Handler
 from crm.leads import service as leads
 from crm.leads.events import StageMoved
@@ -18,6 +19,7 @@ from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
 from crm.sequences import returning
 from crm.sequences import service as sequences
+from crm.staff import alerts
 
 BOOKED = frozenset({"scheduled", "consult_scheduled"})  # stages that end the nurture sequence
 ENDED = frozenset(
@@ -26,13 +28,23 @@ ENDED = frozenset(
 
 
 def ask_by_email(event: ConfirmationAsked) -> None:
-    """Send the neutral question whether this person wants to hear from us."""
-    messages.send_transactional(
-        event.kind,
-        contact_id=event.contact_id,
-        language=event.language,
-        params={"links": {"confirm_url": event.confirmation_id}},
-    )
+    """Send the neutral question whether this person wants to hear from us.
+
+    Without an approved text nothing can be sent; the person's request is kept all the same, and staff are told.
+    """
+    try:
+        messages.send_transactional(
+            event.kind,
+            contact_id=event.contact_id,
+            language=event.language,
+            params={"links": {"confirm_url": event.confirmation_id}},
+        )
+    except NotFound:
+        alerts.raise_alert(
+            key=f"no-text-{event.kind}",
+            level="danger",
+            text=f"People wait for an email that has no approved text: {event.kind}.",
+        )
 
 
 def begin_sequence(event: ConsentGiven) -> None:

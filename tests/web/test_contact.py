@@ -17,6 +17,7 @@ from crm.db import db, transaction
 from crm.leads import proof
 from crm.leads.models import Lead
 from crm.leads.words import WORDS
+from crm.staff.models import Alert
 from tests import makers
 
 
@@ -126,6 +127,12 @@ def test_in_spanish_with_the_box_ticked(client, fill, send, mail):
     asked = db.session.scalar(select(Confirmation))
     assert (asked.kind, asked.wording, asked.language) == ("confirmation", "contact-form/1", "es")
     assert db.session.scalar(select(Lead.stage)) == "unconfirmed"
+
+
+def test_nobody_is_turned_away_because_an_email_has_no_approved_text(fill, send):
+    assert send(fill(educational_email="y")).status_code == 303
+    assert rows(Lead) == rows(Confirmation) == 1
+    assert db.session.scalars(select(Alert.key)).all() == ["no-text-confirmation"]
 
 
 def test_languages_have_addresses(client):

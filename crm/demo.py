@@ -137,9 +137,8 @@ def skip(days: float) -> None:
     _refuse_production()
     moment = clock.move_ahead(timedelta(days=days))
     queue.push([("sequences.plan", (), f"skip-{int(moment.timestamp())}")])
-    click.echo(
-        f"It is now {moment.astimezone(current_app.settings.clinic.zone):%A, %d %B %Y, %H:%M} at the clinic."
-    )  # type: ignore[attr-defined]
+    zone = current_app.settings.clinic.zone  # type: ignore[attr-defined]
+    click.echo(f"It is now {moment.astimezone(zone):%A, %d %B %Y, %H:%M} at the clinic.")
 
 
 @group.command()

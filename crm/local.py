@@ -138,9 +138,11 @@ class LazyRedis(Redis):
     """A client of the embedded Redis that starts it with the first command."""
 
     def __init__(self, local_dir: Path) -> None:
-        self._local_dir = local_dir
+        self._local_dir, self._started = local_dir, False
         super().__init__(unix_socket_path=str(local_dir / "redis" / "redis.sock"))
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        redis_url(self._local_dir)
+        if not self._started:
+            redis_url(self._local_dir)
+            self._started = True
         return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from crm.content import public as education
 from crm.leads import public as contact
 from crm.staff import public as sign_in
 from crm.tracking import public as webhooks
-from crm.web import metrics, notices
+from crm.web import home, metrics, notices
 
 FEATURES: list[Blueprint] = [
     sign_in.pages,
@@ -17,6 +17,7 @@ FEATURES: list[Blueprint] = [
     webhooks.blueprint,
     metrics.blueprint,
     notices.pages,
+    home.pages,
 ]  # one line per feature
 
 MACHINES: frozenset[str] = frozenset({webhooks.blueprint.name})

@@ -9,7 +9,7 @@ PUBLIC = """
     /c/<token> /u/<token> /u/<token>/topic /u/<token>/undo /p/<token>
     /contact /contacto /contact/challenge /contact/sent
     /education /language-help /nondiscrimination /privacy-practices /health-data-privacy
-    /webhooks/sendgrid
+    /webhooks/sendgrid /metrics /
 """.split()  # noqa: SIM905
 
 

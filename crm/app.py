@@ -16,6 +16,7 @@ from crm.content import approval
 from crm.content import service as content
 from crm.content.rendering import ClinicFacts
 from crm.db import db, transaction
+from crm.leads import clocks
 from crm.messages import doors
 
 log = structlog.get_logger()
@@ -49,6 +50,9 @@ def create_app(settings: Settings | None = None) -> CrmApp:
     queue.connect(_redis(settings))
     events.route(reactions.TABLE)
     doors.configure(settings)
+    clocks.use(
+        clocks.calendar(zone=settings.clinic.zone, hours=settings.clinic.hours, closed=settings.clinic.closed)
+    )
     content.configure(_facts(settings))
     approval.configure(reviewers=settings.reviewers)
     failpoints.arm(None if settings.production else settings.fail_point)

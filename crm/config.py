@@ -35,6 +35,8 @@ class Clinic:
     time_zone: str = "America/Los_Angeles"
     state: str = "CA"
     staff_alert_email: str = ""
+    hours: str = "Mon-Fri 08:00-17:00"  # opening hours, by which the clocks of leads run
+    closed: str = "holidays"  # the main holidays, and single days such as 2026-12-24
 
     @property
     def zone(self) -> ZoneInfo:

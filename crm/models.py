@@ -5,6 +5,7 @@ from crm.campaigns import models as campaigns
 from crm.consent import models as consent
 from crm.contacts import models as contacts
 from crm.content import models as content
+from crm.leads import desk_models as desk
 from crm.leads import models as leads
 from crm.messages import models as messages
 from crm.referrers import models as referrers
@@ -13,6 +14,6 @@ from crm.staff import models as staff
 from crm.tracking import models as tracking
 
 __all__ = [
-    "audit", "campaigns", "consent", "contacts", "content", "leads",
+    "audit", "campaigns", "consent", "contacts", "content", "desk", "leads",
     "messages", "referrers", "sequences", "staff", "tracking",
 ]  # fmt: skip

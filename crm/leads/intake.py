@@ -17,7 +17,7 @@ from crm.contacts.models import Contact
 from crm.contacts.rules import Person
 from crm.db import as_json, db, fast, sealed
 from crm.errors import Conflict
-from crm.leads import rules
+from crm.leads import clocks, rules
 from crm.leads.events import LeadOpened
 from crm.leads.models import Lead, Referral, Task
 from crm.referrers import service as referrers
@@ -225,7 +225,7 @@ def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mappi
         "first_touch": as_json(values.get("first_touch")),
         "message": sealed(values.get("message")),
         "now": now,
-        "due_at": rules.due_at(kind=kind, stage=stage, since=now),
+        "due_at": rules.due_at(kind=kind, stage=stage, since=now, calendar=clocks.clinic()),
         "actor": audit.current().actor,
         "detail": as_json({"kind": kind, "source": source}),
     }

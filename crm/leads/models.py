@@ -22,6 +22,7 @@ class Lead(HasId, Base):
         Index("ix_lead_stage_newest", "stage", "created_at", "id"),
         Index("ix_lead_owner_newest", "owner_id", "created_at", "id"),
         Index("ix_lead_contact", "contact_id", "id"),
+        Index("ix_lead_open_stage_at", "stage_at", "id", postgresql_where=text("closed_at is null")),
         Index(
             "ix_lead_due", "due_at", "id", postgresql_where=text("due_at is not null and closed_at is null")
         ),
@@ -41,6 +42,9 @@ class Lead(HasId, Base):
     created_at: Mapped[datetime]
     stage_at: Mapped[datetime]
     due_at: Mapped[datetime | None]  # when the clock of this stage runs out
+    clock_left: Mapped[int | None]  # seconds of opening time that were left when the clock was paused
+    attempts: Mapped[int] = mapped_column(BigInteger, server_default="0")  # calls and letters so far
+    last_attempt_at: Mapped[datetime | None]
     first_human_touch_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
     demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
@@ -110,6 +114,7 @@ class Task(HasId, Base):
     __table_args__ = (
         Index("ix_task_open_due", "due_at", "id", postgresql_where=text("done_at is null")),
         Index("ix_task_lead", "lead_id", "id"),
+        Index("ix_task_owner_open", "owner_id", "due_at", "id", postgresql_where=text("done_at is null")),
     )
 
     lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"))

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from crm.leads.clocks import Calendar
+
 CONTACT_REQUEST, REFERRAL = "contact_request", "referral"
 KINDS = (CONTACT_REQUEST, REFERRAL)
 
@@ -14,7 +16,8 @@ class Stage:
     """One stage: where a lead may go from here, and what coming here asks for.
 
     `to`: stages that may follow. `reasons`: codes of which one must be given on coming here; empty: none is asked.
-    `ends`: nothing is left to do. `within`: time until somebody must have acted; None stops the clock.
+    `ends`: nothing is left to do. `within`: opening time, or whole open days, until somebody must have acted; None
+    stops the clock.
     `needs_outcome`: only after the outcome was recorded as sent to the referrer.
     """
 
@@ -78,7 +81,7 @@ REFERRAL_STAGES: Mapping[str, Stage] = {
     "no_show": Stage(to=_words("contacting"), within=DAY),
     "cancelled": Stage(to=_words("contacting"), reasons=_words("patient clinic other"), within=DAY),
     "rescheduled": Stage(to=_words("contacting scheduled"), within=DAY),
-    "seen": Stage(to=_words("report_sent"), within=7 * DAY),
+    "seen": Stage(to=_words("report_sent"), within=5 * DAY),
     "report_sent": Stage(to=_words("closed"), needs_outcome=True, within=DAY),
     "closed": Stage(to=frozenset(), needs_outcome=True, ends=True),
     "duplicate": Stage(to=frozenset(), ends=True),
@@ -161,10 +164,38 @@ def spoken(code: str) -> str:
     return code.replace("_", " ")
 
 
-def due_at(*, kind: str, stage: str, since: datetime) -> datetime | None:
+def due_at(*, kind: str, stage: str, since: datetime, calendar: Calendar) -> datetime | None:
     """Return when somebody must have acted on a lead that came to `stage` at `since`; None: no clock runs."""
     within = STAGES[kind][stage].within
-    return since + within if within else None
+    return calendar.after(since, within) if within else None
+
+
+UNTOUCHED = _words("new unconfirmed confirmed")
+"""Stages of a contact request that nobody has acted on yet: one clock runs through all of them."""
+
+PAUSED = "info_requested"
+LEAST_AFTER_PAUSE = (
+    HOUR  # opening time for reading what the referrer has sent, however late the lead was before
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """The clock of a lead: when time is up, and, while it is paused, how much opening time was left."""
+
+    due_at: datetime | None
+    left: timedelta | None = None
+
+
+def clock_after(*, kind: str, was: str, to: str, now: datetime, clock: Clock, calendar: Calendar) -> Clock:
+    """Return the clock of a lead that moves from `was` to `to`."""
+    if to == PAUSED:
+        return Clock(due_at=None, left=calendar.between(now, clock.due_at) if clock.due_at else None)
+    if was == PAUSED and to == "in_review" and clock.left is not None:
+        return Clock(due_at=calendar.add_time(now, max(clock.left, LEAST_AFTER_PAUSE)))
+    if was in UNTOUCHED and to in UNTOUCHED and clock.due_at is not None:
+        return Clock(due_at=clock.due_at)
+    return Clock(due_at=due_at(kind=kind, stage=to, since=now, calendar=calendar))
 
 
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that looks or sounds like another: no 0 O 1 I L U

@@ -1,6 +1,6 @@
 """The verbs of working a lead: stages, owner, notes, tasks, the outcome sent back. Intake is in `intake`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.orm.exc import StaleDataError
@@ -10,7 +10,7 @@ from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.db import db
 from crm.errors import Conflict, Invalid, NotFound
-from crm.leads import rules
+from crm.leads import clocks, rules
 from crm.leads.events import StageMoved
 from crm.leads.intake import open_contact_request, open_referral
 from crm.leads.models import Lead, Referral, StageMove, Task
@@ -73,7 +73,7 @@ def _flush() -> None:
 def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     now, was, actor = clock.now(), lead.stage, audit.current().actor
     lead.stage, lead.reason, lead.stage_at = to, reason, now
-    lead.due_at = rules.due_at(kind=lead.kind, stage=to, since=now)
+    _wind(lead, was=was, now=now)
     lead.closed_at = now if rules.STAGES[lead.kind][to].ends else None
     if actor.startswith("staff:") and to in rules.BY_A_PERSON and lead.first_human_touch_at is None:
         lead.first_human_touch_at = now
@@ -84,6 +84,20 @@ def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="stage_moved", detail=detail)
     audit.record("lead.move", object_type="lead", object_id=lead.id, detail=detail)
     events.publish(StageMoved(lead_id=lead.id, contact_id=lead.contact_id, kind=lead.kind, was=was, now=to))
+
+
+def _wind(lead: Lead, *, was: str, now: datetime) -> None:
+    left = timedelta(seconds=lead.clock_left) if lead.clock_left is not None else None
+    after = rules.clock_after(
+        kind=lead.kind,
+        was=was,
+        to=lead.stage,
+        now=now,
+        clock=rules.Clock(due_at=lead.due_at, left=left),
+        calendar=clocks.clinic(),
+    )
+    lead.due_at = after.due_at
+    lead.clock_left = int(after.left.total_seconds()) if after.left is not None else None
 
 
 def confirm_requests_of(*, contact_id: int) -> None:

@@ -17,7 +17,7 @@ from crm.contacts.models import Activity, Contact
 from crm.contacts.rules import Person
 from crm.db import db, transaction
 from crm.errors import Conflict, Invalid
-from crm.leads import intake, queries, rules
+from crm.leads import clocks, intake, queries, rules
 from crm.leads.intake import ContactRequest, NewReferral
 from crm.leads.models import Lead, Referral, StageMove, Task
 from crm.referrers.models import Clinician, Practice
@@ -72,7 +72,9 @@ def test_contact_request_leaves_all_its_rows(mail, clock):
     db.session.flush()
     lead = db.session.get(Lead, opened.lead_id)
     assert (lead.reference, lead.stage, lead.message) == (opened.reference, "unconfirmed", "Please call me.")
-    assert lead.due_at == rules.due_at(kind="contact_request", stage="unconfirmed", since=lead.created_at)
+    assert lead.due_at == rules.due_at(
+        kind="contact_request", stage="unconfirmed", since=lead.created_at, calendar=clocks.clinic()
+    )
     assert lead.contact.phone == "+12135550142"
     assert [move.now for move in db.session.scalars(select(StageMove))] == ["unconfirmed"]
     assert [a.kind for a in db.session.scalars(select(Activity))][:1] == ["lead_opened"]

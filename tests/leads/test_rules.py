@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from crm.leads import rules
-from crm.leads.rules import CONTACT_REQUEST, REFERRAL, STAGES
+from crm.leads.rules import CONTACT_REQUEST, REFERRAL, STAGES, Clock
+from tests.leads.test_clocks import OFFICE
 
 ENDS = {
     CONTACT_REQUEST: {"patient", "not_a_fit", "lost", "spam"},
@@ -107,10 +108,16 @@ def test_where_leads_start():
 
 def test_clocks():
     now = datetime(2026, 3, 3, 17, tzinfo=UTC)
-    assert rules.due_at(kind=CONTACT_REQUEST, stage="new", since=now) == now + timedelta(hours=1)
-    assert rules.due_at(kind=REFERRAL, stage="received", since=now) == now + timedelta(days=1)
-    assert rules.due_at(kind=REFERRAL, stage="seen", since=now) == now + timedelta(days=7)
-    assert rules.due_at(kind=REFERRAL, stage="info_requested", since=now) is None
+    assert rules.due_at(kind=CONTACT_REQUEST, stage="new", since=now, calendar=OFFICE) == now + timedelta(
+        hours=1
+    )
+    assert rules.due_at(kind=REFERRAL, stage="received", since=now, calendar=OFFICE) == now + timedelta(
+        days=1
+    )
+    assert rules.due_at(kind=REFERRAL, stage="seen", since=now, calendar=OFFICE) == datetime(
+        2026, 3, 10, 16, tzinfo=UTC
+    )
+    assert rules.due_at(kind=REFERRAL, stage="info_requested", since=now, calendar=OFFICE) is None
     assert not [name for kind in rules.KINDS for name in ENDS[kind] if STAGES[kind][name].within]
 
 
@@ -145,3 +152,25 @@ def test_first_touch():
         "landing_page": "/pain",
     }
     assert rules.first_touch({}) is None
+
+
+HOUR = timedelta(hours=1)
+NOON = datetime(2026, 3, 3, 20, tzinfo=UTC)  # a Tuesday in Los Angeles
+
+
+@pytest.mark.parametrize(
+    ("kind", "was", "to", "clock", "after"),
+    [
+        # a yes by email is no act of ours: the hour goes on
+        (CONTACT_REQUEST, "unconfirmed", "confirmed", Clock(due_at=NOON - HOUR), Clock(due_at=NOON - HOUR)),
+        (CONTACT_REQUEST, "spam", "new", Clock(due_at=None), Clock(due_at=NOON + HOUR)),
+        (CONTACT_REQUEST, "confirmed", "contacted", Clock(due_at=NOON), Clock(due_at=NOON + timedelta(days=2))),
+        (REFERRAL, "received", "info_requested", Clock(due_at=NOON + 3 * HOUR), Clock(due_at=None, left=3 * HOUR)),
+        (REFERRAL, "received", "info_requested", Clock(due_at=NOON - HOUR), Clock(due_at=None, left=0 * HOUR)),
+        (REFERRAL, "info_requested", "in_review", Clock(due_at=None, left=3 * HOUR), Clock(due_at=NOON + 3 * HOUR)),
+        (REFERRAL, "info_requested", "in_review", Clock(due_at=None, left=0 * HOUR), Clock(due_at=NOON + HOUR)),
+        (REFERRAL, "info_requested", "accepted", Clock(due_at=None, left=HOUR), Clock(due_at=NOON + timedelta(days=1))),
+    ],
+)  # fmt: skip
+def test_a_clock_goes_on_pauses_and_starts_again(kind, was, to, clock, after):
+    assert rules.clock_after(kind=kind, was=was, to=to, now=NOON, clock=clock, calendar=OFFICE) == after

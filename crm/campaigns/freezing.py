@@ -43,31 +43,38 @@ _UNSENT = """
 
 _SLICE = """
     with fresh as materialized ({people}),
-    placed as (
-        select c.id, c.language, v.id as version_id, c.time_zone
+    placed as materialized (
+        select c.id, v.number, c.time_zone
         from (select id from fresh union all select unnest(tail) from campaign where id = :campaign) p
         join contact c on c.id = p.id
-        left join unnest(cast(:languages as text[]), cast(:versions as bigint[])) v(language, id)
-            on v.language = c.language
+        left join unnest(cast(:languages as text[])) with ordinality v(language, number) on v.language = c.language
+    ), met as materialized (
+        select distinct number, time_zone from placed
     ), zones as (
-        select time_zone, {opens} as opens from (select distinct time_zone from placed) z
+        select time_zone, opens, dense_rank() over (order by opens) as dawn
+        from (select time_zone, {opens} as opens from (select distinct time_zone from met) z) o
+    ), dawns as (
+        select number, dawn, opens, array_agg(time_zone) as zones from met join zones using (time_zone)
+        group by number, dawn, opens
     ), numbered as (
-        select p.*, z.opens, (row_number() over (partition by p.language, z.opens order by p.id) - 1) / :size as part
+        select p.id, p.number, z.dawn, (row_number() over (partition by p.number, z.dawn order by p.id) - 1) / :size as part
         from placed p join zones z using (time_zone)
     ), parts as (
-        select language, version_id, opens, part, count(*) as size, array_agg(id order by id) as ids,
-            array_agg(distinct time_zone) as zones
-        from numbered group by language, version_id, opens, part
+        select number, dawn, count(*) as size, array_agg(id) as ids from numbered group by number, dawn, part
     ), asked as (
         select count(*) as people, coalesce(max(id), :high) as last, count(*) < :limit as done from fresh
     ), batches as (
         insert into batch (kind, stream, transport, content_version_id, language, topic, campaign_id, contact_ids,
             time_zones, size, state, error, created_at, not_before, too_late_at, state_at)
-        select 'campaign', :stream, :transport, coalesce(version_id, :any_version), language, :topic, :campaign, ids,
-            zones, size, case when version_id is null then 'cancelled' else :state end,
-            case when version_id is null then 'no_translation' else cast(:error as text) end, :now,
+        select 'campaign', :stream, :transport, coalesce(version.id, :any_version), coalesce(version.language, '-'),
+            :topic, :campaign, ids, zones, size, case when version.id is null then 'cancelled' else :state end,
+            case when version.id is null then 'no_translation' else cast(:error as text) end, :now,
             coalesce(opens, :now), :too_late, :now
-        from parts, asked where size = :size or asked.done
+        from asked, parts
+        join dawns on dawns.dawn = parts.dawn and dawns.number is not distinct from parts.number
+        left join unnest(cast(:languages as text[]), cast(:versions as bigint[])) with ordinality
+            version(language, id, number) on version.number = parts.number
+        where size = :size or asked.done
         returning state, not_before
     ), moved as (
         update campaign set people = campaign.people + asked.people, frozen_to = asked.last, slices = slices + 1,

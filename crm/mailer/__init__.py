@@ -7,7 +7,7 @@ cannot be taken back, and says exactly how much is known about what became of it
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,7 @@ class Envelope:
     list_unsubscribe: bool = False  # whether each recipient brings a one-click address
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """One address, the message row it stands for, and what fills the placeholders."""
 
     message_id: int

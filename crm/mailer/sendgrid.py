@@ -10,6 +10,7 @@ import re
 import select
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -95,15 +96,23 @@ class KeptClient(python_http_client.Client):  # type: ignore[misc]
 
 
 class KeptConnection:
-    """One HTTP/1.1 connection to the provider, opened when needed and replaced when it may be stale."""
+    """One HTTP/1.1 connection to the provider per thread, opened when needed and replaced when it may be stale."""
 
     def __init__(self, url: str, *, timeout: float) -> None:
         parts = urlsplit(url)
         self.host, self.port, self.https = parts.hostname or "", parts.port, parts.scheme == "https"
         self.timeout = timeout
         self.tls = ssl.create_default_context() if self.https else None
-        self.connection: http.client.HTTPConnection | None = None
-        self.used_at = 0.0
+        self._mine = threading.local()
+
+    @property
+    def connection(self) -> http.client.HTTPConnection | None:
+        found: http.client.HTTPConnection | None = getattr(self._mine, "connection", None)
+        return found
+
+    @connection.setter
+    def connection(self, connection: http.client.HTTPConnection | None) -> None:
+        self._mine.connection = connection
 
     def request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout: float | None
@@ -121,7 +130,7 @@ class KeptConnection:
         except BaseException:
             self.close()
             raise
-        self.used_at = time.monotonic()
+        self._mine.used_at = time.monotonic()
         if answer.headers.get("Connection", "").lower() == "close":
             self.close()
         return answer
@@ -149,7 +158,7 @@ class KeptConnection:
 
     def _stale(self, connection: http.client.HTTPConnection) -> bool:
         """A connection with something to read while idle has been closed by the other side."""
-        if time.monotonic() - self.used_at > IDLE_SECONDS or connection.sock is None:
+        if time.monotonic() - getattr(self._mine, "used_at", 0.0) > IDLE_SECONDS or connection.sock is None:
             return True
         return bool(select.select([connection.sock], [], [], 0)[0])
 
@@ -189,16 +198,15 @@ class SendGridMailer:
 def payload(envelope: Envelope, recipients: Sequence[Recipient]) -> dict[str, Any]:
     """Return the JSON of one call. Raises PayloadError where it would break a limit."""
     _check(envelope, recipients)
-    personalizations = []
-    for recipient in recipients:
-        one: dict[str, Any] = {
-            "to": [{"email": recipient.email}],
-            "substitutions": recipient.substitutions,
-            "custom_args": {MESSAGE_ARG: str(recipient.message_id)},
+    personalizations: list[dict[str, Any]] = [
+        {
+            "to": [{"email": email}],
+            "substitutions": substitutions,
+            "custom_args": {MESSAGE_ARG: str(message_id)},
+            **({"headers": {"List-Unsubscribe": f"<{unsubscribe_url}>"}} if unsubscribe_url else {}),
         }
-        if recipient.unsubscribe_url:
-            one["headers"] = {"List-Unsubscribe": f"<{recipient.unsubscribe_url}>"}
-        personalizations.append(one)
+        for message_id, email, substitutions, unsubscribe_url in recipients
+    ]
     headers = dict(envelope.headers)
     if envelope.list_unsubscribe:
         headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
@@ -233,19 +241,14 @@ def _check(envelope: Envelope, recipients: Sequence[Recipient]) -> None:
             raise PayloadError(f"The header {name!r} has a line break in it.")
     if reserved := {name.lower() for name in envelope.headers} & _RESERVED:
         raise PayloadError(f"These headers are the provider's own: {', '.join(sorted(reserved))}.")
-    seen: set[str] = set()
-    for recipient in recipients:
-        if recipient.email in seen:
-            raise PayloadError("An address stands twice in one call.")
-        seen.add(recipient.email)
-        size = sum(len(key) + len(value) for key, value in recipient.substitutions.items())
-        # a character takes at most 4 bytes, so only long ones are worth counting exactly
-        if (
-            size * 4 > MAX_SUBSTITUTION_BYTES
-            and len(orjson.dumps(recipient.substitutions)) > MAX_SUBSTITUTION_BYTES
-        ):
+    if len({recipient.email for recipient in recipients}) != len(recipients):
+        raise PayloadError("An address stands twice in one call.")
+    for _, _, substitutions, unsubscribe_url in recipients:
+        # a character takes at most 6 bytes, so only long ones are worth counting exactly
+        size = len("".join(substitutions)) + len("".join(substitutions.values()))
+        if size * 6 > MAX_SUBSTITUTION_BYTES and len(orjson.dumps(substitutions)) > MAX_SUBSTITUTION_BYTES:
             raise PayloadError("The substitutions of one recipient are larger than 10,000 bytes.")
-        if envelope.list_unsubscribe and not recipient.unsubscribe_url:
+        if envelope.list_unsubscribe and not unsubscribe_url:
             raise PayloadError("Mail that is not transactional needs an unsubscribe address for everyone.")
 
 

@@ -14,14 +14,14 @@ from typing import Any
 
 from sqlalchemy import Row, TextClause, text
 
-from crm import clock, tokens
+from crm import clock
 from crm.audit import service as audit
 from crm.config import Clinic
 from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
 from crm.db import db
-from crm.mailer import Mailer, PayloadError, Recipient
-from crm.messages import doors, links, pacing, quiet, rules
+from crm.mailer import Mailer, PayloadError
+from crm.messages import doors, letters, links, pacing, quiet, rules
 from crm.messages.rules import STREAMS, Stream
 from crm.staff import alerts
 
@@ -45,10 +45,13 @@ _TAKE_NEXT = text(f"""
         order by not_before, id limit 1 for update skip locked) {_MOVE}
 """)
 
+# The day of the yes as the clinic counts days.
+_YES_ON = "cast(cs.at at time zone cast(:zone as text) as date)"
+
 # A broadcast's message rows are written here, once, skipped ones with their reason.
 _WRITE = text(f"""
     with asked as materialized (
-        select nextval('message_id_seq') as id, c.id as contact_id, c.email, c.first_name, cs.at as consent_at,
+        select nextval('message_id_seq') as id, c.id as contact_id, c.email, c.first_name, {_YES_ON} as day,
             cs.record_id, null::jsonb as params,
             coalesce({REFUSAL_CASE}, case when (select count(*) from (
                 select 1 from message r where r.contact_id = c.id and r.created_at > cast(:week as timestamptz)
@@ -67,13 +70,13 @@ _WRITE = text(f"""
         update batch set contact_ids = null, left_out = (select count(*) from asked where refusal is not null)
         where id = :batch
     )
-    select id, contact_id, email, first_name, consent_at, params from asked where refusal is null
+    select id, contact_id, email, first_name, day, params from asked where refusal is null
 """)
 
 # Rows that are there already (a sequence's, a transactional one's, or a second attempt's) are asked about again.
 _ASK_AGAIN = text(f"""
     with asked as materialized (
-        select m.id, m.contact_id, c.email, c.first_name, cs.at as consent_at, m.params, {REFUSAL_CASE} as refusal
+        select m.id, m.contact_id, c.email, c.first_name, {_YES_ON} as day, m.params, {REFUSAL_CASE} as refusal
         from message m join contact c on c.id = m.contact_id {REFUSAL_JOINS}
         where m.batch_id = :batch and m.state is null
     ), skipped as (
@@ -83,7 +86,7 @@ _ASK_AGAIN = text(f"""
         update batch set left_out = left_out + (select count(*) from asked where refusal is not null)
         where id = :batch
     )
-    select id, contact_id, email, first_name, consent_at, params from asked where refusal is null order by id
+    select id, contact_id, email, first_name, day, params from asked where refusal is null order by id
 """)
 
 _LET_GO = text("""
@@ -145,7 +148,7 @@ def _claim(which: TextClause, given: dict[str, Any], *, clinic: Clinic, public_u
             link=f"/console/content/versions/{taken.content_version_id}",
         )
         return Left.NOBODY
-    rows = _rows(batch_id, taken, stream, now)
+    rows = _rows(batch_id, taken, stream, now, zone=clinic.time_zone)
     rows = _first_of_each_address(batch_id, rows, now)
     if not rows:
         _let_go(batch_id, state="cancelled", error="nobody left to send to", now=now)
@@ -159,7 +162,14 @@ def _claim(which: TextClause, given: dict[str, Any], *, clinic: Clinic, public_u
     mailer = doors.mailers()[taken.transport]
     envelope = links.envelope(version.rendered, stream=stream, clinic=clinic)
     try:
-        recipients = _recipients(rows, version.rendered, stream, clinic, public_url, batch_id)
+        recipients = letters.recipients(
+            rows,
+            rendered=version.rendered,
+            stream=stream,
+            clinic=clinic,
+            public_url=public_url,
+            batch_id=batch_id,
+        )
         prepared = mailer.prepare(envelope, recipients)
     except (PayloadError, content.ContentError) as error:
         _let_go(batch_id, state="failed", error=str(error)[:200], now=now)
@@ -179,13 +189,19 @@ def _claim(which: TextClause, given: dict[str, Any], *, clinic: Clinic, public_u
         number=taken.attempts,
         mailer=mailer,
         prepared=prepared,
-        message_ids=[row.id for row in rows],
+        message_ids=[row[0] for row in rows],
         until=started + rules.LEASE.total_seconds() / 2,
     )
 
 
-def _rows(batch_id: int, taken: Row[Any], stream: Stream, now: datetime) -> Sequence[Row[Any]]:
-    given = {"batch": batch_id, "now": now, "topic": taken.topic, "transactional": stream.transactional}
+def _rows(batch_id: int, taken: Row[Any], stream: Stream, now: datetime, *, zone: str) -> Sequence[Row[Any]]:
+    given = {
+        "batch": batch_id,
+        "now": now,
+        "topic": taken.topic,
+        "transactional": stream.transactional,
+        "zone": zone,
+    }
     if taken.contact_ids is None:
         return db.session.execute(_ASK_AGAIN, given).all()
     return db.session.execute(
@@ -203,6 +219,8 @@ def _rows(batch_id: int, taken: Row[Any], stream: Stream, now: datetime) -> Sequ
 
 def _first_of_each_address(batch_id: int, rows: Sequence[Row[Any]], now: datetime) -> Sequence[Row[Any]]:
     """One call may name an address once; a second person at the same address goes with a batch of their own."""
+    if len({row.email for row in rows}) == len(rows):
+        return rows
     seen: set[str] = set()
     first: list[Row[Any]] = []
     again: list[Row[Any]] = []
@@ -224,43 +242,6 @@ def _first_of_each_address(batch_id: int, rows: Sequence[Row[Any]], now: datetim
             {"id": batch_id, "size": len(again), "now": now, "ids": [row.id for row in again]},
         )
     return first
-
-
-def _recipients(
-    rows: Sequence[Row[Any]],
-    rendered: content.Rendered,
-    stream: Stream,
-    clinic: Clinic,
-    public_url: str,
-    batch_id: int,
-) -> list[Recipient]:
-    serial = batch_id & 0xFFFFFFFF
-    found = []
-    for row in rows:
-        stop = f"{public_url}/u/{tokens.sign(tokens.Purpose.UNSUBSCRIBE, row.contact_id, serial=serial)}"
-        fields = {
-            "first_name": row.first_name,
-            "unsubscribe_url": stop,
-            "preferences_url": f"{public_url}/p/{tokens.sign(tokens.Purpose.PREFERENCES, row.contact_id, serial=serial)}",
-            "signup_date": links.local_day(row.consent_at, rendered.language, clinic.zone)
-            if row.consent_at
-            else "",
-        }
-        if row.params:
-            fields.update(
-                links.from_params(
-                    row.params, public_url=public_url, language=rendered.language, clinic=clinic
-                )
-            )
-        found.append(
-            Recipient(
-                row.id,
-                row.email,
-                content.substitutions(fields, wanted=rendered.placeholders),
-                None if stream.transactional else stop,
-            )
-        )
-    return found
 
 
 def _let_go(

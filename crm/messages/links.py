@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from babel.dates import format_date, format_datetime
 
@@ -65,11 +64,6 @@ def from_params(
 def day(ordinal: int, language: str) -> str:
     """Return a date (proleptic ordinal) in words of one language."""
     return format_date(datetime.fromordinal(ordinal), "long", locale=language)
-
-
-def local_day(moment: datetime, language: str, zone: ZoneInfo) -> str:
-    """Return the local date of a moment in words."""
-    return day(moment.astimezone(zone).toordinal(), language)
 
 
 def _ascii(name: str) -> str:

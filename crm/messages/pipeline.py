@@ -31,7 +31,7 @@ _Sent = deque[tuple[Attempt, "Future[Outcome | None]"]]
 
 def wishes(batches: int, *, key: str) -> list[queue.Wish]:
     """Return what to ask for when `batches` have become ready; `key` tells one lot from another."""
-    return [("messages.deliver", (), f"{key}-{lane}") for lane in range(min(batches, LANES))]
+    return [("messages.deliver", (), f"{key}-{lane}") for lane in range(min((batches + 1) // 2, LANES))]
 
 
 def run(*, settings: Settings) -> int:

@@ -287,13 +287,16 @@ def _work_lead(dice: random.Random, lead_id: int) -> None:
     with acting("system"), transaction():
         lead = db.session.get_one(Lead, lead_id)
         stage = lead_rules.STAGES[lead.kind][lead.stage]
-        ways = sorted(stage.to - {"spam", "duplicate", "entered_in_error", "unconfirmed", "new", "closed"})
+        ways = sorted(
+            stage.to
+            - {"spam", "duplicate", "entered_in_error", "unconfirmed", "new", "closed", "unable_to_reach"}
+        )
         if not ways:
             return
         hopeful = [way for way in ways if not lead_rules.STAGES[lead.kind][way].reasons]
         to = dice.choice(hopeful) if hopeful and dice.random() < 0.8 else dice.choice(ways)
         target = lead_rules.STAGES[lead.kind][to]
-        reasons = sorted(target.reasons)
+        reasons = sorted(target.reasons - {"no_answer"})  # takes three attempts in a week
         owner = db.session.scalar(select(User.id).where(User.email == "frontdesk@demo.example"))
         with acting(f"staff:{owner}"):
             if lead.owner_id is None:

@@ -41,6 +41,7 @@ JOBS: dict[str, JobSpec] = {
     "sequences.plan": JobSpec(queue=BULK, timeout=300),
     "tracking.apply": JobSpec(queue=EVENTS, timeout=120),
     "tracking.sweep": JobSpec(queue=EVENTS, timeout=60),
+    "leads.escalate": JobSpec(queue=LOW, timeout=300),
     "content.look_after": JobSpec(queue=LOW, timeout=120),
     "content.try_out": JobSpec(queue=URGENT, timeout=60),
     "audit.seal": JobSpec(queue=LOW, timeout=120),

@@ -7,6 +7,7 @@ PERIODIC: dict[str, int] = {
     "tracking.sweep": 30,
     "messages.check_rates": 300,
     "sequences.release": 600,
+    "leads.escalate": 60,
     "content.look_after": 3600,
     "audit.seal": 60,
 }

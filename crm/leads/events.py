@@ -20,3 +20,13 @@ class StageMoved(Event):
     kind: str
     was: str
     now: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadLate(Event):
+    """The clock of a lead's stage has run out; published once for each moment it was due at."""
+
+    lead_id: int
+    contact_id: int
+    kind: str
+    stage: str

@@ -10,7 +10,7 @@ from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.db import db
 from crm.errors import Conflict, Invalid, NotFound
-from crm.leads import clocks, rules
+from crm.leads import clocks, escalation, rules
 from crm.leads.events import StageMoved
 from crm.leads.intake import open_contact_request, open_referral
 from crm.leads.models import Lead, Referral, StageMove, Task
@@ -72,6 +72,8 @@ def _flush() -> None:
 
 def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     now, was, actor = clock.now(), lead.stage, audit.current().actor
+    if was not in rules.UNTOUCHED or to not in rules.UNTOUCHED:
+        escalation.acted_on(lead.id)
     lead.stage, lead.reason, lead.stage_at = to, reason, now
     _wind(lead, was=was, now=now)
     lead.closed_at = now if rules.STAGES[lead.kind][to].ends else None

@@ -16,6 +16,7 @@ TOPICS = {
 EVENTS: Mapping[str, tuple[str, str, str]] = {  # kind -> words, look, sign
     "lead_opened": ("Came in", "accent", "●"),
     "note": ("Note", "neutral", "✎"),
+    "clock_ran_out": ("Should have been acted on by now", "warning", "!"),
     "outcome_sent": ("Outcome sent to the referrer", "success", "✓"),
     "told_otherwise": ("Told us something that differs from the record", "warning", "!"),
     "possible_duplicate": ("May be the same person as another record", "warning", "!"),

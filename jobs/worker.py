@@ -1,5 +1,6 @@
 """The processes that do the work: RQ workers that build the app once, and RQ's cron scheduler over our table."""
 
+import gc
 import os
 import socket
 import sys
@@ -54,6 +55,8 @@ class Worker(SimpleWorker):
 def work(app: CrmApp, *, queues: tuple[str, ...] = queue.QUEUES, burst: bool = False) -> None:
     """Work these queues, most urgent first, until told to stop. Redis going away and coming back is survived."""
     context.use(app)
+    gc.freeze()  # what is there by now stays; looking through it again and again costs more than a batch of mail
+    gc.set_threshold(50_000, 20, 50)
     while True:
         worker = Worker(
             [queue.queue(name) for name in queues],

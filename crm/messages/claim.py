@@ -36,8 +36,8 @@ _MOVE = """
     update batch set state = 'sending', attempt = :attempt, attempts = batch.attempts + 1, lease_until = :lease,
         state_at = :now
     from found, sending_control control where batch.id = found.id
-    returning batch.id, kind, stream, transport, content_version_id, language, topic, campaign_id, contact_ids,
-        attempts, per_minute, per_day
+    returning batch.id, kind, stream, transport, content_version_id, language, topic, campaign_id,
+        contact_ids is not null as frozen, attempts, per_minute, per_day
 """
 _TAKE = text(f"with found as (select id from batch b where id = :id and {_MAY_LEAVE} for update) {_MOVE}")
 _TAKE_NEXT = text(f"""
@@ -57,8 +57,9 @@ _WRITE = text(f"""
                 select 1 from message r where r.contact_id = c.id and r.created_at > cast(:week as timestamptz)
                     and r.state is distinct from 'skipped' and (r.enrolment_id is not null or r.campaign_id is not null)
                 limit cast(:cap as int)) recent) >= cast(:cap as int) then 'frequency_cap' end) as refusal
-        from unnest(cast(:contact_ids as bigint[])) as a(contact_id) join contact c on c.id = a.contact_id
+        from batch b cross join lateral unnest(b.contact_ids) as a(contact_id) join contact c on c.id = a.contact_id
         {REFUSAL_JOINS}
+        where b.id = :batch
     ), written as (
         insert into message (id, batch_id, contact_id, content_version_id, consent_record_id, campaign_id,
             created_at, state, reason, state_at)
@@ -202,13 +203,12 @@ def _rows(batch_id: int, taken: Row[Any], stream: Stream, now: datetime, *, zone
         "transactional": stream.transactional,
         "zone": zone,
     }
-    if taken.contact_ids is None:
+    if not taken.frozen:
         return db.session.execute(_ASK_AGAIN, given).all()
     return db.session.execute(
         _WRITE,
         {
             **given,
-            "contact_ids": taken.contact_ids,
             "version": taken.content_version_id,
             "campaign": taken.campaign_id,
             "week": now - rules.FREQUENCY_SPAN,

@@ -13,6 +13,7 @@ from crm import clock
 from crm.audit import service as audit
 from crm.content import checking, rules, service
 from crm.content.events import ContentApproved
+from crm.content.fields import ContentError
 from crm.content.models import Approval, Autosave, Comment, ContentItem, ContentVersion
 from crm.db import db
 from crm.errors import Conflict, Invalid, NotAllowed, NotFound
@@ -138,7 +139,6 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
 
 def question(version: ContentVersion, *, actor: str, roles: Collection[str], kind: str) -> rules.Asked:
     """Return all that decides whether somebody may give an approval."""
-    blocks = service.current_blocks(version.language)
     by_hand = authors(version)
     return rules.Asked(
         state=version.state,
@@ -148,9 +148,17 @@ def question(version: ContentVersion, *, actor: str, roles: Collection[str], kin
         kind=kind,
         given={role: one.reviewer for role, one in given(version).items()},
         changed=changed(version),
-        blocked=bool(checking.blocked(version.source, blocks=blocks, host=service.host())),
+        blocked=_blocked(version),
         reviewers=_reviewers,
     )
+
+
+def _blocked(version: ContentVersion) -> bool:
+    try:
+        blocks = service.current_blocks(version.language)
+        return bool(checking.blocked(version.source, blocks=blocks, host=service.host()))
+    except ContentError:
+        return True  # what cannot be read cannot go out
 
 
 def approve(version_id: int, *, actor: str, roles: Collection[str], kind: str, months: int = 12) -> bool:

@@ -6,7 +6,8 @@ in files are one thing.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from dataclasses import replace as replace
 from typing import Any
 
 import orjson

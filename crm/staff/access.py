@@ -31,8 +31,9 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     "clinical_stop": _only("admin", "clinician"),  # nothing may be sent to this person
     "see_sequences": _EVERYONE,
     "run_sequences": _only("admin", "marketer"),  # pause, resume, go live, send the next step now, take out
-    "write_content": _only("admin", "marketer"),
-    "approve_content": _only("admin", "clinician"),
+    "write_content": _only("admin", "marketer"),  # drafts; never an approval of one's own
+    "see_content": _EVERYONE,
+    "review_content": _only("admin", "marketer", "clinician"),  # comment; which approval: crm.content.rules
     "run_campaigns": _only("admin", "marketer"),
     "see_mail": _only("admin", "marketer", "front_desk"),
     "decide_mail": _only("admin", "marketer"),  # failed and uncertain mail

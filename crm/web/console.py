@@ -8,6 +8,8 @@ from flask_babel import gettext
 from flask_security import current_user
 from sqlalchemy import func, select
 
+from crm.content import console as content
+from crm.content import drafts_console as drafts
 from crm.db import db
 from crm.leads import console as leads
 from crm.messages import console as mail
@@ -22,6 +24,8 @@ from crm.web import timelines
 FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
     leads.pages,
     sequences.pages,
+    content.pages,
+    drafts.pages,
     mail.pages,
     staff.pages,
     audit.pages,
@@ -30,6 +34,7 @@ FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
 NAV: list[tuple[str, str, str]] = [  # what it is called, where it leads, who may see it
     ("Leads", "console.leads.index", "see_leads"),
     ("Sequences", "console.sequences.index", "see_sequences"),
+    ("Content", "console.content.index", "see_content"),
     ("Mail", "console.mail.index", "see_mail"),
     ("Alerts", "console.staff.alerts", "use_console"),
     ("Staff", "console.staff.index", "manage_staff"),

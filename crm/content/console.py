@@ -1,0 +1,310 @@
+"""Content for staff: the list, an item with its versions, and a version as its reviewers read it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_security import current_user
+
+from crm import clock
+from crm.audit import service as audit
+from crm.content import approval, comparing, composing, drafting, listing, preview, rules, telling
+from crm.content.fields import LANGUAGES, ContentError
+from crm.content.listing import Wanted
+from crm.content.models import Comment, ContentVersion
+from crm.queue import enqueue
+from crm.staff import access
+
+pages = Blueprint("content", __name__, url_prefix="/content")
+
+LABELS = {"q": "Search", "sequence": "Sequence", "language": "Language", "state": "State"}
+IN_WORDS = {"en": "English", "es": "Spanish"}
+STATES = {
+    "draft": "Draft",
+    "in_review": "In review",
+    "approved": "Approved",
+    "expiring": "Ends within 30 days",
+    "expired": "Expired",
+    "void": "Void",
+    "missing": "Never approved",
+    "superseded": "Replaced",
+    "retired": "Retired",
+}
+KINDS = {"email": "Email", "transactional": "Service email", "block": "Block", "page": "Page"}
+PREVIEW_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+
+
+def actor() -> str:
+    """Return who is at the console, as the log names them."""
+    return f"staff:{current_user.id}"
+
+
+def roles() -> list[str]:
+    """Return the roles of who is at the console."""
+    return [role.name for role in current_user.roles]
+
+
+def shared() -> dict[str, Any]:
+    """Return what all these pages say things with."""
+    return {"states": STATES, "languages": IN_WORDS, "kinds": KINDS, "now": clock.now()}
+
+
+@pages.get("")
+@access.require("see_content")
+def index() -> ResponseReturnValue:
+    """Everything there is, with what it is worth today in each language."""
+    asked = {name: request.args.get(name, "").strip() for name in LABELS}
+    sequences = listing.sequences()
+    words: dict[str, Mapping[str, str]] = {
+        "sequence": dict(sequences),
+        "language": IN_WORDS,
+        "state": STATES,
+    }
+    lines = listing.page(Wanted(**asked), now=clock.now())
+    void = [
+        one.used.id
+        for line in lines
+        for one in line.standings
+        if one.used is not None and one.state in ("void", "expired") and one.open is None
+    ]
+    return render_template(
+        "console/content.html",
+        lines=lines,
+        asked=asked,
+        void=void,
+        sequences=sequences,
+        tags=[
+            {
+                "label": LABELS[name],
+                "value": words.get(name, {}).get(value, value),
+                "href": _address(asked | {name: ""}),
+            }
+            for name, value in asked.items()
+            if value
+        ],
+        filterable=[(name, STATES[name]) for name in listing.STATES],
+        **shared(),
+    )
+
+
+def _address(asked: dict[str, Any]) -> str:
+    return url_for(".index", **{name: value for name, value in asked.items() if value})
+
+
+@pages.get("/<int:item_id>")
+@access.require("see_content")
+def item(item_id: int) -> ResponseReturnValue:
+    """One item: its versions in each language, and where it is used."""
+    found = drafting.item(item_id)
+    versions = listing.versions(item_id)
+    known = listing.standings(now=clock.now(), item_id=item_id)
+    return render_template(
+        "console/content_item.html",
+        item=found,
+        by_language=[
+            (language, known.get((item_id, language)), [one for one in versions if one.language == language])
+            for language in LANGUAGES
+        ],
+        uses=listing.uses(found),
+        example=max((one.id for one in versions if one.language == LANGUAGES[0]), default=None),
+        names=listing.names(one.author for one in versions),
+        worth_of=lambda version: approval.standing(version, now=clock.now()),
+        **shared(),
+    )
+
+
+@pages.get("/versions/<int:version_id>")
+@access.require("see_content")
+def version(version_id: int) -> ResponseReturnValue:
+    """One version as its reviewers read it: the email, what changed, what the check says, what people said."""
+    found = approval.get(version_id)
+    given = approval.given(found)
+    notes = approval.comments(version_id)
+    before = _last_approved(found)
+    rows = comparing.compare(_parts(before), composing.take_apart(found.source))
+    report = telling.report(found)
+    return render_template(
+        "console/content_version.html",
+        version=found,
+        worth=approval.standing(found, now=clock.now()),
+        newer=approval.newer_approved(found),
+        before=before,
+        rows=rows,
+        unchanged=before is not None and all(row.kind == "same" for row in rows),
+        report=report,
+        by_sentence=_by_sentence([row.sentence for row in rows], report),
+        notes=_notes(notes),
+        loose=[note for note in notes if note.sentence not in {row.sentence for row in rows}],
+        given=given,
+        needed=rules.needed(approval.reviewers()),
+        asked={kind: _refusal(found, kind) for kind in rules.KINDS},
+        voids=approval.users_of(found) if found.item.kind == "block" and found.state != "approved" else [],
+        mine=actor() in approval.authors(found) | {found.submitted_by},
+        looks=_looks(),
+        people=preview.PEOPLE,
+        names=listing.names(
+            [found.author, found.submitted_by, *(one.reviewer for one in given.values())]
+            + [who for note in notes for who in (note.author, note.settled_by)]
+        ),
+        months=list(rules.MONTHS),
+        **shared(),
+    )
+
+
+def _last_approved(version: ContentVersion) -> ContentVersion | None:
+    versions = [one for one in listing.versions(version.item_id) if one.language == version.language]
+    return next(
+        (one for one in versions if one.approved_at is not None and one.number < version.number), None
+    )
+
+
+def _parts(version: ContentVersion | None) -> composing.Parts | None:
+    return composing.take_apart(version.source) if version else None
+
+
+def _refusal(version: ContentVersion, kind: str) -> str | None:
+    return rules.refusal(approval.question(version, actor=actor(), roles=roles(), kind=kind))
+
+
+def _by_sentence(sentences: list[str], report: telling.Report) -> dict[str, list[telling.Told]]:
+    found: dict[str, list[telling.Told]] = {}
+    for one in report.findings:
+        said = " ".join(one.words.split())
+        place = next((sentence for sentence in sentences if said and said in sentence), None)
+        if place is not None:
+            found.setdefault(place, []).append(one)
+    return found
+
+
+def _notes(notes: Any) -> dict[str, list[Comment]]:
+    found: dict[str, list[Comment]] = {}
+    for note in notes:
+        found.setdefault(note.sentence, []).append(note)
+    return found
+
+
+def _looks() -> dict[str, str]:
+    return {
+        "mode": request.args.get("mode", "phone"),
+        "dark": request.args.get("dark", ""),
+        "person": request.args.get("person", "ana"),
+    }
+
+
+@pages.get("/versions/<int:version_id>/preview")
+@access.require("see_content")
+def show_preview(version_id: int) -> ResponseReturnValue:
+    """The email itself, for a frame: it may style itself and do nothing else."""
+    found = approval.get(version_id)
+    asked = _looks()
+    plain = asked["mode"] == "text"
+    try:
+        mail = preview.show(found, look=preview.Look(person=asked["person"], dark=bool(asked["dark"])))
+        shown = Response(mail.text if plain else mail.html, mimetype="text/plain" if plain else "text/html")
+    except ContentError as error:
+        page = render_template("console/content_broken.html", error=error)
+        shown = Response(page, mimetype="text/html")
+    shown.headers["Content-Security-Policy"] = PREVIEW_CSP
+    shown.headers["X-Frame-Options"] = "SAMEORIGIN"
+    return shown
+
+
+@pages.post("/versions/<int:version_id>/submit")
+@access.require("write_content")
+def submit(version_id: int) -> ResponseReturnValue:
+    """Hand it in for review."""
+    approval.submit(version_id, actor=actor())
+    flash("Handed in. The reviewers find it under Alerts and in this list.", "success")
+    return redirect(url_for(".version", version_id=version_id))
+
+
+@pages.post("/submit-again")
+@access.require("write_content")
+def submit_again() -> ResponseReturnValue:
+    """Hand in many at once whose approval no longer holds, as they are."""
+    ids = request.form.getlist("version", type=int)
+    for version_id in ids:
+        approval.submit(version_id, actor=actor())
+    flash(f"Handed in {len(ids)} again; emails with them wait until both approvals are there.", "success")
+    return redirect(url_for(".index", state="in_review"))
+
+
+@pages.post("/versions/<int:version_id>/approve")
+@access.require("review_content")
+def approve(version_id: int) -> ResponseReturnValue:
+    """Say yes to exactly these bytes."""
+    kind = request.form.get("kind", "")
+    done = approval.approve(
+        version_id, actor=actor(), roles=roles(), kind=kind, months=request.form.get("months", 12, type=int)
+    )
+    said = "Approved. It is used from the next email on." if done else "Noted. One more approval is missing."
+    flash(said, "success")
+    return redirect(url_for(".version", version_id=version_id))
+
+
+@pages.post("/versions/<int:version_id>/changes")
+@access.require("review_content")
+def changes(version_id: int) -> ResponseReturnValue:
+    """Give it back with a reason."""
+    approval.ask_for_changes(version_id, actor=actor(), roles=roles(), reason=request.form.get("reason", ""))
+    flash("Given back to its author, with your reason.", "success")
+    return redirect(url_for(".version", version_id=version_id))
+
+
+@pages.post("/versions/<int:version_id>/take-back")
+@access.require("write_content")
+def take_back(version_id: int) -> ResponseReturnValue:
+    """Have one's own text back from review."""
+    approval.take_back(version_id, actor=actor())
+    flash("Back with you as a draft.", "success")
+    return redirect(url_for(".version", version_id=version_id))
+
+
+@pages.post("/versions/<int:version_id>/retire")
+@access.require("write_content")
+def retire(version_id: int) -> ResponseReturnValue:
+    """Take it out of use."""
+    approval.retire(version_id)
+    flash("Retired. It is never sent again.", "success")
+    return redirect(url_for(".item", item_id=approval.get(version_id).item_id))
+
+
+@pages.post("/versions/<int:version_id>/comments")
+@access.require("review_content")
+def comment(version_id: int) -> ResponseReturnValue:
+    """Say something about one sentence, or about all."""
+    form = request.form
+    made = approval.comment(
+        version_id, actor=actor(), body=form.get("comment", ""), sentence=form.get("sentence", "")
+    )
+    return redirect(url_for(".version", version_id=version_id, _anchor=f"note-{made}"))
+
+
+@pages.post("/comments/<int:comment_id>/settle")
+@access.require("review_content")
+def settle(comment_id: int) -> ResponseReturnValue:
+    """Mark a comment as dealt with."""
+    row = approval.settle(comment_id, actor=actor())
+    return redirect(url_for(".version", version_id=row.version_id, _anchor=f"note-{row.id}"))
+
+
+@pages.post("/versions/<int:version_id>/test")
+@access.require("write_content")
+def test(version_id: int) -> ResponseReturnValue:
+    """Send it to oneself. Nobody else's address can be given."""
+    approval.get(version_id)
+    enqueue("content.try_out", version_id, int(current_user.id), key=str(int(clock.now().timestamp())))
+    audit.record("content.try_asked", object_type="content_version", object_id=version_id)
+    flash(f"A test is on its way to {current_user.email}.", "success")
+    draft = request.form.get("back") == "draft"
+    return redirect(url_for("console.drafts.edit" if draft else ".version", version_id=version_id))
+
+
+@pages.post("/versions/<int:version_id>/renew")
+@access.require("write_content")
+def renew(version_id: int) -> ResponseReturnValue:
+    """Hand in the same words once more before their approval ends."""
+    made = drafting.renew(version_id, actor=actor())
+    flash("Handed in again. The present approval holds until it ends.", "success")
+    return redirect(url_for(".version", version_id=made.id))

@@ -20,15 +20,22 @@ def test_commit_then_wishes(database):
 
 def test_error_undoes_and_forgets(database):
     seen = []
-    with pytest.raises(ZeroDivisionError), transaction():
-        db.session.add(Role(name="tester"))
-        after_commit(lambda: seen.append("wish"))
-        raise ZeroDivisionError
+
+    def refuse() -> None:
+        with transaction():
+            db.session.add(Role(name="tester"))
+            after_commit(lambda: seen.append("wish"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        refuse()
     assert seen == []
     assert db.session.scalar(select(Role.name).where(Role.name == "tester")) is None
 
 
-@pytest.mark.parametrize("table", ["audit_entry", "consent_record", "sequence_version", "content_approval", "stage_move"])
+@pytest.mark.parametrize(
+    "table", ["audit_entry", "consent_record", "sequence_version", "content_approval", "stage_move"]
+)
 def test_evidence_cannot_be_truncated(database, table):
     with pytest.raises(IntegrityError, match="never changed"), transaction():
         db.session.execute(text(f"truncate {table} cascade"))

@@ -122,7 +122,11 @@ def facts(**changes) -> Facts:
             Decision("wait", at("2026-03-09 09:00"), "snoozed"),
         ),
         ({"content": False}, NOW, Decision("hold", reason="content_not_approved")),
-        ({"capped_until": at("2026-03-04 11:00")}, NOW, Decision("wait", at("2026-03-04 11:00"), "frequency_cap")),
+        (
+            {"capped_until": at("2026-03-04 11:00")},
+            NOW,
+            Decision("wait", at("2026-03-04 11:00"), "frequency_cap"),
+        ),
         ({"capped_until": at("2026-03-01 11:00")}, NOW, Decision("send", at("2026-03-05 10:00"))),
         ({}, at("2026-03-03 19:00"), Decision("wait", at("2026-03-04 09:00"))),
         ({"send_now": True}, at("2026-03-03 19:00"), Decision("send", at("2026-03-06 09:00"))),

@@ -70,7 +70,7 @@ def test_an_address_that_refuses_three_times_is_stopped(sent, clock):
     _contact_id, message_id, email = sent[0]
     batch_id = db.session.scalar(select(Message.batch_id).where(Message.id == message_id))
     with transaction():
-        for number in range(2):
+        for _ in range(2):
             db.session.execute(
                 text(
                     "insert into message (batch_id, contact_id, content_version_id, created_at) "

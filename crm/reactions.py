@@ -13,8 +13,9 @@ from crm.contacts.events import ContactStopped
 from crm.content.events import ContentApproved
 from crm.errors import NotFound
 from crm.events import Event, Handler
+from crm.leads import assigning
 from crm.leads import service as leads
-from crm.leads.events import StageMoved
+from crm.leads.events import LeadOpened, StageMoved
 from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
 from crm.sequences import returning
@@ -79,6 +80,11 @@ def stop_at_once(event: ContactStopped) -> None:
     sequences.exit_people(contact_ids=[event.contact_id], reason="stopped")
 
 
+def give_to_whose_turn_it_is(event: LeadOpened) -> None:
+    """A new lead gets an owner, where people take leads in turn."""
+    assigning.give(lead_id=event.lead_id, language=event.language)
+
+
 def follow_stage(event: StageMoved) -> None:
     """Booking ends the nurture sequence; so does an end of the lead."""
     if event.now in BOOKED:
@@ -100,6 +106,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ConsentWithdrawn: (leave_sequences,),
     AddressesSuppressed: (leave_all,),
     ContactStopped: (stop_at_once,),
+    LeadOpened: (give_to_whose_turn_it_is,),
     StageMoved: (follow_stage,),
     ContentApproved: (let_content_go,),
     MessageBlocked: (),

@@ -10,7 +10,7 @@ from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.db import db
 from crm.errors import Conflict, Invalid, NotFound
-from crm.leads import clocks, escalation, rules
+from crm.leads import attempts, clocks, escalation, naming, rules
 from crm.leads.events import StageMoved
 from crm.leads.intake import open_contact_request, open_referral
 from crm.leads.models import Lead, Referral, StageMove, Task
@@ -51,8 +51,9 @@ def move_stage(*, lead_id: int, version: int, to: str, reason: str | None = None
     why_not = rules.refused(kind=lead.kind, was=lead.stage, to=to, reason=reason, outcome_sent=sent)
     if why_not is not None:
         raise Conflict(why_not)
+    attempts.check_given_up(lead, to=to, reason=reason)
     _move(lead, to=to, reason=reason)
-    _flush()
+    flush()
     return lead
 
 
@@ -63,7 +64,8 @@ def _at_version(lead_id: int, version: int) -> Lead:
     return lead
 
 
-def _flush() -> None:
+def flush() -> None:
+    """Write what was changed. Raises Conflict when somebody was quicker."""
     try:
         db.session.flush()
     except StaleDataError as error:
@@ -111,7 +113,7 @@ def confirm_requests_of(*, contact_id: int) -> None:
     )
     for lead in db.session.scalars(waiting.with_for_update(of=Lead)).all():
         _move(lead, to="confirmed", reason=None)
-    _flush()
+    flush()
 
 
 def record_outcome_sent(*, lead_id: int) -> Lead:
@@ -138,7 +140,7 @@ def assign(*, lead_id: int, version: int, owner_id: int | None) -> Lead:
         detail = {"owner_id": owner_id}
         contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="assigned", detail=detail)
         audit.record("lead.assign", object_type="lead", object_id=lead.id, detail=detail)
-        _flush()
+        flush()
         db.session.refresh(lead, ["owner"])
     return lead
 
@@ -150,6 +152,7 @@ def add_note(*, lead_id: int, text: str) -> None:
     if not 0 < len(text) <= NOTE_LIMIT or "\0" in text:
         raise Invalid({"text": [f"Write a note of up to {NOTE_LIMIT:,} characters."]})
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="note", text=text)
+    naming.tell_named(lead, text)
     audit.record("lead.note", object_type="lead", object_id=lead.id)
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from crm.contacts.queries import Line
+from crm.leads.attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.rules import spoken
 
 TOPICS = {
@@ -73,7 +74,6 @@ SERIES: Mapping[str, tuple[str, str, str]] = {
     "completed": ("Finished the sequence", "success", "✓"),
     "exited": ("Left the sequence", "neutral", "–"),
 }
-ACTORS = {"system": "the system", "public": "the person", "demo": "the demo"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +121,11 @@ def _title(line: Line) -> tuple[str, str, str]:
 
 
 def _activity(kind: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
+    if kind == "called":
+        way = CHANNELS.get(str(detail.get("channel")), "Attempt")
+        outcome = str(detail.get("outcome"))
+        look = ("success", "✓") if outcome in REACHED else ("neutral", "→")
+        return f"{way}: {OUTCOMES.get(outcome, outcome).lower()} (attempt {detail.get('attempt')})", *look
     if kind == "stage_moved":
         return (
             f"Moved from “{spoken(str(detail.get('was')))}” to “{spoken(str(detail.get('now')))}”",
@@ -154,6 +159,4 @@ def _why(line: Line) -> str | None:
 def _by(actor: str, names: Mapping[str, str]) -> str | None:
     if actor in names:
         return names[actor]
-    if actor.startswith("key:"):
-        return "another system"
-    return ACTORS.get(actor)
+    return "another system" if actor.startswith("key:") else None

@@ -198,7 +198,7 @@ def test_statements_are_few_and_do_not_grow(mail, statements):
     with statements() as first:
         ask_us()
         db.session.flush()
-    assert len(first.texts) <= 5, first.texts  # lock, look, person, lead with history and timeline, audit
+    assert len(first.texts) <= 6, first.texts  # lock, look, person, lead with its history, audit, whose turn
     for number in range(20):
         ask_us(message=str(number))
     db.session.flush()

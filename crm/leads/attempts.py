@@ -1,0 +1,74 @@
+"""Reaching somebody: the ways, what can come of it, and when enough has been tried. Pure but for the one look-up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from crm import clock
+from crm.db import db
+from crm.errors import Conflict
+from crm.leads.desk_models import Call
+from crm.leads.models import Lead
+
+CHANNELS = {"phone": "Phone call", "text": "Text message", "email": "Email", "letter": "Letter"}
+OUTCOMES = {
+    "reached": "Spoke to the person",
+    "callback": "They asked to be called back",
+    "no_answer": "No answer",
+    "voicemail": "Left a voice message",
+    "sent": "Sent, no answer yet",
+    "wrong_number": "Wrong number or address",
+}
+REACHED = frozenset({"reached", "callback"})
+
+LEAST_ATTEMPTS, LEAST_CHANNELS, LEAST_TIME = 3, 2, timedelta(days=7)
+GIVEN_UP = frozenset({("contact_request", "lost"), ("referral", "unable_to_reach")})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt: when, by which way, and what came of it."""
+
+    at: datetime
+    channel: str
+    outcome: str
+
+
+def too_early(attempts: Sequence[Attempt], *, now: datetime) -> str | None:
+    """Return why nobody may be given up as unreachable yet, in words; None when enough was tried.
+
+    Enough is three attempts in two ways, the first of them a week ago. Speaking to the person begins anew.
+    """
+    last = max((index for index, one in enumerate(attempts) if one.outcome in REACHED), default=-1)
+    tried = attempts[last + 1 :]
+    missing = []
+    if len(tried) < LEAST_ATTEMPTS:
+        missing.append(f"{LEAST_ATTEMPTS} attempts (so far {len(tried)})")
+    if len({one.channel for one in tried}) < LEAST_CHANNELS:
+        missing.append(f"{LEAST_CHANNELS} ways, such as phone and letter")
+    if not tried or now - tried[0].at < LEAST_TIME:
+        missing.append(f"{LEAST_TIME.days} days since the first attempt")
+    return f"Nobody is given up before: {'; '.join(missing)}." if missing else None
+
+
+def of(lead_id: int) -> list[Attempt]:
+    """Return all attempts to reach a lead, oldest first."""
+    rows = select(Call.at, Call.channel, Call.outcome).where(Call.lead_id == lead_id)
+    found = db.session.execute(rows.order_by(Call.at, Call.id)).all()
+    return [Attempt(at=row.at, channel=row.channel, outcome=row.outcome) for row in found]
+
+
+def check_given_up(lead: Lead, *, to: str, reason: str | None) -> None:
+    """Raise Conflict when this move gives somebody up as unreachable too early. A wrong number was found out by trying."""
+    if (lead.kind, to) not in GIVEN_UP or (to == "lost" and reason not in ("no_answer", "wrong_number")):
+        return
+    made = of(lead.id)
+    if reason == "wrong_number":
+        if not any(one.outcome == "wrong_number" for one in made):
+            raise Conflict("Log the attempt that found the number to be wrong first.")
+        return
+    why_not = too_early(made, now=clock.now())
+    if why_not is not None:
+        raise Conflict(why_not)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, text, update
+from sqlalchemy import case, select, text, update
 
 from crm import clock
 from crm.audit import service as audit
@@ -37,12 +37,11 @@ def close(key: str) -> None:
     )
 
 
-def open_now() -> Sequence[Alert]:
-    """Return open alerts: the gravest first, then the oldest."""
-    found = db.session.scalars(select(Alert).where(Alert.closed_at.is_(None)).order_by(Alert.raised_at)).all()
-    return sorted(
-        found, key=lambda alert: LEVELS.index(alert.level) if alert.level in LEVELS else len(LEVELS)
-    )
+def open_now(limit: int = 100) -> Sequence[Alert]:
+    """Return open alerts: the gravest first, then the oldest; at most `limit`."""
+    gravity = case({level: place for place, level in enumerate(LEVELS)}, value=Alert.level, else_=len(LEVELS))
+    rows = select(Alert).where(Alert.closed_at.is_(None)).order_by(gravity, Alert.raised_at, Alert.id)
+    return db.session.scalars(rows.limit(limit)).all()
 
 
 def closed_lately(limit: int = 20) -> Sequence[Alert]:

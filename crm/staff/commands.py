@@ -51,7 +51,9 @@ def list_() -> None:
     with transaction():
         for user in service.everyone():
             state = "open" if user.active else "closed"
-            click.echo(f"{user.id:5} {state:7} {user.email:40} {', '.join(sorted(role.name for role in user.roles))}")
+            click.echo(
+                f"{user.id:5} {state:7} {user.email:40} {', '.join(sorted(role.name for role in user.roles))}"
+            )
 
 
 @staff.command()

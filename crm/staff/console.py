@@ -119,7 +119,9 @@ def account() -> ResponseReturnValue:
 
 def _account(status: int = 200, **more: Any) -> Response:
     zones = [(name, name) for name in sorted(available_timezones())]
-    return make_response(render_template("console/account.html", user=_me(), zone_options=zones, **more), status)
+    return make_response(
+        render_template("console/account.html", user=_me(), zone_options=zones, **more), status
+    )
 
 
 def _me() -> User:

@@ -156,7 +156,7 @@ def _totp_key(field_key: bytes) -> str:
 
 
 def _signed_in(_app: Flask, user: User, **_more: Any) -> None:
-    sessions.begin(session)
+    sessions.begin(session, browser=request.user_agent.string)
     user.last_login_at, user.current_login_at = user.current_login_at, clock.now()
     user.login_count = (user.login_count or 0) + 1
     with audit.acting(f"staff:{user.id}", ip_index=audit.current().ip_index):

@@ -113,6 +113,14 @@ def test_signing_out_ends_copies_of_the_session(ana, visitor, database):
     assert not is_in(copy)
 
 
+def test_a_copied_session_is_worth_nothing_in_another_browser(ana, visitor, database):
+    try_in(visitor)
+    copy = Visitor(database)
+    copy.client.set_cookie("session", visitor.client.get_cookie("session").value)
+    assert copy.get("/console/account", headers={"User-Agent": "Another"}).status_code == 302
+    assert is_in(visitor)
+
+
 def test_closing_an_account_ends_its_sessions_at_once(ana, visitor, database):
     try_in(visitor)
     with transaction():

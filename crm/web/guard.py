@@ -70,7 +70,9 @@ def _check() -> ResponseReturnValue | None:
     kind = kind_of(current_app, request.endpoint)
     if kind in ("public", "key"):
         return None
-    if current_user.is_authenticated and (why := sessions.ended(session)):
+    if current_user.is_authenticated and (
+        why := sessions.ended(session, browser=request.user_agent.string)
+    ):
         logout_user()
         flash(why, "info")
         return redirect(_sign_in())

@@ -21,8 +21,8 @@ from crm.messages import doors, pipeline, quiet
 from crm.messages.rules import STREAMS
 
 FIRST_SLICE = 4_000  # people: enough for two workers to begin with
-SLICE = 64_000
-GROWTH = 4  # each slice is so much larger than the one before
+SLICE = 32_000  # what a slice sorts and keeps fits into PostgreSQL's default working memory
+GROWTH = 8  # each slice is so much larger than the one before
 
 # Who said yes by the launch, in the order of their ids. Everything else about them is asked at the claim.
 _CONSENTING = """

@@ -38,10 +38,8 @@ class Filler:
 
     def fill(self, first_name: str, day: date | None, stop: str, choose: str) -> dict[str, str]:
         """Return placeholder -> value for one person."""
-        filled = {
-            **(self.names.get(first_name) or self._name(first_name)),
-            **(self.days.get(day) or self._day(day)),
-        }
+        names, days = self.names.get(first_name), self.days.get(day)
+        filled = {**(names or self._name(first_name)), **(days or self._day(day))}
         for key in self.stop:
             filled[key] = stop
         for key in self.choose:
@@ -79,18 +77,21 @@ def recipients(
     """Return one recipient per row of (message, contact, email, first name, day of the yes, params)."""
     filler = _filler(rendered.placeholders, rendered.language)
     serial = batch_id & 0xFFFFFFFF
-    stop_token = tokens.signer(tokens.Purpose.UNSUBSCRIBE, serial=serial)
-    choose_token = tokens.signer(tokens.Purpose.PREFERENCES, serial=serial)
+    people = [row[1] for row in rows]
+    stops = tokens.sign_many(tokens.Purpose.UNSUBSCRIBE, people, serial=serial)
+    choices = tokens.sign_many(tokens.Purpose.PREFERENCES, people, serial=serial)
     stop_url, choose_url = f"{public_url}/u/", f"{public_url}/p/"
     more = _more(filler, clinic=clinic, public_url=public_url)
     fill, one_click = filler.fill, not stream.transactional
     found = []
-    for message_id, contact_id, email, first_name, day, params in rows:
-        stop = stop_url + stop_token(contact_id)
-        filled = fill(first_name, day, stop, choose_url + choose_token(contact_id))
+    for (message_id, _, email, first_name, day, params), stop, choice in zip(
+        rows, stops, choices, strict=True
+    ):
+        one_stop = stop_url + stop
+        filled = fill(first_name, day, one_stop, choose_url + choice)
         if params or filler.rest:
             filled |= more(params or {})
-        found.append(Recipient(message_id, email, filled, stop if one_click else None))
+        found.append(Recipient(message_id, email, filled, one_stop if one_click else None))
     return found
 
 

@@ -16,7 +16,7 @@ from crm.messages.rules import Stream
 # Which link a transactional email's field is, and where it leads. The row id comes with the message.
 PATHS: Mapping[str, tuple[str, tokens.Purpose]] = {
     "confirm_url": ("/c/", tokens.Purpose.CONFIRM),
-    "signin_url": ("/refer/in/", tokens.Purpose.SIGN_IN),
+    "signin_url": ("/refer/in/", tokens.Purpose.PORTAL_SIGN_IN),
 }
 
 

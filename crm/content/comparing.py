@@ -12,6 +12,7 @@ from crm.content.composing import Parts
 Marked = Sequence[tuple[bool, str]]  # pieces of a sentence, and whether each is only on this side
 
 _OWN_LINE = re.compile(r"^(\[\[.*\]\])[ \t]*$", re.MULTILINE)
+_LETTER = re.compile(r"[^\W_]{2,}|[^\W\d_]")
 _WORDS = re.compile(r"\s+|[^\s]+")
 
 
@@ -57,7 +58,27 @@ def _sentences(body: str) -> Iterator[str]:
         if number % 2:
             yield piece
         else:
-            yield from (" ".join(one.text.split()) for one in sentences(piece))
+            yield from _cut(piece)
+
+
+def _cut(text: str) -> Iterator[str]:
+    """Cut a text before each sentence, losing nothing: marks, links and merge fields belong to the sentence they stand at."""
+    starts = [_begin(text, one.start) for one in sentences(text)]
+    for start, end in (
+        zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True) if starts else [(0, len(text))]
+    ):
+        if said := " ".join(text[start:end].split()):
+            yield said
+
+
+def _begin(text: str, start: int) -> int:
+    """Move a beginning back over the quotation mark, or the mark of a list or heading, before the first word."""
+    line = text.rfind("\n", 0, start) + 1
+    if not _LETTER.search(text, line, start):
+        return line
+    while start > 0 and not text[start - 1].isspace():
+        start -= 1
+    return start
 
 
 def _pairs(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from crm.contacts import models as contacts
 from crm.content import models as content
 from crm.leads import desk_models as desk
 from crm.leads import models as leads
+from crm.leads import portal_models as portal
 from crm.messages import models as messages
 from crm.referrers import models as referrers
 from crm.sequences import models as sequences
@@ -15,5 +16,6 @@ from crm.tracking import models as tracking
 
 __all__ = [
     "audit", "campaigns", "consent", "contacts", "content", "desk", "leads",
+    "portal",
     "messages", "referrers", "sequences", "staff", "tracking",
 ]  # fmt: skip

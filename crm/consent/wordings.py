@@ -87,6 +87,23 @@ ALL: tuple[Wording, ...] = (
         ),
     ),
     Wording(
+        key="referral-informed",
+        version=1,
+        language="en",
+        text=(
+            "The patient knows that we are referring them to you, knows what we are sending you, and expects your "
+            "call."
+        ),
+    ),
+    Wording(
+        key="referral-informed",
+        version=1,
+        language="es",
+        text=(
+            "El paciente sabe que lo referimos a ustedes, sabe qué información les enviamos y espera su llamada."
+        ),
+    ),
+    Wording(
         key="invitation",
         version=1,
         language="en",

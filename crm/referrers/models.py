@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Index, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from crm.db import Base, HasId
@@ -22,6 +22,7 @@ class Practice(HasId, Base):
     language: Mapped[str] = mapped_column(Text, server_default="en")
     email: Mapped[str | None] = mapped_column(Text)
     approved_at: Mapped[datetime | None]
+    show_initials: Mapped[bool] = mapped_column(Boolean, server_default="false")  # of patients, in the portal's list
     created_at: Mapped[datetime]
     demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
 
@@ -37,3 +38,38 @@ class Clinician(HasId, Base):
     created_at: Mapped[datetime]
 
     practice: Mapped[Practice] = relationship(lazy="joined")
+
+
+class PortalPerson(HasId, Base):
+    """Somebody of a practice who may use the portal. Never a member of staff: another table, another session.
+
+    Each has a contact, so that suppression of an address holds for them as for everybody we write to.
+    """
+
+    __tablename__ = "portal_person"
+    __table_args__ = (CheckConstraint("state in ('asked','open','closed')", name="state"),)
+
+    practice_id: Mapped[int] = mapped_column(ForeignKey("practice.id"), index=True)
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    name: Mapped[str] = mapped_column(Text)
+    email: Mapped[str] = mapped_column(Text, unique=True)
+    language: Mapped[str] = mapped_column(Text, server_default="en")
+    state: Mapped[str] = mapped_column(Text)  # asked: waits for staff; open; closed
+    serial: Mapped[int] = mapped_column(BigInteger, server_default="0")  # a higher one ends all sessions
+    created_at: Mapped[datetime]
+    approved_at: Mapped[datetime | None]
+    last_seen_at: Mapped[datetime | None]
+    digest_at: Mapped[datetime | None]  # what changed up to here has been told by email
+
+    practice: Mapped[Practice] = relationship(lazy="joined", innerjoin=True)
+
+
+class PortalLink(HasId, Base):
+    """A link that signs one person in to the portal, once."""
+
+    __tablename__ = "portal_link"
+
+    person_id: Mapped[int] = mapped_column(ForeignKey("portal_person.id"), index=True)
+    made_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]

@@ -1,4 +1,5 @@
-"""The one check that every request passes: public, another system with a key, or staff with the right role.
+"""The one check that every request passes: public, another system with a key, somebody of a practice,
+or staff with the right role.
 
 What is neither listed as public nor names a permission is refused: forgetting a guard closes a page, never opens it.
 """
@@ -14,6 +15,7 @@ from crm import crypto
 from crm.audit import service as audit
 from crm.db import transaction
 from crm.errors import NotAllowed
+from crm.referrers import door
 from crm.staff import access, sessions
 
 OPEN = frozenset(
@@ -38,10 +40,12 @@ def watch(app: Flask, *, public: Iterable[str]) -> None:
 
 
 def kind_of(app: Flask, endpoint: str) -> str | None:
-    """Return what opens an endpoint: "public", "sign-in", "key", a permission, or None: nothing does."""
+    """Return what opens an endpoint: "public", "sign-in", "key", "referrer", a permission, or None: nothing does."""
     view = app.view_functions[endpoint]
     if hasattr(view, "api_scope"):
         return "key"
+    if hasattr(view, "portal"):
+        return "referrer"
     if permission := getattr(view, "permission", None):
         return str(permission)
     if endpoint in SIGN_IN:
@@ -70,9 +74,9 @@ def _check() -> ResponseReturnValue | None:
     kind = kind_of(current_app, request.endpoint)
     if kind in ("public", "key"):
         return None
-    if current_user.is_authenticated and (
-        why := sessions.ended(session, browser=request.user_agent.string)
-    ):
+    if kind == "referrer":
+        return door.check(g.acting)
+    if current_user.is_authenticated and (why := sessions.ended(session, browser=request.user_agent.string)):
         logout_user()
         flash(why, "info")
         return redirect(_sign_in())

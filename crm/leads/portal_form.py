@@ -1,0 +1,178 @@
+"""The referral form of the portal: what was typed in, what we take from it, and codes of what is wrong. Pure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from crm.contacts import rules as people
+from crm.contacts.rules import Person, Unfit
+from crm.referrers.rules import is_npi_format
+
+FIELDS = (
+    "clinician", "clinician_name", "npi", "contact_person", "external_id", "first_name", "last_name", "birth_date",
+    "phone", "email", "language", "state", "guardian_name", "guardian_relation", "guardian_phone", "reason",
+    "diagnoses", "payer", "member_id", "urgency", "service", "informed", "agreed",
+)  # fmt: skip
+NEW_CLINICIAN = "new"
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "language": people.LANGUAGES,
+    "urgency": ("routine", "urgent"),
+    "service": ("consult", "treat"),
+}
+TYPED_LIMIT = 4000  # characters of one field that are kept as typed
+ADULT = 18
+
+
+@dataclass(kw_only=True)
+class Read:
+    """What was read from a form: clean values, and field -> code of what is wrong."""
+
+    clean: dict[str, Any] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+
+
+def typed(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was typed into the fields we know, shortened to what one keeps."""
+    return {name: str(values.get(name) or "")[:TYPED_LIMIT] for name in FIELDS}
+
+
+def read_date(text: str) -> date:
+    """Return a date written as 1970-05-17 or, the American way, 5/17/1970. Raises Unfit."""
+    for pattern in ("%Y-%m-%d", "%m/%d/%Y", "%m-%d-%Y"):
+        try:
+            return datetime.strptime(text.strip(), pattern).date()  # noqa: DTZ007 - a day, not a moment
+        except ValueError:
+            continue
+    raise Unfit("birth_date")
+
+
+def years(born: date, today: date) -> int:
+    """Return the age in years."""
+    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+
+
+def _line(limit: int) -> Callable[[str], str]:
+    return lambda text: people.clean_text(text, limit=limit, lines=False)
+
+
+def _text(limit: int) -> Callable[[str], str]:
+    return lambda text: people.clean_text(text, limit=limit)
+
+
+RULES: Mapping[str, tuple[Callable[[str], Any], bool]] = {  # field -> rule, whether it is needed
+    "contact_person": (_line(120), False),
+    "external_id": (_line(100), False),
+    "first_name": (people.clean_name, True),
+    "last_name": (people.clean_name, True),
+    "phone": (people.clean_phone, True),
+    "email": (people.clean_email, False),
+    "state": (people.clean_state, False),
+    "guardian_name": (_line(120), False),
+    "guardian_relation": (_line(60), False),
+    "guardian_phone": (people.clean_phone, False),
+    "reason": (_text(2000), True),
+    "diagnoses": (_line(200), False),
+    "payer": (_line(120), False),
+    "member_id": (_line(60), False),
+}
+
+
+def read(answers: Mapping[str, str], *, clinicians: Mapping[str, tuple[str, str]], today: date) -> Read:
+    """Read a form. `clinicians`: id -> (name, NPI) of the practice's own."""
+    found = Read()
+    _who(found, answers, clinicians)
+    for name, (rule, needed) in RULES.items():
+        _take(found, name, answers.get(name, ""), rule, needed=needed)
+    _take(
+        found,
+        "birth_date",
+        answers.get("birth_date", ""),
+        lambda text: people.clean_birth_date(read_date(text), today=today),
+        needed=True,
+    )
+    for name, allowed in CHOICES.items():
+        value = answers.get(name) or allowed[0]
+        found.clean[name] = value
+        if value not in allowed:
+            found.wrong[name] = "choice"
+    _together(found, answers, today)
+    return found
+
+
+def _take(found: Read, name: str, text: str, rule: Callable[[str], Any], *, needed: bool) -> None:
+    found.clean[name] = None
+    if not text.strip():
+        if needed:
+            found.wrong[name] = "required"
+        return
+    try:
+        found.clean[name] = rule(text)
+    except Unfit as error:
+        found.wrong[name] = error.code
+
+
+def _who(found: Read, answers: Mapping[str, str], clinicians: Mapping[str, tuple[str, str]]) -> None:
+    chosen = answers.get("clinician", "")
+    if chosen in clinicians:
+        found.clean["clinician_name"], found.clean["npi"] = clinicians[chosen]
+        return
+    if clinicians and chosen != NEW_CLINICIAN:
+        found.wrong["clinician"] = "required" if not chosen else "choice"
+        return
+    _take(found, "clinician_name", answers.get("clinician_name", ""), _line(120), needed=True)
+    _take(found, "npi", answers.get("npi", ""), _npi, needed=True)
+
+
+def _npi(text: str) -> str:
+    text = "".join(text.split())
+    if not is_npi_format(text):
+        raise Unfit("npi")
+    return text
+
+
+def _together(found: Read, answers: Mapping[str, str], today: date) -> None:
+    born = found.clean["birth_date"]
+    if born and years(born, today) < ADULT and not found.clean["guardian_name"]:
+        found.wrong.setdefault("guardian_name", "guardian")
+    if answers.get("informed") != "yes":
+        found.wrong["informed"] = "informed"
+    found.clean["agreed"] = answers.get("agreed") == "yes"
+    if found.clean["agreed"] and not found.clean["email"] and "email" not in found.wrong:
+        found.wrong["email"] = "agreed_without_email"
+
+
+def person(clean: Mapping[str, Any], *, clinic_zone: str) -> Person:
+    """Return the patient of a form that is in order."""
+    return Person(
+        first_name=clean["first_name"],
+        last_name=clean["last_name"],
+        email=clean["email"],
+        phone=clean["phone"],
+        birth_date=clean["birth_date"],
+        language=clean["language"],
+        time_zone=people.zone_for(given=None, state=clean["state"], clinic=clinic_zone),
+        state=clean["state"],
+    )
+
+
+def health(clean: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is stored encrypted, in the shape the API stores it."""
+    codes = [code.strip().upper() for code in (clean["diagnoses"] or "").replace(";", ",").split(",")]
+    return {
+        "reason": {"text": clean["reason"], "diagnoses": [code for code in codes if code]},
+        "payer": {"name": clean["payer"], "member_id": clean["member_id"]} if clean["payer"] else None,
+        "attachments": [],
+        "preferred_contact": "phone",
+    }
+
+
+def guardian(clean: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return who speaks for a minor, if anybody was named."""
+    if not clean["guardian_name"]:
+        return None
+    return {
+        "name": clean["guardian_name"],
+        "relation": clean["guardian_relation"] or "",
+        "phone": clean["guardian_phone"],
+    }

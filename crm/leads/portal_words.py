@@ -1,0 +1,92 @@
+"""What the portal says about referrals and forms, in the reader's language."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask_babel import lazy_gettext as _
+
+STAGES: Mapping[str, tuple[Any, Any]] = {  # stage -> what it is called, what it means for the practice
+    "received": (_("Received"), _("We have the referral and will look at it within one business day.")),
+    "in_review": (_("In review"), _("Somebody of our team is looking at it.")),
+    "info_requested": (_("We need something"), _("Please read our message, or call us.")),
+    "accepted": (_("Accepted"), _("We can see this patient and will call them.")),
+    "declined": (_("Not accepted"), _("We cannot see this patient. The reason is below.")),
+    "contacting": (_("Calling the patient"), _("We are trying to reach the patient.")),
+    "unable_to_reach": (_("Not reached"), _("We called several times and did not reach the patient.")),
+    "patient_declined": (_("Patient said no"), _("The patient decided against an appointment.")),
+    "scheduled": (_("Appointment made"), _("The patient has an appointment.")),
+    "no_show": (_("Did not come"), _("The patient did not come; we will call them again.")),
+    "cancelled": (_("Appointment cancelled"), _("The appointment was cancelled; we will call the patient.")),
+    "rescheduled": (_("Appointment moved"), _("The appointment is being moved to another day.")),
+    "seen": (_("Seen"), _("The patient was here. Our report follows.")),
+    "report_sent": (_("Report sent"), _("We sent you our report.")),
+    "closed": (_("Closed"), _("This referral is complete.")),
+    "duplicate": (_("Sent twice"), _("We work on another referral of the same patient.")),
+    "entered_in_error": (_("Sent by mistake"), _("This referral was taken back.")),
+}
+
+REASONS: Mapping[str, Any] = {
+    "missing_records": _("records are missing"),
+    "missing_contact": _("a way to reach the patient is missing"),
+    "clinical_question": _("we have a clinical question"),
+    "insurance": _("insurance"),
+    "out_of_scope": _("not something we treat"),
+    "not_eligible": _("not eligible for this treatment"),
+    "safety": _("safety"),
+    "capacity": _("we have no room at present"),
+    "outside_area": _("outside our area"),
+    "incomplete": _("the referral stayed incomplete"),
+    "no_answer": _("no answer"),
+    "wrong_number": _("wrong number"),
+    "not_interested": _("not interested"),
+    "cost": _("cost"),
+    "chose_other": _("chose another clinic"),
+    "travel": _("the way is too long"),
+    "feels_better": _("feels better"),
+    "patient": _("at the patient's wish"),
+    "clinic": _("at our wish"),
+    "other": _("another reason"),
+}
+
+WRONG: Mapping[str, Any] = {  # code of a problem -> words; "code:field" comes before "code"
+    "required": _("Enter this: it is needed."),
+    "required:first_name": _("Enter the patient's first name."),
+    "required:last_name": _("Enter the patient's last name."),
+    "required:phone": _("Enter the patient's phone number: somebody will call."),
+    "required:reason": _("Say in a few words why you refer the patient."),
+    "required:birth_date": _("Enter the patient's birth date."),
+    "required:clinician": _("Choose who refers, or enter a name and an NPI below."),
+    "name_long": _("Use at most 60 characters for a name."),
+    "name_letters": _("Use letters, spaces, hyphens and apostrophes in a name."),
+    "name_link": _("Enter a name without web or email addresses in it."),
+    "email": _("Enter an email address such as name@example.com."),
+    "phone": _("Enter a US phone number with area code, such as 213 555 0142."),
+    "birth_date": _("Enter a date of birth between 1900 and today, such as 5/17/1970."),
+    "npi": _(
+        "An NPI has ten digits; the last one checks the others. This one does not fit. Only the format is checked."
+    ),
+    "npi_taken": _("This NPI belongs to a clinician of another practice. Please call us."),
+    "text_long": _("This is too long. Please shorten it."),
+    "text_control": _("This holds characters we cannot show. Type it again without them."),
+    "choice": _("Choose one of the answers."),
+    "guardian": _("The patient is under 18. Enter the name of a parent or guardian."),
+    "informed": _("We can only take the referral when the patient knows about it. Tick the box to confirm."),
+    "agreed_without_email": _("Enter the patient's email address, or untick the box about email."),
+    "external_id": _("This number of yours belongs to the referral of another patient."),
+    "many_files": _("Choose at most 5 files."),
+    "file_empty": _("“%(name)s” is empty."),
+    "file_big": _("“%(name)s” is larger than 10 MB."),
+    "file_kind": _("“%(name)s” is not a PDF, JPEG or PNG file."),
+    "file_name": _("The name “%(name)s” does not fit what is in the file. Give it the right ending."),
+    "files_again": _("Files cannot be kept here: please choose them again."),
+}
+
+
+def wrong(code: str, field: str) -> str:
+    """Return the words for a problem with a field."""
+    return str(WRONG.get(f"{code}:{field}") or WRONG.get(code) or WRONG["choice"])
+
+
+def stage(code: str) -> str:
+    """Return what a stage is called."""
+    return str(STAGES[code][0])

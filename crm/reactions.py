@@ -15,7 +15,7 @@ from crm.errors import NotFound
 from crm.events import Event, Handler
 from crm.leads import assigning
 from crm.leads import service as leads
-from crm.leads.events import LeadOpened, StageMoved
+from crm.leads.events import ConsultationChanged, LeadOpened, StageMoved
 from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
 from crm.sequences import returning
@@ -23,6 +23,11 @@ from crm.sequences import service as sequences
 from crm.staff import alerts
 
 BOOKED = frozenset({"scheduled", "consult_scheduled"})  # stages that end the nurture sequence
+APPOINTMENTS = {  # what happened to a consultation -> the email that says so
+    "booked": "appointment-booked",
+    "moved": "appointment-changed",
+    "cancelled": "appointment-cancelled",
+}
 ENDED = frozenset(
     {"not_a_fit", "lost", "spam", "declined", "patient_declined", "duplicate", "entered_in_error"}
 )
@@ -93,6 +98,34 @@ def follow_stage(event: StageMoved) -> None:
         sequences.exit_people(contact_ids=[event.contact_id], reason=f"lead {event.now}")
 
 
+def tell_of_appointment(event: ConsultationChanged) -> None:
+    """Booking, moving or cancelling is said by email; without an address, somebody calls."""
+    kind = APPOINTMENTS.get(event.what)
+    if kind is None:
+        return
+    if not event.has_email:
+        leads.call_instead(contact_id=event.contact_id)
+        return
+    try:
+        _send_appointment(kind, event)
+    except NotFound:  # nobody has approved this email yet
+        leads.call_instead(contact_id=event.contact_id)
+
+
+def _send_appointment(kind: str, event: ConsultationChanged) -> None:
+    messages.send_transactional(
+        kind,
+        contact_id=event.contact_id,
+        language=event.language,
+        params={"moments": {"appointment_time": event.starts_at.isoformat()}},
+    )
+
+
+def tell_them_by_phone(event: MessageBlocked) -> None:
+    """Mail that no transport may carry: somebody calls."""
+    leads.call_instead(contact_id=event.contact_id)
+
+
 def let_content_go(event: ContentApproved) -> None:
     """Approved text frees who waited for it: emails held at the door, and people held before their next step."""
     messages.take_up(version_id=event.version_id, item_id=event.item_id, language=event.language)
@@ -108,6 +141,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ContactStopped: (stop_at_once,),
     LeadOpened: (give_to_whose_turn_it_is,),
     StageMoved: (follow_stage,),
+    ConsultationChanged: (tell_of_appointment,),
     ContentApproved: (let_content_go,),
-    MessageBlocked: (),
+    MessageBlocked: (tell_them_by_phone,),
 }

@@ -1,6 +1,7 @@
 """What happens to a lead."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from crm.events import Event
 
@@ -30,3 +31,15 @@ class LeadLate(Event):
     contact_id: int
     kind: str
     stage: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsultationChanged(Event):
+    """A consultation was booked, moved, cancelled, missed (`no_show`) or attended."""
+
+    lead_id: int
+    contact_id: int
+    what: str
+    starts_at: datetime
+    has_email: bool
+    language: str

@@ -173,6 +173,19 @@ def add_task(*, lead_id: int, kind: str, title: str, due_at: datetime, owner_id:
     return task
 
 
+def call_instead(*, contact_id: int) -> None:
+    """Have somebody call a person who cannot be told by email; one open task for it is enough."""
+    newest = select(Lead).where(Lead.contact_id == contact_id, Lead.closed_at.is_(None))
+    lead = db.session.scalar(newest.order_by(Lead.id.desc()).limit(1))
+    if lead is None:
+        return
+    waiting = select(Task.id).where(Task.lead_id == lead.id, Task.kind == "tell", Task.done_at.is_(None))
+    if db.session.scalar(waiting.limit(1)) is None:
+        due = clocks.clinic().add_days(clock.now(), 1)
+        title = "Tell the person by phone: no email about it could leave"
+        add_task(lead_id=lead.id, kind="tell", title=title, due_at=due, owner_id=lead.owner_id)
+
+
 def finish_task(*, task_id: int) -> None:
     """Tick a task off. Raises NotFound, and Conflict when somebody did so before."""
     now, actor = clock.now(), audit.current().actor

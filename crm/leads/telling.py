@@ -25,6 +25,13 @@ EVENTS: Mapping[str, tuple[str, str, str]] = {  # kind -> words, look, sign
     "stop_lifted": ("Clinical stop lifted", "success", "✓"),
     "merged": ("Another record was merged into this one", "neutral", "●"),
 }
+CONSULTATIONS: Mapping[str, tuple[str, str, str]] = {
+    "booked": ("booked", "success", "✓"),
+    "moved": ("moved to another time", "accent", "→"),
+    "cancelled": ("cancelled", "neutral", "×"),
+    "no_show": ("missed", "warning", "!"),
+    "attended": ("attended", "success", "✓"),
+}
 SOURCES = {
     "form": "the contact form",
     "api": "another system",
@@ -121,11 +128,14 @@ def _title(line: Line) -> tuple[str, str, str]:
 
 
 def _activity(kind: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
+    if kind == "consultation":
+        words, kind, icon = CONSULTATIONS.get(str(detail.get("what")), ("changed", "neutral", "○"))
+        return f"Consultation {words}", kind, icon
     if kind == "called":
         way = CHANNELS.get(str(detail.get("channel")), "Attempt")
         outcome = str(detail.get("outcome"))
-        look = ("success", "✓") if outcome in REACHED else ("neutral", "→")
-        return f"{way}: {OUTCOMES.get(outcome, outcome).lower()} (attempt {detail.get('attempt')})", *look
+        words = f"{way}: {OUTCOMES.get(outcome, outcome).lower()} (attempt {detail.get('attempt')})"
+        return (words, "success", "✓") if outcome in REACHED else (words, "neutral", "→")
     if kind == "stage_moved":
         return (
             f"Moved from “{spoken(str(detail.get('was')))}” to “{spoken(str(detail.get('now')))}”",

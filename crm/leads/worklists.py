@@ -1,0 +1,157 @@
+"""What the front desk works off: lists with an order of their own, each a bounded select over an index."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, tuple_, union_all
+from sqlalchemy.orm import InstrumentedAttribute
+
+from crm import clock, paging
+from crm.contacts.models import Contact
+from crm.db import db
+from crm.leads.models import Lead, Task
+from crm.leads.rules import PAUSED
+from crm.paging import Page
+from crm.staff.models import User
+
+PAGE = 50
+COUNTED = 100  # rows a count looks at before it says "99+"
+STALE_AFTER = timedelta(days=14)
+BETWEEN_ATTEMPTS = timedelta(hours=3)
+CALLING_HOURS = (8, 21)  # local time of the person: 47 CFR 64.1200(c)(1)
+TO_CALL = (
+    "new", "unconfirmed", "confirmed", "contacted", "qualified",
+    "accepted", "contacting", "no_show", "cancelled", "rescheduled",
+)  # fmt: skip
+
+Conditions = Callable[[datetime, int], Sequence[ColumnElement[bool]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkList:
+    """One list: what is on it (given now and the reader's id), and by what it is ordered, earliest first."""
+
+    label: str
+    empty: str
+    conditions: Conditions
+    by: InstrumentedAttribute[Any]
+
+
+def _call_now(now: datetime, _me: int) -> Sequence[ColumnElement[bool]]:
+    local = func.timezone(Contact.time_zone, literal(now, Lead.due_at.type))
+    hour = func.extract("hour", local)
+    callable_now = (
+        select(Contact.id)
+        .where(
+            Contact.id == Lead.contact_id,
+            Contact.phone.is_not(None),
+            Contact.stopped_at.is_(None),
+            hour >= CALLING_HOURS[0],
+            hour < CALLING_HOURS[1],
+        )
+        .exists()
+    )
+    rested = or_(Lead.last_attempt_at.is_(None), Lead.last_attempt_at < now - BETWEEN_ATTEMPTS)
+    return (Lead.due_at.is_not(None), Lead.stage.in_(TO_CALL), rested, callable_now)
+
+
+LISTS: Mapping[str, WorkList] = {
+    "call_now": WorkList(
+        label="Call now",
+        empty="Nobody is waiting for a call at this hour.",
+        conditions=_call_now,
+        by=Lead.due_at,
+    ),
+    "overdue": WorkList(
+        label="Overdue",
+        empty="Nothing is past its time.",
+        conditions=lambda now, _me: (Lead.due_at < now,),
+        by=Lead.due_at,
+    ),
+    "waiting": WorkList(
+        label="Waiting on referrer",
+        empty="No referrer owes us an answer.",
+        conditions=lambda _now, _me: (Lead.stage == PAUSED,),
+        by=Lead.stage_at,
+    ),
+    "stale": WorkList(
+        label="Stale",
+        empty="Nothing has stood still for two weeks.",
+        conditions=lambda now, _me: (Lead.stage_at < now - STALE_AFTER,),
+        by=Lead.stage_at,
+    ),
+    "mine": WorkList(
+        label="Mine",
+        empty="No open lead is yours.",
+        conditions=lambda _now, me: (Lead.owner_id == me,),
+        by=Lead.stage_at,
+    ),
+    "unassigned": WorkList(
+        label="Nobody's",
+        empty="Every open lead has an owner.",
+        conditions=lambda _now, _me: (Lead.owner_id.is_(None),),
+        by=Lead.stage_at,
+    ),
+}
+FIRST = "call_now"
+
+
+def page(name: str, *, me: int, cursor: str | None = None, limit: int = PAGE) -> Page[Lead]:
+    """Return a part of the list called `name`, for the person whose id is `me`. Raises KeyError, Invalid."""
+    wanted = LISTS[name]
+    rows = select(Lead).where(*_on(name, me))
+    if cursor:
+        rows = rows.where(tuple_(wanted.by, Lead.id) > tuple_(*paging.decode(cursor, (datetime, int))))
+    found = db.session.scalars(rows.order_by(wanted.by, Lead.id).limit(limit + 1)).all()
+    last = found[limit - 1] if len(found) > limit else None
+    more = paging.encode(getattr(last, wanted.by.key), last.id) if last is not None else None
+    return Page(rows=found[:limit], next=more)
+
+
+def _on(name: str, me: int) -> Sequence[ColumnElement[bool]]:
+    return (Lead.closed_at.is_(None), *LISTS[name].conditions(clock.now(), me))
+
+
+def counts(*, me: int) -> dict[str, str]:
+    """Return how long each list is, as far as 99, and how many tasks are open for this person. One statement."""
+    branches = [_counted(name, select(literal(1)).select_from(Lead).where(*_on(name, me))) for name in LISTS]
+    branches.append(_counted("tasks", select(literal(1)).select_from(Task).where(*_tasks_of(me))))
+    found = {row.name: row.count for row in db.session.execute(union_all(*branches))}
+    return {name: f"{COUNTED - 1}+" if count >= COUNTED else str(count) for name, count in found.items()}
+
+
+def _counted(name: str, rows: Select[Any]) -> Select[Any]:
+    bounded = rows.limit(COUNTED).subquery()
+    return select(literal(name).label("name"), func.count().label("count")).select_from(bounded)
+
+
+def _tasks_of(me: int) -> Sequence[ColumnElement[bool]]:
+    theirs = select(Lead.id).where(Lead.id == Task.lead_id, Lead.owner_id == me).exists()
+    return (Task.done_at.is_(None), or_(Task.owner_id == me, and_(Task.owner_id.is_(None), theirs)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToDo:
+    """An open task, the lead it is about, and whose it is."""
+
+    task: Task
+    lead: Lead
+    owner: str | None
+
+
+def tasks(*, me: int | None, cursor: str | None = None, limit: int = PAGE) -> Page[ToDo]:
+    """Return open tasks, the most urgent first: one person's, or (None) everybody's. Raises Invalid."""
+    rows = (
+        select(Task, Lead, User.name)
+        .join(Lead, Lead.id == Task.lead_id)
+        .outerjoin(User, User.id == Task.owner_id)
+        .where(*(_tasks_of(me) if me is not None else (Task.done_at.is_(None),)))
+    )
+    if cursor:
+        rows = rows.where(tuple_(Task.due_at, Task.id) > tuple_(*paging.decode(cursor, (datetime, int))))
+    found = db.session.execute(rows.order_by(Task.due_at, Task.id).limit(limit + 1)).all()
+    shown = [ToDo(task=task, lead=lead, owner=owner) for task, lead, owner in found[:limit]]
+    last = shown[-1].task if len(found) > limit else None
+    return Page(rows=shown, next=paging.encode(last.due_at, last.id) if last else None)

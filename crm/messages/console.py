@@ -27,6 +27,13 @@ ERRORS = {
     "blocked_policy": "No transport may carry mail to patients: none is under a business associate agreement.",
     "too_late": "It had waited for so long that sending it would have done more harm than good.",
 }
+STREAMS = {
+    "transactional": "Personal: asked for by the person",
+    "transactional_phi": "Personal, to patients and those referred",
+    "prospect_edu": "Educational emails",
+    "referred_edu": "Educational emails after a referral",
+    "provider_nurture": "Updates for referring clinicians",
+}
 REASON_LIMIT = 200  # characters
 
 
@@ -50,6 +57,7 @@ def _index(status: int = 200, **more: Any) -> Response:
         asked_state=state,
         states=listing.STATES,
         words=ERRORS,
+        stream_words=STREAMS,
         older=url_for(".index", state=state or None, cursor=found.next) if found.next else None,
         newest=url_for(".index", state=state or None) if request.args.get("cursor") else None,
         now=clock.now(),
@@ -73,6 +81,7 @@ def show(batch_id: int) -> ResponseReturnValue:
         title=row.title,
         messages=found.rows,
         words=ERRORS,
+        streams=STREAMS,
         older=url_for(".show", batch_id=batch_id, cursor=found.next) if found.next else None,
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import repeat
 from typing import Any
 
 from sqlalchemy import insert, text, update
@@ -9,7 +10,7 @@ from sqlalchemy import insert, text, update
 from crm import clock, queue
 from crm.audit import service as audit
 from crm.content import service as content
-from crm.db import after_commit, db
+from crm.db import after_commit, bigint_array, db
 from crm.errors import Conflict, NotFound
 from crm.events import publish
 from crm.messages import doors, pipeline
@@ -125,11 +126,17 @@ def queue_batches(
     )
     columns: list[list[Any]] = [[], [], [], [], [], []]
     for batch_id, (version_id, _, rows) in zip(ids, parts, strict=True):
-        for contact_id, record_id, enrolment_id, step in rows:
-            for column, value in zip(
-                columns, (batch_id, contact_id, version_id, record_id, enrolment_id, step), strict=True
-            ):
-                column.append(value)
+        contacts, records, enrolments, steps = zip(*rows, strict=True)
+        same = (
+            repeat(batch_id, len(rows)),
+            contacts,
+            repeat(version_id, len(rows)),
+            records,
+            enrolments,
+            steps,
+        )
+        for column, values in zip(columns, same, strict=True):
+            column.extend(values)
     db.session.execute(
         text("""
             insert into message (batch_id, contact_id, content_version_id, consent_record_id, enrolment_id, step,
@@ -140,7 +147,7 @@ def queue_batches(
                 cast(:e as bigint[]), cast(:f as bigint[]))
         """),
         {
-            **dict(zip("abcdef", columns, strict=True)),
+            **dict(zip("abcdef", map(bigint_array, columns), strict=True)),
             "now": now,
             "state": None if transport else "blocked_policy",
             "reason": None if transport else "no transport with a BAA",

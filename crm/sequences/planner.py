@@ -17,7 +17,7 @@ from crm import clock
 from crm.audit import service as audit
 from crm.consent.queries import EVIDENCE, REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
-from crm.db import db
+from crm.db import bigint_array, db
 from crm.failpoints import reach
 from crm.messages import service as messages
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN
@@ -28,14 +28,14 @@ from crm.staff import alerts
 
 log = structlog.get_logger()
 
-SLICE = 5_000
+SLICE = 20_000  # large, so that batches of a dozen contents in two languages are full
 TOO_LATE = timedelta(days=3)  # a step that could not leave for so long waits for a person's decision
 
 # Due first come first; two planners never take the same rows. The topic differs from sequence to sequence.
 _DUE = text(
     f"""
-    select e.id, e.contact_id, e.sequence_id, e.version_id, e.step, e.due_at, e.send_now,
-        c.time_zone, c.language, c.snooze_until, {REFUSAL_CASE} as refusal, {EVIDENCE} as record_id,
+    select e.id, e.contact_id, {EVIDENCE} as record_id, e.sequence_id, e.version_id, e.step, e.send_now,
+        c.time_zone, c.language, c.snooze_until, {REFUSAL_CASE} as refusal,
         (select r.created_at from message r
          where r.contact_id = e.contact_id and r.created_at > cast(:week as timestamptz) and r.state is distinct from 'skipped'
             and (r.enrolment_id is not null or r.campaign_id is not null)
@@ -52,9 +52,11 @@ _ADVANCE = text("""
     update enrolment e set state = u.state, step = u.step, due_at = u.due_at, reason = u.reason, send_now = false,
         anchor_at = case when u.sent then cast(:now as timestamptz) else e.anchor_at end,
         left_at = case when u.state in ('completed', 'exited') then cast(:now as timestamptz) end
-    from unnest(cast(:ids as bigint[]), cast(:states as text[]), cast(:steps as bigint[]), cast(:dues as timestamptz[]),
-        cast(:reasons as text[]), cast(:sents as boolean[])) as u(id, state, step, due_at, reason, sent)
-    where e.id = u.id
+    from unnest(cast(:ids as bigint[]), cast(:kinds as bigint[])) as one(id, kind)
+    join unnest(cast(:states as text[]), cast(:steps as bigint[]), cast(:dues as timestamptz[]),
+        cast(:reasons as text[]), cast(:sents as boolean[])) with ordinality
+        as u(state, step, due_at, reason, sent, kind) on u.kind = one.kind
+    where e.id = one.id
 """)
 
 
@@ -76,7 +78,7 @@ def plan_due() -> int:
     plans = _plans({row.version_id for row in rows})
     items = {step.item for plan in plans.values() for step in plan.steps}
     versions = content.newest(items, now=now)
-    decisions = [_decide(row, plans[row.version_id], versions, now) for row in rows]
+    decisions = _decide_all(rows, plans, versions, now)
     _advance(rows, decisions, now)
     _queue(rows, decisions, plans, versions, now)
     _tell(decisions)
@@ -89,10 +91,22 @@ def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-@lru_cache(maxsize=65_536)
-def _decided(plan: rules.Plan, facts: rules.Facts, now: datetime) -> rules.Decision:
-    """Many people in one slice share all facts; the answer is the same."""
-    return rules.decide(plan, facts, now)
+def _decide_all(
+    rows: Sequence[Row[Any]],
+    plans: Mapping[int, rules.Plan],
+    versions: Mapping[tuple[str, str], int],
+    now: datetime,
+) -> list[rules.Decision]:
+    """Decide about each; many people in one slice share all facts, and then the answer is the same."""
+    known: dict[Any, rules.Decision] = {}
+    decisions = []
+    for row in rows:
+        facts = row[3:]  # everything but who it is
+        decision = known.get(facts)
+        if decision is None:
+            decision = known[facts] = _decide(row, plans[row.version_id], versions, now)
+        decisions.append(decision)
+    return decisions
 
 
 def _decide(
@@ -108,7 +122,7 @@ def _decide(
         capped_until=row.capped_from + FREQUENCY_SPAN if row.capped_from else None,
         send_now=row.send_now,
     )
-    return _decided(plan, facts, now)
+    return rules.decide(plan, facts, now)
 
 
 def _plans(version_ids: set[int]) -> dict[int, rules.Plan]:
@@ -128,18 +142,21 @@ _STATES = {"send": "active", "wait": "active", "hold": "held", "exit": "exited",
 
 
 def _advance(rows: Sequence[Row[Any]], decisions: Sequence[rules.Decision], now: datetime) -> None:
-    changes = []
+    kinds: dict[tuple[Any, ...], int] = {}  # change -> its number; a handful for thousands of people
+    which = []
     for row, decision in zip(rows, decisions, strict=True):
         sent = decision.act == "send"
         state = "completed" if decision.last else _STATES[decision.act]
         due = decision.due_at if state == "active" else None
-        changes.append((row.id, state, row.step + sent, due, decision.reason, sent))
-    ids, states, steps, dues, reasons, sents = (list(column) for column in zip(*changes, strict=True))
+        change = (state, row.step + sent, due, decision.reason, sent)
+        which.append(kinds.setdefault(change, len(kinds) + 1))
+    states, steps, dues, reasons, sents = (list(column) for column in zip(*kinds, strict=True))
     db.session.execute(
         _ADVANCE,
         {
             "now": now,
-            "ids": ids,
+            "ids": bigint_array(row[0] for row in rows),
+            "kinds": bigint_array(which),
             "states": states,
             "steps": steps,
             "dues": dues,

@@ -79,6 +79,7 @@ def main() -> int:
     given = options()
     if importlib.util.find_spec("tests.bench.system"):
         importlib.import_module("tests.bench.system")
+        importlib.import_module("tests.bench.people")
     if given.list:
         print("\n".join(f"{row.name:18} {row.what}" for row in ROWS))
         print("\nFigures: " + ", ".join(FIGURES))

@@ -249,4 +249,29 @@ ROWS = (
         at_least=0.4,
         also=("intake.p50_ms", "intake.p99_ms"),
     ),
+    *(
+        Row(
+            name=f"page_{page}",
+            what=f"console page “{page.replace('_', ' ')}” at 1,000,000 contacts, 1,200,000 leads: p95",
+            value=f"pages_1m.{page}_ms",
+            unit="ms",
+            against=f"pages_10k.{page}_ms",
+            at_most=1.5,
+        )
+        for page in (
+            "list",
+            "open",
+            "overdue",
+            "stage",
+            "kind",
+            "source",
+            "nobody",
+            "by_name",
+            "by_both_names",
+            "by_email",
+            "by_phone",
+            "by_reference",
+            "lead",
+        )
+    ),
 )

@@ -126,17 +126,17 @@ def _due_steps(made: Clinic) -> float:
 
 @figure("statements", runs=1)
 def statements(bench: Bench) -> Values:
-    """Statements per email, transaction control included; the log costs time, so nothing is timed here."""
-    values = {}
+    """Statements per email, and beside it with every BEGIN and COMMIT; the log costs time, so nothing is timed here."""
+    values: Values = {}
     with clinic(bench, people=10_000, prepare=_enrol_due) as made, made.workers():
         with bench.postgres.statements(made.name) as seen:
             made.broadcast()
             made.wait(pause=1)
-        values["broadcast_10k"] = seen.total / 10_000
+        values |= {"broadcast_10k": seen.work / 10_000, "broadcast_10k_all": seen.total / 10_000}
         with bench.postgres.statements(made.name) as seen:
             push(("sequences.plan", (), "bench"))
             made.wait(statement=DUE.format(now=now()), pause=1)
-        values["steps"] = seen.total / 10_000
+        values |= {"steps": seen.work / 10_000, "steps_all": seen.total / 10_000}
     return values
 
 
@@ -150,7 +150,8 @@ def statements_large(bench: Bench) -> Values:
             made.broadcast(tags=["part"])
             made.wait(pause=1)
         bench.sink.expect(min(people, 100_000))
-    return {"broadcast": seen.total / min(people, 100_000)}
+    count = min(people, 100_000)
+    return {"broadcast": seen.work / count, "broadcast_all": seen.total / count}
 
 
 @figure("idle_tick", runs=1)

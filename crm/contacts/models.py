@@ -17,9 +17,19 @@ class Contact(HasId, Base):
         Index("ix_contact_email_index", "email_index"),
         Index("ix_contact_phone_index", "phone_index"),
         Index("ix_contact_name_birth_index", "name_birth_index"),
-        Index("ix_contact_last_name_lower", text("lower(last_name) text_pattern_ops")),
-        Index("ix_contact_first_name_lower", text("lower(first_name) text_pattern_ops")),
-        Index("ix_contact_email_pattern", text("email text_pattern_ops")),
+        Index(
+            "ix_contact_last_first",
+            text('lower(last_name) collate "C"'),
+            text('lower(first_name) collate "C"'),
+            "id",
+        ),
+        Index(
+            "ix_contact_first_last",
+            text('lower(first_name) collate "C"'),
+            text('lower(last_name) collate "C"'),
+            "id",
+        ),
+        Index("ix_contact_email_c", text('email collate "C"')),
     )
 
     created_at: Mapped[datetime]

@@ -21,6 +21,9 @@ class Lead(HasId, Base):
         Index("ix_lead_newest", "created_at", "id"),
         Index("ix_lead_stage_newest", "stage", "created_at", "id"),
         Index("ix_lead_owner_newest", "owner_id", "created_at", "id"),
+        Index("ix_lead_kind_newest", "kind", "created_at", "id"),
+        Index("ix_lead_source_newest", "source", "created_at", "id"),
+        Index("ix_lead_open_newest", "created_at", "id", postgresql_where=text("closed_at is null")),
         Index("ix_lead_contact", "contact_id", "id"),
         Index("ix_lead_open_stage_at", "stage_at", "id", postgresql_where=text("closed_at is null")),
         Index(

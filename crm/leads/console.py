@@ -26,7 +26,7 @@ from crm.consent.rules import WORDS as REFUSALS
 from crm.contacts import queries as people
 from crm.contacts import service as contacts
 from crm.errors import Invalid
-from crm.leads import listing, rules, service, telling
+from crm.leads import lead_page, listing, rules, service, telling
 from crm.leads.listing import Wanted
 from crm.leads.models import Lead
 from crm.limits import Limit
@@ -163,6 +163,7 @@ def _show(lead: Lead, status: int = 200, **more: Any) -> Response:
         sources=SOURCES,
         spoken=rules.spoken,
         now=clock.now(),
+        **lead_page.parts(lead),
         **more,
     )
     return make_response(page, status)

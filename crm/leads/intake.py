@@ -17,12 +17,13 @@ from crm.contacts.models import Contact
 from crm.contacts.rules import Person
 from crm.db import as_json, db, fast, sealed
 from crm.errors import Conflict
-from crm.leads import clocks, rules
+from crm.leads import clocks, crisis, rules
 from crm.leads.events import LeadOpened
 from crm.leads.models import Lead, Referral, Task
 from crm.referrers import service as referrers
 from crm.referrers.models import Clinician
 from crm.referrers.service import Sender
+from crm.staff import alerts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,8 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Open
                 "demo": demo,
             },
         )
+        if crisis.in_crisis(request.message):
+            _alarm(opened)
     _note_differences(opened, found, request.person)
     if request.wording is not None:
         _ask(
@@ -96,6 +99,15 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Open
             wording=request.wording, source=request.source,
         )  # fmt: skip
     return opened
+
+
+def _alarm(opened: Opened) -> None:
+    alerts.raise_alert(
+        key=f"crisis:{opened.lead_id}",
+        level="danger",
+        text=f"{opened.reference}: the message may speak of a crisis. Read it now and call.",
+        link=f"/console/leads/{opened.reference}",
+    )
 
 
 def open_referral(*, referral: NewReferral, practice_id: int | None = None, demo: bool = False) -> Opened:

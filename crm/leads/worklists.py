@@ -118,17 +118,17 @@ def counts(*, me: int) -> dict[str, str]:
     """Return how long each list is, as far as 99, and how many tasks are open for this person. One statement."""
     branches = [_counted(name, select(literal(1)).select_from(Lead).where(*_on(name, me))) for name in LISTS]
     branches.append(_counted("tasks", select(literal(1)).select_from(Task).where(*_tasks_of(me))))
-    found = {row.name: row.count for row in db.session.execute(union_all(*branches))}
+    found = {row.name: int(row.rows) for row in db.session.execute(union_all(*branches))}
     return {name: f"{COUNTED - 1}+" if count >= COUNTED else str(count) for name, count in found.items()}
 
 
-def _counted(name: str, rows: Select[Any]) -> Select[Any]:
+def _counted(name: str, rows: Select[Any]) -> Select[str, int]:
     bounded = rows.limit(COUNTED).subquery()
-    return select(literal(name).label("name"), func.count().label("count")).select_from(bounded)
+    return select(literal(name).label("name"), func.count().label("rows")).select_from(bounded)
 
 
 def _tasks_of(me: int) -> Sequence[ColumnElement[bool]]:
-    theirs = select(Lead.id).where(Lead.id == Task.lead_id, Lead.owner_id == me).exists()
+    theirs = select(Lead.id).where(Lead.id == Task.lead_id, Lead.owner_id == me).correlate(Task).exists()
     return (Task.done_at.is_(None), or_(Task.owner_id == me, and_(Task.owner_id.is_(None), theirs)))
 
 

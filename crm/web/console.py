@@ -11,9 +11,11 @@ from sqlalchemy import func, select
 from crm.content import console as content
 from crm.content import drafts_console as drafts
 from crm.db import db
-from crm.leads import console as leads
+from crm.leads import desk
+from crm.leads import portal_console as referrals
 from crm.messages import console as mail
 from crm.messages import control
+from crm.referrers import console as referrers
 from crm.sequences import console as sequences
 from crm.staff import access
 from crm.staff import audit_console as audit
@@ -22,7 +24,9 @@ from crm.staff.models import Alert
 from crm.web import timelines
 
 FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
-    leads.pages,
+    desk.pages,  # the leads' own, with the front desk's pages added
+    referrers.pages,
+    referrals.pages,
     sequences.pages,
     content.pages,
     drafts.pages,
@@ -33,6 +37,7 @@ FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
 
 NAV: list[tuple[str, str, str]] = [  # what it is called, where it leads, who may see it
     ("Leads", "console.leads.index", "see_leads"),
+    ("Referrers", "console.referrers.index", "manage_referrers"),
     ("Sequences", "console.sequences.index", "see_sequences"),
     ("Content", "console.content.index", "see_content"),
     ("Mail", "console.mail.index", "see_mail"),
@@ -58,7 +63,8 @@ def mount(app: Flask) -> None:
 @access.require("use_console")
 def home() -> ResponseReturnValue:
     """The first page after signing in."""
-    return redirect(url_for("console.leads.index"))
+    works_leads = any(role.name == "front_desk" for role in current_user.roles)
+    return redirect(url_for("console.leads.work" if works_leads else "console.leads.index"))
 
 
 def _reader() -> None:

@@ -1,0 +1,51 @@
+"""What the page of one lead shows beside the lead itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from crm import clock
+from crm.consent import queries as consent
+from crm.leads import attempts, consultations, score
+from crm.leads.attempts import CHANNELS, OUTCOMES, REACHED
+from crm.leads.desk_models import Consultation
+from crm.leads.models import Lead
+from crm.leads.rules import STAGES
+
+SPOKEN_TO = frozenset(
+    {"contacted", "qualified", "consult_scheduled", "consult_done", "patient", "scheduled", "seen"}
+)
+
+
+def _known(lead: Lead, held: Sequence[Consultation]) -> score.Known:
+    states = {one.state for one in held}
+    reached = any(one.outcome in REACHED for one in attempts.of(lead.id))
+    return score.Known(
+        kind=lead.kind,
+        urgency=lead.referral.urgency if lead.referral else None,
+        created_at=lead.created_at,
+        has_phone=lead.contact.phone is not None,
+        has_email=lead.contact.email is not None,
+        has_message=bool(lead.message),
+        heard_from=lead.heard_from,
+        said_yes=any(state.granted for state in consent.states(lead.contact_id)),
+        reached=reached or lead.stage in SPOKEN_TO,
+        attempts=lead.attempts,
+        booked="booked" in states,
+        missed="no_show" in states,
+    )
+
+
+def parts(lead: Lead) -> dict[str, Any]:
+    """Return the work that can be done on a lead: calls, tasks, consultations."""
+    held = consultations.of(lead.id)
+    ways = STAGES[lead.kind][lead.stage].to
+    bookable = consultations.BOOKED[lead.kind] in ways or lead.stage == "contacted"
+    return {
+        "score": score.score(_known(lead, held), now=clock.now()),
+        "channels": list(CHANNELS.items()),
+        "outcomes": list(OUTCOMES.items()),
+        "consultations": held,
+        "lengths": [(minutes, f"{minutes} min") for minutes in consultations.LENGTHS],
+        "booked": next((one for one in held if one.state == "booked"), None),
+        "bookable": bookable and not any(one.state == "booked" for one in held),
+    }

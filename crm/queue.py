@@ -44,6 +44,7 @@ JOBS: dict[str, JobSpec] = {
     "leads.escalate": JobSpec(queue=LOW, timeout=300),
     "content.look_after": JobSpec(queue=LOW, timeout=120),
     "content.try_out": JobSpec(queue=URGENT, timeout=60),
+    "referrers.digest": JobSpec(queue=LOW, timeout=300),
     "audit.seal": JobSpec(queue=LOW, timeout=120),
 }
 

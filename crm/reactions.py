@@ -13,11 +13,13 @@ from crm.contacts.events import ContactStopped
 from crm.content.events import ContentApproved
 from crm.errors import NotFound
 from crm.events import Event, Handler
-from crm.leads import assigning
+from crm.leads import assigning, portal_words
 from crm.leads import service as leads
 from crm.leads.events import ConsultationChanged, LeadOpened, StageMoved
+from crm.leads.portal_events import ClinicWrote, ReferralsChanged, ReferralSubmitted
 from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
+from crm.referrers.events import PortalLinkMade
 from crm.sequences import returning
 from crm.sequences import service as sequences
 from crm.staff import alerts
@@ -130,6 +132,43 @@ def let_content_go(event: ContentApproved) -> None:
     """Approved text frees who waited for it: emails held at the door, and people held before their next step."""
     messages.take_up(version_id=event.version_id, item_id=event.item_id, language=event.language)
     sequences.release_held()
+
+
+def send_portal_link(event: PortalLinkMade) -> None:
+    """Somebody of a practice gets the link that signs them in."""
+    _tell_practice("portal-signin", event, {"links": {"signin_url": event.link_id}})
+
+
+def acknowledge(event: ReferralSubmitted) -> None:
+    """Who sent a referral gets its reference number, and nothing about anybody."""
+    _tell_practice("acknowledgement-referrer", event, {"facts": {"reference": event.reference}})
+
+
+def tell_of_message(event: ClinicWrote) -> None:
+    """People of a practice learn that a message waits, and not what it says."""
+    _tell_practice("portal-message", event, {})
+
+
+def tell_of_changes(event: ReferralsChanged) -> None:
+    """People of a practice learn which references moved, and to which state."""
+    said = portal_words.changes(event.changes, language=event.language)
+    _tell_practice("portal-digest", event, {"facts": {"reference": said}})
+
+
+def _tell_practice(
+    kind: str,
+    event: PortalLinkMade | ReferralSubmitted | ClinicWrote | ReferralsChanged,
+    params: Mapping[str, object],
+) -> None:
+    """Without an approved text nothing is sent; what was done stays done, and staff are told."""
+    try:
+        messages.send_transactional(kind, contact_id=event.contact_id, language=event.language, params=params)
+    except NotFound:
+        alerts.raise_alert(
+            key=f"no-text-{kind}",
+            level="danger",
+            text=f"Practices wait for an email that has no approved text: {kind}.",
+        )
 
 
 TABLE: Mapping[type[Event], Sequence[Handler]] = {

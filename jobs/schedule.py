@@ -9,5 +9,6 @@ PERIODIC: dict[str, int] = {
     "sequences.release": 600,
     "leads.escalate": 60,
     "content.look_after": 3600,
+    "referrers.digest": 1800,
     "audit.seal": 60,
 }

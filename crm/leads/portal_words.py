@@ -1,8 +1,9 @@
 """What the portal says about referrals and forms, in the reader's language."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flask_babel import force_locale, ngettext
 from flask_babel import lazy_gettext as _
 
 STAGES: Mapping[str, tuple[Any, Any]] = {  # stage -> what it is called, what it means for the practice
@@ -90,3 +91,15 @@ def wrong(code: str, field: str) -> str:
 def stage(code: str) -> str:
     """Return what a stage is called."""
     return str(STAGES[code][0])
+
+
+SHOWN = 20  # references in one email
+
+
+def changes(moved: Sequence[tuple[str, str]], *, language: str) -> str:
+    """Return one line for an email: how many referrals changed, and reference and state of each. Nothing else."""
+    with force_locale(language):
+        count = len(moved)
+        said = ngettext("%(num)s of your referrals changed", "%(num)s of your referrals changed", count)
+        each = [f"{reference} {stage(code)}" for reference, code in moved[:SHOWN]]
+        return f"{said}: {'; '.join(each)}{' …' if count > SHOWN else ''}"

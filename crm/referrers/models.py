@@ -22,7 +22,9 @@ class Practice(HasId, Base):
     language: Mapped[str] = mapped_column(Text, server_default="en")
     email: Mapped[str | None] = mapped_column(Text)
     approved_at: Mapped[datetime | None]
-    show_initials: Mapped[bool] = mapped_column(Boolean, server_default="false")  # of patients, in the portal's list
+    show_initials: Mapped[bool] = mapped_column(
+        Boolean, server_default="false"
+    )  # of patients, in the portal's list
     created_at: Mapped[datetime]
     demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
 

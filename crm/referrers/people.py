@@ -180,18 +180,14 @@ def use_link(token: str) -> PortalPerson:
 
 def _send_link(person: PortalPerson, *, life: timedelta) -> None:
     link = make_link(person, life=life)
-    events.publish(
-        PortalLinkMade(contact_id=person.contact_id, link_id=link.id, language=person.language)
-    )
+    events.publish(PortalLinkMade(contact_id=person.contact_id, link_id=link.id, language=person.language))
 
 
 def _by_email(email: str) -> PortalPerson | None:
     return db.session.scalar(select(PortalPerson).where(PortalPerson.email == email))
 
 
-def _create(
-    practice_id: int, *, name: str, email: str, zone: str, language: str, state: str
-) -> PortalPerson:
+def _create(practice_id: int, *, name: str, email: str, zone: str, language: str, state: str) -> PortalPerson:
     first, _, last = name.partition(" ")
     now = clock.now()
     contact = Contact(

@@ -2,4 +2,6 @@
 
 from flask import Blueprint
 
-FEATURES: list[Blueprint] = []  # one line per feature that has a portal.py
+from crm.leads import portal as referrals
+
+FEATURES: list[Blueprint] = [referrals.pages]  # one line per feature that has a portal.py

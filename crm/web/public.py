@@ -4,7 +4,9 @@ from flask import Blueprint
 
 from crm.consent import public as consent
 from crm.content import public as education
+from crm.leads import portal_join
 from crm.leads import public as contact
+from crm.referrers import public as portal_door
 from crm.staff import public as sign_in
 from crm.tracking import public as webhooks
 from crm.web import home, metrics, notices
@@ -13,6 +15,8 @@ FEATURES: list[Blueprint] = [
     sign_in.pages,
     consent.pages,
     contact.blueprint,
+    portal_door.pages,
+    portal_join.pages,
     education.pages,
     webhooks.blueprint,
     metrics.blueprint,

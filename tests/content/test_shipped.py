@@ -121,6 +121,7 @@ def test_every_transactional_kind_is_there() -> None:
         "appointment-booked",
         "appointment-changed",
         "appointment-cancelled",
+        "portal-digest",
         "portal-message",
         "portal-signin",
         "staff-alert",

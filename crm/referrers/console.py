@@ -1,0 +1,137 @@
+"""The console's page of practices: who refers, who of them may use the portal, who asks to."""
+
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+from sqlalchemy import func, select
+
+from crm.audit import service as audit
+from crm.db import db
+from crm.errors import Invalid
+from crm.paging import Page, decode, encode
+from crm.referrers import people
+from crm.referrers.models import Clinician, Practice
+from crm.staff import access
+
+pages = Blueprint("referrers", __name__, url_prefix="/referrers")
+
+ROWS = 50
+
+
+@pages.get("/")
+@access.require("manage_referrers")
+def index() -> ResponseReturnValue:
+    """Practices by name, and who waits for an answer."""
+    q = request.args.get("q", "").strip()[:100]
+    found = _practices(q, request.args.get("cursor"))
+    return render_template(
+        "console/referrers/index.html",
+        practices=found.rows,
+        waiting=people.waiting(),
+        q=q,
+        older=url_for(".index", q=q or None, cursor=found.next) if found.next else None,
+    )
+
+
+def _practices(q: str, cursor: str | None) -> Page[Practice]:
+    query = select(Practice)
+    if q:
+        query = query.where(func.lower(Practice.name).startswith(q.lower(), autoescape=True))
+    if cursor:
+        query = query.where(Practice.id < decode(cursor, [int])[0])
+    found = db.session.scalars(query.order_by(Practice.id.desc()).limit(ROWS + 1)).all()
+    rows = found[:ROWS]
+    return Page(rows=rows, next=encode(rows[-1].id) if len(found) > ROWS else None)
+
+
+@pages.get("/<int:practice_id>")
+@access.require("manage_referrers")
+def show(practice_id: int) -> ResponseReturnValue:
+    """One practice."""
+    return _show(people.practice(practice_id))
+
+
+def _show(practice: Practice, status: int = 200, **more: Any) -> Response:
+    audit.record("practice.view", object_type="practice", object_id=practice.id)
+    clinicians = db.session.scalars(
+        select(Clinician).where(Clinician.practice_id == practice.id).order_by(Clinician.name).limit(200)
+    ).all()
+    page = render_template(
+        "console/referrers/practice.html",
+        practice=practice,
+        clinicians=clinicians,
+        people=people.people_of(practice.id),
+        **more,
+    )
+    return make_response(page, status)
+
+
+@pages.post("/<int:practice_id>/people")
+@access.require("manage_referrers")
+def invite(practice_id: int) -> ResponseReturnValue:
+    """Open an account for somebody of the practice; a link goes to them by email."""
+    practice = people.practice(practice_id)
+    try:
+        people.invite(
+            practice_id=practice.id,
+            name=request.form.get("name", ""),
+            email=request.form.get("email", ""),
+            language=request.form.get("language", "en"),
+            zone=current_app.settings.clinic.time_zone,  # type: ignore[attr-defined]
+        )
+    except Invalid as error:
+        abort(_show(practice, 422, errors=error.fields, typed=request.form))
+    flash("Invited. A link to sign in is on its way; it works once, for three days.", "success")
+    return redirect(url_for(".show", practice_id=practice.id))
+
+
+@pages.post("/people/<int:person_id>/approve")
+@access.require("manage_referrers")
+def approve(person_id: int) -> ResponseReturnValue:
+    """Let somebody in, after calling the practice; or open a closed account again."""
+    person = people.get(person_id)
+    people.approve(person_id)
+    flash("Approved. A link to sign in is on its way; it works once, for three days.", "success")
+    return redirect(url_for(".show", practice_id=person.practice_id))
+
+
+@pages.post("/people/<int:person_id>/close")
+@access.require("manage_referrers")
+def close(person_id: int) -> ResponseReturnValue:
+    """Refuse somebody who asked, or close an account."""
+    person = people.get(person_id)
+    people.close(person_id)
+    undo = {
+        "text": "Closed: no session and no link of this person works any more.",
+        "undo": url_for(".approve", person_id=person_id),
+    }
+    flash(undo, "success")  # type: ignore[arg-type]
+    return redirect(url_for(".show", practice_id=person.practice_id))
+
+
+@pages.post("/<int:practice_id>/initials")
+@access.require("manage_referrers")
+def initials(practice_id: int) -> ResponseReturnValue:
+    """Show or hide patients' initials in the practice's list."""
+    practice = people.practice(practice_id)
+    practice.show_initials = request.form.get("show") == "yes"
+    audit.record(
+        "practice.initials",
+        object_type="practice",
+        object_id=practice.id,
+        detail={"show": practice.show_initials},
+    )
+    flash("Saved.", "success")
+    return redirect(url_for(".show", practice_id=practice.id))

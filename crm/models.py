@@ -6,6 +6,7 @@ from crm.consent import models as consent
 from crm.contacts import models as contacts
 from crm.content import models as content
 from crm.leads import desk_models as desk
+from crm.leads import merge_models as merges
 from crm.leads import models as leads
 from crm.leads import portal_models as portal
 from crm.messages import models as messages
@@ -15,7 +16,7 @@ from crm.staff import models as staff
 from crm.tracking import models as tracking
 
 __all__ = [
-    "audit", "campaigns", "consent", "contacts", "content", "desk", "leads",
+    "audit", "campaigns", "consent", "contacts", "content", "desk", "leads", "merges",
     "portal",
     "messages", "referrers", "sequences", "staff", "tracking",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from crm.errors import NotFound
 from crm.events import Event, Handler
 from crm.leads import assigning, portal_words
 from crm.leads import service as leads
-from crm.leads.events import ConsultationChanged, LeadOpened, StageMoved
+from crm.leads.events import ConsultationChanged, ContactsMerged, LeadOpened, StageMoved
 from crm.leads.portal_events import ClinicWrote, ReferralsChanged, ReferralSubmitted
 from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
@@ -100,6 +100,11 @@ def follow_stage(event: StageMoved) -> None:
         sequences.exit_people(contact_ids=[event.contact_id], reason=f"lead {event.now}")
 
 
+def leave_with_the_record(event: ContactsMerged) -> None:
+    """A record that went up in another one gets nothing any more."""
+    sequences.exit_people(contact_ids=[event.gone_id], reason="merged")
+
+
 def tell_of_appointment(event: ConsultationChanged) -> None:
     """Booking, moving or cancelling is said by email; without an address, somebody calls."""
     kind = APPOINTMENTS.get(event.what)
@@ -180,6 +185,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ContactStopped: (stop_at_once,),
     LeadOpened: (give_to_whose_turn_it_is,),
     StageMoved: (follow_stage,),
+    ContactsMerged: (leave_with_the_record,),
     ConsultationChanged: (tell_of_appointment,),
     ContentApproved: (let_content_go,),
     MessageBlocked: (tell_them_by_phone,),

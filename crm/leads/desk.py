@@ -10,8 +10,8 @@ from flask_security import current_user
 
 from crm import clock
 from crm.audit import service as audit
-from crm.errors import Invalid
-from crm.leads import assigning, calls, clocks, consultations, service, worklists
+from crm.errors import Invalid, NotFound
+from crm.leads import assigning, calls, clocks, consultations, merging, service, worklists
 from crm.leads.console import KINDS, _show, _version, pages
 from crm.leads.models import Lead
 from crm.staff import access
@@ -222,3 +222,29 @@ def set_turn(user_id: int) -> ResponseReturnValue:
         return _turns(422, dict(error.fields))
     flash(gettext("Saved."), "success")
     return redirect(url_for(".turns"))
+
+
+@pages.post("/<reference>/merge")
+@access.require("manage_contacts")
+def merge(reference: str) -> ResponseReturnValue:
+    """Bring another record of the same person into this one."""
+    lead = service.by_reference(reference)
+    gone_id = _number("gone")
+    if gone_id not in {one.contact.id for one in merging.candidates(lead.contact)} or gone_id is None:
+        raise Invalid({"gone": ["Choose one of the records that may be the same person."]})
+    made = merging.merge(kept_id=lead.contact_id, gone_id=gone_id)
+    undo = url_for(".unmerge", reference=lead.reference, merge_id=made.id)
+    flash({"text": gettext("The records are one now."), "undo": undo}, "success")  # type: ignore[arg-type]
+    return _back(lead)
+
+
+@pages.post("/<reference>/unmerge/<int:merge_id>")
+@access.require("manage_contacts")
+def unmerge(reference: str, merge_id: int) -> ResponseReturnValue:
+    """Part two records again."""
+    lead = service.by_reference(reference)
+    if merge_id not in {one.id for one in merging.of(lead.contact_id)}:
+        raise NotFound("There is no such merge.")
+    merging.undo(merge_id)
+    flash(gettext("The records are two again. Emails stay off where either had said no."), "success")
+    return _back(lead)

@@ -43,3 +43,11 @@ class ConsultationChanged(Event):
     starts_at: datetime
     has_email: bool
     language: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactsMerged(Event):
+    """One person's two records became one; `gone_id` stands for nobody any more."""
+
+    kept_id: int
+    gone_id: int

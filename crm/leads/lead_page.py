@@ -5,7 +5,7 @@ from typing import Any
 
 from crm import clock
 from crm.consent import queries as consent
-from crm.leads import attempts, consultations, score
+from crm.leads import attempts, consultations, merging, score
 from crm.leads.attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.desk_models import Consultation
 from crm.leads.models import Lead
@@ -41,6 +41,8 @@ def parts(lead: Lead) -> dict[str, Any]:
     ways = STAGES[lead.kind][lead.stage].to
     bookable = consultations.BOOKED[lead.kind] in ways or lead.stage == "contacted"
     return {
+        "same": merging.candidates(lead.contact),
+        "merges": merging.of(lead.contact_id),
         "score": score.score(_known(lead, held), now=clock.now()),
         "channels": list(CHANNELS.items()),
         "outcomes": list(OUTCOMES.items()),

@@ -23,6 +23,7 @@ EVENTS: Mapping[str, tuple[str, str, str]] = {  # kind -> words, look, sign
     "possible_duplicate": ("May be the same person as another record", "warning", "!"),
     "stopped": ("Clinical stop: nothing is sent any more", "danger", "■"),
     "stop_lifted": ("Clinical stop lifted", "success", "✓"),
+    "merge_undone": ("A merge was taken back", "neutral", "●"),
     "merged": ("Another record was merged into this one", "neutral", "●"),
 }
 CONSULTATIONS: Mapping[str, tuple[str, str, str]] = {

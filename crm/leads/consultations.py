@@ -108,7 +108,7 @@ def on_day(day: date) -> Sequence[Consultation]:
     return db.session.scalars(rows.order_by(Consultation.starts_at, Consultation.id).limit(SHOWN)).all()
 
 
-def today() -> date:
+def this_day() -> date:
     """Return the day it is at the clinic."""
     return clock.now().astimezone(clocks.clinic().zone).date()
 

@@ -32,7 +32,7 @@ def work() -> ResponseReturnValue:
     shown = (
         worklists.page(name, me=current_user.id, cursor=request.args.get("cursor")) if name != TODAY else None
     )
-    day = consultations.on_day(consultations.today()) if name == TODAY else []
+    day = consultations.on_day(consultations.this_day()) if name == TODAY else []
     leads = list(shown.rows) if shown else [one.lead for one in day]
     audit.record("lead.worklist", detail={"list": name, "ids": [lead.id for lead in leads]})
     return render_template(

@@ -121,14 +121,9 @@ def _who(found: Read, answers: Mapping[str, str], clinicians: Mapping[str, tuple
         found.wrong["clinician"] = "required" if not chosen else "choice"
         return
     _take(found, "clinician_name", answers.get("clinician_name", ""), _line(120), needed=True)
-    _take(found, "npi", answers.get("npi", ""), _npi, needed=True)
-
-
-def _npi(text: str) -> str:
-    text = "".join(text.split())
-    if not is_npi_format(text):
-        raise Unfit("npi")
-    return text
+    npi = found.clean["npi"] = "".join(answers.get("npi", "").split())
+    if not is_npi_format(npi):
+        found.wrong["npi"] = "npi" if npi else "required"
 
 
 def _together(found: Read, answers: Mapping[str, str], today: date) -> None:

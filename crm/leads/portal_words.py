@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask_babel import force_locale, ngettext
+from flask_babel import force_locale, gettext
 from flask_babel import lazy_gettext as _
 
 STAGES: Mapping[str, tuple[Any, Any]] = {  # stage -> what it is called, what it means for the practice
@@ -100,6 +100,10 @@ def changes(moved: Sequence[tuple[str, str]], *, language: str) -> str:
     """Return one line for an email: how many referrals changed, and reference and state of each. Nothing else."""
     with force_locale(language):
         count = len(moved)
-        said = ngettext("%(num)s of your referrals changed", "%(num)s of your referrals changed", count)
+        said = (
+            gettext("1 of your referrals changed")
+            if count == 1
+            else gettext("%(count)s of your referrals changed", count=count)
+        )
         each = [f"{reference} {stage(code)}" for reference, code in moved[:SHOWN]]
         return f"{said}: {'; '.join(each)}{' …' if count > SHOWN else ''}"

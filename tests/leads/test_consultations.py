@@ -123,7 +123,7 @@ def test_today_is_the_clinics_day(lead, clock):  # noqa: F811
     assert consultations.on_day(SOON.date()) == [made]
     assert consultations.on_day(SOON.date() + timedelta(days=1)) == []
     clock.move_to(datetime(2026, 3, 6, 3, tzinfo=UTC))
-    assert consultations.today() == SOON.date()
+    assert consultations.this_day() == SOON.date()
 
 
 def test_the_calendar_file(lead):  # noqa: F811

@@ -1,0 +1,83 @@
+"""A request from the web whose hour runs out: noticed, reached, booked, and out of the sequence."""
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import Page, expect
+from redis import Redis
+
+from crm import clock, queue
+from tests.browser.test_journey import confirm, fill_in
+from tests.fleet import Fleet, wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+LA = ZoneInfo("America/Los_Angeles")
+
+
+def clinic_now(site: Fleet) -> datetime:
+    clock.use_offset_file(site.folder / "clock")
+    try:
+        return clock.now().astimezone(LA)
+    finally:
+        clock.use_offset_file(None)
+
+
+def one(site: Fleet, sql: str, *given) -> object:
+    with site.sql() as database:
+        row = database.execute(sql, given).fetchone()
+    return row[0] if row else None
+
+
+def sign_in(site: Fleet, page: Page) -> None:
+    page.goto(site.flask("staff", "sign-in-link", "admin@clinic.example").split()[-1])
+    page.get_by_role("button").first.click()
+    page.wait_for_url("**/console**")
+
+
+def test_a_web_lead_is_late_noticed_reached_booked_and_leaves_the_sequence(
+    site: Fleet, page: Page, admin_link: str
+):
+    email = "late.ana@patients.example"
+    visitor = page.context.browser.new_context(timezone_id="America/Los_Angeles").new_page()
+    fill_in(visitor, site, email=email, language="en")
+    confirm(visitor, site, email)
+    of_lead = "from lead l join contact c on c.id = l.contact_id where c.email = %s"
+    wait_until(
+        lambda: one(site, f"select l.stage {of_lead}", email) == "confirmed", seconds=20, what="the yes"
+    )
+    reference = one(site, f"select l.reference {of_lead}", email)
+    running = "select e.state from enrolment e join contact c on c.id = e.contact_id where c.email = %s"
+    assert one(site, running, email) == "active"
+
+    # nobody does anything until its opening hour is over
+    site.skip(4)
+    queue.connect(Redis.from_url(site.redis_url))
+    queue.push([("leads.escalate", (), "journey")])
+    queue.redis().close()
+    late = f"select count(*) from lead_breach b join lead l on l.id = b.lead_id where l.reference = '{reference}'"
+    wait_until(lambda: one(site, late) == 1, seconds=75, what="the escalation")
+    sign_in(site, page)
+    page.goto(f"{site.web_url}/console/alerts")
+    page.get_by_role("link", name=re.compile(str(reference))).first.click()
+    expect(page.locator("main")).to_contain_text("Should have been acted on by now")
+    expect(page.locator("main")).to_contain_text("its time in “confirmed” is over")
+
+    # somebody calls, and speaks to her
+    page.get_by_label("What came of it").select_option("reached")
+    page.get_by_role("button", name="Log attempt").click()
+    expect(page.locator("main")).to_contain_text("Attempt 1 logged")
+    assert one(site, f"select l.stage {of_lead}", email) == "contacted"
+    assert (
+        one(site, "select count(*) from alert where closed_at is null and text like %s", f"{reference}%") == 0
+    )
+
+    # she gets a consultation on the next Wednesday, and no more educational mail
+    day = clinic_now(site) + timedelta(days=1)
+    while day.weekday() != 2:
+        day += timedelta(days=1)
+    page.get_by_label(re.compile("Day and time")).fill(day.strftime("%Y-%m-%dT10:00"))
+    page.get_by_role("button", name="Book", exact=True).click()
+    expect(page.locator("main")).to_contain_text("Consultation booked")
+    assert one(site, running, email) == "exited"

@@ -10,6 +10,7 @@ from crm import clock
 from crm.campaigns import rules
 from crm.campaigns.models import Campaign
 from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
+from crm.contacts.models import Contact
 from crm.content import service as content
 from crm.content.models import ContentItem
 from crm.db import db
@@ -140,3 +141,9 @@ def refused_batches(campaign_id: int) -> int:
         Batch.attempts > 0,
     )
     return len(db.session.scalars(rows.limit(rules.FAILURES_TO_PAUSE)).all())
+
+
+def names_of(contact_ids: Sequence[int]) -> dict[int, str]:
+    """Return id -> name of people on a page."""
+    rows = select(Contact.id, Contact.first_name, Contact.last_name).where(Contact.id.in_(contact_ids))
+    return {row.id: f"{row.first_name} {row.last_name}".strip() for row in db.session.execute(rows)}

@@ -8,6 +8,7 @@ from flask_babel import gettext
 from flask_security import current_user
 from sqlalchemy import func, select
 
+from crm.campaigns import console as campaigns
 from crm.content import console as content
 from crm.content import drafts_console as drafts
 from crm.db import db
@@ -28,6 +29,7 @@ FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
     referrers.pages,
     referrals.pages,
     sequences.pages,
+    campaigns.pages,
     content.pages,
     drafts.pages,
     mail.pages,
@@ -40,6 +42,7 @@ NAV: list[tuple[str, str, str]] = [  # what it is called, where it leads, who ma
     ("Referrers", "console.referrers.index", "manage_referrers"),
     ("Sequences", "console.sequences.index", "see_sequences"),
     ("Content", "console.content.index", "see_content"),
+    ("Broadcasts", "console.campaigns.index", "run_campaigns"),
     ("Mail", "console.mail.index", "see_mail"),
     ("Alerts", "console.staff.alerts", "use_console"),
     ("Staff", "console.staff.index", "manage_staff"),

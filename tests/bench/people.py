@@ -80,7 +80,6 @@ PAGES = {
 def _pages(bench: Bench, people: int) -> Values:
     """p95 (ms) of each page, one reader in one process, after a warm-up."""
     with clinic(bench, people=10, real_time=True) as made:
-        made.sql("delete from consent_state; delete from consent_record; delete from contact")
         make(made.sql, people=people)
         bench.postgres.settle(made.name)
         with made.app.app_context():

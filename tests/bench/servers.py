@@ -28,8 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # As installed, but for these: checkpoints come between measurements, not at random inside them.
 SETTINGS = {"max_wal_size": "4GB", "checkpoint_timeout": "30min", "log_line_prefix": "%d|%a|"}
 
+# ... and the empty query by which the pool asks whether a connection still lives
 _TRANSACTION_CONTROL = re.compile(
-    r"(begin|start transaction|commit|rollback|savepoint|release|end)\b", re.IGNORECASE
+    r"(begin|start transaction|commit|rollback|savepoint|release|end)\b|;", re.IGNORECASE
 )
 
 

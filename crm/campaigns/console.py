@@ -1,0 +1,161 @@
+"""Broadcasts for staff: draft one, see whom it would reach, launch it, watch it, and see who did not get it."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+
+from crm import clock
+from crm.audit import service as audit
+from crm.campaigns import queries, rules, service
+from crm.campaigns.models import Campaign
+from crm.consent.rules import WORDS
+from crm.errors import Invalid
+from crm.staff import access
+
+pages = Blueprint("campaigns", __name__, url_prefix="/campaigns")
+
+REASONS = {str(reason): words for reason, words in WORDS.items()} | {
+    "excluded": "has an excluded tag",
+    "no_translation": "there is no approved version in the person's language",
+    "frequency_cap": "got as many emails this week as we allow ourselves",
+}
+COUNTS = ("waiting", "accepted", "left_out", "failed", "uncertain", "cancelled")
+
+
+@pages.get("")
+@access.require("run_campaigns")
+def index() -> ResponseReturnValue:
+    """All campaigns, newest first, and a form for a new one."""
+    return _index()
+
+
+def _index(status: int = 200, **more: Any) -> Response:
+    found = queries.every(cursor=request.args.get("cursor"))
+    page = render_template(
+        "console/campaigns/index.html",
+        campaigns=found.rows,
+        choices=[(item.key, item.title) for item in queries.items()],
+        older=url_for(".index", cursor=found.next) if found.next else None,
+        **more,
+    )
+    return make_response(page, status)
+
+
+@pages.post("")
+@access.require("run_campaigns")
+def create() -> ResponseReturnValue:
+    """Draft a campaign."""
+    try:
+        campaign_id = service.create(
+            name=request.form.get("name", ""),
+            item=request.form.get("item", ""),
+            tags=_tags("tags"),
+            exclude_tags=_tags("exclude_tags"),
+        )
+    except Invalid as error:
+        abort(_index(422, errors=error.fields, typed=request.form))
+    return redirect(url_for(".show", campaign_id=campaign_id))
+
+
+def _tags(name: str) -> list[str]:
+    return [tag for part in request.form.get(name, "").split(",") if (tag := part.strip())]
+
+
+@pages.get("/<int:campaign_id>")
+@access.require("run_campaigns")
+def show(campaign_id: int) -> ResponseReturnValue:
+    """One campaign: before the launch whom it would reach, afterwards how far it is."""
+    return _show(queries.get(campaign_id))
+
+
+def _show(campaign: Campaign, status: int = 200, **more: Any) -> Response:
+    page = render_template(
+        "console/campaigns/show.html",
+        campaign=campaign,
+        item=queries.item_key(campaign),
+        preflight=queries.preflight(campaign) if campaign.state == "draft" else None,
+        progress=queries.progress(campaign),
+        counts=COUNTS,
+        reasons=REASONS,
+        ask_above=rules.ASK_ABOVE,
+        **more,
+    )
+    return make_response(page, status)
+
+
+@pages.post("/<int:campaign_id>/launch")
+@access.require("run_campaigns")
+def launch(campaign_id: int) -> ResponseReturnValue:
+    """Launch now or at a local time of the clinic; above 1,000 people only with their number typed."""
+    typed = re.sub(r"\D", "", request.form.get("typed_count", ""))
+    try:
+        service.confirm_size(campaign_id, people=int(typed[:12]) if typed else None)
+        service.launch(campaign_id, at=_moment(request.form.get("at", "")))
+    except Invalid as error:
+        abort(_show(queries.get(campaign_id), 422, errors=error.fields))
+    flash("Launched. Who says no from now on still does not get it.", "success")
+    return redirect(url_for(".show", campaign_id=campaign_id))
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        local = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Invalid({"at": ["Give a day and an hour."]}) from error
+    at = local.replace(tzinfo=current_app.settings.clinic.zone)  # type: ignore[attr-defined]
+    if at <= clock.now():
+        raise Invalid({"at": ["This moment has passed."]})
+    return at
+
+
+@pages.post("/<int:campaign_id>/<any(pause, resume, cancel):verb>")
+@access.require("run_campaigns")
+def move(campaign_id: int, verb: str) -> ResponseReturnValue:
+    """Pause, resume or cancel."""
+    {"pause": service.pause, "resume": service.resume, "cancel": service.cancel}[verb](campaign_id)
+    done = {"pause": "Paused.", "resume": "Goes on.", "cancel": "Cancelled; what had left has left."}[verb]
+    flash(done, "success")
+    return redirect(url_for(".show", campaign_id=campaign_id))
+
+
+@pages.post("/<int:campaign_id>/resend")
+@access.require("run_campaigns")
+def resend(campaign_id: int) -> ResponseReturnValue:
+    """Draft a campaign to whom this one did not reach."""
+    return redirect(url_for(".show", campaign_id=service.resend(campaign_id)))
+
+
+@pages.get("/<int:campaign_id>/not-sent")
+@access.require("run_campaigns")
+def not_sent(campaign_id: int) -> ResponseReturnValue:
+    """Who did not get it, and why."""
+    campaign = queries.get(campaign_id)
+    found = queries.not_sent(campaign_id, cursor=request.args.get("cursor"))
+    ids = [row.contact_id for row in found.rows]
+    audit.record(
+        "campaign.not_sent", object_type="campaign", object_id=campaign_id, detail={"contact_ids": ids}
+    )
+    return render_template(
+        "console/campaigns/not_sent.html",
+        campaign=campaign,
+        rows=found.rows,
+        names=queries.names_of(ids),
+        reasons=REASONS,
+        older=url_for(".not_sent", campaign_id=campaign_id, cursor=found.next) if found.next else None,
+    )

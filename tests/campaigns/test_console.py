@@ -1,0 +1,71 @@
+"""Broadcasts as staff with a browser see them."""
+
+import html
+
+import pytest
+from sqlalchemy import select
+
+from crm.campaigns.models import Campaign
+from crm.db import db
+from tests.campaigns.conftest import ITEM, audience, deliver, freeze, reached
+from tests.visitor import signed_in
+
+PATH = "/console/campaigns"
+
+
+def text(answer) -> str:
+    return " ".join(html.unescape(answer.text).split())
+
+
+@pytest.fixture
+def marketer(client, outbox):
+    return signed_in(client.application, "marketer")
+
+
+def drafted(visitor) -> str:
+    visitor.get(PATH)
+    answer = visitor.post(PATH, {"name": "News", "item": ITEM, "tags": "", "exclude_tags": ""})
+    assert answer.status_code == 302
+    return answer.location
+
+
+def test_from_draft_to_the_list_of_who_did_not_get_it(marketer, outbox, app):
+    people = audience(3)
+    page = drafted(marketer)
+    assert "People who get it 3" in text(marketer.get(page)).replace("</dt><dd>", " ")
+    assert marketer.post(f"{page}/launch", {"at": ""}).status_code == 302
+    freeze(db.session.scalar(select(Campaign.id)))
+    assert "data-refresh" in marketer.get(page).text
+    for verb in ("pause", "resume"):
+        assert marketer.post(f"{page}/{verb}").status_code == 302
+    deliver(app)
+    assert len(reached(outbox)) == len(people)
+    assert marketer.post(f"{page}/cancel").status_code == 302
+    assert "data-refresh" not in marketer.get(page).text
+    assert "Nobody so far" in marketer.get(f"{page}/not-sent").text
+
+
+def test_above_a_thousand_the_number_is_typed(marketer):
+    audience(1_001)
+    page = drafted(marketer)
+    assert "Type 1,001 to confirm" in text(marketer.get(page))
+    assert marketer.post(f"{page}/launch", {"typed_count": "1000"}).status_code == 422
+    assert marketer.post(f"{page}/launch", {"typed_count": "1,001"}).status_code == 302
+
+
+@pytest.mark.parametrize("data", [{"name": "", "item": ITEM}, {"name": "x", "item": "nothing"}])
+def test_a_wrong_draft_is_explained(marketer, data):
+    marketer.get(PATH)
+    assert marketer.post(PATH, data).status_code == 422
+
+
+@pytest.mark.parametrize("at", ["2020-01-01T10:00", "soon"])
+def test_a_wrong_moment_is_explained(marketer, at):
+    page = drafted(marketer)
+    marketer.get(page)
+    assert marketer.post(f"{page}/launch", {"at": at}).status_code == 422
+
+
+@pytest.mark.parametrize("role", ["front_desk", "clinician", "viewer"])
+def test_other_roles_stay_outside(client, outbox, role):
+    assert signed_in(client.application, role).get(PATH).status_code == 403

@@ -296,7 +296,7 @@ def _work_lead(dice: random.Random, lead_id: int) -> None:
         hopeful = [way for way in ways if not lead_rules.STAGES[lead.kind][way].reasons]
         to = dice.choice(hopeful) if hopeful and dice.random() < 0.8 else dice.choice(ways)
         target = lead_rules.STAGES[lead.kind][to]
-        reasons = sorted(target.reasons - {"no_answer"})  # takes three attempts in a week
+        reasons = sorted(target.reasons - {"no_answer", "wrong_number"})  # these take logged attempts
         owner = db.session.scalar(select(User.id).where(User.email == "frontdesk@demo.example"))
         with acting(f"staff:{owner}"):
             if lead.owner_id is None:

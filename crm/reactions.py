@@ -189,4 +189,8 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ConsultationChanged: (tell_of_appointment,),
     ContentApproved: (let_content_go,),
     MessageBlocked: (tell_them_by_phone,),
+    PortalLinkMade: (send_portal_link,),
+    ReferralSubmitted: (acknowledge,),
+    ClinicWrote: (tell_of_message,),
+    ReferralsChanged: (tell_of_changes,),
 }

@@ -11,7 +11,8 @@ from sqlalchemy import Row, select, text
 
 from crm import clock
 from crm.audit import service as audit
-from crm.content import checking, rules, service
+from crm.content import checking, preview, rules, service
+from crm.content.claims.document import LARGEST
 from crm.content.events import ContentApproved
 from crm.content.fields import ContentError
 from crm.content.models import Approval, Autosave, Comment, ContentItem, ContentVersion
@@ -122,6 +123,7 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
                 ]
             }
         )
+    _fits(version)
     version.state, version.submitted_by, version.submitted_at = "in_review", actor, now
     version.hash = service.digest(version.source, blocks=blocks)
     version.approved_at = version.expires_at = None
@@ -135,6 +137,14 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
     )
     db.session.flush()
     return version
+
+
+def _fits(version: ContentVersion) -> None:
+    """Some mailboxes cut an email off after 102 KB, and its footer with it."""
+    if len(preview.rendering(version).html.encode()) > LARGEST:
+        raise Invalid(
+            {"body": ["The email is longer than 102 KB, so mailboxes would cut off its end. Shorten it."]}
+        )
 
 
 def question(version: ContentVersion, *, actor: str, roles: Collection[str], kind: str) -> rules.Asked:

@@ -113,6 +113,15 @@ def test_what_the_check_blocks_cannot_be_handed_in():
     assert made.state == "draft"
 
 
+def test_an_email_that_mailboxes_would_cut_off_cannot_be_handed_in():
+    made = draft(
+        "\n\n".join(f"This is plain sentence number {number} of very many." for number in range(1_000))
+    )
+    with pytest.raises(Invalid) as refused:
+        approval.submit(made.id, actor=WRITER)
+    assert "102 KB" in str(refused.value.fields)
+
+
 def test_what_the_check_blocks_by_now_cannot_be_approved_or_sent(monkeypatch):
     made = draft()
     approval.submit(made.id, actor=WRITER)

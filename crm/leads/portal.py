@@ -142,10 +142,13 @@ def create() -> ResponseReturnValue:
 
 
 def _files() -> list[File]:
-    found = [file for file in request.files.getlist("files") if file.filename]
-    # One byte more than we take tells that there was more
-    most = sniffing.MOST_BYTES + 1
-    return [File(name=file.filename or "", content=file.stream.read(most)) for file in found[:20]]
+    """What was chosen; of a file one byte more than we take tells that there was more."""
+    found = []
+    for file in request.files.getlist("files"):
+        with file.stream as stream:
+            if file.filename:
+                found.append(File(name=file.filename, content=stream.read(sniffing.MOST_BYTES + 1)))
+    return found
 
 
 def _form(

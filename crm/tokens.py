@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     SIGN_IN = 5
     DOWNLOAD = 6
     PORTAL_SIGN_IN = 7
+    PRACTICE = 8
 
 
 def use_keys(secrets: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ from crm.leads.models import Lead
 from crm.leads.portal_queries import Wanted
 from crm.leads.portal_service import File
 from crm.limits import Limit
-from crm.referrers import door, people
+from crm.referrers import door, people, poster
 
 pages = Blueprint("refer", __name__, url_prefix="/refer")
 
@@ -49,7 +49,11 @@ def _frame() -> dict[str, Any]:
     person = g.get("portal_person")
     if person is None:
         return {}
-    shown = [(gettext("Your referrals"), "refer.home"), (gettext("New referral"), "refer.new")]
+    shown = [
+        (gettext("Your referrals"), "refer.home"),
+        (gettext("New referral"), "refer.new"),
+        (gettext("Poster"), "refer.show_poster"),
+    ]
     return {
         "me": {"name": person.name, "practice": person.practice.name},
         "sign_out_href": url_for("refer.sign_out"),
@@ -245,6 +249,21 @@ def add_files(reference: str) -> ResponseReturnValue:
         return _show(lead, errors={"files": shown})
     flash(gettext("Your files were added."), "success")
     return redirect(url_for(".show", reference=lead.reference), code=303)
+
+
+@pages.get("/poster")
+@door.signed_in
+def show_poster() -> ResponseReturnValue:
+    """A page to print and hang up."""
+    return render_template("portal/poster.html")
+
+
+@pages.get("/poster.svg")
+@door.signed_in
+def qr_code() -> ResponseReturnValue:
+    """The code on it: patients who scan it come to the contact form, this practice credited."""
+    url = current_app.settings.public_url  # type: ignore[attr-defined]
+    return Response(poster.qr_code(door.person().practice_id, public_url=url), mimetype="image/svg+xml")
 
 
 @pages.post("/discard")

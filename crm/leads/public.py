@@ -13,6 +13,7 @@ from crm.leads import proof, rules, service
 from crm.leads.forms import ContactForm
 from crm.leads.words import LANGUAGE_NAMES, WORDS
 from crm.limits import Limit, Reached
+from crm.referrers import poster
 
 blueprint = Blueprint("contact", __name__)
 
@@ -38,7 +39,7 @@ def in_spanish() -> ResponseReturnValue:
 
 def _address(language: str) -> str:
     """The form's address in a language, with what the link here said about where the visitor comes from."""
-    known = {key: request.args.get(key) for key in (*rules.UTM_KEYS, "landing_page")}
+    known = {key: request.args.get(key) for key in (*rules.UTM_KEYS, "landing_page", "from")}
     return url_for("contact.form", lang=language, **known)  # type: ignore[arg-type]
 
 
@@ -82,6 +83,7 @@ def send() -> ResponseReturnValue:
     if reached is not None:
         return _refuse(page, "too_many", status=429, reached=reached)
     touch = {key: request.form.get(key) for key in rules.TOUCH_KEYS}
+    touch["practice"] = poster.practice_of(touch["practice"])
     service.open_contact_request(
         request=page.request(
             clinic_zone=_settings().clinic.time_zone, touch=touch, shown=request.form.get("wording")
@@ -157,5 +159,7 @@ def _first_touch() -> dict[str, str]:
     own = urlsplit(_settings().public_url).hostname
     found = {key: request.args.get(key) for key in rules.UTM_KEYS}
     found["landing_page"] = request.args.get("landing_page") or request.path
+    token = request.args.get("from")
+    found["practice"] = token if poster.practice_of(token) else None
     found["referring_host"] = referrer if referrer != own else None
     return rules.first_touch(found) or {}

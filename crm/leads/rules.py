@@ -208,7 +208,7 @@ def new_reference(kind: str) -> str:
 
 
 UTM_KEYS = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
-TOUCH_KEYS = (*UTM_KEYS, "landing_page", "referring_host")
+TOUCH_KEYS = (*UTM_KEYS, "landing_page", "referring_host", "practice")
 TOUCH_LIMIT = 100  # characters of each value
 
 

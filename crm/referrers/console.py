@@ -21,7 +21,7 @@ from crm.audit import service as audit
 from crm.db import db
 from crm.errors import Invalid
 from crm.paging import Page, decode, encode
-from crm.referrers import people
+from crm.referrers import people, poster
 from crm.referrers.models import Clinician, Practice
 from crm.staff import access
 
@@ -76,6 +76,22 @@ def _show(practice: Practice, status: int = 200, **more: Any) -> Response:
         **more,
     )
     return make_response(page, status)
+
+
+@pages.get("/<int:practice_id>/poster")
+@access.require("manage_referrers")
+def show_poster(practice_id: int) -> ResponseReturnValue:
+    """The practice's poster, to print."""
+    return render_template("console/referrers/poster.html", practice=people.practice(practice_id))
+
+
+@pages.get("/<int:practice_id>/poster.svg")
+@access.require("manage_referrers")
+def qr_code(practice_id: int) -> ResponseReturnValue:
+    """The code on the poster."""
+    url = current_app.settings.public_url  # type: ignore[attr-defined]
+    code = poster.qr_code(people.practice(practice_id).id, public_url=url)
+    return Response(code, mimetype="image/svg+xml")
 
 
 @pages.post("/<int:practice_id>/people")

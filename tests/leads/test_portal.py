@@ -19,7 +19,7 @@ from crm.leads.models import Lead, Referral
 from crm.leads.portal_models import Attachment, Draft, PortalMessage
 from crm.leads.portal_service import File
 from crm.messages.models import Message
-from crm.referrers import people
+from crm.referrers import people, poster
 from crm.referrers import service as referrers
 from crm.referrers.models import Clinician, PortalLink, PortalPerson
 from crm.referrers.service import Sender
@@ -392,11 +392,12 @@ def test_a_draft_is_kept_for_one_person_encrypted_and_goes_away(database, nurse,
         ([(b"MZ\x90\x00", "setup.pdf")], "is not a PDF"),
         ([(ZIP, "bomb.pdf")], "is not a PDF"),
         ([(PDF, "scan.exe")], "does not fit"),
-        ([(PDF + b"\x00" * sniffing.MOST_BYTES, "big.pdf")], "larger than 10 MB"),
+        ([(PDF.replace(b"\n", b"\n" * 500), "big.pdf")], "larger than 10 MB"),
         ([(PDF, f"{number}.pdf") for number in range(6)], "at most 5 files"),
     ],
 )
-def test_files_that_are_not_taken(portal, files, words):
+def test_files_that_are_not_taken(portal, monkeypatch, files, words):
+    monkeypatch.setattr(sniffing, "MOST_BYTES", 1000)
     given = [(io.BytesIO(content), name) for content, name in files]
     answer = refer(portal, files=given)
     assert answer.status_code == 422
@@ -589,3 +590,26 @@ def test_nothing_has_a_place_for_rewards(database):
         if REWARDS.search(database.jinja_env.loader.get_source(database.jinja_env, name)[0])
     ]
     assert (columns, fields, pages) == ([], [], [])
+
+
+# the poster
+
+
+def test_the_poster_leads_to_the_form_and_credits_the_practice(database, nurse, portal):
+    code = portal.get("/refer/poster.svg")
+    assert (code.mimetype, code.data[:4]) == ("image/svg+xml", b"<svg")
+    assert b"style" not in code.data
+    assert "/refer/poster.svg" in portal.get("/refer/poster").text
+    home = f"/console/referrers/{nurse.practice_id}/poster"
+    desk = signed_in(database, "front_desk")
+    assert f"{home}.svg" in desk.get(home).text
+    assert desk.get(f"{home}.svg").data == code.data
+    token = poster.address(nurse.practice_id, public_url="").partition("from=")[2]
+    assert f'name="practice" value="{token}"' in Visitor(database).get(f"/contact?from={token}").text
+    assert 'name="practice"' not in Visitor(database).get("/contact?from=7").text
+
+
+@pytest.mark.parametrize("token", [None, "", "7", "x" * 44])
+def test_credit_cannot_be_made_up(app, token):
+    assert poster.practice_of(token) is None
+    assert poster.practice_of(poster.address(7, public_url="").partition("from=")[2]) == "7"

@@ -16,7 +16,7 @@ from crm.db import db, fast
 from crm.errors import Conflict, Invalid, NotFound
 from crm.staff.models import ApiKey, KeptReply
 
-SCOPES = ("contact-requests:write", "referrals:write", "leads:read", "campaigns:write")
+SCOPES = ("contact-requests:write", "referrals:write", "leads:read", "leads:work", "campaigns:write")
 PREFIX = "crm_"
 SEEN_EVERY = timedelta(
     hours=1

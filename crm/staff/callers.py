@@ -10,7 +10,7 @@ from werkzeug.exceptions import Unauthorized, UnsupportedMediaType
 
 from crm import crypto, limits
 from crm.audit import service as audit
-from crm.errors import Invalid, NotAllowed, TooMany
+from crm.errors import Invalid, NotAllowed, NotFound, TooMany
 from crm.limits import Limit
 from crm.staff import api_keys
 from crm.staff.api_keys import Caller, Reply
@@ -40,6 +40,7 @@ def needs(scope: str | None) -> Callable[[View], View]:
             request.max_content_length = BODY_LIMIT
             if request.method != "GET" and request.mimetype != "application/json":
                 raise UnsupportedMediaType("Send JSON, and say so: Content-Type: application/json.")
+            _refuse_unstorable()
             g.caller = known
             with audit.acting(known.actor, ip_index=_ip_index()):
                 return view(*args, **kwargs)
@@ -48,6 +49,24 @@ def needs(scope: str | None) -> Callable[[View], View]:
         return cast(View, guarded)
 
     return guard
+
+
+def _refuse_unstorable() -> None:
+    """Refuse what no column can hold: NUL characters and halves of characters anywhere, ids beyond 64 bits in the path."""
+    if any(isinstance(value, int) and value >= 2**63 for value in (request.view_args or {}).values()):
+        raise NotFound("There is nothing with this id.")
+    body = request.get_json(silent=True) if request.method != "GET" else None
+    given: list[Any] = [body, request.view_args or {}, list(request.args.values()), list(request.args)]
+    while given:
+        value = given.pop()
+        if isinstance(value, dict):
+            given += [*value, *value.values()]
+        elif isinstance(value, list):
+            given += value
+        elif isinstance(value, str) and (
+            "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value)
+        ):
+            raise Invalid({"body": ["There are characters in the request that cannot be stored."]})
 
 
 def _per_minute() -> int:

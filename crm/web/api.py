@@ -11,12 +11,17 @@ from werkzeug.exceptions import HTTPException
 from crm.campaigns import api as campaigns
 from crm.errors import Conflict, Invalid, NotAllowed, NotFound, Refusal, TooMany
 from crm.leads import api as leads
+from crm.leads import desk_api as desk
 
 if TYPE_CHECKING:
     from crm.app import CrmApp
 
 PREFIX = "/api/v1"
-FEATURES: list[Blueprint] = [leads.blueprint, campaigns.blueprint]  # one line per feature that has an api.py
+FEATURES: list[Blueprint] = [
+    leads.blueprint,
+    desk.blueprint,
+    campaigns.blueprint,
+]  # one line per feature that has an api.py
 
 STATUS: Mapping[type[Refusal], int] = {
     NotFound: 404,
@@ -33,9 +38,11 @@ _CODES = {
     404: "not_found",
     405: "method_not_allowed",
     409: "conflict",
+    412: "changed",
     413: "too_long",
     415: "wrong_type",
     422: "invalid",
+    428: "if_match_missing",
     429: "too_many",
 }
 _WORDS = {

@@ -5,6 +5,7 @@ from crm.campaigns import models as campaigns
 from crm.consent import models as consent
 from crm.contacts import models as contacts
 from crm.content import models as content
+from crm.interop import models as interop
 from crm.leads import desk_models as desk
 from crm.leads import merge_models as merges
 from crm.leads import models as leads
@@ -16,7 +17,6 @@ from crm.staff import models as staff
 from crm.tracking import models as tracking
 
 __all__ = [
-    "audit", "campaigns", "consent", "contacts", "content", "desk", "leads", "merges",
-    "portal",
-    "messages", "referrers", "sequences", "staff", "tracking",
+    "audit", "campaigns", "consent", "contacts", "content", "desk", "interop", "leads", "merges", "messages", "portal",
+    "referrers", "sequences", "staff", "tracking",
 ]  # fmt: skip

@@ -45,6 +45,9 @@ JOBS: dict[str, JobSpec] = {
     "content.look_after": JobSpec(queue=LOW, timeout=120),
     "content.try_out": JobSpec(queue=URGENT, timeout=60),
     "referrers.digest": JobSpec(queue=LOW, timeout=300),
+    "interop.work": JobSpec(queue=LOW, timeout=3600),
+    "interop.export": JobSpec(queue=LOW, timeout=1800),
+    "interop.look_after": JobSpec(queue=LOW, timeout=120),
     "audit.seal": JobSpec(queue=LOW, timeout=120),
 }
 

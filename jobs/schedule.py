@@ -10,5 +10,6 @@ PERIODIC: dict[str, int] = {
     "leads.escalate": 60,
     "content.look_after": 3600,
     "referrers.digest": 1800,
+    "interop.look_after": 60,
     "audit.seal": 60,
 }

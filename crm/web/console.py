@@ -12,6 +12,8 @@ from crm.campaigns import console as campaigns
 from crm.content import console as content
 from crm.content import drafts_console as drafts
 from crm.db import db
+from crm.interop import console as imports
+from crm.interop import export_console as exports
 from crm.leads import desk
 from crm.leads import portal_console as referrals
 from crm.messages import console as mail
@@ -34,6 +36,8 @@ FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
     drafts.pages,
     mail.pages,
     staff.pages,
+    imports.pages,
+    exports.pages,
     audit.pages,
 ]
 
@@ -45,6 +49,8 @@ NAV: list[tuple[str, str, str]] = [  # what it is called, where it leads, who ma
     ("Broadcasts", "console.campaigns.index", "run_campaigns"),
     ("Mail", "console.mail.index", "see_mail"),
     ("Alerts", "console.staff.alerts", "use_console"),
+    ("Import", "console.imports.index", "manage_contacts"),
+    ("Export", "console.exports.index", "export_people"),
     ("Staff", "console.staff.index", "manage_staff"),
     ("Audit log", "console.audit.index", "read_audit"),
     ("Settings", "console.staff.settings", "see_settings"),

@@ -1,0 +1,1 @@
+"""Data in and out: files of contacts and leads."""

@@ -1,0 +1,26 @@
+"""Files of people, in and out."""
+
+from crm.db import transaction
+from crm.interop import exporting, service, taking_back
+from crm.queue import enqueue
+
+
+def work(run_id: int) -> None:
+    """Check, import or take back one file."""
+    service.work(run_id)
+    taking_back.take_back(run_id)
+
+
+def export(export_id: int) -> None:
+    """Write one file."""
+    with transaction():
+        exporting.make(export_id)
+
+
+def look_after() -> None:
+    """Go on with what was interrupted, and drop files whose time is over."""
+    with transaction():
+        for run_id in service.stalled():
+            enqueue("interop.work", run_id)
+        service.forget_old()
+        exporting.forget_old()

@@ -101,6 +101,8 @@ class Clinic:
         with self.bench.running(*commands, env=self.env) as processes:
             until = time.monotonic() + 30
             while self.bench.redis.scard("rq:workers") < len(commands) and time.monotonic() < until:
+                if any(process.poll() is not None for process in processes):
+                    raise RuntimeError("A worker ended at once.")
                 time.sleep(0.02)
             for number in range(2):
                 self.broadcast(f"Warm {number}", item=WARM_ITEM)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_PORT = 8000
 
 
 class ConfigError(Exception):
@@ -85,7 +86,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     gaps are filled with secrets kept in `.local/`.
     """
     env = dict(os.environ if environ is None else environ)
-    port = _int(env, "PORT", 8000)
+    port = _port(env, "PORT", DEFAULT_PORT)
     public_url = env.get("PUBLIC_URL", "").rstrip("/") or f"http://127.0.0.1:{port}"
     production = env.get("CRM_MODE", "") == "production" or not _is_this_machine(public_url)
     local_dir = Path(env.get("LOCAL_DIR") or ROOT / ".local")
@@ -93,7 +94,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         _refuse_gaps(env, public_url)
     else:
         env = {**_local_secrets(local_dir), **{name: value for name, value in env.items() if value}}
-    sandbox_port = _int(env, "SANDBOX_PORT", 8025)
+    sandbox_port = _port(env, "SANDBOX_PORT", 8025)
+    if sandbox_port == port and not production:
+        raise ConfigError("PORT and SANDBOX_PORT must be two different numbers.")
     return Settings(
         production=production,
         secret_keys=_list(env["SECRET_KEY"]),
@@ -178,6 +181,13 @@ def _int(env: Mapping[str, str], name: str, default: int) -> int:
         return int(env.get(name) or default)
     except ValueError as error:
         raise ConfigError(f"{name} must be a whole number.") from error
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    port = _int(env, name, default)
+    if not 1 <= port <= 65_535:
+        raise ConfigError(f"{name} must be between 1 and 65535.")
+    return port
 
 
 def _reviewers(env: Mapping[str, str]) -> int:

@@ -18,6 +18,7 @@ from sqlalchemy import select, text
 
 from crm import clock, queue
 from crm.audit.service import acting
+from crm.config import DEFAULT_PORT
 from crm.consent import service as consent
 from crm.consent import wordings
 from crm.contacts.models import Contact
@@ -116,7 +117,10 @@ def show_doors() -> None:
     click.echo(
         f"  Referrers      {settings.public_url}/refer\n  Mail sandbox   http://127.0.0.1:{settings.sandbox_port}\n"
     )
-    click.echo("  One-time sign-ins of the demo clinic (make new ones: flask --app wsgi demo doors)")
+    port = "" if settings.port == DEFAULT_PORT else f"PORT={settings.port} "
+    click.echo(
+        f"  One-time sign-ins of the demo clinic (make new ones: {port}.venv/bin/flask --app wsgi demo doors)"
+    )
     with acting("system"), transaction():
         for user in db.session.scalars(
             select(User).where(User.demo, User.practice_id.is_(None)).order_by(User.id)
@@ -125,7 +129,7 @@ def show_doors() -> None:
             token = staff.sign_in_link(user=user, life=LINK_LIFE)
             click.echo(f"    {role:11} {settings.public_url}/sign-in/{token}")
     click.echo(
-        "\n  Time flies: flask --app wsgi demo skip 2   moves the clock two days ahead. Ctrl-C stops everything.\n"
+        "\n  Time flies: .venv/bin/flask --app wsgi demo skip 2   moves the clock two days ahead.\n  Ctrl-C stops everything.\n"
     )
 
 

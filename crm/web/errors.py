@@ -11,7 +11,7 @@ from flask_wtf.csrf import CSRFError
 from jinja2 import TemplateNotFound
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 
 from crm.errors import Conflict, Invalid, Refusal, TooMany
 from crm.web import api
@@ -99,9 +99,11 @@ def _clash(error: Exception) -> ResponseReturnValue:
 
 
 def _unexpected(error: Exception) -> ResponseReturnValue:
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    if isinstance(error, RecursionError) and last and last[0].filename.endswith("json/decoder.py"):
+        return _http(BadRequest())  # brackets nested thousands deep: the sender's doing
     if current_app.testing:
         raise error
-    last = traceback.extract_tb(error.__traceback__)[-1:]
     place = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in last]
     rule = request.url_rule.rule if request.url_rule else None
     log.error("request.failed", kind=type(error).__name__, place=place[0] if place else None, address=rule)

@@ -329,6 +329,7 @@ def test_malformed_over_long_and_wrong_type(client, key):
 
     assert send(b"{") == (400, "malformed")
     assert send(b'{"first_name": "\xff"}') == (400, "malformed")
+    assert send(b"[" * 20_000 + b"]" * 20_000) == (400, "malformed")
     assert send(b'{"message": "' + b"x" * callers.BODY_LIMIT + b'"}') == (413, "too_long")
     assert send(b"first_name=Ana", "application/x-www-form-urlencoded") == (415, "wrong_type")
 

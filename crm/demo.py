@@ -262,7 +262,7 @@ def _later(dice: random.Random, contact_id: int, lead_id: int) -> list[tuple[dat
     if dice.random() < 0.08:
         acts.append((now + timedelta(days=dice.uniform(4, 30)), lambda: _say_no(contact_id)))
     at = now
-    for _ in range(dice.randrange(5)):
+    for _ in range(dice.randrange(2, 9)):
         at += timedelta(hours=dice.uniform(1, 90))
         acts.append((at, lambda: _work_lead(dice, lead_id)))
     return acts

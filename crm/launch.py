@@ -3,6 +3,7 @@
 Run as `python -m crm.launch`.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 from honcho.environ import parse_procfile
 from honcho.manager import Manager
 
@@ -26,21 +28,73 @@ def main() -> int:
     """Run until Ctrl-C; return the exit status."""
     try:
         settings = config.load()
+        record = settings.local_dir / "run" / "launch.json"
+        _be_the_only_one(record)
         environ = _environment(settings)
     except (config.ConfigError, local.LocalError) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1
+    try:
+        return _prepare(environ) or _supervise(settings, environ, record)
+    finally:
+        record.unlink(missing_ok=True)
+        local.shut_down(settings.local_dir)
+
+
+def _prepare(environ: dict[str, str]) -> int:
+    """Bring the data up to date; return 0, or the exit status of the command that did not succeed."""
     for command in ("db upgrade", "content load --approved-by-demo", "demo fill"):
         done = subprocess.run(
             [BIN / "flask", "--app", "wsgi", *command.split()],
             cwd=ROOT,
-            env={"LOG_LEVEL": "WARNING", **environ},  # ninety made-up days would fill the screen with sent mail
+            env={
+                "LOG_LEVEL": "WARNING",
+                **environ,
+            },  # ninety made-up days would fill the screen with sent mail
             check=False,
         )
         if done.returncode:
             print(f"Cannot start: `flask --app wsgi {command}` did not succeed.", file=sys.stderr)
             return done.returncode
-    return _supervise(settings, environ)
+    return 0
+
+
+def _be_the_only_one(record: Path) -> None:
+    """Refuse to start twice on the same data; end what a launcher that was killed left behind."""
+    try:
+        noted = json.loads(record.read_text())
+    except (FileNotFoundError, ValueError):
+        noted = []
+    alive = [process for pid, born in noted if (process := _same(pid, born))]
+    if alive and alive[0].pid == noted[0][0]:
+        raise local.LocalError(
+            f"it is running already (process {alive[0].pid}). Stop that one first, or give this one a folder of its own: "
+            "LOCAL_DIR=/some/folder make run"
+        )
+    for process in alive:
+        process.terminate()
+    _, stubborn = psutil.wait_procs(alive, timeout=10)
+    for process in stubborn:
+        process.kill()
+    _note(record)
+
+
+def _same(pid: int, born: float) -> psutil.Process | None:
+    """The process that had this number then, if it still lives."""
+    try:
+        process = psutil.Process(pid)
+        return process if abs(process.create_time() - born) < 1 else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _note(record: Path) -> None:
+    """Write down who we are and what we have started, ourselves first."""
+    me = psutil.Process()
+    servers = ("postgres", "redis-server")  # they are taken over by whoever comes next
+    ours = [me, *(child for child in me.children(recursive=True) if child.name() not in servers)]
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps([(process.pid, process.create_time()) for process in ours]))
 
 
 def _environment(settings: config.Settings) -> dict[str, str]:
@@ -61,18 +115,20 @@ def _environment(settings: config.Settings) -> dict[str, str]:
     return environ
 
 
-def _supervise(settings: config.Settings, environ: dict[str, str]) -> int:
+def _supervise(settings: config.Settings, environ: dict[str, str], record: Path) -> int:
     manager = Manager()
     for name, command in parse_procfile((ROOT / "Procfile").read_text()).processes.items():
         manager.add_process(name, command, quiet=False, env=environ, cwd=str(ROOT))
-    threading.Thread(target=_greet, args=(settings, environ), daemon=True).start()
+    threading.Thread(target=_greet, args=(settings, environ, record), daemon=True).start()
     manager.loop()
     # Ctrl-C and SIGTERM are how this is meant to end
     return 0 if manager.returncode in (None, 130, 143, -2, -15) else int(manager.returncode)
 
 
-def _greet(settings: config.Settings, environ: dict[str, str]) -> None:
+def _greet(settings: config.Settings, environ: dict[str, str], record: Path) -> None:
     """Say where everything is, once it answers."""
+    time.sleep(1)
+    _note(record)
     for _ in range(300):
         try:
             with urllib.request.urlopen(f"{settings.public_url}/health/ready", timeout=2):  # noqa: S310 - our own address

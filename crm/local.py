@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,18 @@ def stop_embedded(local_dir: Path) -> None:
         _end(redis)
     if server := _postgres_servers.pop(local_dir, None):
         server.cleanup()
+
+
+def shut_down(local_dir: Path) -> None:
+    """Stop the embedded servers of `local_dir`, whoever started them."""
+    stop_embedded(local_dir)
+    url = f"unix://{local_dir / 'redis' / 'redis.sock'}"
+    if _answers(url):
+        with Redis.from_url(url) as client, suppress(RedisError):
+            client.shutdown()
+    if (local_dir / "postgres" / "postmaster.pid").exists():
+        postgres_url(local_dir)
+        _postgres_servers.pop(local_dir).stop()
 
 
 def _answers(url: str) -> bool:

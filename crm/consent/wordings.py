@@ -50,7 +50,7 @@ ALL: tuple[Wording, ...] = (
         language="en",
         text=(
             "Yes, please email me educational information about pain care and ketamine therapy: about six emails "
-            "over six weeks, then now and then. For this you keep my name, my email address and my language, and the "
+            "over three weeks, then now and then. For this you keep my name, my email address and my language, and the "
             "company that delivers your email handles my address and first name for you. This is my choice. It "
             "changes nothing about my care, and I can stop at any time with one click."
         ),
@@ -61,7 +61,7 @@ ALL: tuple[Wording, ...] = (
         language="es",
         text=(
             "Sí, envíenme por correo electrónico información educativa sobre el cuidado del dolor y la terapia con "
-            "ketamina: unos seis correos en seis semanas y, después, de vez en cuando. Para ello ustedes guardan mi "
+            "ketamina: unos seis correos en tres semanas y, después, de vez en cuando. Para ello ustedes guardan mi "
             "nombre, mi correo electrónico y mi idioma, y la empresa que entrega sus correos usa mi dirección y mi "
             "primer nombre por encargo suyo. Lo decido yo. No cambia nada en mi atención, y puedo cancelar en "
             "cualquier momento con un clic."
@@ -108,7 +108,7 @@ ALL: tuple[Wording, ...] = (
         version=1,
         language="en",
         text=(
-            "Yes, please send me educational emails from the clinic: about six emails over six weeks. For this you "
+            "Yes, please send me educational emails from the clinic: about six emails over three weeks. For this you "
             "keep my name, my email address and my language. This is my choice. It changes nothing about my care, "
             "and I can stop at any time with one click."
         ),
@@ -118,7 +118,7 @@ ALL: tuple[Wording, ...] = (
         version=1,
         language="es",
         text=(
-            "Sí, envíenme correos educativos de la clínica: unos seis correos en seis semanas. Para ello ustedes "
+            "Sí, envíenme correos educativos de la clínica: unos seis correos en tres semanas. Para ello ustedes "
             "guardan mi nombre, mi correo electrónico y mi idioma. Lo decido yo. No cambia nada en mi atención, y "
             "puedo cancelar en cualquier momento con un clic."
         ),

@@ -5,14 +5,16 @@ import pytest
 from crm.consent import wordings
 
 PINNED = {
-    ("contact-form/1", "en"): "d343317be1c70ee6",
-    ("contact-form/1", "es"): "961d8d22f930c10e",
+    ("contact-form/1", "en"): "31c54c1572339ccd",
+    ("contact-form/1", "es"): "fdf6c09e3d6ce584",
     ("referral-attestation/1", "en"): "a6bac4ecf2261018",
     ("referral-attestation/1", "es"): "5243db441dabf596",
-    ("invitation/1", "en"): "f587fbb1d96f4020",
-    ("invitation/1", "es"): "959e2938792bfdda",
+    ("invitation/1", "en"): "fcbdb6aad73cc62e",
+    ("invitation/1", "es"): "0807b3386fe820fe",
     ("preferences/1", "en"): "253c8c592a99ddfc",
     ("preferences/1", "es"): "4e6b4bf615347c01",
+    ("referral-informed/1", "en"): "372f8ba96905001e",
+    ("referral-informed/1", "es"): "e15c921102820955",
 }
 
 

@@ -20,7 +20,8 @@ def console(app):
     for rule in app.url_map.iter_rules():
         kind = guard.kind_of(app, rule.endpoint)
         if kind in access.PERMISSIONS:
-            address = re.sub(r"<(?:\w+:)?(\w+)>", lambda part: PARTS.get(part[1], "999999"), rule.rule)
+            chosen = re.sub(r"<any\((\w+)[^)]*\):\w+>", r"\1", rule.rule)
+            address = re.sub(r"<(?:\w+:)?(\w+)>", lambda part: PARTS.get(part[1], "999999"), chosen)
             found += [(method, address, kind) for method in sorted(rule.methods - {"HEAD", "OPTIONS"})]
     return found
 

@@ -268,7 +268,7 @@ WRONG = [
     ({"state": "XX"}, {"state": ["Use the two letters of a US state or territory, such as CA."]}),
     ({"time_zone": "Mars"}, {"time_zone": ["Use a time zone name such as America/Los_Angeles."]}),
     ({"message": "x" * 1001}, {"message": ["This is too long."]}),
-    ({"message": "a\0b"}, {"message": ["This holds characters that cannot be shown. Type it again without them."]}),
+    ({"message": "a\0b"}, {"body": ["There are characters in the request that cannot be stored."]}),
     ({"educational_email": "yes"}, {"educational_email": ["Not a valid boolean."]}),
     ({"wording": None}, {"wording": ["Name the wording that was agreed to; in use now: contact-form/1."]}),
     ({"wording": "contact-form/99"}, {"wording": ["Name the wording that was agreed to; in use now: contact-form/1."]}),

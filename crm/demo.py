@@ -14,6 +14,7 @@ import orjson
 from faker import Faker
 from flask import current_app
 from flask.cli import with_appcontext
+from flask_migrate import upgrade
 from sqlalchemy import select, text
 
 from crm import clock, queue
@@ -23,6 +24,7 @@ from crm.consent import service as consent
 from crm.consent import wordings
 from crm.contacts.models import Contact
 from crm.contacts.rules import Person
+from crm.content.loading import load
 from crm.db import db, transaction
 from crm.leads import intake
 from crm.leads import rules as lead_rules
@@ -103,6 +105,17 @@ def fill() -> None:
         _empty()  # half a demo would look like a whole one to the next start
         raise
     queue.redis().flushdb()  # bells of a made-up past
+
+
+@group.command()
+@click.pass_context
+@with_appcontext
+def prepare(context: click.Context) -> None:
+    """Everything before the first start of the day: migrate, load the shipped content, make the demo clinic."""
+    _refuse_production()
+    upgrade()
+    context.invoke(load, approved_by=(), approved_by_demo=True)
+    context.invoke(fill)
 
 
 @group.command(name="doors")

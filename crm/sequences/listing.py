@@ -78,7 +78,9 @@ def steps(sequence_id: int) -> list[Step]:
     plan = version.plan["steps"] if version else []
     fates = {row.step: row for row in db.session.execute(_FATES, {"id": sequence_id})}
     waiting = {row.step: row.waiting for row in db.session.execute(_WAITING, {"id": sequence_id})}
-    titles = {row.key: row.title for row in db.session.execute(_TITLES, {"keys": [step["item"] for step in plan]})}
+    titles = {
+        row.key: row.title for row in db.session.execute(_TITLES, {"keys": [step["item"] for step in plan]})
+    }
     found = []
     for number, step in enumerate(plan):
         fate = fates.get(number)

@@ -203,9 +203,7 @@ def go_live(sequence_id: int) -> None:
 def _tell_of_gaps(sequence_id: int) -> None:
     version = newest_version(sequence_id)
     items = [step.item for step in rules.plan_from(version.plan).steps] if version else []
-    gaps = {
-        language: content.missing(items, language=language, now=clock.now()) for language in LANGUAGES
-    }
+    gaps = {language: content.missing(items, language=language, now=clock.now()) for language in LANGUAGES}
     if all(gaps.values()):
         raise Conflict("There is no language in which all emails of this sequence are approved.")
     for language, missing in gaps.items():

@@ -166,7 +166,11 @@ def test_any_interleaving(outbox, app, clock):
             max_examples=40,
             stateful_step_count=30,
             deadline=None,
-            phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking on a real database takes too long
+            phases=[
+                Phase.explicit,
+                Phase.reuse,
+                Phase.generate,
+            ],  # shrinking on a real database takes too long
             suppress_health_check=[
                 HealthCheck.too_slow,
                 HealthCheck.data_too_large,

@@ -120,7 +120,8 @@ def open_referral(*, referral: NewReferral, practice_id: int | None = None, demo
     if practice_id is not None and clinician.practice_id != practice_id:
         raise Conflict("This NPI belongs to a clinician of another practice.")
     found = contacts.find_or_create(person=referral.person, demo=demo)
-    content = _content_index(rules.REFERRAL, _as_json(referral.health))
+    # the practice belongs to it: two practices may well say the same of one patient on one day
+    content = _content_index(rules.REFERRAL, f"{clinician.practice_id} {_as_json(referral.health)}")
     opened = _same_referral(referral, clinician, found.contact)
     if opened is None and not found.is_new:
         opened = _same_open(found.contact, rules.REFERRAL, content)

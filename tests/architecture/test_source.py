@@ -63,7 +63,7 @@ def test_only_settings_read_the_environment():
         ]
 
     # what starts the processes hands its environment on; gunicorn reads its own file before there are settings
-    tools = {"crm/config.py", "crm/local.py", "crm/launch.py", "crm/web/gunicorn.py"}
+    tools = {"crm/config.py", "crm/local.py", "crm/launcher.py", "crm/web/gunicorn.py"}
     assert places(reads, allowed=tools) == set()
 
 

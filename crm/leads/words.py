@@ -45,7 +45,8 @@ _EN = {
     "wrong_text_control": "Your message holds characters we cannot show. Type it again without them.",
     "csrf": "This page was open for too long, or your browser blocks cookies. Nothing is lost: press “Send” once more.",
     "too_fast": "That was very quick. Please look over what you entered, then press “Send” once more.",
-    "proof": "The check against robots did not finish. Please press “Send” once more, or call us at {phone}.",
+    "proof": "The check against robots did not finish. Press “Send” once more; "
+    "it needs JavaScript, so if that is off, please call us at {phone}.",
     "too_many": "Too many requests came from your connection just now. Please wait a few minutes and press “Send” again, "
     "or call us at {phone}.",
     "too_long": "This is more than the form can take. Please shorten your message.",
@@ -97,7 +98,8 @@ _ES = {
     "csrf": "Esta página estuvo abierta demasiado tiempo, o su navegador bloquea las cookies. No se perdió nada: oprima "
     "“Enviar” otra vez.",
     "too_fast": "Eso fue muy rápido. Revise lo que escribió y oprima “Enviar” otra vez.",
-    "proof": "La comprobación contra robots no terminó. Oprima “Enviar” otra vez, o llámenos al {phone}.",
+    "proof": "La comprobación contra robots no terminó. Oprima “Enviar” otra vez; "
+    "necesita JavaScript: si está desactivado, llámenos al {phone}.",
     "too_many": "Llegaron demasiadas solicitudes desde su conexión. Espere unos minutos y oprima “Enviar” otra vez, o "
     "llámenos al {phone}.",
     "too_long": "Esto es más de lo que cabe en el formulario. Acorte su mensaje, por favor.",

@@ -18,6 +18,7 @@ import time_machine
 from alembic.script import ScriptDirectory
 from flask.testing import FlaskClient
 from flask_migrate import upgrade
+from playwright.sync_api import Browser, sync_playwright
 from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -213,3 +214,23 @@ def statements(database: CrmApp) -> Callable[[], Any]:
             event.remove(engine, "before_cursor_execute", note)
 
     return count
+
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium. Its absence is a visible skip on a person's machine and a failure in CI."""
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is missing; in CI that is a failure.")
+        pytest.skip("Chromium is not installed here; browser journeys are skipped.")
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield made
+        made.close()

@@ -133,16 +133,21 @@ class Fleet:
     def next_email(self, address: str) -> None:
         """Move the clock to when this person's next step is due, and wait until the email is there."""
         before = len(self.inbox(address))
-        with self.sql() as database:
-            found = database.execute(
-                "select min(e.due_at) from enrolment e join contact c on c.id = e.contact_id "
-                "where c.email = %s and e.state = 'active'",
-                [address],
-            ).fetchone()
-        if found is None or found[0] is None:
-            raise AssertionError(f"nothing is planned for {address}")
+        planned: list[Any] = []
+
+        def due() -> bool:
+            with self.sql() as database:
+                found = database.execute(
+                    "select min(e.due_at) from enrolment e join contact c on c.id = e.contact_id "
+                    "where c.email = %s and e.state = 'active'",
+                    [address],
+                ).fetchone()
+            planned[:] = found or ()
+            return bool(planned and planned[0])
+
+        wait_until(due, seconds=15, what=f"something to be planned for {address}")
         clock.use_offset_file(self.folder / "clock")
-        ahead = (found[0] - clock.now()).total_seconds() + 60
+        ahead = (planned[0] - clock.now()).total_seconds() + 60
         clock.use_offset_file(None)
         if ahead > 0:
             self.skip(ahead / 86_400)

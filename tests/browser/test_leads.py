@@ -12,7 +12,7 @@ from crm import clock, queue
 from tests.browser.test_journey import confirm, fill_in
 from tests.fleet import Fleet, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
 LA = ZoneInfo("America/Los_Angeles")
 
 

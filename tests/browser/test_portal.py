@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.fleet import Fleet, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
 EMAIL = "nina@north.example"
 
 

@@ -1,7 +1,5 @@
 """The stand-in on real ports, a webhook that listens, and a browser."""
 
-import os
-import shutil
 import sys
 import threading
 import time
@@ -13,15 +11,9 @@ from typing import Any
 import orjson
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, sync_playwright
 
 from crm.sandbox import SandboxServer, SandboxSettings, create_sandbox
 from tests.sandbox.letters import KEY
-
-_CHROMIUM_SWITCHES = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
 
 class _Listener(ThreadingHTTPServer):
@@ -114,14 +106,3 @@ def server(quiet: SandboxSettings, hook: Hook) -> Iterator[SandboxServer]:
     """A stand-in on a port of its own that tells its events to `hook`."""
     with SandboxServer(SandboxSettings(**{**vars(quiet), "webhook_url": hook.url})) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium") or playwright.chromium.executable_path
-        if not Path(path).exists() and not os.environ.get("CI"):
-            pytest.skip("Chromium is not installed")
-        browser = playwright.chromium.launch(executable_path=path, args=_CHROMIUM_SWITCHES)
-        yield browser
-        browser.close()

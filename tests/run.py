@@ -26,7 +26,9 @@ def main(arguments: list[str]) -> int:
     workers = os.environ.get("TEST_WORKERS", "auto")
     tests = ["pytest", "-q", "-n", workers, "--dist", "loadgroup", *arguments]
     # What failed among thousands at once is asked once more, alone: a busy machine is no verdict on the code.
-    if not _run("tests", tests, show=True) and not _run("again", ["pytest", "-q", "--last-failed"], show=True):
+    if not _run("tests", tests, show=True) and not _run(
+        "again", ["pytest", "-q", "--last-failed"], show=True
+    ):
         failed.append("tests")
     print("All gates passed." if not failed else f"Failed: {', '.join(failed)}.")
     return 1 if failed else 0

@@ -3,10 +3,10 @@
 import sys
 
 import click
-from flask import Flask, current_app
+from flask import Flask
 from flask.cli import with_appcontext
 
-from crm import clock, demo
+from crm import clock, current, demo
 from crm.audit.cli import audit
 from crm.content import loading
 from crm.content.cli import content
@@ -32,7 +32,7 @@ def register_commands(app: Flask) -> None:
 @with_appcontext
 def sandbox() -> None:
     """Run the stand-in for SendGrid: same API, an inbox to look at, signed events back. Not in production."""
-    settings = current_app.settings  # type: ignore[attr-defined]
+    settings = current.settings()
     if settings.production:
         raise click.ClickException("The mail sandbox does not run in production.")
     folder = settings.local_dir / "sandbox"

@@ -12,12 +12,11 @@ from typing import Any
 import click
 import orjson
 from faker import Faker
-from flask import current_app
 from flask.cli import with_appcontext
 from flask_migrate import upgrade
 from sqlalchemy import select, text
 
-from crm import clock, queue
+from crm import clock, current, queue
 from crm.audit.service import acting
 from crm.config import DEFAULT_PORT
 from crm.consent import service as consent
@@ -123,7 +122,7 @@ def prepare(context: click.Context) -> None:
 def show_doors() -> None:
     """Print the addresses, and a fresh one-time sign-in for each role of the demo clinic."""
     _refuse_production()
-    settings = current_app.settings  # type: ignore[attr-defined]
+    settings = current.settings()
     click.echo(
         f"\n  Console        {settings.public_url}/console\n  Contact form   {settings.public_url}/contact"
     )
@@ -154,7 +153,7 @@ def skip(days: float) -> None:
     _refuse_production()
     moment = clock.move_ahead(timedelta(days=days))
     queue.push([("sequences.plan", (), f"skip-{int(moment.timestamp())}")])
-    zone = current_app.settings.clinic.zone  # type: ignore[attr-defined]
+    zone = current.settings().clinic.zone
     click.echo(f"It is now {moment.astimezone(zone):%A, %d %B %Y, %H:%M} at the clinic.")
 
 
@@ -188,7 +187,7 @@ def _empty() -> None:
 
 
 def _refuse_production() -> None:
-    if current_app.settings.production:  # type: ignore[attr-defined]
+    if current.settings().production:
         raise click.ClickException("There is no demo clinic in production.")
 
 
@@ -341,7 +340,7 @@ def _send_what_is_due(dice: random.Random) -> None:
         ).all()
         db.session.rollback()
         for batch_id in ids:
-            deliver(batch_id, settings=current_app.settings)  # type: ignore[attr-defined]
+            deliver(batch_id, settings=current.settings())
         if ids:
             _events_come_back(dice, list(ids))
 

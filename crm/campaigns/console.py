@@ -8,7 +8,6 @@ from flask import (
     Blueprint,
     Response,
     abort,
-    current_app,
     flash,
     make_response,
     redirect,
@@ -18,7 +17,7 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from crm import clock
+from crm import clock, current
 from crm.audit import service as audit
 from crm.campaigns import queries, rules, service
 from crm.campaigns.models import Campaign
@@ -118,7 +117,7 @@ def _moment(text: str) -> datetime | None:
         local = datetime.fromisoformat(text)
     except ValueError as error:
         raise Invalid({"at": ["Give a day and an hour."]}) from error
-    at = local.replace(tzinfo=current_app.settings.clinic.zone)  # type: ignore[attr-defined]
+    at = local.replace(tzinfo=current.settings().clinic.zone)
     if at <= clock.now():
         raise Invalid({"at": ["This moment has passed."]})
     return at

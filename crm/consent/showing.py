@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from flask import Response, current_app, render_template, request, url_for
+from flask import Response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import force_locale
 
+from crm import current
 from crm.config import Clinic
 from crm.consent.preferences import LANGUAGES
 from crm.consent.words import PAGES, TOPICS
@@ -47,7 +48,7 @@ def show(page: str, contact: Contact | None, status: int = 200, **facts: object)
 
 
 def _clinic() -> Clinic:
-    clinic: Clinic = current_app.settings.clinic  # type: ignore[attr-defined]
+    clinic: Clinic = current.settings().clinic
     return clinic
 
 

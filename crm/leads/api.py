@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from flask import current_app
 from flask_smorest import Blueprint
 
+from crm import current
 from crm.consent import wordings
 from crm.contacts.rules import Person, zone_for
 from crm.leads import queries, rules, service
@@ -87,7 +87,7 @@ def _receipt(opened: Opened) -> Answer:
 
 
 def _person(data: dict[str, Any]) -> Person:
-    clinic = current_app.settings.clinic.time_zone  # type: ignore[attr-defined]
+    clinic = current.settings().clinic.time_zone
     return Person(
         first_name=data["first_name"],
         last_name=data["last_name"],

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from flask import Response, abort, current_app, flash, redirect, render_template, request, url_for
+from flask import Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
 
-from crm import clock
+from crm import clock, current
 from crm.audit import service as audit
 from crm.errors import Invalid, NotFound
 from crm.leads import assigning, calls, clocks, consultations, merging, service, worklists
@@ -187,7 +187,7 @@ def calendar(reference: str, consultation_id: int) -> ResponseReturnValue:
     """A file for the calendars of staff; it names nobody."""
     lead = service.by_reference(reference)
     found = consultations.get(lead_id=lead.id, consultation_id=consultation_id)
-    settings = current_app.settings  # type: ignore[attr-defined]
+    settings = current.settings()
     host = urlsplit(settings.public_url).hostname or "localhost"
     place = f"{settings.clinic.name}, {settings.clinic.address}"
     text = consultations.calendar_file(found, place=place, host=host)

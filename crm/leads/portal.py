@@ -6,7 +6,6 @@ from typing import Any
 from flask import (
     Blueprint,
     Response,
-    current_app,
     flash,
     g,
     make_response,
@@ -18,7 +17,7 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale, gettext
 
-from crm import clock, limits
+from crm import clock, current, limits
 from crm.audit import service as audit
 from crm.consent import wordings
 from crm.contacts.rules import STATE_ZONES
@@ -134,7 +133,7 @@ def create() -> ResponseReturnValue:
             errors["files"] = words.wrong("files_again", "files")
         return _form(typed, errors=errors)
     _not_too_often("refer-new", most=120)
-    zone = current_app.settings.clinic.time_zone  # type: ignore[attr-defined]
+    zone = current.settings().clinic.time_zone
     try:
         lead = portal_service.submit(
             person=person, clean=read.clean, language=_language(), zone=zone, files=files
@@ -262,7 +261,7 @@ def show_poster() -> ResponseReturnValue:
 @door.signed_in
 def qr_code() -> ResponseReturnValue:
     """The code on it: patients who scan it come to the contact form, this practice credited."""
-    url = current_app.settings.public_url  # type: ignore[attr-defined]
+    url = current.settings().public_url
     return Response(poster.qr_code(door.person().practice_id, public_url=url), mimetype="image/svg+xml")
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
 from flask_babel import lazy_gettext as _
 
-from crm import limits
+from crm import current, limits
 from crm.contacts import rules as contacts
 from crm.contacts.rules import Unfit
 from crm.errors import TooMany
@@ -67,7 +67,7 @@ def ask_to_join() -> ResponseReturnValue:
     clean, errors = _read_join(typed)
     if errors:
         return _join(typed, errors), 422
-    keys = current_app.settings.secret_keys  # type: ignore[attr-defined]
+    keys = current.settings().secret_keys
     solved = proof.solved(request.form.get("altcha", ""), keys)
     if solved is None or not proof.spend(solved):
         return _join(typed, {"_": str(PROOF)}), 422
@@ -75,7 +75,7 @@ def ask_to_join() -> ResponseReturnValue:
     sender = Sender(
         clinician=clean["clinician"], npi=clean["npi"], practice=clean["practice"], phone=clean["phone"]
     )
-    zone = current_app.settings.clinic.time_zone  # type: ignore[attr-defined]
+    zone = current.settings().clinic.time_zone
     person = people.ask_to_join(
         sender=sender, name=clean["name"], email=clean["email"], zone=zone, language=_language()
     )

@@ -6,8 +6,7 @@ from flask import Blueprint, current_app, jsonify, redirect, render_template, re
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
 
-from crm import limits
-from crm.config import Settings
+from crm import current, limits
 from crm.consent import wordings
 from crm.leads import proof, rules, service
 from crm.leads.forms import ContactForm
@@ -19,11 +18,6 @@ blueprint = Blueprint("contact", __name__)
 
 BODY_LIMIT = 32 * 1024  # bytes; a form filled to the brim has some 12,000
 TRAP = "website"  # a field people do not see
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.settings  # type: ignore[attr-defined]
-    return settings
 
 
 def _language() -> str:
@@ -46,7 +40,7 @@ def _address(language: str) -> str:
 @blueprint.get("/contact/challenge")
 def challenge() -> ResponseReturnValue:
     """A proof of work for the browser to solve while the form is filled in."""
-    return jsonify(proof.challenge(_settings().secret_keys))
+    return jsonify(proof.challenge(current.settings().secret_keys))
 
 
 @blueprint.get("/contact")
@@ -55,7 +49,7 @@ def form() -> ResponseReturnValue:
     language = _language()
     page = ContactForm(page_language=language, formdata=None)
     page.language.data = language
-    return _render(page, touch=_first_touch(), mark=proof.start_mark(_settings().secret_keys))
+    return _render(page, touch=_first_touch(), mark=proof.start_mark(current.settings().secret_keys))
 
 
 @blueprint.post("/contact")
@@ -70,7 +64,7 @@ def send() -> ResponseReturnValue:
         return _refuse(page, "too_many", status=429, reached=reached)
     if not page.validate():
         return _refuse(page, None, status=422)
-    keys = _settings().secret_keys
+    keys = current.settings().secret_keys
     open_for = proof.seconds_open(request.form.get("started", ""), keys)
     if open_for is None:
         return _refuse(page, "csrf", status=422)
@@ -86,7 +80,7 @@ def send() -> ResponseReturnValue:
     touch["practice"] = poster.practice_of(touch["practice"])
     service.open_contact_request(
         request=page.request(
-            clinic_zone=_settings().clinic.time_zone, touch=touch, shown=request.form.get("wording")
+            clinic_zone=current.settings().clinic.time_zone, touch=touch, shown=request.form.get("wording")
         )
     )
     return _thank()
@@ -121,10 +115,10 @@ def _refuse(
 ) -> ResponseReturnValue:
     problems = page.problems()
     if code is not None:
-        problems = {"_": [page.words[code].format(phone=_settings().clinic.phone)]} | problems
+        problems = {"_": [page.words[code].format(phone=current.settings().clinic.phone)]} | problems
     mark = request.form.get("started", "")
-    if proof.seconds_open(mark, _settings().secret_keys) is None:
-        mark = proof.start_mark(_settings().secret_keys)
+    if proof.seconds_open(mark, current.settings().secret_keys) is None:
+        mark = proof.start_mark(current.settings().secret_keys)
     touch = {key: request.form.get(key) for key in rules.TOUCH_KEYS}
     answer = current_app.make_response(
         (_render(page, touch=rules.first_touch(touch) or {}, mark=mark, problems=problems), status)
@@ -156,7 +150,7 @@ def _render(
 def _first_touch() -> dict[str, str]:
     """Where the visitor came from: what the link said, and the site it stood on."""
     referrer = urlsplit(request.referrer or "").hostname or ""
-    own = urlsplit(_settings().public_url).hostname
+    own = urlsplit(current.settings().public_url).hostname
     found = {key: request.args.get(key) for key in rules.UTM_KEYS}
     found["landing_page"] = request.args.get("landing_page") or request.path
     token = request.args.get("from")

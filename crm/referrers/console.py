@@ -6,7 +6,6 @@ from flask import (
     Blueprint,
     Response,
     abort,
-    current_app,
     flash,
     make_response,
     redirect,
@@ -17,6 +16,7 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
+from crm import current
 from crm.audit import service as audit
 from crm.db import db
 from crm.errors import Invalid
@@ -89,7 +89,7 @@ def show_poster(practice_id: int) -> ResponseReturnValue:
 @access.require("manage_referrers")
 def qr_code(practice_id: int) -> ResponseReturnValue:
     """The code on the poster."""
-    url = current_app.settings.public_url  # type: ignore[attr-defined]
+    url = current.settings().public_url
     code = poster.qr_code(people.practice(practice_id).id, public_url=url)
     return Response(code, mimetype="image/svg+xml")
 
@@ -105,7 +105,7 @@ def invite(practice_id: int) -> ResponseReturnValue:
             name=request.form.get("name", ""),
             email=request.form.get("email", ""),
             language=request.form.get("language", "en"),
-            zone=current_app.settings.clinic.time_zone,  # type: ignore[attr-defined]
+            zone=current.settings().clinic.time_zone,
         )
     except Invalid as error:
         abort(_show(practice, 422, errors=error.fields, typed=request.form))

@@ -3,9 +3,10 @@
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from flask import Blueprint, current_app, render_template, request, url_for
+from flask import Blueprint, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from crm import current
 from crm.audit import queries
 from crm.audit import service as audit
 from crm.staff import access, service
@@ -82,4 +83,4 @@ def _day(text: str | None) -> datetime | None:
         day = date.fromisoformat(text or "")
     except ValueError:
         return None
-    return datetime.combine(day, time(), current_app.settings.clinic.zone)  # type: ignore[attr-defined]
+    return datetime.combine(day, time(), current.settings().clinic.zone)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from flask import current_app, g, request
+from flask import g, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized, UnsupportedMediaType
 
-from crm import crypto, limits
+from crm import crypto, current, limits
 from crm.audit import service as audit
 from crm.errors import Invalid, NotAllowed, NotFound, TooMany
 from crm.limits import Limit
@@ -70,7 +70,7 @@ def _refuse_unstorable() -> None:
 
 
 def _per_minute() -> int:
-    return int(current_app.settings.api_per_minute)  # type: ignore[attr-defined]
+    return current.settings().api_per_minute
 
 
 def _recognise() -> Caller:

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import click
-from flask import current_app
 
+from crm import current
 from crm.db import transaction
 from crm.errors import Invalid, NotFound
 from crm.staff import access, service
@@ -68,4 +68,4 @@ def disable(email: str) -> None:
 
 
 def _address(token: str) -> str:
-    return f"{current_app.settings.public_url}/sign-in/{token}"  # type: ignore[attr-defined]
+    return f"{current.settings().public_url}/sign-in/{token}"

@@ -7,7 +7,6 @@ from flask import (
     Blueprint,
     Response,
     abort,
-    current_app,
     flash,
     make_response,
     redirect,
@@ -18,7 +17,7 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from flask_security import current_user, login_user
 
-from crm import clock
+from crm import clock, current
 from crm.audit import service as audit
 from crm.db import db
 from crm.errors import Invalid
@@ -67,7 +66,7 @@ def make_link(user_id: int) -> ResponseReturnValue:
 
 
 def _link(token: str) -> str:
-    return f"{current_app.settings.public_url}{url_for('sign_in.ask', token=token)}"  # type: ignore[attr-defined]
+    return f"{current.settings().public_url}{url_for('sign_in.ask', token=token)}"
 
 
 @pages.post("/staff/<int:user_id>/roles")
@@ -184,7 +183,7 @@ def close_alert(alert_id: int) -> ResponseReturnValue:
 @access.require("see_settings")
 def settings() -> ResponseReturnValue:
     """How this installation is set up. Changed in the environment, shown here; no secret among it."""
-    found = current_app.settings  # type: ignore[attr-defined]
+    found = current.settings()
     audit.record("settings.view")
     return render_template(
         "console/settings.html", settings=found, permissions=access.PERMISSIONS, roles=access.ROLES

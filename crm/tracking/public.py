@@ -1,8 +1,8 @@
 """The provider's way in: verify the raw bytes, store them, answer."""
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 
-from crm import clock
+from crm import clock, current
 from crm.mailer import sendgrid_events
 from crm.staff import alerts
 from crm.tracking import service
@@ -13,7 +13,7 @@ blueprint = Blueprint("webhooks", __name__, url_prefix="/webhooks")
 @blueprint.post("/sendgrid")
 def sendgrid() -> Response:
     """Take a post of SendGrid's Event Webhook: 204 once it is stored, 401 for whatever is not surely SendGrid's."""
-    keys = current_app.settings.sendgrid_webhook_keys  # type: ignore[attr-defined]
+    keys = current.settings().sendgrid_webhook_keys
     if not keys:
         alerts.raise_alert(
             key="webhook-key",

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from flask import Flask, Response, current_app, g, request
 from flask_babel import get_locale
 
-from crm import clock
+from crm import clock, current
 from crm.web import display
 
 _SMALLER = ("text/css", "text/javascript", "application/javascript", "image/svg+xml")
@@ -35,7 +35,7 @@ def _language() -> str:
 def _zone() -> tzinfo:
     """The reader's zone: `g.reader_zone` (a name) when the edge set one, else the clinic's."""
     name = g.get("reader_zone")
-    return ZoneInfo(name) if name else current_app.settings.clinic.zone  # type: ignore[attr-defined]
+    return ZoneInfo(name) if name else current.settings().clinic.zone
 
 
 def _local(at: datetime, style: str = "short") -> str:

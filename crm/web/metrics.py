@@ -4,13 +4,13 @@ import hmac
 import ipaddress
 from collections.abc import Iterator
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
 from sqlalchemy import text
 
-from crm import clock, queue
+from crm import clock, current, queue
 from crm.db import db
 from crm.errors import NotFound
 
@@ -63,7 +63,7 @@ class _Collector:
 @blueprint.get("/metrics")
 def metrics() -> Response:
     """Answer the machine itself, or whoever brings the token; to everybody else this page does not exist."""
-    token = current_app.settings.metrics_token  # type: ignore[attr-defined]
+    token = current.settings().metrics_token
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     local = ipaddress.ip_address(request.remote_addr or "0.0.0.0").is_loopback  # noqa: S104 - nobody's address
     if not (hmac.compare_digest(given.encode(), token.encode()) if token else local):

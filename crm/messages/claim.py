@@ -37,7 +37,8 @@ _MOVE = """
         state_at = :now
     from found, sending_control control where batch.id = found.id
     returning batch.id, kind, stream, transport, content_version_id, language, topic, campaign_id,
-        contact_ids is not null as frozen, attempts, per_minute, per_day
+        contact_ids is not null as frozen, attempts, per_minute, per_day,
+        ramp_from, domain_caps
 """
 _TAKE = text(f"with found as (select id from batch b where id = :id and {_MAY_LEAVE} for update) {_MOVE}")
 _TAKE_NEXT = text(f"""
@@ -154,12 +155,12 @@ def _claim(which: TextClause, given: dict[str, Any], *, clinic: Clinic, public_u
     if not rows:
         _let_go(batch_id, state="cancelled", error="nobody left to send to", now=now)
         return Left.NOBODY
-    wait_until = pacing.take(
-        len(rows), caps=pacing.Caps(per_minute=taken.per_minute, per_day=taken.per_day), now=now
+    going = pacing.take(
+        rows, batch_id=batch_id, free=stream.transactional, caps=pacing.caps(taken, now=now), now=now
     )
-    if wait_until is not None:
-        _let_go(batch_id, state="ready", error="waiting for its turn", now=now, not_before=wait_until)
-        return Left.LATER
+    if isinstance(going, pacing.Later):
+        return Left.LATER if going.everybody else Left.NOBODY
+    rows = going
     mailer = doors.mailers()[taken.transport]
     envelope = links.envelope(version.rendered, stream=stream, clinic=clinic)
     try:
@@ -228,19 +229,7 @@ def _first_of_each_address(batch_id: int, rows: Sequence[Row[Any]], now: datetim
         (again if row.email in seen else first).append(row)
         seen.add(row.email)
     if again:
-        db.session.execute(
-            text("""
-                with fresh as (
-                    insert into batch (kind, stream, transport, content_version_id, language, topic, campaign_id,
-                        sequence_id, size, state, created_at, not_before, too_late_at, state_at)
-                    select kind, stream, transport, content_version_id, language, topic, campaign_id, sequence_id,
-                        cast(:size as bigint), 'ready', created_at, cast(:now as timestamptz), too_late_at,
-                        cast(:now as timestamptz)
-                    from batch where id = :id returning id)
-                update message set batch_id = fresh.id from fresh where message.id = any(:ids)
-            """),
-            {"id": batch_id, "size": len(again), "now": now, "ids": [row.id for row in again]},
-        )
+        pacing.set_aside(batch_id, [(now, [row.id for row in again])], why=None, now=now)
     return first
 
 

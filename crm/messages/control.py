@@ -1,16 +1,23 @@
 """The switches: stop everything, slow down, stop one stream; and the mark that knows a copied database."""
 
+import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 
 from crm import clock
 from crm.audit import service as audit
 from crm.db import db
-from crm.messages.models import PhiAttestation, SendingControl, StreamStop
+from crm.errors import Invalid
+from crm.messages.models import BreakerReset, PhiAttestation, SendingControl, StreamStop
 from crm.staff import alerts
 
 LONGEST_SILENCE = timedelta(hours=24)
+MOST = 10_000_000  # emails a cap may allow
+MOST_DOMAINS = 20  # mailbox providers with a cap of their own
+_DOMAIN = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 
 
 def get() -> SendingControl:
@@ -45,6 +52,37 @@ def release(*, by: str) -> None:
     audit.record("sending.released", detail={"by": by})
 
 
+def set_pace(
+    *,
+    per_minute: int | None,
+    per_day: int | None,
+    ramp_from: datetime | None,
+    domains: Mapping[str, int],
+) -> None:
+    """Set how fast mail may leave, from the next batch on: see `pacing.Caps`. None: no cap. Raises Invalid."""
+    wrong: dict[str, list[str]] = {}
+    for name, cap in (("per_minute", per_minute), ("per_day", per_day)):
+        if cap is not None and not 1 <= cap <= MOST:
+            wrong[name] = [f"Use a whole number from 1 to {MOST:,}, or leave it empty."]
+    if len(domains) > MOST_DOMAINS or any(
+        not _DOMAIN.fullmatch(domain) or not 1 <= cap <= MOST for domain, cap in domains.items()
+    ):
+        wrong["domains"] = [f"Write one per line, such as “gmail.com 500”; at most {MOST_DOMAINS} lines."]
+    if wrong:
+        raise Invalid(wrong)
+    values = {
+        "per_minute": per_minute,
+        "per_day": per_day,
+        "ramp_from": ramp_from,
+        "domain_caps": dict(domains),
+    }
+    db.session.execute(update(SendingControl).values(**values))
+    audit.record(
+        "sending.pace",
+        detail={**values, "ramp_from": ramp_from.isoformat() if ramp_from else None},
+    )
+
+
 def slow_down(*, until: datetime) -> None:
     """Nobody sends before `until`: the provider said so."""
     db.session.execute(
@@ -61,6 +99,7 @@ def stop_stream(stream: str, *, reason: str) -> None:
         ),
         {"stream": stream, "reason": reason, "now": clock.now()},
     )
+    audit.record("stream.stopped", detail={"stream": stream, "reason": reason})
     alerts.raise_alert(
         key=f"stream:{stream}",
         level="danger",
@@ -70,10 +109,21 @@ def stop_stream(stream: str, *, reason: str) -> None:
 
 
 def resume_stream(stream: str) -> None:
-    """Let a stopped stream go on."""
+    """Let a stopped stream go on. What it was stopped for does not count any more."""
     db.session.execute(delete(StreamStop).where(StreamStop.stream == stream))
+    count_anew(f"stream:{stream}")
     alerts.close(f"stream:{stream}")
     audit.record("stream.resumed", detail={"stream": stream})
+
+
+def count_anew(scope: str) -> None:
+    """Count bounces and complaints of a stream or campaign from now on only: somebody looked and let it go on."""
+    row = {"at": clock.now(), "by": audit.current().actor}
+    db.session.execute(
+        insert(BreakerReset)
+        .values(scope=scope, **row)
+        .on_conflict_do_update(index_elements=["scope"], set_=row)
+    )
 
 
 def beat(*, guard_silence: bool) -> None:

@@ -110,6 +110,9 @@ class SendingControl(Base):
     per_minute: Mapped[int | None] = mapped_column(BigInteger)
     per_day: Mapped[int | None] = mapped_column(BigInteger)
     ramp_from: Mapped[datetime | None]  # first day of a young sending domain
+    domain_caps: Mapped[
+        dict[str, Any] | None
+    ]  # emails per minute to one mailbox provider: {"gmail.com": 500}
     instance: Mapped[str | None] = mapped_column(Text)  # whose heart beats in `alive_at`
     alive_at: Mapped[datetime | None]
 
@@ -124,12 +127,23 @@ class StreamStop(Base):
     at: Mapped[datetime]
 
 
+class BreakerReset(Base):
+    """From when on a stream's or campaign's bounces and complaints count: a person looked and let it go on."""
+
+    __tablename__ = "breaker_reset"
+
+    scope: Mapped[str] = mapped_column(Text, primary_key=True)  # "stream:prospect_edu", "campaign:12"
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(Text)
+
+
 class Pace(Base):
     """How much has left in a window of time: shared by all workers, and there after a restart."""
 
     __tablename__ = "pace"
 
-    scope: Mapped[str] = mapped_column(Text, primary_key=True)  # "minute", "day", "day:gmail.com"
+    # "day", "minute", "to:gmail.com" (this minute), and "after:gmail.com": how far ahead the held ones are spread
+    scope: Mapped[str] = mapped_column(Text, primary_key=True)
     window_start: Mapped[datetime]
     used: Mapped[int]
 

@@ -1,6 +1,6 @@
 """What may leave by which door, and what follows from each answer. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -11,9 +11,11 @@ MAX_TRIES = 10  # of answers that say "surely not taken, try again"
 UNCERTAIN_GRACE = timedelta(hours=1)  # how long events have to settle a batch before people are asked
 FREQUENCY_CAP = 3  # educational emails per person in seven days; our first week holds three
 FREQUENCY_SPAN = timedelta(days=7)
-BREAKER_MIN = 200  # messages in a stream before its rates mean anything
-BOUNCE_LIMIT = 0.02  # hard bounces, of messages accepted in seven days
+BREAKER_MIN = 200  # messages of a stream or campaign before its rates mean anything
+BOUNCE_LIMIT = 0.02  # hard bounces, of messages accepted
 COMPLAINT_LIMIT = 0.001  # complaints; Gmail's own advice is to stay under 0.1 %
+COMPLAINT_WARN = 0.0008  # near enough to tell somebody
+ALL_MAIL = "*"  # what holds somebody back is a cap on all mail, not one on their mailbox provider
 
 
 class State(StrEnum):
@@ -126,17 +128,40 @@ def backoff(attempts: int, jitter: float) -> timedelta:
 
 
 def breaker(*, accepted: int, bounced: int, complained: int) -> str | None:
-    """Return why a stream must stop, from its last seven days; None while all is well or too little was sent."""
+    """Return why a stream or campaign must stop; None while all is well or too little was sent to tell."""
     if accepted < BREAKER_MIN:
         return None
     if complained / accepted >= COMPLAINT_LIMIT:
-        return f"complaints: {complained} of {accepted}"
+        return f"complaints: {complained:,} of {accepted:,}"
     if bounced / accepted >= BOUNCE_LIMIT:
-        return f"bounces: {bounced} of {accepted}"
+        return f"bounces: {bounced:,} of {accepted:,}"
     return None
 
 
+def near_limit(*, accepted: int, complained: int) -> bool:
+    """Tell whether complaints have come close to where mail stops: from 0.08 %."""
+    return accepted >= BREAKER_MIN and complained / accepted >= COMPLAINT_WARN
+
+
+def share(domains: Sequence[str], *, room: Mapping[str, int]) -> list[str | None]:
+    """Say of each email whether it may leave (None), or which cap holds it back: its domain's, or that on all mail.
+
+    `domains` are the recipients' domains in their order; `room` tells how many more a domain takes, and all of them
+    together (under `ALL_MAIL`). What is not in `room` has no cap.
+    """
+    left = dict(room)
+    found: list[str | None] = []
+    for domain in domains:
+        why = next((cap for cap in (domain, ALL_MAIL) if left.get(cap, 1) <= 0), None)
+        found.append(why)
+        if why is None:
+            for cap in (domain, ALL_MAIL):
+                if cap in left:
+                    left[cap] -= 1
+    return found
+
+
 def ramp(*, started: datetime, now: datetime, first_day: int = 200, growth: float = 1.5) -> int:
-    """Return how many emails a young sending domain may send today: 200, then half as many again each day."""
-    days = max((now.date() - started.date()).days, 0)
-    return int(min(first_day * growth**days, 10_000_000))
+    """Return how many emails a young sending domain may send today (UTC): 200, then half as many again each day."""
+    days = max((now.astimezone(UTC).date() - started.astimezone(UTC).date()).days, 0)
+    return int(min(first_day * growth ** min(days, 60), 10_000_000))

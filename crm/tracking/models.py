@@ -1,6 +1,7 @@
 """What the provider says back: whole posts as they came, then single events."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -24,7 +25,15 @@ class ProviderEvent(Base):
     """One event about one message, kept once however often it comes."""
 
     __tablename__ = "provider_event"
-    __table_args__ = (Index("ix_provider_event_message", "message_id", "at"),)
+    __table_args__ = (
+        Index("ix_provider_event_message", "message_id", "at"),
+        Index(
+            "ix_provider_event_grave",
+            "received_at",
+            "message_id",
+            postgresql_where=text("kind in ('bounced','complained')"),
+        ),
+    )
 
     event_id: Mapped[str] = mapped_column(Text, primary_key=True)  # the provider's own id
     message_id: Mapped[int | None] = mapped_column(BigInteger)
@@ -32,3 +41,20 @@ class ProviderEvent(Base):
     at: Mapped[datetime]
     received_at: Mapped[datetime]
     detail: Mapped[str | None] = mapped_column(Text)  # foreign text: capped, shown only escaped
+
+
+class Reconciliation(HasId, Base):
+    """One comparison of our stops with the provider's lists."""
+
+    __tablename__ = "reconciliation"
+
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    since: Mapped[datetime | None]  # entries older than this were compared before
+    seen: Mapped[dict[str, Any] | None]  # list -> how many entries were looked at
+    added: Mapped[int] = mapped_column(server_default="0")  # stopped there and not here
+    pushed: Mapped[int] = mapped_column(server_default="0")  # stopped here and not there
+    lifted: Mapped[int] = mapped_column(
+        server_default="0"
+    )  # stopped there after the person had come back here
+    error: Mapped[str | None] = mapped_column(Text)

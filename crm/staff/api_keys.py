@@ -16,7 +16,15 @@ from crm.db import db, fast
 from crm.errors import Conflict, Invalid, NotFound
 from crm.staff.models import ApiKey, KeptReply
 
-SCOPES = ("contact-requests:write", "referrals:write", "leads:read", "leads:work", "campaigns:write")
+SCOPES = (
+    "contact-requests:write",
+    "referrals:write",
+    "leads:read",
+    "leads:work",
+    "campaigns:write",
+    "messages:read",
+)
+PRACTICE_SCOPES = frozenset({"referrals:write", "leads:read"})  # the rest is the clinic's own work
 PREFIX = "crm_"
 SEEN_EVERY = timedelta(
     hours=1
@@ -49,6 +57,9 @@ def create(*, name: str, scopes: Collection[str], practice_id: int | None = None
         raise Invalid({"name": ["Give the key a name that tells who uses it."]})
     if not scopes or set(scopes) - set(SCOPES):
         raise Invalid({"scope": [f"Choose from {', '.join(SCOPES)}."]})
+    if practice_id is not None and set(scopes) - PRACTICE_SCOPES:
+        allowed = " and ".join(sorted(PRACTICE_SCOPES))
+        raise Invalid({"scope": [f"A practice's key may only have {allowed}: the rest is the clinic's own."]})
     plain = PREFIX + secrets.token_urlsafe(32)
     row = ApiKey(
         name=name.strip(),
@@ -78,7 +89,10 @@ def find(plain: str) -> Caller | None:
     now = clock.now()
     if row.last_used_at is None or now - row.last_used_at > SEEN_EVERY:
         db.session.execute(update(ApiKey).where(ApiKey.id == row.id).values(last_used_at=now))
-    return Caller(id=row.id, name=row.name, scopes=frozenset(row.scopes), practice_id=row.practice_id)
+    scopes = frozenset(row.scopes)
+    if row.practice_id is not None:  # whatever the row says: it may be older than this rule, or restored
+        scopes &= PRACTICE_SCOPES
+    return Caller(id=row.id, name=row.name, scopes=scopes, practice_id=row.practice_id)
 
 
 def every() -> Sequence[ApiKey]:

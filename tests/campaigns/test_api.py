@@ -1,9 +1,11 @@
 """Broadcasts through the JSON API."""
 
 import pytest
+from sqlalchemy import update
 
-from crm.db import transaction
+from crm.db import db, transaction
 from crm.staff import api_keys
+from crm.staff.models import ApiKey
 from tests.campaigns.conftest import ITEM, audience, deliver, freeze, reached
 
 PATH = "/api/v1/campaigns"
@@ -76,3 +78,14 @@ def test_refusals(call, path, body, status):
 
 def test_another_scope_does_not_open_it(client, outbox):
     assert client.get(f"{PATH}/1", headers=key("leads:read")).status_code == 403
+
+
+def test_a_practice_does_not_write_to_the_clinics_people(client, outbox):
+    """Not even with a key whose row says so: one of before that rule, or put there by hand."""
+    headers = key("campaigns:write")
+    assert client.get(f"{PATH}/1", headers=headers).status_code == 404
+    with transaction():
+        db.session.execute(update(ApiKey).values(practice_id=1))
+    refused = client.post(PATH, json={"name": "News", "item": ITEM}, headers=headers)
+    assert refused.status_code == 403
+    assert "campaigns:write" in refused.json["error"]["message"]

@@ -40,6 +40,9 @@ def test_for_one_practice(database):
         == 0
     )
     assert db.session.query(ApiKey.practice_id).scalar() == practice_id
+    for scope in sorted(set(api_keys.SCOPES) - api_keys.PRACTICE_SCOPES):
+        refused = run(database, "create", "EHR", "--scope", scope, "--practice-npi", "1234567893")
+        assert "the clinic's own" in refused.stderr, scope
 
 
 def test_refused(database):

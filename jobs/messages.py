@@ -1,7 +1,7 @@
 """Delivering batches, and finding what got stuck."""
 
 from crm.db import transaction
-from crm.messages import pipeline
+from crm.messages import breakers, pipeline
 from crm.messages import sweep as sweeping
 from crm.messages.deliver import deliver as deliver_batch
 from jobs.context import app
@@ -26,4 +26,4 @@ def sweep() -> None:
 def check_rates() -> None:
     """Stop streams that bounce or annoy too much."""
     with transaction():
-        sweeping.trip_breakers()
+        breakers.trip_streams()

@@ -1,6 +1,6 @@
 """The verbs of a broadcast: draft, launch, pause, resume, cancel, send again to whom it did not reach."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import exists, func, insert, select, text, update
@@ -14,6 +14,7 @@ from crm.content import service as content
 from crm.content.models import ContentItem
 from crm.db import db
 from crm.errors import Conflict, Invalid
+from crm.messages import breakers, control
 from crm.messages import service as messages
 from crm.messages.models import Batch
 from crm.messages.rules import STREAMS
@@ -114,6 +115,8 @@ def resume(campaign_id: int) -> None:
     """Go on where it was paused; what has become too late meanwhile is listed and does not leave."""
     frozen = queries.get(campaign_id).frozen_at is not None
     _move(campaign_id, "resume", state="sending" if frozen else "freezing")
+    control.count_anew(f"campaign:{campaign_id}")
+    alerts.close(f"campaign:{campaign_id}")
     messages.unhold(campaign_id=campaign_id)
 
 
@@ -160,26 +163,41 @@ _FINISH = text("""
 def look_after() -> None:
     """Begin what is due, ask again for freezing that was interrupted, stop what fails, finish what is done."""
     now = clock.now()
+    running = set()
     for row in db.session.execute(_OPEN, {"now": now}).all():
         if row.state == "scheduled" and row.due:
             begin(row.id)
         elif row.unfrozen:
             enqueue("campaigns.freeze", row.id)
-        if row.state in rules.MOVES["pause"]:
-            _stop_when_refused(row.id)
+        if row.state in rules.MOVES["pause"] and not _stop_when_refused(row.id):
+            running.add(row.id)
+    _stop_what_annoys(running)
     for campaign_id in db.session.scalars(_FINISH, {"now": now}).all():
         audit.record("campaign.finished", object_type="campaign", object_id=campaign_id)
 
 
-def _stop_when_refused(campaign_id: int) -> None:
-    if queries.refused_batches(campaign_id) >= rules.FAILURES_TO_PAUSE:
-        pause(campaign_id)
-        alerts.raise_alert(
-            key=f"campaign:{campaign_id}",
-            level="danger",
-            text="A campaign paused itself: the mail provider refused several of its batches for good.",
-            link=f"/console/campaigns/{campaign_id}",
-        )
+def _stop_when_refused(campaign_id: int) -> bool:
+    if queries.refused_batches(campaign_id) < rules.FAILURES_TO_PAUSE:
+        return False
+    _stop_itself(campaign_id, why="the mail provider refused several of its batches for good")
+    return True
+
+
+def _stop_what_annoys(campaign_ids: Collection[int]) -> None:
+    """The breaker of a campaign: bounces and complaints about its own emails."""
+    for rates in breakers.of_campaigns(campaign_ids):
+        if rates.verdict is not None:
+            _stop_itself(int(rates.scope), why=rates.verdict)
+
+
+def _stop_itself(campaign_id: int, *, why: str) -> None:
+    pause(campaign_id)
+    alerts.raise_alert(
+        key=f"campaign:{campaign_id}",
+        level="danger",
+        text=f"A campaign paused itself: {why}.",
+        link=f"/console/campaigns/{campaign_id}",
+    )
 
 
 def _move(campaign_id: int, verb: str, **values: object) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from crm import clock, queue
 from crm.db import after_commit, db
-from crm.messages import control, pipeline, quiet, rules
+from crm.messages import control, pipeline, quiet
 from crm.staff import alerts
 
 ASK_AT_ONCE = 500  # batches asked for per sweep; the next one asks for more
@@ -36,14 +36,6 @@ _SETTLED = text("""
     where b.state = 'uncertain' and exists (
         select 1 from message m join provider_event e on e.message_id = m.id where m.batch_id = b.id)
     returning id
-""")
-_RATES = text("""
-    select b.stream, count(*) as accepted,
-        count(*) filter (where m.state = 'bounced') as bounced,
-        count(*) filter (where m.state = 'complained') as complained
-    from batch b join message m on m.batch_id = b.id
-    where b.state = 'accepted' and b.created_at > :since and m.state is distinct from 'skipped'
-    group by b.stream
 """)
 
 
@@ -84,14 +76,3 @@ def ask_for_ready(now: datetime) -> int:
     asked += pipeline.wishes(len(found) - len(asked), key="sweep")
     after_commit(lambda: queue.push(asked))
     return len(found)
-
-
-def trip_breakers() -> list[str]:
-    """Stop each stream whose bounces or complaints of the last seven days are too many; return their names."""
-    tripped = []
-    for row in db.session.execute(_RATES, {"since": clock.now() - rules.FREQUENCY_SPAN}):
-        reason = rules.breaker(accepted=row.accepted, bounced=row.bounced, complained=row.complained)
-        if reason is not None:
-            control.stop_stream(row.stream, reason=reason)
-            tripped.append(row.stream)
-    return tripped

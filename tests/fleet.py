@@ -143,9 +143,13 @@ class Fleet:
                     [address],
                 ).fetchone()
             planned[:] = found or ()
-            return bool(planned and planned[0])
+            return (
+                bool(planned and planned[0]) or len(self.inbox(address)) > before
+            )  # it may be on its way already
 
         wait_until(due, seconds=15, what=f"something to be planned for {address}")
+        if not planned[0]:
+            return
         clock.use_offset_file(self.folder / "clock")
         ahead = (planned[0] - clock.now()).total_seconds() + 60
         clock.use_offset_file(None)

@@ -53,7 +53,7 @@ def test_from_the_form_to_the_last_email_and_a_stop_that_works(site: Fleet, page
     fill_in(visitor, site, email=email)
     expect(visitor.get_by_role("heading", level=1)).to_contain_text("Gracias")
     confirm(visitor, site, email)
-    for _ in range(6):
+    while len(site.inbox(email)) < 7:  # written in office hours, the first leaves at once
         site.next_email(email)
     mails = site.inbox(email)[1:]
     assert len({mail["subject"] for mail in mails}) == 6

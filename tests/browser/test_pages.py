@@ -26,7 +26,7 @@ def check(page: Page, address: str, *, fine: tuple[int, ...] = (200,)) -> None:
 @pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize("path", PUBLIC)
 def test_public_pages(site: Fleet, browser, path: str, language: str):
-    context = browser.new_context(viewport={"width": 390, "height": 844})
+    context = browser.new_context(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
     check(context.new_page(), f"{site.web_url}{path}?lang={language}", fine=(200, 404))
     context.close()
 

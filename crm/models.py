@@ -7,6 +7,7 @@ from crm.contacts import models as contacts
 from crm.content import models as content
 from crm.interop import models as interop
 from crm.leads import desk_models as desk
+from crm.leads import list_models as lists
 from crm.leads import merge_models as merges
 from crm.leads import models as leads
 from crm.leads import portal_models as portal
@@ -17,6 +18,6 @@ from crm.staff import models as staff
 from crm.tracking import models as tracking
 
 __all__ = [
-    "audit", "campaigns", "consent", "contacts", "content", "desk", "interop", "leads", "merges", "messages", "portal",
+    "audit", "campaigns", "consent", "contacts", "content", "desk", "interop", "leads", "lists", "merges", "messages", "portal",
     "referrers", "sequences", "staff", "tracking",
 ]  # fmt: skip

@@ -42,6 +42,8 @@ JOBS: dict[str, JobSpec] = {
     "tracking.apply": JobSpec(queue=EVENTS, timeout=120),
     "tracking.sweep": JobSpec(queue=EVENTS, timeout=60),
     "leads.escalate": JobSpec(queue=LOW, timeout=300),
+    "leads.bulk": JobSpec(queue=LOW, timeout=600),
+    "leads.look_after": JobSpec(queue=LOW, timeout=60),
     "content.look_after": JobSpec(queue=LOW, timeout=120),
     "content.try_out": JobSpec(queue=URGENT, timeout=60),
     "referrers.digest": JobSpec(queue=LOW, timeout=300),

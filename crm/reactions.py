@@ -11,11 +11,11 @@ from crm.consent.events import (
 )
 from crm.contacts.events import ContactStopped
 from crm.content.events import ContentApproved
-from crm.errors import NotFound
+from crm.errors import Conflict, NotFound
 from crm.events import Event, Handler
 from crm.leads import assigning, portal_words
 from crm.leads import service as leads
-from crm.leads.events import ConsultationChanged, ContactsMerged, LeadOpened, StageMoved
+from crm.leads.events import AnswerAsked, ConsultationChanged, ContactsMerged, LeadOpened, StageMoved
 from crm.leads.portal_events import ClinicWrote, ReferralsChanged, ReferralSubmitted
 from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
@@ -128,6 +128,14 @@ def _send_appointment(kind: str, event: ConsultationChanged) -> None:
     )
 
 
+def answer_by_email(event: AnswerAsked) -> None:
+    """Staff's answer leaves by an approved text, or not at all: then the request is not answered either."""
+    try:
+        messages.send_transactional(event.kind, contact_id=event.contact_id, language=event.language)
+    except NotFound as error:
+        raise Conflict("Nobody has approved this text yet. Call instead, or ask for its approval.") from error
+
+
 def tell_them_by_phone(event: MessageBlocked) -> None:
     """Mail that no transport may carry: somebody calls."""
     leads.call_instead(contact_id=event.contact_id)
@@ -186,6 +194,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     LeadOpened: (give_to_whose_turn_it_is,),
     StageMoved: (follow_stage,),
     ContactsMerged: (leave_with_the_record,),
+    AnswerAsked: (answer_by_email,),
     ConsultationChanged: (tell_of_appointment,),
     ContentApproved: (let_content_go,),
     MessageBlocked: (tell_them_by_phone,),

@@ -30,6 +30,9 @@ class Contact(HasId, Base):
             "id",
         ),
         Index("ix_contact_email_c", text('email collate "C"')),
+        Index(
+            "ix_contact_merged_into", "merged_into_id", postgresql_where=text("merged_into_id is not null")
+        ),
     )
 
     created_at: Mapped[datetime]

@@ -19,6 +19,7 @@ from crm.contacts.rules import Person, folded, same_person
 from crm.db import db, fast, sealed
 from crm.errors import Invalid, NotFound
 
+TAG_LIMIT = 40  # characters
 PHONE, NAME_BIRTH = "phone", "name+birth"
 
 
@@ -198,11 +199,17 @@ def lift_stop(*, contact_id: int) -> None:
     audit.record("contact.lift_stop", object_type="contact", object_id=contact_id)
 
 
+def clean_tag(text: str) -> str:
+    """Return a tag as it is kept. Raises Invalid."""
+    tag = " ".join(text.split()).lower()
+    if not 0 < len(tag) <= TAG_LIMIT or not all(c.isalnum() or c in " -_" for c in tag):
+        raise Invalid({"tag": [f"Use up to {TAG_LIMIT} letters, digits, spaces and hyphens."]})
+    return tag
+
+
 def add_tag(*, contact_id: int, tag: str) -> bool:
     """Put a tag on a person; tell whether it is new there."""
-    tag = " ".join(tag.split()).lower()
-    if not 0 < len(tag) <= 40 or not all(c.isalnum() or c in " -_" for c in tag):
-        raise Invalid({"tag": ["Use up to 40 letters, digits, spaces and hyphens."]})
+    tag = clean_tag(tag)
     get(contact_id)
     row = insert(Tag).values(contact_id=contact_id, tag=tag, added_at=clock.now())
     added = db.session.execute(row.on_conflict_do_nothing().returning(Tag.tag)).first() is not None

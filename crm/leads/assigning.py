@@ -1,4 +1,4 @@
-"""Who takes a new lead: in turn, among those on duty who speak the language and have room."""
+"""Who takes a new lead: in turn, among those on duty who speak the language, look after the state and have room."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,22 +9,27 @@ from crm import clock
 from crm.audit import service as audit
 from crm.db import db, fast
 from crm.errors import Invalid
+from crm.leads import words
 from crm.leads.desk_models import Assignee
 from crm.staff.models import User
 
 LANGUAGES = ("en", "es")
 MOST = 10_000  # of a capacity
+STATES = frozenset(code for code, _ in words.STATES)
 
 # One statement. The turn is read off the leads themselves: whoever got one longest ago is next. Somebody who names the
-# language comes before somebody who takes all.
+# language comes before somebody who takes all, and then somebody who names the state.
 _GIVE = """
     with next as (
         select a.user_id from assignee a join "user" u on u.id = a.user_id and u.active and u.practice_id is null
         where a.on_duty and (a.languages = '{}' or %(language)s = any(a.languages))
+            and (a.states = '{}' or exists (
+                select 1 from lead l join contact c on c.id = l.contact_id
+                where l.id = %(lead_id)s and c.state = any(a.states)))
             and (a.capacity is null or a.capacity > (
                 select count(*) from (
                     select 1 from lead l where l.owner_id = a.user_id and l.closed_at is null limit a.capacity) full_up))
-        order by a.languages = '{}',
+        order by a.languages = '{}', a.states = '{}',
             (select l.created_at from lead l where l.owner_id = a.user_id order by l.created_at desc, l.id desc limit 1)
                 nulls first,
             a.user_id
@@ -54,20 +59,32 @@ def everyone() -> Sequence[Assignee]:
 
 
 def include(
-    *, user_id: int, languages: Collection[str] = (), capacity: int | None = None, on_duty: bool = True
+    *,
+    user_id: int,
+    languages: Collection[str] = (),
+    states: Collection[str] = (),
+    capacity: int | None = None,
+    on_duty: bool = True,
 ) -> None:
-    """Let somebody take new leads, or change how. Raises Invalid."""
+    """Let somebody take new leads, or change how. `states`: of people's homes, two letters. Raises Invalid."""
     user = db.session.get(User, user_id)
     wrong = {}
     if user is None or not user.active or user.practice_id is not None:
         wrong["user_id"] = ["There is no such member of staff."]
     if not set(languages) <= set(LANGUAGES):
         wrong["languages"] = ["Choose English, Spanish, both, or neither for all."]
+    if not set(states) <= STATES:
+        wrong["states"] = ["Enter states by their two letters, such as CA, NV, or leave this empty."]
     if capacity is not None and not 0 < capacity <= MOST:
         wrong["capacity"] = ["Enter how many open leads at the same time, or leave this empty."]
     if wrong:
         raise Invalid(wrong)
-    values = {"languages": sorted(set(languages)), "capacity": capacity, "on_duty": on_duty}
+    values = {
+        "languages": sorted(set(languages)),
+        "states": sorted(set(states)),
+        "capacity": capacity,
+        "on_duty": on_duty,
+    }
     row = insert(Assignee).values(user_id=user_id, **values)
     db.session.execute(row.on_conflict_do_update(index_elements=["user_id"], set_=values))
     audit.record("assignment.set", object_type="staff", object_id=user_id, detail=values)

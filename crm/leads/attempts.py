@@ -60,15 +60,36 @@ def of(lead_id: int) -> list[Attempt]:
     return [Attempt(at=row.at, channel=row.channel, outcome=row.outcome) for row in found]
 
 
-def check_given_up(lead: Lead, *, to: str, reason: str | None) -> None:
-    """Raise Conflict when this move gives somebody up as unreachable too early. A wrong number was found out by trying."""
-    if (lead.kind, to) not in GIVEN_UP or (to == "lost" and reason not in ("no_answer", "wrong_number")):
-        return
-    made = of(lead.id)
+def of_many(lead_ids: Sequence[int]) -> dict[int, list[Attempt]]:
+    """Return the same for several leads; nothing for those nobody has tried to reach. One statement."""
+    rows = select(Call.lead_id, Call.at, Call.channel, Call.outcome).where(Call.lead_id.in_(lead_ids))
+    found: dict[int, list[Attempt]] = {}
+    for row in db.session.execute(rows.order_by(Call.at, Call.id)):
+        found.setdefault(row.lead_id, []).append(Attempt(at=row.at, channel=row.channel, outcome=row.outcome))
+    return found
+
+
+def _gives_up(lead: Lead, *, to: str, reason: str | None) -> bool:
+    return (lead.kind, to) in GIVEN_UP and (to != "lost" or reason in ("no_answer", "wrong_number"))
+
+
+def why_not_given_up(lead: Lead, *, to: str, reason: str | None, made: Sequence[Attempt]) -> str | None:
+    """Return why a move would give somebody up as unreachable too early, in words; None when it does not.
+
+    A wrong number was found out by trying.
+    """
+    if not _gives_up(lead, to=to, reason=reason):
+        return None
     if reason == "wrong_number":
-        if not any(one.outcome == "wrong_number" for one in made):
-            raise Conflict("Log the attempt that found the number to be wrong first.")
+        found_out = any(one.outcome == "wrong_number" for one in made)
+        return None if found_out else "Log the attempt that found the number to be wrong first."
+    return too_early(made, now=clock.now())
+
+
+def check_given_up(lead: Lead, *, to: str, reason: str | None) -> None:
+    """Raise Conflict when this move gives somebody up as unreachable too early."""
+    if not _gives_up(lead, to=to, reason=reason):
         return
-    why_not = too_early(made, now=clock.now())
+    why_not = why_not_given_up(lead, to=to, reason=reason, made=of(lead.id))
     if why_not is not None:
         raise Conflict(why_not)

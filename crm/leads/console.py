@@ -26,11 +26,11 @@ from crm.consent.rules import WORDS as REFUSALS
 from crm.contacts import queries as people
 from crm.contacts import service as contacts
 from crm.errors import Invalid
-from crm.leads import lead_page, listing, rules, service, telling
+from crm.leads import bulk, bulk_acts, lead_page, listing, rules, saved, service, telling
 from crm.leads.listing import Wanted
 from crm.leads.models import Lead
 from crm.limits import Limit
-from crm.staff import access, alerts
+from crm.staff import access, alerts, going
 from crm.staff import service as staff
 
 pages = Blueprint("leads", __name__, url_prefix="/leads")
@@ -75,6 +75,13 @@ def index() -> ResponseReturnValue:
         sources=SOURCES,
         stage_options=_options({stage for stages in rules.STAGES.values() for stage in stages}),
         owner_options=[("me", "Me"), ("nobody", "Nobody"), *((user.id, user.name) for user in owners)],
+        saved=saved.of(current_user.id),
+        chosen={name: asked[name] for name in saved.KEPT if asked[name]},
+        staff_options=[(user.id, user.name) for user in owners],
+        move_options=_options(bulk_acts.MOVES),
+        reason_options=_options({one for stage in bulk_acts.MOVES.values() for one in stage.reasons}),
+        here=request.full_path.rstrip("?"),
+        most=bulk.MOST,
         older=_address(".index", **asked, older=shown.older) if shown.older else None,
         newer=_address(".index", **asked, newer=shown.newer) if shown.newer else None,
         now=clock.now(),
@@ -235,7 +242,7 @@ def _version() -> int:
 
 
 def _back(lead: Lead) -> ResponseReturnValue:
-    return redirect(url_for(".show", reference=lead.reference))
+    return redirect(going.back() or url_for(".show", reference=lead.reference))
 
 
 @pages.post("/<reference>/stage")

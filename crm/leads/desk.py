@@ -12,7 +12,7 @@ from crm import clock, current
 from crm.audit import service as audit
 from crm.errors import Invalid, NotFound
 from crm.leads import assigning, calls, clocks, consultations, merging, service, worklists
-from crm.leads.console import KINDS, _show, _version, pages
+from crm.leads.console import KINDS, _back, _show, _version, pages
 from crm.leads.models import Lead
 from crm.staff import access
 from crm.staff import service as staff
@@ -96,10 +96,6 @@ def _number(field: str) -> int | None:
 
 def _again(lead: Lead, error: Invalid) -> None:
     abort(_show(lead, 422, errors=error.fields, typed=request.form))
-
-
-def _back(lead: Lead) -> ResponseReturnValue:
-    return redirect(url_for(".show", reference=lead.reference))
 
 
 @pages.post("/<reference>/calls")
@@ -215,7 +211,9 @@ def set_turn(user_id: int) -> ResponseReturnValue:
     try:
         if request.form.get("takes") == "yes":
             languages = request.form.getlist("languages")
-            assigning.include(user_id=user_id, languages=languages, capacity=_number("capacity"))
+            states = request.form.get("states", "").upper().replace(",", " ").split()
+            capacity = _number("capacity")
+            assigning.include(user_id=user_id, languages=languages, states=states, capacity=capacity)
         else:
             assigning.leave_out(user_id=user_id)
     except Invalid as error:

@@ -60,12 +60,13 @@ class Consultation(HasId, Base):
 
 
 class Assignee(Base):
-    """Somebody new leads are given to, in turn. No languages named: all; no capacity: as many as come."""
+    """Somebody new leads are given to, in turn. No languages or states named: all; no capacity: as many as come."""
 
     __tablename__ = "assignee"
 
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), primary_key=True)
     languages: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    states: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")  # where people live
     capacity: Mapped[int | None]  # open leads at the same time
     on_duty: Mapped[bool] = mapped_column(Boolean, server_default="true")
 

@@ -51,3 +51,13 @@ class ContactsMerged(Event):
 
     kept_id: int
     gone_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerAsked(Event):
+    """Staff answer a contact request by the email called `kind`. Nothing was answered unless it can be queued."""
+
+    lead_id: int
+    contact_id: int
+    kind: str
+    language: str

@@ -60,6 +60,12 @@ def page(wanted: Wanted, *, older: str | None = None, newer: str | None = None, 
     )
 
 
+def ids(wanted: Wanted, *, limit: int) -> Sequence[int]:
+    """Return the ids of the newest leads that match, at most `limit`."""
+    rows = _filtered(wanted).with_only_columns(Lead.id).order_by(Lead.created_at.desc(), Lead.id.desc())
+    return db.session.scalars(rows.limit(limit)).all()
+
+
 def _cursor(lead: Lead) -> str:
     return paging.encode(lead.created_at, lead.id)
 

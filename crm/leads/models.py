@@ -25,6 +25,7 @@ class Lead(HasId, Base):
         Index("ix_lead_source_newest", "source", "created_at", "id"),
         Index("ix_lead_open_newest", "created_at", "id", postgresql_where=text("closed_at is null")),
         Index("ix_lead_contact", "contact_id", "id"),
+        Index("ix_lead_board", "kind", "stage", "stage_at", "id", postgresql_where=text("closed_at is null")),
         Index("ix_lead_open_stage_at", "stage_at", "id", postgresql_where=text("closed_at is null")),
         Index(
             "ix_lead_due", "due_at", "id", postgresql_where=text("due_at is not null and closed_at is null")

@@ -1,6 +1,8 @@
 """The verbs of working a lead: stages, owner, notes, tasks, the outcome sent back. Intake is in `intake`."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm.exc import StaleDataError
@@ -22,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 NOTE_LIMIT = 4000  # characters
+TITLE_LIMIT = 120  # characters of a task
 CHANGED = "Somebody changed this lead in the meantime. Look at it again, then decide."
 
 
@@ -88,6 +91,44 @@ def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="stage_moved", detail=detail)
     audit.record("lead.move", object_type="lead", object_id=lead.id, detail=detail)
     events.publish(StageMoved(lead_id=lead.id, contact_id=lead.contact_id, kind=lead.kind, was=was, now=to))
+
+
+_MOMENTS = ("stage_at", "due_at", "closed_at", "first_human_touch_at")
+_AS_IT_WAS = ("stage", "reason", "clock_left", *_MOMENTS)
+
+
+def as_it_was(lead: Lead) -> dict[str, Any]:
+    """Return what a move changes about a lead, as JSON can hold it."""
+    held = {name: getattr(lead, name) for name in _AS_IT_WAS}
+    sent = lead.referral.outcome_sent_at if lead.referral else None
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in (held | {"outcome_sent_at": sent}).items()
+    }
+
+
+def take_back_move(*, lead_id: int, before: Mapping[str, Any]) -> Lead:
+    """Put a lead back to where it was, whatever the table of moves says. `before` is of `as_it_was`.
+
+    What the move set off elsewhere (a sequence that ended, say) stays as it is.
+    """
+    lead = get(lead_id)
+    now, was, actor = clock.now(), lead.stage, audit.current().actor
+    for name in _AS_IT_WAS:
+        value = before[name]
+        setattr(lead, name, datetime.fromisoformat(value) if value and name in _MOMENTS else value)
+    if lead.referral is not None:
+        sent = before["outcome_sent_at"]
+        lead.referral.outcome_sent_at = datetime.fromisoformat(sent) if sent else None
+    db.session.add(StageMove(lead_id=lead.id, was=was, now=lead.stage, reason="undone", actor=actor, at=now))
+    detail = {"was": was, "now": lead.stage, "reason": "undone"}
+    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="stage_moved", detail=detail)
+    audit.record("lead.move_undone", object_type="lead", object_id=lead.id, detail=detail)
+    events.publish(
+        StageMoved(lead_id=lead.id, contact_id=lead.contact_id, kind=lead.kind, was=was, now=lead.stage)
+    )
+    flush()
+    return lead
 
 
 def _wind(lead: Lead, *, was: str, now: datetime) -> None:
@@ -160,7 +201,7 @@ def add_task(*, lead_id: int, kind: str, title: str, due_at: datetime, owner_id:
     """Open something to be done by a time. The title is shown in lists: no health facts in it."""
     lead = get(lead_id)
     title = " ".join(title.split())
-    if not 0 < len(title) <= 120:
+    if not 0 < len(title) <= TITLE_LIMIT:
         raise Invalid({"title": ["Say in up to 120 characters what is to be done."]})
     task = Task(
         lead_id=lead_id, kind=kind, title=title, owner_id=owner_id, due_at=due_at, created_at=clock.now()

@@ -9,12 +9,13 @@ from flask_security import current_user
 from sqlalchemy import func, select
 
 from crm.campaigns import console as campaigns
+from crm.content import authorizations_console as authorizations
 from crm.content import console as content
 from crm.content import drafts_console as drafts
 from crm.db import db
 from crm.interop import console as imports
 from crm.interop import export_console as exports
-from crm.leads import desk
+from crm.leads import lists
 from crm.leads import portal_console as referrals
 from crm.messages import console as mail
 from crm.messages import control
@@ -27,13 +28,14 @@ from crm.staff.models import Alert
 from crm.web import timelines
 
 FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
-    desk.pages,  # the leads' own, with the front desk's pages added
+    lists.pages,  # the leads' own, with the front desk's pages and those of lists added
     referrers.pages,
     referrals.pages,
     sequences.pages,
     campaigns.pages,
     content.pages,
     drafts.pages,
+    authorizations.pages,
     mail.pages,
     staff.pages,
     imports.pages,
@@ -55,6 +57,8 @@ NAV: list[tuple[str, str, str]] = [  # what it is called, where it leads, who ma
     ("Audit log", "console.audit.index", "read_audit"),
     ("Settings", "console.staff.settings", "see_settings"),
 ]
+
+PARTS = {"console.drafts": "console.content", "console.authorizations": "console.content"}  # of a larger section
 
 
 def mount(app: Flask) -> None:
@@ -108,6 +112,7 @@ def _surroundings() -> dict[str, Any]:
 
 def _nav() -> list[dict[str, Any]]:
     here = (request.endpoint or "").rsplit(".", 1)[0]
+    here = PARTS.get(here, here)
     shown = []
     for label, endpoint, permission in NAV:
         if _may(permission):

@@ -19,19 +19,13 @@ from flask.typing import ResponseReturnValue
 
 from crm import clock, current
 from crm.audit import service as audit
-from crm.campaigns import queries, rules, service
+from crm.campaigns import queries, rules, service, why_words
 from crm.campaigns.models import Campaign
-from crm.consent.rules import WORDS
 from crm.errors import Invalid
 from crm.staff import access
 
 pages = Blueprint("campaigns", __name__, url_prefix="/campaigns")
 
-REASONS = {str(reason): words for reason, words in WORDS.items()} | {
-    "excluded": "has an excluded tag",
-    "no_translation": "there is no approved version in the person's language",
-    "frequency_cap": "got as many emails this week as we allow ourselves",
-}
 COUNTS = ("waiting", "accepted", "left_out", "failed", "uncertain", "cancelled")
 
 
@@ -89,7 +83,7 @@ def _show(campaign: Campaign, status: int = 200, **more: Any) -> Response:
         preflight=queries.preflight(campaign) if campaign.state == "draft" else None,
         progress=queries.progress(campaign),
         counts=COUNTS,
-        reasons=REASONS,
+        reasons=why_words.REASONS,
         ask_above=rules.ASK_ABOVE,
         **more,
     )
@@ -155,6 +149,6 @@ def not_sent(campaign_id: int) -> ResponseReturnValue:
         campaign=campaign,
         rows=found.rows,
         names=queries.names_of(ids),
-        reasons=REASONS,
+        reasons=why_words.REASONS,
         older=url_for(".not_sent", campaign_id=campaign_id, cursor=found.next) if found.next else None,
     )

@@ -95,6 +95,8 @@ class Entry:
     body: str | None = None
     why: str | None = None
     by: str | None = None
+    href: str | None = None
+    link: str | None = None
 
 
 def tell(line: Line, *, names: Mapping[str, str], clinical: bool) -> Entry:
@@ -111,6 +113,8 @@ def tell(line: Line, *, names: Mapping[str, str], clinical: bool) -> Entry:
         body=body,
         why=_why(line),
         by=_by(line.actor or "", names),
+        href=f"/console/why/messages/{line.id}" if line.source == "mail" else None,
+        link="Why" if line.source == "mail" else None,
     )
 
 

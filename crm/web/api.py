@@ -9,6 +9,7 @@ from flask_smorest import Api, Blueprint
 from werkzeug.exceptions import HTTPException
 
 from crm.campaigns import api as campaigns
+from crm.campaigns import why_api as why
 from crm.errors import Conflict, Invalid, NotAllowed, NotFound, Refusal, TooMany
 from crm.leads import api as leads
 from crm.leads import desk_api as desk
@@ -21,6 +22,7 @@ FEATURES: list[Blueprint] = [
     leads.blueprint,
     desk.blueprint,
     campaigns.blueprint,
+    why.blueprint,
 ]  # one line per feature that has an api.py
 
 STATUS: Mapping[type[Refusal], int] = {

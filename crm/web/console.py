@@ -9,6 +9,7 @@ from flask_security import current_user
 from sqlalchemy import func, select
 
 from crm.campaigns import console as campaigns
+from crm.campaigns import why_console as why
 from crm.content import authorizations_console as authorizations
 from crm.content import console as content
 from crm.content import drafts_console as drafts
@@ -33,6 +34,7 @@ FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
     referrals.pages,
     sequences.pages,
     campaigns.pages,
+    why.pages,
     content.pages,
     drafts.pages,
     authorizations.pages,
@@ -58,7 +60,10 @@ NAV: list[tuple[str, str, str]] = [  # what it is called, where it leads, who ma
     ("Settings", "console.staff.settings", "see_settings"),
 ]
 
-PARTS = {"console.drafts": "console.content", "console.authorizations": "console.content"}  # of a larger section
+PARTS = {
+    "console.drafts": "console.content",
+    "console.authorizations": "console.content",
+}  # of a larger section
 
 
 def mount(app: Flask) -> None:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +20,28 @@ from redis import Redis
 
 from crm import clock, local, queue
 from crm.sandbox.keys import public_key_base64
+from tests.nursery import Life, Nursery
 
 ROOT = Path(__file__).resolve().parents[1]
-BIN = Path(sys.executable).parent
-FLASK = [str(BIN / "flask"), "--app", "wsgi"]
-COMMANDS = {
-    "web": [str(BIN / "gunicorn"), "wsgi:app", "--config", "crm/web/gunicorn.py"],
-    "worker1": [*FLASK, "worker"],
-    "worker2": [*FLASK, "worker"],
-    "scheduler": [*FLASK, "scheduler"],
-    "sandbox": [*FLASK, "sandbox"],
-}
+FLASK = ["flask", "--app", "wsgi"]
 
 
 class Fleet:
     """Everything of one installation. `env` is what every process is started with."""
 
-    def __init__(self, folder: Path, *, postgres: str, redis: str) -> None:
-        self.folder = folder
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+    def __init__(self, folder: Path, *, nursery: Nursery, postgres: str, redis: str) -> None:
+        self.folder, self.nursery = folder, nursery
+        self.commands = {
+            "sandbox": [*FLASK, "sandbox"],
+            "web": ["gunicorn", "wsgi:app", "--config", "crm/web/gunicorn.py"],
+            "worker1": [*FLASK, "worker"],
+            "worker2": [*FLASK, "worker"],
+            "scheduler": [*FLASK, "scheduler"],
+        }
+        self.processes: dict[str, Life] = {}
         self.web_port, self.sandbox_port = _free_port(), _free_port()
         self.database_url = postgres
-        self.rings = 0
+        self.rings = self.people = self.runs = 0
         self.redis_url = redis
         self.sandbox_url = f"http://127.0.0.1:{self.sandbox_port}"
         self.web_url = f"http://127.0.0.1:{self.web_port}"
@@ -49,7 +49,7 @@ class Fleet:
             **{
                 name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "PYTEST_"))
             },
-            "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "LOCAL_DIR": str(folder),
             "DATABASE_URL": postgres,
             "REDIS_URL": redis,
@@ -61,42 +61,75 @@ class Fleet:
 
     def start(self, name: str, **env: str) -> None:
         """Start one process (again); its output goes to a file named after it."""
-        log = (self.folder / f"{name.rstrip('0123456789')}.log").open("ab")
-        self.processes[name] = subprocess.Popen(
-            COMMANDS[name], cwd=ROOT, env={**self.env, **env}, stdout=log, stderr=log, start_new_session=True
+        self.processes[name] = self.nursery.start(
+            self.commands[name],
+            env={**self.env, **env},
+            log=self.folder / f"{name.rstrip('0123456789')}.log",
         )
-        log.close()
 
-    def crowd(self, *, workers: int, schedulers: int) -> Callable[[], None]:
-        """Start more of a kind; return what ends them again."""
-        names = [f"worker{number}" for number in range(3, 3 + workers)] + [
-            f"scheduler{n}" for n in range(2, 2 + schedulers)
-        ]
+    def crowd(self, *, workers: int = 0, schedulers: int = 0) -> Callable[[], None]:
+        """Start so many more of a kind; return what ends them again."""
+        names = [f"worker{number}" for number in range(3, 3 + workers)]
+        names += [f"scheduler{number}" for number in range(2, 2 + schedulers)]
         for name in names:
-            COMMANDS[name] = (
-                COMMANDS[name.rstrip("0123456789")] if name.startswith("s") else COMMANDS["worker1"]
-            )
+            self.commands[name] = self.commands["scheduler" if name.startswith("s") else "worker1"]
             self.start(name)
 
         def end() -> None:
             for name in names:
                 self.kill(name)
-                del self.processes[name], COMMANDS[name]
+                del self.processes[name], self.commands[name]
 
         return end
 
     def kill(self, name: str) -> None:
-        """kill -9, with whatever it started."""
-        process = self.processes[name]
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        """kill -9, with whatever it started. Also of "redis", of PostgreSQL's "postmaster" or one "backend" of it."""
+        if name == "redis":
+            server = local._redis_servers[self.folder / "redis"]
+            server.kill()
+            server.wait()
+        elif name in ("postmaster", "backend"):
+            os.kill(self._postgres_pid(name), signal.SIGKILL)
+        else:
+            self.processes[name].signal(signal.SIGKILL)
+            self.processes[name].wait()
+
+    def _postgres_pid(self, name: str) -> int:
+        """Of a backend: of one that works for us, else of whichever there is."""
+        if name == "postmaster":
+            return int((self.folder / "postgres" / "postmaster.pid").read_text().split()[0])
+        with self.sql() as database:
+            found = database.execute(
+                "select pid from pg_stat_activity where backend_type = 'client backend' "
+                "order by pid = pg_backend_pid(), state <> 'active', backend_start desc limit 1"
+            ).fetchone()
+        assert found is not None
+        return int(found[0])
+
+    def ensure_servers(self) -> None:
+        """Start PostgreSQL and Redis again where they died, and wait until they take connections."""
+        local.redis_url(self.folder)
+
+        def answers() -> bool:
+            with contextlib.suppress(subprocess.SubprocessError, AssertionError):
+                local._postgres_servers[self.folder].ensure_postgres_running()
+            with self.sql() as database:
+                return database.execute("select true").fetchone() == (True,)
+
+        wait_until(answers, seconds=60, what="PostgreSQL to be back")
+
+    def runs_not(self) -> list[str]:
+        """Return the names of those that ended or were never started."""
+        return [
+            name
+            for name in self.commands
+            if name not in self.processes or self.processes[name].poll() is not None
+        ]
 
     def ensure(self, **env: str) -> list[str]:
-        """Start whatever is not running; return the names."""
-        dead = [
-            name for name in COMMANDS if name not in self.processes or self.processes[name].poll() is not None
-        ]
+        """Start whatever is not running, the servers first; return the names of our own."""
+        self.ensure_servers()
+        dead = self.runs_not()
         for name in dead:
             self.start(name, **env)
         return dead
@@ -104,8 +137,7 @@ class Fleet:
     def stop(self) -> None:
         """End everything, kindly first."""
         for process in self.processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+            process.signal(signal.SIGTERM)
         for name, process in self.processes.items():
             try:
                 process.wait(10)
@@ -113,22 +145,33 @@ class Fleet:
                 self.kill(name)
 
     def flask(self, *command: str) -> str:
-        """Run one command to its end; return what it printed."""
-        done = subprocess.run(
-            [*FLASK, *command], cwd=ROOT, env=self.env, check=False, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise RuntimeError(f"flask {' '.join(command)}: {done.stderr[-2000:]}")
-        return done.stdout
+        """Run one command to its end; return what it printed. Raises RuntimeError with its complaints."""
+        self.runs += 1
+        out, errors = (self.folder / f"run{self.runs}.{kind}" for kind in ("out", "err"))
+        run = self.nursery.start([*FLASK, *command], env=self.env, log=out, errors=errors)
+        if run.wait(300):
+            raise RuntimeError(f"flask {' '.join(command)}: {errors.read_text()[-2000:]}")
+        return out.read_text()
 
     def skip(self, days: float) -> None:
         """Move the clock of all processes ahead, and wake whoever is due."""
+        with self._clock():
+            clock.move_ahead(timedelta(days=days))
+        self.ring()
+
+    def now(self) -> datetime:
+        """Return what time it is for all processes."""
+        with self._clock():
+            return clock.now()
+
+    @contextlib.contextmanager
+    def _clock(self) -> Iterator[None]:
+        kept = clock._offset_file
         clock.use_offset_file(self.folder / "clock")
         try:
-            clock.move_ahead(timedelta(days=days))
+            yield
         finally:
-            clock.use_offset_file(None)
-        self.ring()
+            clock.use_offset_file(kept)
 
     def next_email(self, address: str) -> None:
         """Move the clock to when this person's next step is due, and wait until the email is there."""
@@ -150,9 +193,7 @@ class Fleet:
         wait_until(due, seconds=15, what=f"something to be planned for {address}")
         if not planned[0]:
             return
-        clock.use_offset_file(self.folder / "clock")
-        ahead = (planned[0] - clock.now()).total_seconds() + 60
-        clock.use_offset_file(None)
+        ahead = (planned[0] - self.now()).total_seconds() + 60
         if ahead > 0:
             self.skip(ahead / 86_400)
         else:
@@ -177,14 +218,22 @@ class Fleet:
     def ring(self) -> None:
         """Ask for planning, sweeping and applying now, as the scheduler does every few seconds."""
         self.rings += 1
-        queue.connect(Redis.from_url(self.redis_url))
-        queue.push(
-            [
-                (name, (), f"ring-{self.rings}")
-                for name in ("sequences.plan", "messages.sweep", "tracking.sweep")
-            ]
-        )
-        queue.redis().close()
+        wishes = [
+            (name, (), f"ring-{self.rings}")
+            for name in ("sequences.plan", "messages.sweep", "tracking.sweep", "campaigns.look_after")
+        ]
+        kept = queue._redis
+        with Redis.from_url(self.redis_url) as redis:
+            queue.connect(redis)
+            try:
+                queue.push(wishes)
+            finally:
+                queue._redis = kept
+
+    def await_servers(self) -> None:
+        """Wait until the web and the stand-in answer."""
+        for url in (f"{self.web_url}/health/live", f"{self.sandbox_url}/sandbox/status"):
+            wait_until(lambda url=url: requests.get(url, timeout=2).ok, seconds=60, what=f"{url} to answer")
 
     def logs(self) -> str:
         """All that the processes wrote."""
@@ -210,28 +259,21 @@ def _free_port() -> int:
 @contextlib.contextmanager
 def fleet(**env: str) -> Iterator[Fleet]:
     """A fresh installation in a folder of its own: migrated, content approved, sequences live, everything started."""
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    folder, nursery = Path(tempfile.mkdtemp(prefix="chaos-")), Nursery()
     try:
-        ours = Fleet(folder, postgres=local.postgres_url(folder), redis=local.redis_url(folder))
+        postgres, redis = local.postgres_url(folder), local.redis_url(folder)
+        ours = Fleet(folder, nursery=nursery, postgres=postgres, redis=redis)
         ours.env.update(env)
         ours.flask("db", "upgrade")
         ours.flask("content", "load", "--approved-by-demo")
         ours.flask("sequences", "load", "--live")
         try:
             ours.ensure()
-            wait_until(
-                lambda: requests.get(f"{ours.web_url}/health/live", timeout=2).ok,
-                seconds=60,
-                what="the web to answer",
-            )
-            wait_until(
-                lambda: requests.get(f"{ours.sandbox_url}/sandbox/status", timeout=2).ok,
-                seconds=60,
-                what="the sandbox",
-            )
+            ours.await_servers()
             yield ours
         finally:
             ours.stop()
     finally:
+        nursery.close()
         local.stop_embedded(folder)
         shutil.rmtree(folder, ignore_errors=True)

@@ -21,7 +21,8 @@ from crm.staff.commands import staff
 
 def register_commands(app: Flask) -> None:
     """Hang every command on the app."""
-    content.add_command(loading.load)
+    for command in (loading.load, loading.export_command, loading.import_command):
+        content.add_command(command)
     series = click.Group("sequences", help="Email sequences.")
     series.add_command(load_sequences)
     for command in (sandbox, series, doctor, content, staff, api_key, audit, demo.group):

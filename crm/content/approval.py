@@ -11,11 +11,12 @@ from sqlalchemy import Row, select, text
 
 from crm import clock
 from crm.audit import service as audit
-from crm.content import checking, preview, rules, service
+from crm.content import authorizations, checking, preview, rules, service
 from crm.content.claims.document import LARGEST
 from crm.content.events import ContentApproved
 from crm.content.fields import ContentError
 from crm.content.models import Approval, Autosave, Comment, ContentItem, ContentVersion
+from crm.content.source import parse
 from crm.db import db
 from crm.errors import Conflict, Invalid, NotAllowed, NotFound
 from crm.events import publish
@@ -72,6 +73,16 @@ def changed(version: ContentVersion) -> bool:
     return not service.intact(version.source, hash=version.hash, blocks=blocks)
 
 
+def unauthorized(version: ContentVersion) -> str | None:
+    """Return why the patient's words in a version may not be printed today; None when they may, or there are none."""
+    if version.item.kind == "block":
+        return None
+    try:
+        return authorizations.refusal(parse(version.source), now=clock.now())
+    except ContentError:
+        return None  # what cannot be read says so itself
+
+
 def superseded(version: ContentVersion) -> bool:
     """Tell whether a newer version of the same text is approved."""
     return newer_approved(version) is not None
@@ -96,7 +107,7 @@ def standing(version: ContentVersion, *, now: datetime) -> str:
     """Return what a version is worth today; see `rules.standing`."""
     return rules.standing(
         version.state,
-        changed=version.state == "approved" and changed(version),
+        changed=version.state == "approved" and (changed(version) or unauthorized(version) is not None),
         expires_at=version.expires_at,
         superseded=version.state == "approved" and superseded(version),
         now=now,
@@ -123,6 +134,8 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
                 ]
             }
         )
+    if why := unauthorized(version):
+        raise Invalid({"testimonial": [why]})
     _fits(version)
     version.state, version.submitted_by, version.submitted_at = "in_review", actor, now
     version.hash = service.digest(version.source, blocks=blocks)
@@ -159,6 +172,7 @@ def question(version: ContentVersion, *, actor: str, roles: Collection[str], kin
         given={role: one.reviewer for role, one in given(version).items()},
         changed=changed(version),
         blocked=_blocked(version),
+        unauthorized=unauthorized(version),
         reviewers=_reviewers,
     )
 
@@ -201,7 +215,7 @@ def _activate(version: ContentVersion, *, now: datetime) -> None:
     block = version.item.kind == "block"
     version.state, version.approved_at = "approved", now
     # a block goes out only inside emails, and their approvals end by themselves
-    version.expires_at = None if block else min(one.expires_at for one in given(version).values())
+    version.expires_at = None if block else _until(version)
     db.session.flush()
     alerts.close(f"review:{version.id}")
     alerts.close(f"content-expiry:{version.item_id}:{version.language}")
@@ -209,6 +223,13 @@ def _activate(version: ContentVersion, *, now: datetime) -> None:
         _tell_voided(version)
     else:
         publish(ContentApproved(version_id=version.id, item_id=version.item_id, language=version.language))
+
+
+def _until(version: ContentVersion) -> datetime:
+    """The first end counts: of an approval, or of the authorization that a patient's words rest on."""
+    ends = [one.expires_at for one in given(version).values()]
+    paper = authorizations.ends_at(parse(version.source))
+    return min([*ends, paper] if paper else ends)
 
 
 def _tell_voided(version: ContentVersion) -> None:

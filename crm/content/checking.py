@@ -6,6 +6,7 @@ from functools import lru_cache
 from crm.content.claims import Finding, check, check_content
 from crm.content.fields import ContentError
 from crm.content.source import Block, parse, parse_block
+from crm.content.testimonials import judged
 
 Blocks = tuple[tuple[str, str], ...]
 
@@ -29,7 +30,7 @@ def _found(text: str, blocks: Blocks, host: str) -> tuple[Finding, ...]:
         block = parse_block(text)
         return tuple(check(block.body, language=block.language))
     source = parse(text)
-    return tuple(check_content(source, blocks=_parsed(blocks), hosts=[host]))
+    return tuple(judged(check_content(source, blocks=_parsed(blocks), hosts=[host]), source=source))
 
 
 @lru_cache(maxsize=32)

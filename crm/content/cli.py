@@ -9,6 +9,7 @@ import orjson
 from crm.content.claims import Finding, Severity, check, check_content, check_text
 from crm.content.claims.corpus import BadLine, Score, measure, read_lines
 from crm.content.source import LANGUAGES, Block, ContentError, parse, parse_block
+from crm.content.testimonials import judged
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 UNREADABLE = 2
@@ -79,7 +80,7 @@ def _findings(text: str, *, language: str, hosts: Iterable[str]) -> list[Finding
         block = parse_block(text)
         return check(block.body, language=block.language)
     source = parse(text)
-    return check_content(source, blocks=_blocks(source.language), hosts=hosts)
+    return judged(check_content(source, blocks=_blocks(source.language), hosts=hosts), source=source)
 
 
 def _blocks(language: str) -> dict[str, Block]:

@@ -44,6 +44,7 @@ class Parts:
     purpose: str = ""
     why: str = ""
     cta: str = ""
+    testimonial: str = ""
     name: str = ""
     title: str = ""
     blocks: tuple[str, ...] = ()
@@ -71,6 +72,7 @@ def take_apart(text: str) -> Parts:
         purpose=_text(meta, "purpose"),
         why=_text(meta, "why"),
         cta=_text(meta, "cta"),
+        testimonial=_text(meta, "testimonial"),
         name=_text(meta, "block"),
         title=_text(meta, "title"),
         blocks=tuple(str(name) for name in meta.get("blocks") or ()),
@@ -108,6 +110,8 @@ def _front(parts: Parts) -> list[str]:
     lines += [f"stream: {parts.stream}", f"language: {parts.language}"]
     if parts.why:
         lines.append(f"why: {_quoted(parts.why)}")
+    if parts.testimonial:
+        lines.append(f"testimonial: {parts.testimonial}")
     lines += [*_claims(parts.claims), f"blocks: [{', '.join(parts.blocks)}]"]
     return [*lines, f"cta: {parts.cta}"] if parts.cta else lines
 

@@ -9,10 +9,11 @@ from flask_security import current_user
 
 from crm import clock
 from crm.audit import service as audit
-from crm.content import approval, comparing, composing, drafting, listing, preview, rules, telling
+from crm.content import approval, comparing, composing, drafting, files, listing, preview, rules, telling
 from crm.content.fields import LANGUAGES, ContentError
 from crm.content.listing import Wanted
 from crm.content.models import Comment, ContentVersion
+from crm.errors import Invalid
 from crm.queue import enqueue
 from crm.staff import access
 
@@ -208,6 +209,32 @@ def show_preview(version_id: int) -> ResponseReturnValue:
     shown.headers["Content-Security-Policy"] = PREVIEW_CSP
     shown.headers["X-Frame-Options"] = "SAMEORIGIN"
     return shown
+
+
+@pages.get("/versions/<int:version_id>/file")
+@access.require("see_content")
+def download(version_id: int) -> ResponseReturnValue:
+    """The text as a file, to the byte."""
+    found = approval.get(version_id)
+    answer = Response(found.source.encode(), mimetype="text/markdown")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{files.name_of(found)}"'
+    return answer
+
+
+@pages.post("/upload")
+@access.require("write_content")
+def upload() -> ResponseReturnValue:
+    """A file as the draft of the item whose page it was given to, or as an email of its own."""
+    sent = request.files.get("file")
+    if sent is None or not sent.filename:
+        raise Invalid({"file": ["Choose a file."]})
+    text = files.read(sent.stream.read(files.LARGEST + 1))
+    item_id = request.form.get("item", type=int)
+    key = drafting.item(item_id).key if item_id else drafting.free_key(composing.take_apart(text).purpose)
+    made = files.take_in(text, key=key, actor=actor())
+    flash("The file is in, not a byte of it changed.", "success")
+    there = "console.drafts.edit" if made.state == "draft" else ".version"
+    return redirect(url_for(there, version_id=made.id))
 
 
 @pages.post("/versions/<int:version_id>/submit")

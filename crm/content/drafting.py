@@ -44,7 +44,7 @@ def begin(item_id: int, *, language: str, actor: str) -> ContentVersion:
     if last is not None and last.state == "draft":
         return last
     text = last.source if last else _translated(found, language)
-    return _new(found, language=language, text=text, number=(last.number if last else 0) + 1, author=actor)
+    return new(found, language=language, text=text, number=(last.number if last else 0) + 1, author=actor)
 
 
 def newest(item_id: int, *, language: str) -> ContentVersion | None:
@@ -70,7 +70,7 @@ def translate(version_id: int, *, language: str, actor: str) -> ContentVersion:
         return last
     text = _in_language(source.source, language)
     number = (last.number if last else 0) + 1
-    return _new(source.item, language=language, text=text, number=number, author=actor)
+    return new(source.item, language=language, text=text, number=number, author=actor)
 
 
 def duplicate(version_id: int, *, title: str, actor: str) -> ContentVersion:
@@ -82,7 +82,7 @@ def duplicate(version_id: int, *, title: str, actor: str) -> ContentVersion:
     if source.item.kind == "block":
         raise Conflict("A block is inserted by its name; write a new version of it instead.")
     made = ContentItem(
-        key=_free_key(name),
+        key=free_key(name),
         kind="email",
         title=name,
         stream=source.item.stream,
@@ -91,7 +91,7 @@ def duplicate(version_id: int, *, title: str, actor: str) -> ContentVersion:
     db.session.add(made)
     db.session.flush()
     parts = replace(take_apart(source.source), purpose=name)
-    return _new(made, language=source.language, text=put_together(parts), number=1, author=actor)
+    return new(made, language=source.language, text=put_together(parts), number=1, author=actor)
 
 
 def renew(version_id: int, *, actor: str) -> ContentVersion:
@@ -102,7 +102,7 @@ def renew(version_id: int, *, actor: str) -> ContentVersion:
     last = newest(old.item_id, language=old.language)
     if last is not None and last.id != old.id and last.state in ("draft", "in_review"):
         raise Conflict("There is a newer version already. Approve or retire that one.")
-    made = _new(old.item, language=old.language, text=old.source, number=old.number + 1, author=old.author)
+    made = new(old.item, language=old.language, text=old.source, number=old.number + 1, author=old.author)
     return approval.submit(made.id, actor=actor)
 
 
@@ -172,14 +172,20 @@ def restore(version_id: int, *, autosave_id: int, actor: str) -> ContentVersion:
     row = db.session.get(Autosave, autosave_id)
     if version.state != "draft" or row is None or row.version_id != version.id:
         raise Conflict("This state cannot be brought back.")
-    db.session.add(Autosave(version_id=version.id, source=row.source, author=actor, at=clock.now()))
-    version.source, version.subject = row.source, take_apart(row.source).subject
-    db.session.flush()
+    put(version, row.source, actor=actor)
     audit.record("content.restored", object_type="content_version", object_id=version.id)
     return version
 
 
-def _new(found: ContentItem, *, language: str, text: str, number: int, author: str) -> ContentVersion:
+def put(version: ContentVersion, text: str, *, actor: str) -> None:
+    """Make a draft say this text, to the byte, as a step of its own in the history."""
+    db.session.add(Autosave(version_id=version.id, source=text, author=actor, at=clock.now()))
+    version.source, version.subject = text, take_apart(text).subject
+    db.session.flush()
+
+
+def new(found: ContentItem, *, language: str, text: str, number: int, author: str) -> ContentVersion:
+    """Make a draft with this text, to the byte."""
     made = ContentVersion(
         item_id=found.id,
         language=language,
@@ -219,7 +225,8 @@ def _last_hand(version: ContentVersion) -> str:
     return rows[0].author if rows else version.author
 
 
-def _free_key(title: str) -> str:
+def free_key(title: str) -> str:
+    """Return a name for an email of the clinic's own that no other has."""
     name = "-".join(re.findall(r"[a-z0-9]+", title.lower()))[:60] or "email"
     stem = f"own/{name}"
     taken = set(db.session.scalars(select(ContentItem.key).where(ContentItem.key.like(f"{stem}%"))))

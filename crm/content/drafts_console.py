@@ -15,10 +15,11 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from crm.content import approval, composing, drafting, listing, preview, service, telling
+from crm import clock
+from crm.content import approval, authorizations, composing, drafting, listing, preview, service, telling
 from crm.content.composing import Parts, Statement
 from crm.content.console import actor, shared
-from crm.content.fields import URL_FIELDS, allowed_fields
+from crm.content.fields import COMMERCIAL, URL_FIELDS, allowed_fields
 from crm.content.merge import clean
 from crm.content.models import ContentVersion
 from crm.errors import Conflict, Invalid
@@ -95,6 +96,8 @@ def _editor(version: ContentVersion, *, status: int = 200, **more: Any) -> Respo
             [version.author, *(row.author for row in drafting.history(version.id, limit=20))]
         ),
         blocks=_blocks(version),
+        required=_required(version, shown),
+        papers=_papers(version, shown),
         fields=_fields(version),
         links=[
             (name, FIELD_WORDS.get(name, name))
@@ -116,6 +119,22 @@ def _blocks(version: ContentVersion) -> list[str]:
     if version.item.kind == "block":
         return []
     return sorted(name for name in service.current_blocks(version.language) if not name.startswith("footer"))
+
+
+def _required(version: ContentVersion, shown: Parts) -> list[str]:
+    """Every block that may be asked for: those there are, and what was asked for before."""
+    return sorted({*_blocks(version), *shown.blocks})
+
+
+def _papers(version: ContentVersion, shown: Parts) -> list[tuple[str, str]]:
+    """The authorizations that an email in this language may name today, and the one it names."""
+    if shown.stream not in COMMERCIAL:
+        return []
+    rows = authorizations.usable(language=version.language, now=clock.now())
+    found = {one.reference: f"{one.reference}: {one.words[:60]}" for one in rows}
+    if shown.testimonial:
+        found.setdefault(shown.testimonial, f"{shown.testimonial} (does not hold)")
+    return list(found.items())
 
 
 def _fields(version: ContentVersion) -> list[tuple[str, str]]:
@@ -222,10 +241,20 @@ def _typed(version: ContentVersion) -> Parts:
         purpose=line("purpose", was.purpose),
         why=line("why", was.why),
         title=line("title", was.title),
-        blocks=tuple(name for name in was.blocks if name not in form.getlist("drop"))
-        + tuple(form.getlist("keep")),
+        testimonial=line("testimonial", was.testimonial),
+        blocks=_asked_blocks(was.blocks),
         claims=_claims(),
         words={name: line(f"word_{name}", word) for name, word in was.words.items()},
+    )
+
+
+def _asked_blocks(before: tuple[str, ...]) -> tuple[str, ...]:
+    """The blocks that have to be in the text, in the order they had; new ones at the end."""
+    if "require_asked" not in request.form:
+        return before
+    wanted = [clean(name) for name in request.form.getlist("require")]
+    return tuple(name for name in before if name in wanted) + tuple(
+        dict.fromkeys(name for name in wanted if name not in before)
     )
 
 

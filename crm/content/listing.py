@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 from crm.content import approval, rules, service
 from crm.content.fields import LANGUAGES
 from crm.content.models import ContentItem, ContentVersion
+from crm.content.testimonials import Paper
 from crm.db import db
 from crm.staff.models import User
 
@@ -90,11 +91,16 @@ def standings(*, now: datetime, item_id: int | None = None) -> dict[tuple[int, s
     for version in db.session.scalars(rows):
         by_place.setdefault((version.item_id, version.language), []).append(version)
     blocks = {language: service.current_blocks(language) for language in LANGUAGES}
-    return {place: _standing(versions, blocks, now) for place, versions in by_place.items()}
+    known = service.papers(one.source for versions in by_place.values() for one in versions)
+    return {place: _standing(versions, blocks, known, now=now) for place, versions in by_place.items()}
 
 
 def _standing(
-    versions: Sequence[ContentVersion], blocks: Mapping[str, Mapping[str, str]], now: datetime
+    versions: Sequence[ContentVersion],
+    blocks: Mapping[str, Mapping[str, str]],
+    papers: Mapping[str, Paper],
+    *,
+    now: datetime,
 ) -> Standing:
     used = next((one for one in versions if one.state == "approved"), None)
     first = versions[0]
@@ -103,6 +109,7 @@ def _standing(
     if used is not None:
         loose = used.item.kind == "block" and not used.hash
         whole = loose or service.intact(used.source, hash=used.hash, blocks=blocks[used.language])
+        whole = whole and service.authorized(used.source, papers=papers, now=now)
         state = rules.standing(
             "approved", changed=not whole, expires_at=used.expires_at, superseded=False, now=now
         )

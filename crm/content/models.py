@@ -1,10 +1,12 @@
 """Email content: items, their immutable versions, and the approvals that bind to a version's hash."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
+    Date,
     ForeignKey,
     Index,
     LargeBinary,
@@ -14,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.db import Base, HasId
+from crm.db import Base, Encrypted, HasId
 
 
 class ContentItem(HasId, Base):
@@ -105,3 +107,30 @@ class Autosave(HasId, Base):
     source: Mapped[str] = mapped_column(Text)
     author: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime]
+
+
+class Authorization(HasId, Base):
+    """A patient's written yes to printing their words, as it stands on paper. Only its taking back is ever added."""
+
+    __tablename__ = "content_authorization"
+    __table_args__ = (
+        CheckConstraint("ends_on > signed_on", name="ends_on"),
+        CheckConstraint("(revoked_at is null) = (revoked_by is null)", name="revoked"),
+    )
+
+    person: Mapped[str] = mapped_column(Encrypted)
+    kept_at: Mapped[str] = mapped_column(Encrypted)  # where the signed paper lies
+    language: Mapped[str] = mapped_column(Text)
+    words: Mapped[str] = mapped_column(Text)
+    signed_on: Mapped[date] = mapped_column(Date)
+    ends_on: Mapped[date] = mapped_column(Date)
+    stated: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    recorded_by: Mapped[str] = mapped_column(Text)
+    recorded_at: Mapped[datetime]
+    revoked_by: Mapped[str | None] = mapped_column(Text)
+    revoked_at: Mapped[datetime | None]
+
+    @property
+    def reference(self) -> str:
+        """What an email names it by."""
+        return f"T-{self.id}"

@@ -36,6 +36,7 @@ class Asked:
     given: Mapping[str, str]
     changed: bool  # the text, a block or the layout is not what was handed in
     blocked: bool  # the claims check found something that may not go out
+    unauthorized: str | None = None  # why the patient's words in it may not be printed
     reviewers: int  # how many people this clinic has for it: 1 or 2
 
 
@@ -59,7 +60,7 @@ def refusal(asked: Asked) -> str | None:
         return "The text, a block in it or the layout has changed since it was handed in. Hand it in again."
     if asked.blocked:
         return "The check found something that may not go out. It has to be changed first."
-    return None
+    return asked.unauthorized
 
 
 def needed(reviewers: int) -> tuple[str, ...]:

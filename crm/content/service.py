@@ -12,11 +12,12 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from crm import clock
 from crm.audit import service as audit
-from crm.content import checking, library, rules
+from crm.content import authorizations, checking, library, rules, testimonials
 from crm.content.merge import substitutions
 from crm.content.models import Approval, ContentItem, ContentVersion
 from crm.content.rendering import ClinicFacts, Rendered, blocks_used, content_hash, render
 from crm.content.source import ContentError, Source, parse
+from crm.content.testimonials import Paper
 from crm.db import db
 
 __all__ = ["ContentError", "NotSendable", "Rendered", "Sendable", "sendable", "substitutions"]
@@ -98,6 +99,8 @@ def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
         return NotSendable("content_changed")
     if blocked:
         return NotSendable(f"content_refused: {blocked[0]}")
+    if authorizations.refusal(_parsed(version.source), now=now) is not None:
+        return NotSendable("testimonial_not_authorized")
     return Sendable(version_id, rendered)
 
 
@@ -140,6 +143,24 @@ def block_names(source: str) -> tuple[str, ...]:
 
 
 _parsed = lru_cache(maxsize=1024)(parse)
+
+
+def papers(sources: Iterable[str]) -> Mapping[str, Paper]:
+    """Return the written authorizations that texts rest on, by reference: at most one statement for all of them."""
+    return authorizations.papers({_testimonial(source) for source in sources})
+
+
+def authorized(source: str, *, papers: Mapping[str, Paper], now: datetime) -> bool:
+    """Tell whether the patient's words in a text may be printed today; a text without any may."""
+    named = _testimonial(source)
+    return not named or testimonials.refusal(_parsed(source), papers.get(named), now=now) is None
+
+
+def _testimonial(source: str) -> str:
+    try:
+        return "" if checking.is_block(source) else _parsed(source).testimonial
+    except ContentError:
+        return ""
 
 
 def intact(source: str, *, hash: bytes, blocks: Mapping[str, str]) -> bool:
@@ -185,12 +206,14 @@ def newest(keys: Iterable[str], *, now: datetime) -> dict[tuple[str, str], int]:
     for row in rows:
         if row.kind == "block":
             blocks.setdefault(row.language, {})[row.key.removeprefix("block/")] = row.source
+    known = papers(row.source for row in rows)
     return {
         (row.key, row.language): row.id
         for row in rows
         if row.kind != "block"
         and (row.expires_at is None or row.expires_at > now)
         and intact(row.source, hash=row.hash, blocks=blocks.get(row.language, {}))
+        and authorized(row.source, papers=known, now=now)
     }
 
 

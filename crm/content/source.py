@@ -47,6 +47,7 @@ _LINE = re.compile(
     r"^\[\[[ \t]*(block|button)[ \t]*:[ \t]*([^\[\]\r\n]{1,200}?)[ \t]*\]\][ \t]*$", re.MULTILINE
 )
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_AUTHORIZATION = re.compile(r"T-[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class Source:
     blocks: tuple[str, ...]
     cta: str | None
     why: str
+    testimonial: str  # the written authorization that its quoted words rest on: "T-7"
     body: str
 
     @property
@@ -136,6 +138,7 @@ def parse(text: str) -> Source:
         blocks=_names(meta, "blocks"),
         cta=_cta(meta),
         why=_line(meta, "why", needed=stream in TRANSACTIONAL),
+        testimonial=_testimonial(meta, stream=stream),
         body=body,
     )
     for name in ("subject", "preheader", "why", "body"):
@@ -224,6 +227,15 @@ def _cta(meta: Mapping[str, Any]) -> str | None:
     if value is not None and value not in URL_FIELDS:
         raise ContentError("cta", f"must be one of: {', '.join(sorted(URL_FIELDS))}.")
     return value
+
+
+def _testimonial(meta: Mapping[str, Any], *, stream: str) -> str:
+    named = _line(meta, "testimonial", needed=False)
+    if named and not _AUTHORIZATION.fullmatch(named):
+        raise ContentError("testimonial", "must name a written authorization, such as T-7.")
+    if named and stream not in COMMERCIAL:
+        raise ContentError("testimonial", "A patient's words may stand in educational emails only.")
+    return named
 
 
 def _claims(meta: Mapping[str, Any]) -> tuple[Claim, ...]:

@@ -33,6 +33,7 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     "run_sequences": _only("admin", "marketer"),  # pause, resume, go live, send the next step now, take out
     "write_content": _only("admin", "marketer"),  # drafts; never an approval of one's own
     "see_content": _EVERYONE,
+    "keep_authorizations": _only("admin", "front_desk", "clinician"),  # patients' written yes to being quoted
     "review_content": _only("admin", "marketer", "clinician"),  # comment; which approval: crm.content.rules
     "run_campaigns": _only("admin", "marketer"),
     "see_mail": _only("admin", "marketer", "front_desk"),

@@ -35,6 +35,7 @@ JOBS: dict[str, JobSpec] = {
     "messages.deliver": JobSpec(queue=BULK, timeout=60),
     "messages.sweep": JobSpec(queue=URGENT, timeout=60),
     "messages.check_rates": JobSpec(queue=LOW, timeout=120),
+    "messages.tell_staff": JobSpec(queue=LOW, timeout=60),
     "campaigns.freeze": JobSpec(queue=BULK, timeout=300),
     "campaigns.look_after": JobSpec(queue=LOW, timeout=60),
     "sequences.release": JobSpec(queue=LOW, timeout=60),

@@ -1,7 +1,7 @@
 """Delivering batches, and finding what got stuck."""
 
 from crm.db import transaction
-from crm.messages import breakers, pipeline
+from crm.messages import alerting, breakers, pipeline
 from crm.messages import sweep as sweeping
 from crm.messages.deliver import deliver as deliver_batch
 from jobs.context import app
@@ -27,3 +27,9 @@ def check_rates() -> None:
     """Stop streams that bounce or annoy too much."""
     with transaction():
         breakers.trip_streams()
+
+
+def tell_staff() -> None:
+    """Email staff about open alerts, when it is time."""
+    with transaction():
+        alerting.tell(clinic=app().settings.clinic)

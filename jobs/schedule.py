@@ -6,6 +6,7 @@ PERIODIC: dict[str, int] = {
     "campaigns.look_after": 10,
     "tracking.sweep": 30,
     "messages.check_rates": 60,
+    "messages.tell_staff": 60,
     "sequences.release": 600,
     "leads.escalate": 60,
     "leads.look_after": 60,

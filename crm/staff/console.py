@@ -153,21 +153,23 @@ def set_time_zone() -> ResponseReturnValue:
     return redirect(url_for(".account"))
 
 
+@pages.post("/account/alert-emails")
+@access.require("see_settings")
+def set_alert_emails() -> ResponseReturnValue:
+    """Ask to be told of alerts by email, or not to be."""
+    wanted = request.form.get("alert_emails") == "yes"
+    service.set_alert_emails(user=_me(), wanted=wanted)
+    flash("You are told of alerts by email." if wanted else "You get no emails about alerts.", "success")
+    return redirect(url_for(".account"))
+
+
 @pages.get("/alerts")
 @access.require("use_console")
 def alerts() -> ResponseReturnValue:
     """What somebody must look at, open ones first."""
     return render_template(
-        "console/alerts.html", open=bells.open_now(), past=bells.closed_lately(), now=clock.now()
+        "console/alerts.html", groups=bells.groups(), past=bells.closed_lately(), now=clock.now()
     )
-
-
-@pages.post("/alerts/<int:alert_id>/take")
-@access.require("close_alerts")
-def take_alert(alert_id: int) -> ResponseReturnValue:
-    """Say: I am looking after this."""
-    bells.take(alert_id=alert_id, owner_id=current_user.id)
-    return redirect(url_for(".alerts"))
 
 
 @pages.post("/alerts/<int:alert_id>/close")
@@ -176,6 +178,23 @@ def close_alert(alert_id: int) -> ResponseReturnValue:
     """Say: this is dealt with."""
     bells.close_one(alert_id)
     flash("Alert closed.", "success")
+    return redirect(url_for(".alerts"))
+
+
+@pages.post("/alerts/kinds/<kind>/take")
+@access.require("close_alerts")
+def take_alerts(kind: str) -> ResponseReturnValue:
+    """Say: I am looking after all of these."""
+    bells.take_all(kind=kind, owner_id=current_user.id)
+    return redirect(url_for(".alerts"))
+
+
+@pages.post("/alerts/kinds/<kind>/close")
+@access.require("close_alerts")
+def close_alerts(kind: str) -> ResponseReturnValue:
+    """Say: all of these are dealt with."""
+    number = bells.close_all(kind)
+    flash("Alert closed." if number == 1 else f"{number:,} alerts closed.", "success")
     return redirect(url_for(".alerts"))
 
 

@@ -3,8 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
 SHORTEST, LONGEST = 12, 128  # characters; NIST SP 800-63B-4 asks for 15 where a password stands alone
+
+URGENT_GAP = timedelta(minutes=15)  # between two emails about urgent alerts
+DIGEST_AFTER = timedelta(hours=1)  # other alerts gather for so long: most are dealt with by then
+DIGEST_GAP = timedelta(hours=4)  # between any email and a digest of the others
 
 FREE_TRIES = 10  # of one account from one network address
 FREE_TRIES_ANYWHERE = 50  # of one account from all addresses together
@@ -83,3 +88,17 @@ def wait_after(failures: int, *, free: int = FREE_TRIES) -> int:
 def last_admin(admins: Sequence[int], *, leaving: int) -> bool:
     """Tell whether nobody could manage staff any more without this one."""
     return list(admins) == [leaving]
+
+
+def time_to_tell(
+    *, now: datetime, last: datetime | None, urgent_since: datetime | None, others_since: datetime | None
+) -> bool:
+    """Tell whether staff get an email about open alerts now: urgent ones soon, the others gathered, never a stream.
+
+    `urgent_since` and `others_since`: since when the oldest of each sort waits that nobody was told about.
+    """
+    since_last = now - last if last is not None else DIGEST_GAP
+    if urgent_since is not None and since_last >= URGENT_GAP:
+        return True
+    gathered = others_since is not None and now - others_since >= DIGEST_AFTER
+    return gathered and since_last >= DIGEST_GAP

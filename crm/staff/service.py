@@ -154,6 +154,12 @@ def set_password(*, user: User, password: str) -> None:
     audit.record("staff.password", object_type="staff", object_id=user.id)
 
 
+def set_alert_emails(*, user: User, wanted: bool) -> None:
+    """Note whether somebody wants to be told of alerts by email."""
+    user.alert_emails = wanted
+    audit.record("user.alert_emails", object_type="user", object_id=user.id, detail={"wanted": wanted})
+
+
 def set_time_zone(*, user: User, zone: str) -> None:
     """Choose the zone in which this person reads times."""
     if zone not in available_timezones():

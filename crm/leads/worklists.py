@@ -132,6 +132,13 @@ def _tasks_of(me: int) -> Sequence[ColumnElement[bool]]:
     return (Task.done_at.is_(None), or_(Task.owner_id == me, and_(Task.owner_id.is_(None), theirs)))
 
 
+def waiting_for(me: int) -> int:
+    """Return how many tasks of this person's own are due by tomorrow or come from being named, as far as 100."""
+    soon = or_(Task.due_at < clock.now() + timedelta(days=1), Task.kind == "mention")
+    mine = select(Task.id).where(Task.owner_id == me, Task.done_at.is_(None), soon).limit(COUNTED).subquery()
+    return db.session.scalar(select(func.count()).select_from(mine)) or 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class ToDo:
     """An open task, the lead it is about, and whose it is."""

@@ -1,31 +1,31 @@
 """The staff console under /console: its features, its navigation, and what every page of it shows."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, g, redirect, request, url_for
+from flask import Blueprint, Flask, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
-from sqlalchemy import func, select
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
 
 from crm.campaigns import console as campaigns
 from crm.campaigns import why_console as why
 from crm.content import authorizations_console as authorizations
 from crm.content import console as content
 from crm.content import drafts_console as drafts
-from crm.db import db
 from crm.interop import console as imports
 from crm.interop import export_console as exports
-from crm.leads import lists
+from crm.leads import lists, worklists
 from crm.leads import portal_console as referrals
 from crm.messages import console as mail
 from crm.messages import control
 from crm.referrers import console as referrers
 from crm.sequences import console as sequences
-from crm.staff import access
+from crm.staff import access, alerts
 from crm.staff import audit_console as audit
 from crm.staff import console as staff
-from crm.staff.models import Alert
 from crm.web import timelines
 
 FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
@@ -45,19 +45,29 @@ FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
     audit.pages,
 ]
 
-NAV: list[tuple[str, str, str]] = [  # what it is called, where it leads, who may see it
-    ("Leads", "console.leads.index", "see_leads"),
-    ("Referrers", "console.referrers.index", "manage_referrers"),
-    ("Sequences", "console.sequences.index", "see_sequences"),
-    ("Content", "console.content.index", "see_content"),
-    ("Broadcasts", "console.campaigns.index", "run_campaigns"),
-    ("Mail", "console.mail.index", "see_mail"),
-    ("Alerts", "console.staff.alerts", "use_console"),
-    ("Import", "console.imports.index", "manage_contacts"),
-    ("Export", "console.exports.index", "export_people"),
-    ("Staff", "console.staff.index", "manage_staff"),
-    ("Audit log", "console.audit.index", "read_audit"),
-    ("Settings", "console.staff.settings", "see_settings"),
+Entry = tuple[str, str, str]  # what it is called, where it leads, who may see it
+NAV: list[tuple[str, list[Entry]]] = [  # at most eight; those with several pages show them as tabs
+    ("Leads", [("Leads", "console.leads.index", "see_leads")]),
+    ("Referrers", [("Referrers", "console.referrers.index", "manage_referrers")]),
+    ("Sequences", [("Sequences", "console.sequences.index", "see_sequences")]),
+    ("Content", [("Content", "console.content.index", "see_content")]),
+    ("Broadcasts", [("Broadcasts", "console.campaigns.index", "run_campaigns")]),
+    ("Mail", [("Mail", "console.mail.index", "see_mail")]),
+    (
+        "Import and export",
+        [
+            ("Import", "console.imports.index", "manage_contacts"),
+            ("Export", "console.exports.index", "export_people"),
+        ],
+    ),
+    (
+        "Settings",
+        [
+            ("Settings", "console.staff.settings", "see_settings"),
+            ("Staff", "console.staff.index", "manage_staff"),
+            ("Audit log", "console.audit.index", "read_audit"),
+        ],
+    ),
 ]
 
 PARTS = {
@@ -98,42 +108,75 @@ def _may(permission: str) -> bool:
     return _signed_in() and access.may((role.name for role in current_user.roles), permission)
 
 
+def _opens(address: str) -> bool:
+    """Tell whether the reader's role opens an address of ours: what it does not open is shown without a link."""
+    adapter = current_app.url_map.bind("")
+    try:
+        endpoint, _ = adapter.match(urlsplit(address).path, "GET")
+    except (HTTPException, RequestRedirect):
+        return False
+    permission = getattr(current_app.view_functions[endpoint], "permission", None)
+    return permission is None or _may(permission)
+
+
 def _surroundings() -> dict[str, Any]:
     """What the frame around a page needs; only console pages pay for the two look-ups."""
-    shown: dict[str, Any] = {"may": _may}
+    shown: dict[str, Any] = {"may": _may, "opens": _opens}
     if not _signed_in() or request.blueprint is None or request.blueprint.split(".")[0] != "console":
         return shown
     return shown | {
         "nav": _nav(),
+        "section_tabs": _tabs(),
+        "my_tasks": _my_tasks() if _may("work_leads") else 0,
         "me": {"name": current_user.name, "role": _role(), "id": current_user.id},
         "home_href": url_for("console.home"),
         "search_href": url_for("console.leads.search"),
         "account_href": url_for("console.staff.account"),
         "sign_out_href": url_for("security.logout"),
-        "alerts": {"href": url_for("console.staff.alerts"), "open": _open_alerts()},
+        "alerts": {"href": url_for("console.staff.alerts"), "open": alerts.count_kinds()},
         "standing": _standing(),
     }
 
 
+def _is_here(endpoint: str) -> bool:
+    section = endpoint.rsplit(".", 1)[0]
+    if section == "console.staff":  # one blueprint, several entries
+        return request.endpoint == endpoint
+    return (request.endpoint or "").rsplit(".", 1)[0] == section
+
+
 def _nav() -> list[dict[str, Any]]:
-    here = (request.endpoint or "").rsplit(".", 1)[0]
-    here = PARTS.get(here, here)
     shown = []
-    for label, endpoint, permission in NAV:
-        if _may(permission):
-            section = endpoint.rsplit(".", 1)[0]
-            exact = section == "console.staff"  # one blueprint, several entries
-            current = request.endpoint == endpoint if exact else here == section
-            shown.append({"label": gettext(label), "href": url_for(endpoint), "current": current})
+    for label, entries in NAV:
+        allowed = [entry for entry in entries if _may(entry[2])]
+        if allowed:
+            href, here = url_for(allowed[0][1]), any(_is_here(entry[1]) for entry in entries)
+            count = _my_tasks() if label == "Leads" and _may("work_leads") else 0
+            shown.append({"label": gettext(label), "href": href, "current": here, "count": count})
     return shown
+
+
+def _tabs() -> list[dict[str, Any]]:
+    """The pages beside this one in its section, where there are several."""
+    for _, entries in NAV:
+        allowed = [entry for entry in entries if _may(entry[2])]
+        if len(allowed) > 1 and any(_is_here(entry[1]) for entry in allowed):
+            return [
+                {"label": gettext(label), "href": url_for(endpoint), "current": _is_here(endpoint)}
+                for label, endpoint, _ in allowed
+            ]
+    return []
+
+
+def _my_tasks() -> int:
+    if "my_tasks" not in g:
+        g.my_tasks = worklists.waiting_for(current_user.id)
+    found: int = g.my_tasks
+    return found
 
 
 def _role() -> str:
     return ", ".join(access.ROLES.get(role.name, role.name) for role in current_user.roles)
-
-
-def _open_alerts() -> int:
-    return db.session.scalar(select(func.count()).where(Alert.closed_at.is_(None))) or 0
 
 
 def _standing() -> list[dict[str, Any]]:

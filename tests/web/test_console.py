@@ -100,7 +100,7 @@ def test_older_and_newer_walk_the_whole_list(admin):
     second = admin.get(_link(first, "older"))
     third = admin.get(_link(second, "older"))
     assert [page.text.count("/console/leads/C-") for page in (first, second, third)] == [50, 50, 20]
-    assert "?older=" not in third.text
+    assert 'rel="next"' not in third.text
     back = admin.get(_link(third, "newer"))
     assert _names(back) == _names(second)
     assert _names(admin.get(_link(back, "newer"))) == _names(first)
@@ -108,7 +108,7 @@ def test_older_and_newer_walk_the_whole_list(admin):
 
 def _link(page, which: str) -> str:
     return html.unescape(
-        next(part for part in page.text.split('"') if f"?{which}=" in part and part.startswith("/"))
+        next(part.split('"')[0] for part in page.text.split('href="') if f"?{which}=" in part.split('"')[0])
     )
 
 

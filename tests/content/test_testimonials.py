@@ -1,6 +1,5 @@
 """A patient's words: printed with a written authorization that holds, exactly as signed for, or not at all."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -14,8 +13,6 @@ from crm.content.models import Approval, Authorization, ContentItem, ContentVers
 from crm.content.source import ContentError, parse
 from crm.db import db, transaction
 from crm.errors import Conflict, Invalid, NotAllowed
-from crm.mailer.memory import MemoryMailer
-from crm.messages import doors
 from crm.messages.deliver import deliver
 from crm.messages.models import Batch
 from crm.staff.models import Alert
@@ -118,16 +115,6 @@ def test_a_quote_does_not_excuse_what_it_says_about_a_treatment() -> None:
 
 
 # in the database
-
-
-@pytest.fixture
-def outbox(database, redis, clock) -> Iterator[MemoryMailer]:
-    mailer = MemoryMailer(name="sendgrid")
-    doors.use({"sendgrid": mailer})
-    with transaction():
-        makers.shipped()
-    yield mailer
-    doors.use({})
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
 from crm.db import db
 from crm.mailer import Mailer, PayloadError
-from crm.messages import doors, letters, links, pacing, quiet, rules
+from crm.messages import control, doors, letters, links, pacing, quiet, rules
 from crm.messages.rules import STREAMS, Stream
 from crm.staff import alerts
 
@@ -29,7 +29,7 @@ from crm.staff import alerts
 _MAY_LEAVE = f"""
     state = 'ready' and not_before <= :now and (too_late_at is null or too_late_at > :now)
         and not exists (select 1 from stream_stop s where s.stream = b.stream)
-        and not exists (select 1 from sending_control where stopped_at is not null or throttled_until > :now)
+        and {control.OPEN}
         and not exists (select 1 from unnest(b.time_zones) z where not {quiet.is_day("z")})
 """
 _MOVE = """

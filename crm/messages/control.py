@@ -17,6 +17,19 @@ from crm.staff import alerts
 LONGEST_SILENCE = timedelta(hours=24)
 MOST = 10_000_000  # emails a cap may allow
 MOST_DOMAINS = 20  # mailbox providers with a cap of their own
+# Which server and database we are in, whatever is written there. The timeline changes when a server was restored to
+# a moment in the past or a standby took over: what left since then may be missing from the ledger.
+_HERE = """
+    select s.system_identifier || '/' || d.oid || '/' || c.timeline_id as here
+    from pg_control_system() s, pg_control_checkpoint() c, pg_database d where d.datname = current_database()
+"""
+_SAME = "(instance is null or instance = here or here like instance || '/%')"  # older marks had no timeline
+# The condition under which anything may leave at all: part of every claim, so that none comes before `beat` has looked.
+OPEN = f"""
+    exists (select 1 from sending_control, lateral ({_HERE}) place
+        where stopped_at is null and (throttled_until is null or throttled_until <= :now) and {_SAME}
+            and (alive_at is null or alive_at > :now - interval '{LONGEST_SILENCE.total_seconds():.0f} seconds'))
+"""
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 
 
@@ -132,7 +145,7 @@ def beat(*, guard_silence: bool) -> None:
     A clone carries the instance mark of where it came from; a restored backup also an old sign of life.
     """
     now, here, row = clock.now(), _here(), get()
-    cloned = row.instance is not None and row.instance != here
+    cloned = not db.session.scalar(text(f"select {_SAME} from sending_control, lateral ({_HERE}) place"))
     silent = guard_silence and row.alive_at is not None and now - row.alive_at > LONGEST_SILENCE
     if (cloned or silent) and row.stopped_at is None:
         stop(
@@ -165,12 +178,5 @@ def revoke_attestation(*, transport: str) -> None:
 
 
 def _here() -> str:
-    """A mark of the very database we are in: server and database, not its content."""
-    return str(
-        db.session.scalar(
-            text("""
-                select s.system_identifier || '/' || d.oid
-                from pg_control_system() s, pg_database d where d.datname = current_database()
-            """)
-        )
-    )
+    """A mark of the very database we are in: server, database and timeline, not its content."""
+    return str(db.session.scalar(text(_HERE)))

@@ -41,6 +41,7 @@ JOBS: dict[str, JobSpec] = {
     "sequences.release": JobSpec(queue=LOW, timeout=60),
     "sequences.plan": JobSpec(queue=BULK, timeout=300),
     "tracking.apply": JobSpec(queue=EVENTS, timeout=120),
+    "tracking.reconcile": JobSpec(queue=LOW, timeout=1800),
     "tracking.sweep": JobSpec(queue=EVENTS, timeout=60),
     "leads.escalate": JobSpec(queue=LOW, timeout=300),
     "leads.bulk": JobSpec(queue=LOW, timeout=600),

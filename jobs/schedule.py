@@ -5,6 +5,7 @@ PERIODIC: dict[str, int] = {
     "sequences.plan": 10,
     "campaigns.look_after": 10,
     "tracking.sweep": 30,
+    "tracking.reconcile": 3600,
     "messages.check_rates": 60,
     "messages.tell_staff": 60,
     "sequences.release": 600,

@@ -1,7 +1,14 @@
-"""Applying what the provider said."""
+"""Applying what the provider said, and comparing its lists with ours."""
+
+from contextlib import closing
+from datetime import datetime
 
 from crm.db import transaction
-from crm.tracking import service
+from crm.mailer.sendgrid_lists import LISTS, PAGE, ListsError, SendGridLists
+from crm.tracking import reconciling, service
+from jobs.context import app
+
+MOST_PAGES = 2_000  # of one list in one run: a million addresses
 
 
 def apply(receipt_id: int) -> None:
@@ -14,3 +21,41 @@ def sweep() -> None:
     """Ask again for posts that were stored and not applied."""
     with transaction():
         service.sweep()
+
+
+def reconcile() -> None:
+    """Once a day, compare our stops with the provider's lists, page by page."""
+    with transaction():
+        run = reconciling.begin()
+        begun = (run.id, run.since) if run is not None else None
+    if begun is None:
+        return
+    run_id, since = begun
+    settings, error = app().settings, None
+    with closing(SendGridLists(api_key=settings.sendgrid_api_key, url=settings.sendgrid_url)) as lists:
+        try:
+            for name in LISTS:
+                _compare(lists, run_id, name, since=since)
+            _push(lists, run_id)
+        except ListsError as reason:
+            error = str(reason)
+    with transaction():
+        reconciling.finish(run_id, error=error)
+
+
+def _compare(lists: SendGridLists, run_id: int, name: str, *, since: datetime | None) -> None:
+    for number in range(MOST_PAGES):
+        entries, more = lists.page(name, since=since, offset=number * PAGE)
+        with transaction():
+            back = reconciling.apply(run_id, name, entries)
+        for email in back:
+            lists.remove(email)
+        if not more:
+            return
+
+
+def _push(lists: SendGridLists, run_id: int) -> None:
+    with transaction():
+        emails = reconciling.to_push(run_id)
+    for start in range(0, len(emails), PAGE):
+        lists.add(emails[start : start + PAGE])

@@ -18,7 +18,14 @@ from crm.sandbox.faults import Fault
 from crm.sandbox.limits import MAX_REQUEST_BYTES, Problem, problems
 
 v3 = Blueprint("v3", __name__, url_prefix="/v3")
-_SCOPES = ["mail.send", "mail.batch.create", "mail.batch.read", "asm.suppressions.global.create"]
+_SCOPES = [
+    "mail.send",
+    "mail.batch.create",
+    "mail.batch.read",
+    "asm.suppressions.global.create",
+    "asm.suppressions.global.delete",
+    "suppression.read",
+]
 
 
 @v3.before_request

@@ -115,7 +115,7 @@ def close_all(kind: str) -> int:
 
 
 def _on_all(kind: str, act: str, **values: object) -> int:
-    mine = update(Alert).where(kind == _KIND, Alert.closed_at.is_(None)).values(**values)
+    mine = update(Alert).where(_KIND.in_([kind]), Alert.closed_at.is_(None)).values(**values)
     ids = db.session.scalars(mine.returning(Alert.id).execution_options(synchronize_session=False)).all()
     if not ids:
         raise Conflict("These alerts were closed in the meantime.")

@@ -1,12 +1,12 @@
 """Reading people: one timeline from many tables, and finding somebody by what the front desk has at hand."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select, tuple_, union_all
+from sqlalchemy import Select, func, literal, select, text, tuple_, union_all
 
 from crm import crypto, paging
 from crm.contacts.addresses import address_index
@@ -15,8 +15,11 @@ from crm.contacts.rules import Unfit, clean_phone
 from crm.db import db
 from crm.paging import Page
 
-Source = Callable[[int], Select[Any]]
-"""A contact's id -> a select of six columns: at, id, kind, actor, text (encrypted or null), detail (JSONB or null)."""
+Source = Callable[[Sequence[int]], Select[Any]]
+"""Ids of one person's records -> a select of six columns: at, id, kind, actor, text (encrypted), detail (JSONB)."""
+
+Only = Mapping[str, Collection[str] | None]
+"""Which lines are wanted: name of a source -> kinds, or None for all of that source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +35,10 @@ class Line:
     detail: dict[str, Any] | None
 
 
-def _activity(contact_id: int) -> Select[Any]:
+def _activity(records: Sequence[int]) -> Select[Any]:
     return select(
         Activity.at, Activity.id, Activity.kind, Activity.actor, Activity.text, Activity.detail
-    ).where(Activity.contact_id == contact_id)
+    ).where(Activity.contact_id.in_(records))
 
 
 _sources: Mapping[str, Source] = {"activity": _activity}
@@ -47,10 +50,35 @@ def tell_from(sources: Mapping[str, Source]) -> None:
     _sources = {"activity": _activity, **sources}
 
 
-def timeline(*, contact_id: int, cursor: str | None = None, limit: int = 50) -> Page[Line]:
-    """Return what happened with a person, newest first. One statement; each table gives at most `limit` + 1 rows."""
+_RECORDS = text("""
+    with recursive record as (
+        select cast(:contact_id as bigint) as id, 1 as step
+        union all
+        select c.id, r.step + 1 from contact c join record r on c.merged_into_id = r.id where r.step < 20
+    )
+    select id from record order by id
+""")
+
+
+def records(contact_id: int) -> list[int]:
+    """Return the ids of a person's record and of all that went up in it."""
+    return list(db.session.scalars(_RECORDS, {"contact_id": contact_id}))
+
+
+def timeline(
+    *, contact_id: int, cursor: str | None = None, limit: int = 50, only: Only | None = None
+) -> Page[Line]:
+    """Return what happened with a person, newest first, with what is kept under records that went up in theirs.
+
+    Two statements; each table gives at most `limit` + 1 rows.
+    """
     after = paging.decode(cursor, (datetime, str, int)) if cursor else None
-    branches = [_branch(name, source(contact_id), after, limit) for name, source in _sources.items()]
+    theirs = records(contact_id)
+    branches = [
+        _branch(name, source(theirs), after, limit, kinds=only[name] if only else None)
+        for name, source in _sources.items()
+        if only is None or name in only
+    ]
     every = union_all(*branches).subquery()
     newest = (
         select(every).order_by(every.c.at.desc(), every.c.source.desc(), every.c.id.desc()).limit(limit + 1)
@@ -72,8 +100,17 @@ def timeline(*, contact_id: int, cursor: str | None = None, limit: int = 50) -> 
     return Page(rows=shown, next=paging.encode(last.at, last.source, last.id) if last else None)
 
 
-def _branch(name: str, rows: Select[Any], after: tuple[Any, ...] | None, limit: int) -> Select[Any]:
-    at, number, kind, actor, text, detail = rows.selected_columns
+def _branch(
+    name: str,
+    rows: Select[Any],
+    after: tuple[Any, ...] | None,
+    limit: int,
+    *,
+    kinds: Collection[str] | None = None,
+) -> Select[Any]:
+    at, number, kind, actor, words, detail = rows.selected_columns
+    if kinds is not None:
+        rows = rows.where(kind.in_(sorted(kinds)))
     if after is not None:
         rows = rows.where(tuple_(at, literal(name), number) < tuple_(*map(literal, after)))
     newest = rows.with_only_columns(
@@ -82,7 +119,7 @@ def _branch(name: str, rows: Select[Any], after: tuple[Any, ...] | None, limit: 
         number.label("id"),
         kind.label("kind"),
         actor.label("actor"),
-        text.label("text"),
+        words.label("text"),
         detail.label("detail"),
     )
     return select(newest.order_by(at.desc(), number.desc()).limit(limit + 1).subquery())

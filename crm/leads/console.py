@@ -1,6 +1,6 @@
 """Leads for staff: the list, one lead with its timeline, and the work on it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -46,6 +46,7 @@ LABELS = {
 KINDS = {"contact_request": "Contact request", "referral": "Referral"}
 STATES = {"open": "Open", "overdue": "Overdue", "ended": "Ended"}
 SOURCES = {"form": "Contact form", "api": "Other system", "portal": "Referrer portal", "import": "Import"}
+ON_PAPER = 1_000  # lines of a timeline
 MANY_VIEWS = 200  # records opened by one person in five minutes before an administrator is told
 
 
@@ -150,22 +151,30 @@ def _show(lead: Lead, status: int = 200, **more: Any) -> Response:
     audit.record("lead.view", object_type="lead", object_id=lead.id, purpose="care")
     _watch_volume()
     clinical = _may("read_clinical")
-    lines = people.timeline(contact_id=lead.contact_id, cursor=request.args.get("cursor"))
-    names = staff.names_of({line.actor for line in lines.rows if line.actor})
+    show = request.args.get("show", "")
+    if show not in lead_page.SHOWS:
+        raise Invalid({"show": ["There is no such part of a timeline."]})
+    only = lead_page.SHOWS[show][1]
+    lines = people.timeline(contact_id=lead.contact_id, cursor=request.args.get("cursor"), only=only)
+    others = listing.others_of(lead)
+    older = _address(".show", reference=lead.reference, show=show, cursor=lines.next) if lines.next else None
     page = render_template(
         "console/lead.html",
         lead=lead,
         person=lead.contact,
         clinical=_clinical(lead) if clinical else None,
-        entries=[telling.tell(line, names=names, clinical=clinical) for line in lines.rows],
-        older=_address(".show", reference=lead.reference, cursor=lines.next) if lines.next else None,
+        entries=_told(lines.rows, clinical=clinical),
+        older=older + "#timeline" if older else None,
+        show=show,
+        shows={name: label for name, (label, _) in lead_page.SHOWS.items()},
+        touches=lead_page.touches(lead, others),
         emails=_emails(lead.contact_id),
         stage_options=_options(rules.STAGES[lead.kind][lead.stage].to),
         reason_options=_options(_reasons(lead)),
         owner_options=[(user.id, user.name) for user in staff.at_work()],
         their_now=clock.now().astimezone(ZoneInfo(lead.contact.time_zone)),
         tasks=listing.tasks_of(lead),
-        others=listing.others_of(lead),
+        others=others,
         kinds=KINDS,
         sources=SOURCES,
         spoken=rules.spoken,
@@ -174,6 +183,33 @@ def _show(lead: Lead, status: int = 200, **more: Any) -> Response:
         **more,
     )
     return make_response(page, status)
+
+
+def _told(lines: Sequence[people.Line], *, clinical: bool) -> list[telling.Entry]:
+    names = staff.names_of({line.actor for line in lines if line.actor})
+    return [telling.tell(line, names=names, clinical=clinical) for line in lines]
+
+
+@pages.get("/<reference>/print")
+@access.require("see_leads")
+def on_paper(reference: str) -> ResponseReturnValue:
+    """One lead and its whole timeline, for paper."""
+    lead = service.by_reference(reference)
+    audit.record("lead.print", object_type="lead", object_id=lead.id, purpose="care")
+    _watch_volume()
+    clinical = _may("read_clinical")
+    lines = people.timeline(contact_id=lead.contact_id, limit=ON_PAPER)
+    return render_template(
+        "console/lead_print.html",
+        lead=lead,
+        person=lead.contact,
+        clinical=_clinical(lead) if clinical else None,
+        entries=_told(lines.rows, clinical=clinical),
+        whole=lines.next is None,
+        kinds=KINDS,
+        spoken=rules.spoken,
+        now=clock.now(),
+    )
 
 
 def _clinical(lead: Lead) -> dict[str, Any]:

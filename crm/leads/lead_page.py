@@ -1,10 +1,11 @@
 """What the page of one lead shows beside the lead itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crm import clock
 from crm.consent import queries as consent
+from crm.contacts.queries import Only
 from crm.leads import attempts, consultations, merging, score
 from crm.leads.attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.desk_models import Consultation
@@ -14,6 +15,39 @@ from crm.leads.rules import STAGES
 SPOKEN_TO = frozenset(
     {"contacted", "qualified", "consult_scheduled", "consult_done", "patient", "scheduled", "seen"}
 )
+
+
+SHOWS: Mapping[str, tuple[str, Only | None]] = {  # what of a timeline can be shown alone
+    "": ("Everything", None),
+    "words": ("Notes and calls", {"activity": ("note", "called", "told_otherwise")}),
+    "steps": (
+        "Steps",
+        {
+            "activity": (
+                "lead_opened", "stage_moved", "assigned", "clock_ran_out", "outcome_sent", "consultation", "merged",
+                "merge_undone", "possible_duplicate", "imported",
+            )
+        },
+    ),
+    "mail": ("Emails and consent", {
+        "mail": None, "entered": None, "left": None, "consent": None, "activity": ("stopped", "stop_lifted"),
+    }),
+    "tasks": ("Tasks and tags", {"activity": ("task_opened", "task_done", "task_dropped", "tagged", "untagged")}),
+}  # fmt: skip
+
+
+def touches(lead: Lead, others: Sequence[Lead]) -> list[tuple[str, dict[str, Any]]]:
+    """Return where a person came from the first time and the last, as far as their leads know."""
+    told = [one for one in sorted((lead, *others), key=lambda one: one.id) if one.first_touch]
+    if not told:
+        return []
+    first, last = told[0], told[-1]
+    if first is last:
+        return [("Where they came from", first.first_touch or {})]
+    return [
+        ("Where they came from first", first.first_touch or {}),
+        ("Where they came from last", last.first_touch or {}),
+    ]
 
 
 def _known(lead: Lead, held: Sequence[Consultation]) -> score.Known:

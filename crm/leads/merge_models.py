@@ -11,7 +11,7 @@ from crm.db import Base, HasId
 
 
 class Merge(HasId, Base):
-    """`gone` went up in `kept`. `moved`: {"leads": ids, "activities": ids, "tags": words}."""
+    """`gone` went up in `kept`. `moved`: {"leads": ids, "activities": ids, "tags": words, "enrolments": ids}."""
 
     __tablename__ = "contact_merge"
     __table_args__ = (Index("ix_contact_merge_kept", "kept_id", "id"),)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select, text, update
 
 from crm import clock, events
 from crm.audit import service as audit
@@ -84,7 +84,26 @@ def merge(*, kept_id: int, gone_id: int) -> Merge:
     contacts.record_activity(contact_id=kept_id, kind="merged", detail=detail)
     audit.record("contact.merge", object_type="contact", object_id=kept_id, detail=detail)
     events.publish(ContactsMerged(kept_id=kept_id, gone_id=gone_id))
+    made.moved = moved | {"enrolments": _move_enrolments(from_id=gone_id, to_id=kept_id)}
+    db.session.flush()
     return made
+
+
+# Who went through a series must not get it again under another record, so what has ended goes over; nothing is live any
+# more by now. Messages stay where they are: each was sent to one record's address, and a bounce that comes late must
+# stop that address. A person's timeline shows them all the same. Sequences lie above this feature: their table is
+# written here by name.
+_MOVE_ENROLMENTS = text("""
+    update enrolment set contact_id = :to_id
+    where contact_id = :from_id and state in ('completed', 'exited')
+        and (cast(:ids as bigint[]) is null or id = any(:ids))
+    returning id
+""")
+
+
+def _move_enrolments(*, from_id: int, to_id: int, ids: Sequence[int] | None = None) -> list[int]:
+    given = {"from_id": from_id, "to_id": to_id, "ids": None if ids is None else list(ids)}
+    return list(db.session.scalars(_MOVE_ENROLMENTS, given))
 
 
 def undo(merge_id: int) -> Merge:
@@ -104,6 +123,7 @@ def undo(merge_id: int) -> Merge:
     for model, name in ((Lead, "leads"), (Activity, "activities")):
         back = update(model).where(model.id.in_(made.moved[name])).values(contact_id=gone.id)
         db.session.execute(back.execution_options(synchronize_session="fetch"))
+    _move_enrolments(from_id=kept.id, to_id=gone.id, ids=made.moved.get("enrolments", []))
     for tag in made.moved["tags"]:
         contacts.remove_tag(contact_id=kept.id, tag=tag)
     gone.merged_into_id, made.undone_at = None, clock.now()

@@ -24,7 +24,7 @@ def ana(edge):
     return service.find_or_create(person=ANA).contact
 
 
-def tags(contact_id):
+def tags(records):
     """A second table for the timeline."""
     return select(
         Tag.added_at,
@@ -33,7 +33,7 @@ def tags(contact_id):
         literal("staff:1"),
         null().cast(Encrypted),
         null().cast(JSONB),
-    ).where(Tag.contact_id == contact_id)
+    ).where(Tag.contact_id.in_(records))
 
 
 def test_timeline_pages_through_all_tables_newest_first(ana, clock, statements, monkeypatch):
@@ -58,7 +58,7 @@ def test_timeline_pages_through_all_tables_newest_first(ana, clock, statements, 
         ("tag", "tag"), ("activity", "tagged"), *[("activity", f"k{number}") for number in (4, 3, 2, 1, 0)],
     ]  # fmt: skip
     assert [line.text for line in seen[2:4]] == ["note 4", "note 3"]
-    assert counted.total == 3
+    assert counted.total == 2 * 3  # of three pages
 
 
 def test_timeline_of_one_person_alone(ana):
@@ -99,3 +99,25 @@ def test_search_is_bounded_and_leaves_out_who_is_gone(ana):
     db.session.get(Contact, ana.id).erased_at = time.now()
     db.session.flush()
     assert [who.last_name for who in queries.search("ruiz", limit=2)] == ["Ruiz 0", "Ruiz 1"]
+
+
+def test_a_timeline_can_show_some_kinds_alone(ana):
+    for kind in ("note", "called", "stage_moved"):
+        service.record_activity(contact_id=ana.id, kind=kind)
+    shown = queries.timeline(contact_id=ana.id, only={"activity": ("note", "called")}).rows
+    assert {line.kind for line in shown} == {"note", "called"}
+    assert queries.timeline(contact_id=ana.id, only={"activity": None}).rows
+
+
+def test_a_timeline_holds_what_is_kept_under_records_that_went_up_in_it(ana):
+    other, third = (
+        service.find_or_create(
+            person=replace(ANA, email=f"{name}@example.com", phone=None, first_name=name)
+        ).contact
+        for name in ("Bea", "Cid")
+    )
+    other.merged_into_id, third.merged_into_id = ana.id, other.id
+    service.record_activity(contact_id=third.id, kind="note")
+    db.session.flush()
+    assert queries.records(ana.id) == sorted([ana.id, other.id, third.id])
+    assert [line.kind for line in queries.timeline(contact_id=ana.id).rows] == ["note"]

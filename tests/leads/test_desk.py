@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from crm.audit.models import AuditEntry
 from crm.contacts.rules import Person
 from crm.db import db, transaction
 from crm.leads import consultations, intake, service, worklists
@@ -215,3 +216,36 @@ def test_who_takes_new_leads(client, database, clock):
     assert new_lead(1).owner_id == mine
     admin.post(f"/console/leads/turns/{mine}")
     assert new_lead(2).owner_id is None
+
+
+def test_a_part_of_the_timeline_and_all_of_it_on_paper(desk):
+    lead = new_lead(1, state="CA")
+    with transaction():
+        service.add_note(lead_id=lead.id, text="Prefers mornings")
+    address = f"/console/leads/{lead.reference}"
+    assert "Prefers mornings" in desk.get(f"{address}?show=words").text
+    assert "Prefers mornings" not in desk.get(f"{address}?show=steps").text
+    assert desk.get(f"{address}?show=x").status_code == 422
+    assert "Prefers mornings" in desk.get(f"{address}/print").text
+    seen = set(db.session.scalars(select(AuditEntry.action).where(AuditEntry.object_id == lead.id)))
+    assert {"lead.view", "lead.print"} <= seen
+
+
+def test_where_somebody_came_from_first_and_last(desk):
+    lead, again = new_lead(1), new_lead(2)
+    lead.first_touch, again.first_touch = {"utm_source": "poster"}, {"utm_source": "search"}
+    again.contact_id = lead.contact_id
+    db.session.flush()
+    page = desk.get(f"/console/leads/{lead.reference}").text
+    assert page.index("came from first") < page.index("poster") < page.index("came from last")
+    assert page.index("came from last") < page.index(">search<")
+
+
+def test_being_named_shows_on_every_page(desk):
+    lead = new_lead(1)
+    other = signed_in(desk.client.application, "clinician")
+    assert "tasks of yours" not in other.get("/console/leads").text
+    desk.get(f"/console/leads/{lead.reference}")
+    desk.post(f"/console/leads/{lead.reference}/notes", {"text": "@clinician, please look"})
+    assert "tasks of yours" in other.get("/console/leads").text
+    assert "You were named in a note" in other.get("/console/leads/tasks").text

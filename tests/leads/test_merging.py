@@ -5,6 +5,7 @@ from sqlalchemy import select
 
 from crm.consent import queries as consents
 from crm.consent import service as consent
+from crm.contacts import queries as people
 from crm.contacts import service as contacts
 from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.rules import Person
@@ -13,6 +14,7 @@ from crm.errors import Conflict, Invalid, NotFound
 from crm.leads import intake, merging, service
 from crm.leads.intake import ContactRequest
 from crm.leads.models import Lead
+from crm.messages import service as messages
 from crm.sequences.models import Enrolment
 from tests import makers
 from tests.leads.test_desk import desk, new_lead  # noqa: F401 - fixture
@@ -125,6 +127,38 @@ def test_what_cannot_be_merged(two):
     merging.merge(kept_id=third.id, gone_id=kept.id)
     with pytest.raises(Conflict, match="Take that back first"):
         merging.undo(first.id)
+
+
+def test_a_series_somebody_went_through_goes_over_and_comes_back(two, redis):
+    makers.shipped()
+    kept, gone = two
+    makers.opted_in(gone)
+    enrolment = db.session.scalars(select(Enrolment)).one()
+    made = merging.merge(kept_id=kept.id, gone_id=gone.id)
+    db.session.refresh(enrolment)
+    assert (enrolment.state, enrolment.contact_id, made.moved["enrolments"]) == (
+        "exited",
+        kept.id,
+        [enrolment.id],
+    )
+    merging.undo(made.id)
+    db.session.refresh(enrolment)
+    assert enrolment.contact_id == gone.id
+
+
+def test_emails_of_both_records_stand_in_one_timeline_until_they_part(two, redis):
+    makers.shipped()
+    kept, gone = two
+    messages.send_transactional("answer-please-call", contact_id=gone.id, language="en")
+
+    def mail(contact) -> int:
+        return sum(line.source == "mail" for line in people.timeline(contact_id=contact.id).rows)
+
+    assert (mail(kept), mail(gone)) == (0, 1)
+    made = merging.merge(kept_id=kept.id, gone_id=gone.id)
+    assert mail(kept) == 1
+    merging.undo(made.id)
+    assert (mail(kept), mail(gone)) == (0, 1)
 
 
 def test_on_the_page_of_a_lead(desk):  # noqa: F811

@@ -47,6 +47,10 @@ on('change', (event) => {
   }
 });
 
+// <button data-print hidden>: printing needs a script, so the button shows only with one.
+for (const button of document.querySelectorAll('[data-print]')) button.hidden = false;
+on('click', (event) => event.target.closest('[data-print]') && print());
+
 // <select data-submit> sends its form at once; the button beside it stays for those without script.
 on('change', (event) => {
   if (event.target.matches('[data-submit]')) event.target.form.requestSubmit();

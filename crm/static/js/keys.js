@@ -34,6 +34,7 @@ function column(step) {
 
 // A key of the page: its target is opened when it folds, else focused; a button or link is pressed.
 function press(target) {
+  for (let fold = target.closest('details:not([open])'); fold; fold = fold.parentElement.closest('details:not([open])')) fold.open = true;
   const menu = target.closest('summary')?.parentElement;
   if (menu) {
     menu.open = true;

@@ -3,10 +3,11 @@
 import logging
 
 import structlog
-from flask import Flask
+from flask import Flask, request
 from flask.typing import ResponseReturnValue
 from flask_migrate import Migrate
 from redis import Redis
+from sqlalchemy.exc import OperationalError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from crm import clock, config, crypto, events, failpoints, local, logs, queue, reactions, tokens, web
@@ -15,7 +16,7 @@ from crm.config import ROOT, Settings
 from crm.content import approval
 from crm.content import service as content
 from crm.content.rendering import ClinicFacts
-from crm.db import db, transaction
+from crm.db import collided, db, transaction
 from crm.leads import clocks
 from crm.messages import doors
 
@@ -29,6 +30,15 @@ class CrmApp(Flask):
     settings: Settings
 
     def dispatch_request(self) -> ResponseReturnValue:
+        for _ in range(2):
+            try:
+                return self._dispatch()
+            except OperationalError as error:
+                if not collided(error) or request.files:  # a file has been read and cannot be read again
+                    raise
+        return self._dispatch()
+
+    def _dispatch(self) -> ResponseReturnValue:
         with transaction():
             return super().dispatch_request()
 

@@ -1,19 +1,25 @@
 """The database: base class, column types, and the one place where a transaction begins and ends."""
 
+import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
+import structlog
 from flask_sqlalchemy import SQLAlchemy
 from psycopg.types.json import Jsonb
 from sqlalchemy import BigInteger, CursorResult, DateTime, Dialect, Identity, LargeBinary, MetaData
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm import registry as orm_registry
 from sqlalchemy.types import TypeDecorator
 
 from crm import crypto
+
+log = structlog.get_logger()
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -123,6 +129,34 @@ def transaction() -> Iterator[None]:
         info[_AFTER] = []
     for wish in wishes:
         wish()
+
+
+Result = TypeVar("Result")
+_COLLIDED = ("40001", "40P01")  # serialization failure, deadlock: PostgreSQL asks for another try
+
+
+def collided(error: OperationalError) -> bool:
+    """Tell whether a transaction was undone only because another one was in its way."""
+    return getattr(error.orig, "sqlstate", None) in _COLLIDED
+
+
+def insist(work: Callable[[], Result], *, seconds: float) -> Result:
+    """Run `work` in a transaction of its own, and again when PostgreSQL could not: a deadlock, a cut connection, a
+    restart, a full disk. Raises what stood in the way after `seconds`.
+
+    For work that may run twice: a commit whose answer was lost may have gone through.
+    """
+    until, pause = time.monotonic() + seconds, 0.05
+    while True:
+        try:
+            with transaction():
+                return work()
+        except (OperationalError, InterfaceError) as error:
+            if time.monotonic() + pause > until:
+                raise
+            log.warning("database.again", error=type(error.orig).__name__)
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, guards nothing
+        pause = min(pause * 2, 1.0)
 
 
 def after_commit(wish: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Places where a test may kill this process, to prove that dying there loses nothing. Off in production."""
+"""Places where a test may kill or freeze this process, to prove that nothing is lost by it. Off in production."""
 
 import os
 import signal
@@ -21,17 +21,22 @@ POINTS = (
 class _Armed:
     point: str = ""
     passes: int = 0
+    signal: int = signal.SIGKILL
 
 
 _armed = _Armed()
 
 
 def arm(spec: str | None) -> None:
-    """Arm one point: "posted" kills at the first pass, "posted:3" at the third. None disarms."""
-    point, _, passes = (spec or "").partition(":")
+    """Arm one point: "posted" kills at the first pass, "posted:3" at the third, "posted:3:stop" freezes (SIGSTOP).
+
+    None disarms.
+    """
+    point, passes, action = ((spec or "").split(":") + ["", ""])[:3]
     if point and point not in POINTS:
         raise ValueError(f"There is no fail point called {point}.")
     _armed.point, _armed.passes = point, int(passes or 1)
+    _armed.signal = signal.SIGSTOP if action == "stop" else signal.SIGKILL
 
 
 def reach(point: str) -> None:
@@ -39,4 +44,4 @@ def reach(point: str) -> None:
     if _armed.point == point:
         _armed.passes -= 1
         if _armed.passes == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), _armed.signal)

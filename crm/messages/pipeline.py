@@ -9,24 +9,17 @@ import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import structlog
-
 from crm import queue
 from crm.config import Settings
-from crm.db import transaction
-from crm.failpoints import reach
 from crm.mailer import Outcome
 from crm.messages.claim import Attempt, Left, claim_next
-from crm.messages.deliver import post
-from crm.messages.record import record
-
-log = structlog.get_logger()
+from crm.messages.deliver import note, post, take
 
 LANES = 8  # workers asked to help with one lot of batches
 IN_FLIGHT = 3  # calls of one worker that may wait for an answer at the same time
 BUSY_SECONDS = 2.0  # then other jobs have their turn
 
-_Sent = deque[tuple[Attempt, "Future[Outcome | None]"]]
+_Sent = deque[tuple[Attempt, "Future[Outcome]"]]
 
 
 def wishes(batches: int, *, key: str) -> list[queue.Wish]:
@@ -58,23 +51,10 @@ def run(*, settings: Settings) -> int:
 
 
 def _claim(settings: Settings) -> Attempt | Left:
-    reach("before-claim")
-    with transaction():
-        attempt = claim_next(clinic=settings.clinic, public_url=settings.public_url)
-        reach("claimed")
-    reach("committed")
-    return attempt
+    return take(lambda: claim_next(clinic=settings.clinic, public_url=settings.public_url))
 
 
 def _record(waiting: _Sent) -> None:
     """Write down the answer that was asked for first, once it is there."""
     attempt, answer = waiting.popleft()
-    outcome = answer.result()
-    if outcome is None:
-        return
-    reach("posted")
-    with transaction():
-        record(attempt, outcome)
-        reach("recorded")
-    reach("done")
-    log.info("batch.sent", batch=attempt.batch_id, size=len(attempt.message_ids), fate=outcome.fate.value)
+    note(attempt, answer.result())

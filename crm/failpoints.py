@@ -32,7 +32,7 @@ def arm(spec: str | None) -> None:
 
     None disarms.
     """
-    point, passes, action = ((spec or "").split(":") + ["", ""])[:3]
+    point, passes, action = [*(spec or "").split(":"), "", ""][:3]
     if point and point not in POINTS:
         raise ValueError(f"There is no fail point called {point}.")
     _armed.point, _armed.passes = point, int(passes or 1)

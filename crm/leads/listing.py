@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import BigInteger, Select, cast, func, select, true, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import InstrumentedAttribute
 
 from crm import clock, paging
 from crm.db import db
@@ -14,6 +16,7 @@ from crm.leads.models import Lead, Task
 
 PAGE = 50
 MATCHES = 200  # people a search word may stand for
+Key = tuple[InstrumentedAttribute[Any], InstrumentedAttribute[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +41,8 @@ class Shown:
 
 
 def page(wanted: Wanted, *, older: str | None = None, newer: str | None = None, limit: int = PAGE) -> Shown:
-    """Return the leads `older` or `newer` than a cursor, else the newest."""
-    key = (Lead.created_at, Lead.id)
+    """Return the leads `older` or `newer` than a cursor, else the newest. Overdue ones go by when they were due."""
+    key = _key(wanted)
     rows = _filtered(wanted)
     if newer:
         rows = rows.where(tuple_(*key) > tuple_(*paging.decode(newer, (datetime, int))))
@@ -55,26 +58,42 @@ def page(wanted: Wanted, *, older: str | None = None, newer: str | None = None, 
     goes_on, came_from = (bool(newer) or more), (more if newer else bool(older))
     return Shown(
         rows=found,
-        older=_cursor(found[-1]) if found and goes_on else None,
-        newer=_cursor(found[0]) if found and came_from else None,
+        older=_cursor(found[-1], key) if found and goes_on else None,
+        newer=_cursor(found[0], key) if found and came_from else None,
     )
 
 
 def ids(wanted: Wanted, *, limit: int) -> Sequence[int]:
     """Return the ids of the newest leads that match, at most `limit`."""
-    rows = _filtered(wanted).with_only_columns(Lead.id).order_by(Lead.created_at.desc(), Lead.id.desc())
+    newest = (column.desc() for column in _key(wanted))
+    rows = _filtered(wanted).with_only_columns(Lead.id).order_by(*newest)
     return db.session.scalars(rows.limit(limit)).all()
 
 
-def _cursor(lead: Lead) -> str:
-    return paging.encode(lead.created_at, lead.id)
+def _key(wanted: Wanted) -> Key:
+    # what is overdue is a stretch of the index by due times: in any other order all of it would have to be sorted
+    return (Lead.due_at if wanted.state == "overdue" else Lead.created_at, Lead.id)
+
+
+def _cursor(lead: Lead, key: Key) -> str:
+    return paging.encode(*(getattr(lead, column.key) for column in key))
+
+
+def _of_people(ids: Sequence[int]) -> Select[Any]:
+    """Select the ids of the leads of these people, a bounded number of each, person by person."""
+    people = (
+        func.unnest(cast(list(ids), ARRAY(BigInteger))).table_valued("id", name="people").render_derived()
+    )
+    theirs = select(Lead.id).where(Lead.contact_id == people.c.id).order_by(Lead.id.desc()).limit(PAGE)
+    each = theirs.lateral("theirs")
+    return select(each.c.id).select_from(people.join(each, true()))
 
 
 def _filtered(wanted: Wanted) -> Select[Any]:
     rows = select(Lead)
     if wanted.q:
         people = [person.id for person in queries.search(wanted.q, limit=MATCHES)]
-        rows = rows.where(Lead.contact_id.in_(people))
+        rows = rows.where(Lead.id.in_(_of_people(people)))
     for column, value in ((Lead.kind, wanted.kind), (Lead.stage, wanted.stage), (Lead.source, wanted.source)):
         if value:
             rows = rows.where(column == value)

@@ -1,6 +1,7 @@
 """A clinic after years of work: contacts, leads and timelines by set-based statements, and how long pages take then."""
 
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from crm import clock
@@ -10,6 +11,9 @@ from tests.bench.load import percentile
 from tests.bench.rows import Values, figure
 from tests.bench.servers import Bench
 from tests.visitor import Visitor, member
+
+TABLES = ("contact", "lead", "activity", "task")
+Run = Callable[[str, Any], Iterable[Any] | None]
 
 # Names are made of syllables: some hundred thousand of them, so that a beginning stands for as many people as in life.
 SYLLABLES = "{Al,Ba,Ca,De,El,Fo,Gar,Ha,Iz,Jo,Ka,Lo,Mar,Ne,Or,Pe,Quin,Ro,Sa,To,Ur,Va,Wil,Xi,Ya,Zu}"
@@ -22,19 +26,24 @@ select %(now)s::timestamptz - n * interval '1 minute',
     %(phone)s, sha256(('phone' || n)::bytea), case when mod(n, 5) = 0 then 'es' else 'en' end, 'America/Los_Angeles'
 from generate_series(1, %(people)s::bigint) n, (select %(syllables)s::text[] as part) s
 """
-# Most leads have ended, as in a clinic that has been at work for years; some thousand at most are open.
+# The newest are open, at every stage; all others have ended, as in a clinic that has been at work for years.
 LEADS = """
-with numbered as (select id, row_number() over (order by id) as n from contact where email like 'patient%%'),
-of_each as (
-    select id, n, n as k from numbered union all select id, n, n + %(people)s from numbered where mod(n, 5) = 0)
 insert into lead (reference, contact_id, kind, stage, source, created_at, stage_at, due_at, closed_at, version)
-select 'C-' || lpad(k::text, 7, '0'), id, case when mod(k, 3) = 0 then 'referral' else 'contact_request' end,
-    case when k <= %(open)s then 'contacted' when mod(k, 2) = 0 then 'lost' else 'patient' end,
+select 'C-' || lpad(k::text, 7, '0'), first + mod(k - 1, %(people)s),
+    case when mod(k, 3) = 0 then 'referral' else 'contact_request' end,
+    case when k <= %(open)s and mod(k, 3) = 0
+            then (array['received', 'info_requested', 'accepted', 'contacting'])[1 + mod(k / 3, 4)]
+        when k <= %(open)s then (array['new', 'confirmed', 'contacted', 'qualified'])[1 + mod(k / 3, 4)]
+        when mod(k, 3) = 0 then 'closed' when mod(k, 2) = 0 then 'lost' else 'patient' end,
     (array['form', 'form', 'api', 'import'])[1 + mod(k, 4)],
     %(now)s::timestamptz - k * interval '50 seconds', %(now)s::timestamptz - k * interval '40 seconds',
     case when k <= %(open)s then %(now)s::timestamptz + (mod(k, 100) - 50) * interval '1 hour' end,
     case when k > %(open)s then %(now)s::timestamptz - k * interval '30 seconds' end, 1
-from of_each
+from generate_series(1, %(people)s * 6 / 5) k, (select min(id) as first from contact where email like 'patient%%') c
+"""
+TASKS = """
+insert into task (lead_id, kind, title, due_at, created_at, done_at)
+select id, 'call', 'Call', coalesce(due_at, created_at), created_at, closed_at from lead
 """
 LINES = """
 insert into activity (contact_id, lead_id, at, kind, actor, detail)
@@ -42,38 +51,72 @@ select contact_id, id, created_at + step * interval '1 hour', 'stage_moved', 'st
 from (select id, contact_id, created_at, row_number() over (order by id) as n from lead) l,
     generate_series(1, 8 + case when n <= %(more)s then 1 else 0 end) step
 """
-TABLES = ("contact", "lead", "activity")
+INDEXES = """
+select indexname, indexdef from pg_indexes where tablename = any(%(tables)s)
+    and indexname not in (select conname from pg_constraint)
+"""
+MEMORY = "do $$ begin execute format('alter database %%I set maintenance_work_mem = %%L', current_database(), '512MB'); end $$"
 
 
-def make(run: Any, *, people: int) -> None:
-    """Fill a migrated database: `people` contacts, 1.2 leads and 10 lines of a timeline for each.
+def make(run: Run, *, people: int) -> None:
+    """Fill a migrated database: `people` contacts, 1.2 leads, as many tasks and 10 lines of a timeline for each.
 
     `run(statement, values)` runs one statement with psycopg's named places.
     """
     given = {
         "now": clock.now(), "people": people, "phone": sealed("+12135550142"), "syllables": SYLLABLES,
-        "open": min(people // 10, 2_000), "more": 10 * people - 8 * (people + people // 5),
+        "open": min(people // 10, 10_000), "more": 10 * people - 8 * (people + people // 5), "tables": list(TABLES),
     }  # fmt: skip
-    for statement in (CONTACTS, LEADS, LINES):
+    indexes = (
+        list(run(INDEXES, given) or ()) if people >= 100_000 else []
+    )  # they are sooner made than kept up
+    if indexes:
+        run(MEMORY, {})
+        _switch(run, "disable")
+    for name, _ in indexes:
+        run(f'drop index "{name}"', {})
+    for statement in (CONTACTS, LEADS, TASKS, LINES):
         run(statement, given)
+    for _, definition in indexes:
+        run(definition, {})
+    if indexes:
+        _switch(run, "enable")
     for table in TABLES:
         run(f"analyze {table}", {})
 
 
+def _switch(run: Run, how: str) -> None:
+    """Checks of foreign keys, of which every one would hold."""
+    for table in TABLES:
+        run(f"alter table {table} {how} trigger all", {})
+
+
+_LISTS = ("call_now", "overdue", "waiting", "stale", "mine", "unassigned", "today")
 PAGES = {
     "list": "/console/leads",
     "open": "/console/leads?state=open",
     "overdue": "/console/leads?state=overdue",
+    "ended": "/console/leads?state=ended",
     "stage": "/console/leads?stage=lost",
     "kind": "/console/leads?kind=referral",
     "source": "/console/leads?source=import",
     "nobody": "/console/leads?owner=nobody",
+    "many_filters": "/console/leads?state=open&kind=referral&stage=accepted&source=api&owner=nobody",
     "by_name": "/console/leads?q=lom",
     "by_both_names": "/console/leads?q=mar+ga",
     "by_email": "/console/leads?q=patient77%40example.test",
     "by_phone": "/console/leads?q=213+555+0199",
     "by_reference": "/console/leads/search?q=C-0000077",
     "lead": "/console/leads/C-0000077",
+    "board": "/console/leads/board",
+    "board_referrals": "/console/leads/board?kind=referral&owner=me",
+    "inbox": "/console/leads/inbox",
+    "inbox_nobody": "/console/leads/inbox?tab=nobody",
+    **{f"work_{name}": f"/console/leads/work?list={name}" for name in _LISTS},
+    "tasks": "/console/leads/tasks",
+    "tasks_all": "/console/leads/tasks?who=all",
+    "imports": "/console/import",
+    "exports": "/console/export",
 }
 
 

@@ -15,14 +15,12 @@ from crm.content import authorizations, checking, preview, rules, service
 from crm.content.claims.document import LARGEST
 from crm.content.events import ContentApproved
 from crm.content.fields import ContentError
-from crm.content.models import Approval, Autosave, Comment, ContentItem, ContentVersion
+from crm.content.models import Approval, Autosave, ContentItem, ContentVersion
 from crm.content.source import parse
 from crm.db import db
 from crm.errors import Conflict, Invalid, NotAllowed, NotFound
 from crm.events import publish
 from crm.staff import alerts
-
-LONGEST_COMMENT = 2_000
 
 _reviewers = 2
 
@@ -142,6 +140,7 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
     version.approved_at = version.expires_at = None
     audit.record("content.submitted", object_type="content_version", object_id=version.id)
     alerts.close(f"content:{version.id}")
+    alerts.close(f"changes:{version.id}")
     alerts.raise_alert(
         key=f"review:{version.id}",
         level="info",
@@ -218,6 +217,7 @@ def _activate(version: ContentVersion, *, now: datetime) -> None:
     version.expires_at = None if block else _until(version)
     db.session.flush()
     alerts.close(f"review:{version.id}")
+    alerts.close(f"comment:{version.id}")
     alerts.close(f"content-expiry:{version.item_id}:{version.language}")
     if block:
         _tell_voided(version)
@@ -261,28 +261,17 @@ def users_of(block: ContentVersion) -> Sequence[ContentVersion]:
     return [row for row in newest.values() if name in service.block_names(row.source)]
 
 
-def ask_for_changes(version_id: int, *, actor: str, roles: Collection[str], reason: str) -> None:
-    """Give a version back to its author, with the reason; approvals given so far count no more."""
-    version = get(version_id, lock=True)
-    if version.state != "in_review":
-        raise Conflict("This version is not in review.")
-    if all(rules.REVIEWERS[kind].isdisjoint(roles) for kind in rules.KINDS):
-        raise NotAllowed("Your role does not review content.")
-    comment(version_id, actor=actor, body=reason, kind="changes")
-    _back_to_draft(version)
-    audit.record("content.changes_asked", object_type="content_version", object_id=version.id)
-
-
 def take_back(version_id: int, *, actor: str) -> None:
     """Let its author have a version back from review."""
     version = get(version_id, lock=True)
     if version.state != "in_review" or actor not in (authors(version) | {version.submitted_by}):
         raise Conflict("Only who wrote or handed in this version can take it back, while it is in review.")
-    _back_to_draft(version)
+    back_to_draft(version)
     audit.record("content.taken_back", object_type="content_version", object_id=version.id)
 
 
-def _back_to_draft(version: ContentVersion) -> None:
+def back_to_draft(version: ContentVersion) -> None:
+    """Take a version out of review; what was approved until then counts no more."""
     version.state, version.hash = "draft", b""
     version.submitted_at = version.submitted_by = None
     alerts.close(f"review:{version.id}")
@@ -298,42 +287,6 @@ def retire(version_id: int) -> None:
     alerts.close(f"review:{version.id}")
     audit.record("content.retired", object_type="content_version", object_id=version.id)
     db.session.flush()
-
-
-def comment(version_id: int, *, actor: str, body: str, sentence: str = "", kind: str = "comment") -> int:
-    """Say something about one sentence of a version, or (no sentence) about all of it; return the id."""
-    said = body.strip()
-    if not said:
-        raise Invalid({"comment": ["Say in a few words what you mean."]})
-    row = Comment(
-        version_id=get(version_id).id,
-        kind=kind,
-        sentence=sentence.strip()[:LONGEST_COMMENT],
-        body=said[:LONGEST_COMMENT],
-        author=actor,
-        at=clock.now(),
-    )
-    db.session.add(row)
-    db.session.flush()
-    audit.record("content.commented", object_type="content_version", object_id=version_id)
-    return row.id
-
-
-def settle(comment_id: int, *, actor: str) -> Comment:
-    """Mark a comment as dealt with. Raises NotFound."""
-    row = db.session.get(Comment, comment_id)
-    if row is None:
-        raise NotFound("There is no such comment.")
-    if row.settled_at is None:
-        row.settled_by, row.settled_at = actor, clock.now()
-    return row
-
-
-def comments(version_id: int) -> Sequence[Comment]:
-    """Return what was said about a version, oldest first."""
-    return db.session.scalars(
-        select(Comment).where(Comment.version_id == version_id).order_by(Comment.id)
-    ).all()
 
 
 _ENDING = text("""

@@ -9,7 +9,18 @@ from flask_security import current_user
 
 from crm import clock
 from crm.audit import service as audit
-from crm.content import approval, comparing, composing, drafting, files, listing, preview, rules, telling
+from crm.content import (
+    approval,
+    comparing,
+    composing,
+    drafting,
+    files,
+    listing,
+    preview,
+    remarks,
+    rules,
+    telling,
+)
 from crm.content.fields import LANGUAGES, ContentError
 from crm.content.listing import Wanted
 from crm.content.models import Comment, ContentVersion
@@ -33,7 +44,16 @@ STATES = {
     "retired": "Retired",
 }
 KINDS = {"email": "Email", "transactional": "Service email", "block": "Block", "page": "Page"}
-PREVIEW_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+# No script runs in it; its origin is ours only so that the page around it may put it back where the reader was.
+PREVIEW_CSP = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "form-action 'none'",
+        "frame-ancestors 'self'",
+        "sandbox allow-same-origin",
+    )
+)
 
 
 def actor() -> str:
@@ -103,6 +123,7 @@ def item(item_id: int) -> ResponseReturnValue:
     return render_template(
         "console/content_item.html",
         item=found,
+        title=listing.title(found, known.values()),
         by_language=[
             (language, known.get((item_id, language)), [one for one in versions if one.language == language])
             for language in LANGUAGES
@@ -121,7 +142,7 @@ def version(version_id: int) -> ResponseReturnValue:
     """One version as its reviewers read it: the email, what changed, what the check says, what people said."""
     found = approval.get(version_id)
     given = approval.given(found)
-    notes = approval.comments(version_id)
+    notes = remarks.comments(version_id)
     before = _last_approved(found)
     rows = comparing.compare(_parts(before), composing.take_apart(found.source))
     report = telling.report(found)
@@ -136,6 +157,7 @@ def version(version_id: int) -> ResponseReturnValue:
         report=report,
         by_sentence=_by_sentence([row.sentence for row in rows], report),
         notes=_notes(notes),
+        open_notes=sum(1 for note in notes if note.settled_at is None),
         loose=[note for note in notes if note.sentence not in {row.sentence for row in rows}],
         given=given,
         needed=rules.needed(approval.reviewers()),
@@ -274,7 +296,7 @@ def approve(version_id: int) -> ResponseReturnValue:
 @access.require("review_content")
 def changes(version_id: int) -> ResponseReturnValue:
     """Give it back with a reason."""
-    approval.ask_for_changes(version_id, actor=actor(), roles=roles(), reason=request.form.get("reason", ""))
+    remarks.ask_for_changes(version_id, actor=actor(), roles=roles(), reason=request.form.get("reason", ""))
     flash("Given back to its author, with your reason.", "success")
     return redirect(url_for(".version", version_id=version_id))
 
@@ -302,7 +324,7 @@ def retire(version_id: int) -> ResponseReturnValue:
 def comment(version_id: int) -> ResponseReturnValue:
     """Say something about one sentence, or about all."""
     form = request.form
-    made = approval.comment(
+    made = remarks.comment(
         version_id, actor=actor(), body=form.get("comment", ""), sentence=form.get("sentence", "")
     )
     return redirect(url_for(".version", version_id=version_id, _anchor=f"note-{made}"))
@@ -312,7 +334,7 @@ def comment(version_id: int) -> ResponseReturnValue:
 @access.require("review_content")
 def settle(comment_id: int) -> ResponseReturnValue:
     """Mark a comment as dealt with."""
-    row = approval.settle(comment_id, actor=actor())
+    row = remarks.settle(comment_id, actor=actor())
     return redirect(url_for(".version", version_id=row.version_id, _anchor=f"note-{row.id}"))
 
 

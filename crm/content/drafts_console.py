@@ -16,7 +16,17 @@ from flask import (
 from flask.typing import ResponseReturnValue
 
 from crm import clock
-from crm.content import approval, authorizations, composing, drafting, listing, preview, service, telling
+from crm.content import (
+    approval,
+    authorizations,
+    composing,
+    drafting,
+    listing,
+    preview,
+    remarks,
+    service,
+    telling,
+)
 from crm.content.composing import Parts, Statement
 from crm.content.console import actor, shared
 from crm.content.fields import COMMERCIAL, URL_FIELDS, allowed_fields
@@ -108,7 +118,7 @@ def _editor(version: ContentVersion, *, status: int = 200, **more: Any) -> Respo
         look={name: request.args.get(name, "") for name in ("mode", "dark", "person", "beside")},
         voids=approval.users_of(version) if version.item.kind == "block" else [],
         sender=service.clinic_facts().short_name,
-        open_notes=[note for note in approval.comments(version.id) if note.settled_at is None],
+        open_notes=[note for note in remarks.comments(version.id) if note.settled_at is None],
         **more,
         **shared(),
     )

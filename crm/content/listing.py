@@ -48,6 +48,19 @@ class Line:
     item: ContentItem
     standings: Sequence[Standing]
 
+    @property
+    def title(self) -> str:
+        """What people know it by."""
+        return title(self.item, self.standings)
+
+
+def title(item: ContentItem, standings: Iterable[Standing]) -> str:
+    """Return what people know an item by: its subject in the first language there is, else what it is for."""
+    if item.kind == "block":
+        return item.title.replace("-", " ").capitalize()
+    subjects = (one.subject for row in standings for one in (row.used, row.open) if one)
+    return next((said for said in subjects if said), item.title)
+
 
 def page(wanted: Wanted, *, now: datetime) -> list[Line]:
     """Return the items that match, by key: blocks last."""

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from crm import clock as time
-from crm.content import approval, composing, drafting, library, service
+from crm.content import approval, composing, drafting, library, remarks, service
 from crm.content.models import Autosave, ContentItem, ContentVersion
 from crm.db import db
 from crm.errors import Conflict, Invalid, NotAllowed
@@ -142,15 +142,15 @@ def test_changes_asked_for_give_it_back_and_void_what_was_given():
     approval.submit(made.id, actor=WRITER)
     approval.approve(made.id, actor=DOCTOR, roles=["clinician"], kind="clinical")
     with pytest.raises(Invalid):
-        approval.ask_for_changes(made.id, actor=LAWYER, roles=["marketer"], reason="  ")
-    approval.ask_for_changes(
+        remarks.ask_for_changes(made.id, actor=LAWYER, roles=["marketer"], reason="  ")
+    remarks.ask_for_changes(
         made.id, actor=LAWYER, roles=["marketer"], reason="The second sentence is too long."
     )
     assert made.state == "draft"
     write(made, "Shorter now.")
     approval.submit(made.id, actor=WRITER)
     assert approval.given(made) == {}
-    assert [one.kind for one in approval.comments(made.id)] == ["changes"]
+    assert [one.kind for one in remarks.comments(made.id)] == ["changes"]
 
 
 def test_the_same_words_handed_in_again_need_both_again(clock):
@@ -169,7 +169,7 @@ def test_only_reviewers_ask_for_changes(role):
     made = draft()
     approval.submit(made.id, actor=WRITER)
     with pytest.raises(NotAllowed):
-        approval.ask_for_changes(made.id, actor=DOCTOR, roles=[role], reason="No.")
+        remarks.ask_for_changes(made.id, actor=DOCTOR, roles=[role], reason="No.")
 
 
 def test_a_stranger_cannot_take_it_back():

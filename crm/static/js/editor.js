@@ -59,12 +59,14 @@ async function send() {
     status.textContent = said.error || 'Not saved. Load the page again, your words are kept in the field.';
     return;
   }
-  form.elements.namedItem('base').value = said.base;
+  const before = form.elements.namedItem('base');
+  const other = Number(before.value) !== said.base;
+  before.value = said.base;
   status.textContent = `Saved ${new Date().toLocaleTimeString([], { hour: 'numeric', minute: '2-digit' })}`;
   findings.innerHTML = said.findings;
   enable();
   underline(said.marks.filter((mark) => mark.where === 'body'));
-  show();
+  if (other) show();
 }
 
 function differ({ base, by, theirs }) {

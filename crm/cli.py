@@ -12,6 +12,7 @@ from crm.content import loading
 from crm.content.cli import content
 from crm.db import transaction
 from crm.doctor import examine
+from crm.privacy.cli import group as contacts
 from crm.referrers.cli import api_key
 from crm.sandbox.server import run
 from crm.sandbox.settings import SandboxSettings
@@ -25,7 +26,7 @@ def register_commands(app: Flask) -> None:
         content.add_command(command)
     series = click.Group("sequences", help="Email sequences.")
     series.add_command(load_sequences)
-    for command in (sandbox, series, doctor, content, staff, api_key, audit, demo.group):
+    for command in (sandbox, series, doctor, content, staff, api_key, audit, contacts, demo.group):
         app.cli.add_command(command)
 
 
@@ -63,7 +64,7 @@ def load_sequences(*, live: bool) -> None:
 @with_appcontext
 def doctor() -> None:
     """Say in words what is wrong, if anything. Exit status 1 when something is."""
-    findings = examine()
+    findings = examine(current.settings())
     for finding in findings:
         click.echo(f"{finding.level:8} {finding.text}")
     if not findings:

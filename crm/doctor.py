@@ -1,109 +1,208 @@
-"""What is wrong with this installation, in words."""
+"""What is wrong with this installation, in words, and what to do about it."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 
 from redis.exceptions import RedisError
 from rq import Worker
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
 from crm import clock, queue
+from crm.config import Settings
 from crm.content.service import count_waiting
 from crm.db import db
-from crm.messages import control
+from crm.mailer import dns_records
+from crm.mailer.sendgrid_lists import LACKS_SCOPE, REFUSED, ListsError, SendGridLists
+from crm.messages import control, listing
+from crm.staff import alerts
+from crm.tracking.models import Reconciliation
 
 SILENT_WEBHOOK = timedelta(hours=1)
 SLOW_BACKLOG = timedelta(minutes=10)
+SLOW_EVENTS = timedelta(minutes=5)
+NO_PULSE = timedelta(minutes=2)  # the sweep marks its round every ten seconds
+UNCOMPARED = timedelta(days=2)
+TOLD = frozenset({"backlog", "events-wait", "webhook-silent"})  # staff are told of these without asking
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to know; `level` is "problem" or "note"."""
+    """One thing to know; `level` is "problem" or "note", `code` names what it is about."""
 
     level: str
     text: str
+    code: str = ""
 
 
-def examine() -> list[Finding]:
-    """Look at the database, Redis, workers, scheduler, webhook and switches; return what is not as it should be."""
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything, from the database to the DNS; return what is not as it should be."""
     try:
         db.session.execute(text("select 1"))
     except OperationalError:
-        return [Finding("problem", "The database cannot be reached. Check DATABASE_URL.")]
-    return [*_redis(), *_sending(), *_webhook(), *_content()]
+        return [Finding("problem", "The database cannot be reached. Check DATABASE_URL.", "database")]
+    inside = [*_processes(), *_switches(), *_sending(), *_webhook(settings), *_lists(), *_content()]
+    return [*inside, *_key(settings), *_dns(settings)]
 
 
-def _redis() -> list[Finding]:
+def watch(settings: Settings) -> list[str]:
+    """Raise an alert for what staff must know of, and close those that are over; return the codes that hold."""
+    found = {finding.code: finding for finding in [*_sending(), *_webhook(settings)] if finding.code in TOLD}
+    for code in TOLD - found.keys():
+        alerts.close(code)
+    for code, finding in found.items():
+        alerts.raise_alert(key=code, level="danger", text=finding.text, link="/console/mail")
+    return sorted(found)
+
+
+def _processes() -> Iterator[Finding]:
     try:
-        workers = Worker.count(connection=queue.redis())
+        served = {name: Worker.count(queue=queue.queue(name)) for name in queue.QUEUES}
         leads = queue.redis().get("scheduler:lead")
     except RedisError:
-        return [
-            Finding(
-                "problem", "Redis cannot be reached. Nothing is lost, but nothing moves. Check REDIS_URL."
-            )
-        ]
-    found = []
-    if workers == 0:
-        found.append(Finding("problem", "No worker is running: flask --app wsgi worker"))
+        words = "Redis cannot be reached. Nothing is lost, but nothing moves. Check REDIS_URL."
+        yield Finding("problem", words, "redis")
+        return
+    if not any(served.values()):
+        yield Finding("problem", "No worker is running: flask --app wsgi worker", "workers")
+    else:
+        for name in [name for name, workers in served.items() if not workers]:
+            words = f"No worker looks at the queue “{name}”: flask --app wsgi worker --queue {name}"
+            yield Finding("problem", words, "workers")
     if leads is None:
-        found.append(Finding("problem", "No scheduler is running: flask --app wsgi scheduler"))
-    return found
+        yield Finding("problem", "No scheduler is running: flask --app wsgi scheduler", "scheduler")
+    elif any(served.values()):
+        yield from _pulse()
 
 
-def _sending() -> list[Finding]:
-    now, row = clock.now(), control.get()
-    found = []
+def _pulse() -> Iterator[Finding]:
+    row = control.get()
+    if row.stopped_at is None and row.alive_at is not None and clock.now() - row.alive_at > NO_PULSE:
+        minutes = int((clock.now() - row.alive_at).total_seconds() // 60)
+        words = f"Workers and scheduler are there, but nothing has been swept for {minutes} minutes: restart the workers."
+        yield Finding("problem", words, "pulse")
+
+
+def _switches() -> Iterator[Finding]:
+    row = control.get()
     if row.stopped_at is not None:
-        found.append(Finding("problem", f"All sending is stopped by {row.stopped_by}: {row.stop_reason}"))
-    if row.throttled_until is not None and row.throttled_until > now:
-        found.append(Finding("note", "The mail provider asked us to wait a little."))
-    counts = db.session.execute(
-        text("""
-            select count(*) filter (where state = 'uncertain') as uncertain,
-                count(*) filter (where state = 'failed' and error is distinct from 'blocked_policy') as failed,
-                count(*) filter (where error = 'blocked_policy') as blocked
-            from batch where state in ('sending', 'uncertain', 'failed', 'held')
-        """)
-    ).one()
+        words = f"All sending is stopped by {row.stopped_by}: {row.stop_reason} Release it on the page Mail."
+        yield Finding("problem", words, "stopped")
+    if row.throttled_until is not None and row.throttled_until > clock.now():
+        yield Finding("note", "The mail provider asked us to wait a little.", "throttled")
+    for stop in listing.stopped_streams():
+        words = f"The stream {stop.stream} stopped itself: {stop.reason}. Look why, then let it go on on the page Mail."
+        yield Finding("problem", words, "breaker")
+
+
+_COUNTS = text("""
+    select count(*) filter (where state = 'uncertain') as uncertain,
+        count(*) filter (where state = 'failed' and error is distinct from 'blocked_policy') as failed,
+        count(*) filter (where error = 'blocked_policy') as blocked,
+        count(*) filter (where state = 'held' and error like 'content%') as unapproved
+    from batch where state in ('sending', 'uncertain', 'failed', 'held')
+""")
+
+
+def _sending() -> Iterator[Finding]:
+    now, row = clock.now(), control.get()
+    counts = db.session.execute(_COUNTS).one()
     if counts.uncertain:
-        found.append(
-            Finding("note", f"{counts.uncertain} batches may or may not have left; see Mail in the console.")
-        )
+        words = f"{counts.uncertain:,} batches may or may not have left; see Mail in the console."
+        yield Finding("note", words, "uncertain")
     if counts.failed:
-        found.append(Finding("note", f"{counts.failed} batches failed; see Mail in the console."))
+        yield Finding("note", f"{counts.failed:,} batches failed; see Mail in the console.", "failed")
     if counts.blocked:
-        found.append(Finding("note", f"{counts.blocked} emails to patients wait for a transport with a BAA."))
+        words = (
+            f"{counts.blocked:,} emails to patients wait for a transport with a BAA (SMTP_URL, SMTP_HAS_BAA)."
+        )
+        yield Finding("note", words, "blocked")
+    if counts.unapproved:
+        words = f"{counts.unapproved:,} batches wait for approved content; see Content in the console."
+        yield Finding("note", words, "content")
     oldest = db.session.scalar(
         text("select min(not_before) from batch where state = 'ready' and not_before <= :now"), {"now": now}
     )
-    if oldest is not None and now - oldest > SLOW_BACKLOG and row.stopped_at is None:
-        found.append(Finding("problem", "Emails have been due for more than ten minutes and have not left."))
-    return found
+    stopped = row.stopped_at is not None or listing.stopped_streams()
+    if oldest is not None and now - oldest > SLOW_BACKLOG and not stopped:
+        words = "Emails have been due for more than ten minutes and have not left."
+        yield Finding("problem", words, "backlog")
 
 
-def _webhook() -> list[Finding]:
-    silent = db.session.scalar(
-        text("""
-            select exists (select 1 from batch where state = 'accepted' and transport = 'sendgrid'
-                    and state_at between cast(:now as timestamptz) - interval '1 day' and :since)
-                and not exists (select 1 from webhook_receipt
-                    where received_at > cast(:now as timestamptz) - interval '1 day')
-        """),
-        {"now": clock.now(), "since": clock.now() - SILENT_WEBHOOK},
-    )
-    return (
-        [
-            Finding(
-                "problem", "Mail was accepted, but no event came back for an hour. Check the Event Webhook."
-            )
-        ]
-        if silent
-        else []
-    )
+_EVENTS = text("""
+    select (select max(state_at) from batch where state = 'accepted' and transport = 'sendgrid'
+            and state_at > :day and state_at <= :hour) as accepted,
+        (select max(received_at) from webhook_receipt) as received,
+        (select min(received_at) from webhook_receipt where applied_at is null) as waits
+""")
 
 
-def _content() -> list[Finding]:
+def _webhook(settings: Settings) -> Iterator[Finding]:
+    now = clock.now()
+    row = db.session.execute(_EVENTS, {"day": now - timedelta(days=1), "hour": now - SILENT_WEBHOOK}).one()
+    if row.accepted is not None and (row.received is None or row.received < row.accepted):
+        words = "Mail was accepted more than an hour ago, and no event has come back since. Check SendGrid's Event Webhook: "
+        yield Finding("problem", f"{words}{settings.public_url}/webhooks/sendgrid, signed.", "webhook-silent")
+    if row.waits is not None and now - row.waits > SLOW_EVENTS:
+        words = "Events from the mail provider have waited for more than five minutes: start more workers."
+        yield Finding("problem", words, "events-wait")
+    if not settings.sendgrid_webhook_keys:
+        words = "Events are refused: no key to check them with is set (SENDGRID_WEBHOOK_KEY)."
+        yield Finding("problem", words, "webhook-key")
+
+
+def _lists() -> Iterator[Finding]:
+    newest = select(Reconciliation).order_by(Reconciliation.id.desc()).limit(1)
+    run = db.session.scalar(newest)
+    if run is not None and run.error is not None:
+        words = f"The provider's lists of stopped addresses could not be compared with ours: {run.error}."
+        yield Finding("note", words, "lists")
+    elif run is not None and clock.now() - run.started_at > UNCOMPARED:
+        words = "The provider's lists of stopped addresses have not been compared with ours for two days."
+        yield Finding("note", words, "lists")
+
+
+def _content() -> Iterator[Finding]:
     waiting = count_waiting()
-    return [Finding("note", f"{waiting} content versions wait for a reviewer.")] if waiting else []
+    if waiting:
+        yield Finding("note", f"{waiting:,} content versions wait for a reviewer.", "review")
+
+
+def _key(settings: Settings) -> Iterator[Finding]:
+    try:
+        with closing(
+            SendGridLists(api_key=settings.sendgrid_api_key, url=settings.sendgrid_url, timeout=5)
+        ) as lists:
+            lists.check_key()
+    except ListsError as error:
+        if str(error) == REFUSED:
+            words = "The mail provider refuses our key: check SENDGRID_API_KEY, then release sending on the page Mail."
+            yield Finding("problem", words, "key")
+        elif str(error) != LACKS_SCOPE:  # a key that may only send is a good key
+            yield Finding(
+                "problem",
+                f"The mail provider at {settings.sendgrid_url} does not answer well: {error}.",
+                "key",
+            )
+
+
+def _dns(settings: Settings) -> Iterator[Finding]:
+    domains = {
+        address.rpartition("@")[2] for address in (settings.clinic.from_email, settings.clinic.care_email)
+    }
+    for domain in sorted(domains):
+        if not dns_records.is_real(domain):
+            words = (
+                f"SPF, DKIM and DMARC are not checked: {domain} is nobody's domain. Set CLINIC_FROM_EMAIL."
+            )
+            yield Finding("note", words, "dns")
+            continue
+        for record in dns_records.look_up(domain):
+            if record.fine is None:
+                yield Finding(
+                    "note", f"{record.name} is not checked: {record.text} Try: dig TXT {domain}", "dns"
+                )
+            elif not record.fine:
+                yield Finding("problem", f"{record.name}: {record.text}", "dns")

@@ -52,6 +52,8 @@ JOBS: dict[str, JobSpec] = {
     "interop.work": JobSpec(queue=LOW, timeout=3600),
     "interop.export": JobSpec(queue=LOW, timeout=1800),
     "interop.look_after": JobSpec(queue=LOW, timeout=120),
+    "watch.look": JobSpec(queue=LOW, timeout=60),
+    "privacy.purge": JobSpec(queue=LOW, timeout=1800),
     "audit.seal": JobSpec(queue=LOW, timeout=120),
 }
 

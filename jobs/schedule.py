@@ -14,5 +14,7 @@ PERIODIC: dict[str, int] = {
     "content.look_after": 3600,
     "referrers.digest": 1800,
     "interop.look_after": 60,
+    "watch.look": 300,
+    "privacy.purge": 3600,
     "audit.seal": 60,
 }

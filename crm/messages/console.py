@@ -1,5 +1,7 @@
 """Mail for staff: what failed or is in doubt and waits for a decision, and the switch that stops everything."""
 
+import re
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from flask import (
@@ -18,7 +20,8 @@ from flask_security import current_user
 
 from crm import clock
 from crm.audit import service as audit
-from crm.messages import control, listing, service
+from crm.errors import Invalid
+from crm.messages import breakers, control, listing, pacing, rules, service
 from crm.staff import access
 
 pages = Blueprint("mail", __name__, url_prefix="/mail")
@@ -103,14 +106,16 @@ def decide() -> ResponseReturnValue:
 @pages.post("/stop")
 @access.require("stop_sending")
 def stop() -> ResponseReturnValue:
-    """Stop all sending."""
+    """Stop all sending, at once; a reason may be given, and nothing is asked."""
     reason = " ".join(request.form.get("reason", "").split())
-    if not 0 < len(reason) <= REASON_LIMIT:
-        abort(
-            _index(422, errors={"reason": [f"Say in up to {REASON_LIMIT} characters why nothing may leave."]})
-        )
-    control.stop(by=current_user.name, reason=reason)
-    flash("All sending is stopped. What is due waits.", "success")
+    if len(reason) > REASON_LIMIT:
+        abort(_index(422, errors={"reason": [f"Say it in up to {REASON_LIMIT} characters."]}))
+    control.stop(by=current_user.name, reason=reason or "Stopped in the console.")
+    said = {
+        "text": "All sending is stopped. What is due waits and is not lost.",
+        "undo": url_for(".release"),
+    }
+    flash(said, "success")  # type: ignore[arg-type]
     return redirect(url_for(".index"))
 
 
@@ -130,3 +135,75 @@ def resume_stream(stream: str) -> ResponseReturnValue:
     control.resume_stream(stream)
     flash("This kind of mail goes on.", "success")
     return redirect(url_for(".index"))
+
+
+@pages.get("/pace")
+@access.require("see_mail")
+def pace() -> ResponseReturnValue:
+    """How fast mail may leave, how much of that is used, and how near each kind of mail is to stopping itself."""
+    return _pace()
+
+
+def _pace(status: int = 200, **more: Any) -> Response:
+    now, row = clock.now(), control.get()
+    caps = pacing.caps(row, now=now)
+    page = render_template(
+        "console/pace.html",
+        control=row,
+        caps=caps,
+        used=pacing.used(now=now),
+        ramp=rules.ramp(started=row.ramp_from, now=now) if row.ramp_from else None,
+        today=now.date(),
+        rates=breakers.of_streams(),
+        limits={
+            "bounces": rules.BOUNCE_LIMIT,
+            "complaints": rules.COMPLAINT_LIMIT,
+            "least": rules.BREAKER_MIN,
+        },
+        stream_words=STREAMS,
+        **more,
+    )
+    return make_response(page, status)
+
+
+@pages.post("/pace")
+@access.require("stop_sending")
+def set_pace() -> ResponseReturnValue:
+    """Set the caps, from the next batch on."""
+    typed = request.form
+    try:
+        control.set_pace(
+            per_minute=_number(typed.get("per_minute", "")),
+            per_day=_number(typed.get("per_day", "")),
+            ramp_from=_day(typed.get("ramp_from", "")),
+            domains=_domains(typed.get("domains", "")),
+        )
+    except Invalid as error:
+        abort(_pace(422, errors=error.fields, typed=typed))
+    flash("Saved. It counts from the next batch on.", "success")
+    return redirect(url_for(".pace"))
+
+
+def _number(text: str) -> int | None:
+    """A whole number as people type it; 0, which is refused, for what is none."""
+    plain = re.sub(r"[\s,.]", "", text)
+    if not plain:
+        return None
+    return int(plain) if plain.isascii() and plain.isdigit() and len(plain) < 12 else 0
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC) if text else None
+    except ValueError as error:
+        raise Invalid({"ramp_from": ["Give the first day, such as 2026-03-01."]}) from error
+
+
+def _domains(text: str) -> dict[str, int]:
+    """Lines of "gmail.com 500"; what is no such line becomes a cap of 0, which is refused."""
+    found = {}
+    for line in text.splitlines():
+        domain, _, cap = " ".join(line.replace(":", " ").split()).rpartition(" ")
+        if line.strip():
+            found[(domain or line).strip().lower().removeprefix("@")] = _number(cap) or 0
+    return found

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row, select, text
 
 from crm.db import bigint_array, db
 from crm.messages import rules
+from crm.messages.models import Pace
 
 DAY, MINUTE, TO, AFTER = "day", "minute", "to:", "after:"  # names of windows; the last two before a domain
 LENGTHS = {DAY: timedelta(days=1), MINUTE: timedelta(minutes=1)}
@@ -134,6 +135,16 @@ def take(
     parts = [(wait.until, [rows[place].id for place in wait.places]) for wait in waits]
     set_aside(batch_id, parts, why=WAITING, now=now)
     return [row for row, why in zip(rows, places, strict=True) if why is None]
+
+
+def used(*, now: datetime) -> dict[str, int]:
+    """Return how many emails have been counted in the present windows: of the day, of the minute, of each domain."""
+    found = {}
+    for row in db.session.scalars(select(Pace).where(~Pace.scope.startswith(AFTER))):
+        length = LENGTHS.get(row.scope, LENGTHS[MINUTE])
+        if row.window_start <= now < row.window_start + length:
+            found[row.scope.removeprefix(TO)] = row.used
+    return found
 
 
 def _open(domains: Sequence[str], caps: Caps, now: datetime) -> _Windows:

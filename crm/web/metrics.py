@@ -19,7 +19,7 @@ from crm import clock, current, queue
 from crm.db import db
 from crm.errors import NotFound
 from crm.messages import breakers, control, pacing
-from crm.messages.models import Pace, StreamStop
+from crm.messages.models import StreamStop
 from crm.messages.rules import STREAMS
 
 blueprint = Blueprint("metrics", __name__)
@@ -109,13 +109,9 @@ def _pace() -> Iterator[Metric]:
     now = clock.now()
     used = GaugeMetricFamily("crm_pace_used", "Emails counted in the present window", labels=["window"])
     cap = GaugeMetricFamily("crm_pace_cap", "Emails that may leave in a window", labels=["window"])
-    windows = {
-        row.scope: row for row in db.session.scalars(select(Pace).where(Pace.scope.in_(pacing.LENGTHS)))
-    }
+    counted = pacing.used(now=now)
     for name, most in pacing.caps(control.get(), now=now).overall.items():
-        row = windows.get(name)
-        counts = row is not None and row.window_start > now - pacing.LENGTHS[name]
-        used.add_metric([name], float(row.used) if row is not None and counts else 0.0)
+        used.add_metric([name], float(counted.get(name, 0)))
         cap.add_metric([name], float(most))
     yield from (used, cap)
 

@@ -1,0 +1,76 @@
+"""The pages about mail: one click stops everything, and the caps are set where they are seen."""
+
+import pytest
+from sqlalchemy import select
+
+from crm.db import db
+from crm.messages.models import SendingControl
+from tests.messages.test_engine import deliver_all, enrolled, plan
+from tests.visitor import signed_in
+
+PACE = "/console/mail/pace"
+
+
+@pytest.fixture
+def admin(outbox, client, app):
+    return signed_in(app, "admin")
+
+
+def test_one_click_stops_all_that_is_queued_and_one_lets_it_go_on(admin, outbox, app):
+    enrolled()
+    plan()
+    admin.get("/console/mail")
+    assert admin.post("/console/mail/stop").status_code == 302
+    assert deliver_all(app) == ["nothing"]
+    page = admin.get("/console/mail").text
+    assert "Stopped by Admin" in page
+    assert admin.post("/console/mail/release").status_code == 302
+    assert deliver_all(app) == ["accepted"]
+    assert "All sending is stopped" not in admin.get("/console/mail").text
+
+
+def test_caps_are_set_and_shown(admin, outbox, app):
+    page = admin.get(PACE).text
+    assert "no cap" in page
+    typed = {
+        "per_minute": "1,000", "per_day": "", "ramp_from": "2026-03-02", "domains": "Gmail.com 500\r\n@yahoo.com: 20\r\n\r\n",
+    }  # fmt: skip
+    assert admin.post(PACE, typed).status_code == 302
+    row = db.session.execute(select(SendingControl)).scalar_one()
+    assert (row.per_minute, row.per_day, row.domain_caps) == (
+        1_000,
+        None,
+        {"gmail.com": 500, "yahoo.com": 20},
+    )
+    assert row.ramp_from.isoformat() == "2026-03-02T00:00:00+00:00"
+    enrolled()
+    plan()
+    deliver_all(app)
+    page = admin.get(PACE).text
+    assert "at most 300 emails today" in page
+    assert "gmail.com 500\nyahoo.com 20" in page
+    assert "of 300" in page
+    assert "Too little to tell" in page
+    assert admin.post(PACE, dict.fromkeys(typed, "")).status_code == 302
+    assert db.session.scalar(select(SendingControl.ramp_from)) is None
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {"per_minute": "0"},
+        {"per_day": "many"},
+        {"per_day": "99999999999"},
+        {"ramp_from": "yesterday"},
+        {"domains": "gmail.com"},
+        {"domains": "gmail 5"},
+        {"domains": "gmail.com 0"},
+        {"domains": "\n".join(f"d{n}.example 5" for n in range(21))},
+    ],
+)
+def test_what_is_no_cap_is_explained_and_kept(admin, typed):
+    admin.get(PACE)
+    answer = admin.post(PACE, {"per_minute": "", "per_day": "", "ramp_from": "", "domains": "", **typed})
+    assert answer.status_code == 422
+    assert 'id="error-summary-title"' in answer.text
+    assert next(iter(typed.values())).split("\n")[0] in answer.text

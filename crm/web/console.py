@@ -50,7 +50,13 @@ NAV: list[tuple[str, list[Entry]]] = [  # at most eight; those with several page
     ("Leads", [("Leads", "console.leads.index", "see_leads")]),
     ("Referrers", [("Referrers", "console.referrers.index", "manage_referrers")]),
     ("Sequences", [("Sequences", "console.sequences.index", "see_sequences")]),
-    ("Content", [("Content", "console.content.index", "see_content")]),
+    (
+        "Content",
+        [
+            ("Emails and blocks", "console.content.index", "see_content"),
+            ("Patients’ words", "console.authorizations.index", "see_content"),
+        ],
+    ),
     ("Broadcasts", [("Broadcasts", "console.campaigns.index", "run_campaigns")]),
     ("Mail", [("Mail", "console.mail.index", "see_mail")]),
     (
@@ -70,10 +76,7 @@ NAV: list[tuple[str, list[Entry]]] = [  # at most eight; those with several page
     ),
 ]
 
-PARTS = {
-    "console.drafts": "console.content",
-    "console.authorizations": "console.content",
-}  # of a larger section
+PARTS = {"console.drafts": "console.content"}  # of a larger section
 
 
 def mount(app: Flask) -> None:
@@ -142,7 +145,8 @@ def _is_here(endpoint: str) -> bool:
     section = endpoint.rsplit(".", 1)[0]
     if section == "console.staff":  # one blueprint, several entries
         return request.endpoint == endpoint
-    return (request.endpoint or "").rsplit(".", 1)[0] == section
+    here = (request.endpoint or "").rsplit(".", 1)[0]
+    return PARTS.get(here, here) == section
 
 
 def _nav() -> list[dict[str, Any]]:

@@ -215,7 +215,7 @@ def add_tag(*, contact_id: int, tag: str) -> bool:
     added = db.session.execute(row.on_conflict_do_nothing().returning(Tag.tag)).first() is not None
     if added:
         record_activity(contact_id=contact_id, kind="tagged", detail={"tag": tag})
-        audit.record("contact.tag", object_type="contact", object_id=contact_id, detail={"tag": tag})
+        audit.record("contact.tag", object_type="contact", object_id=contact_id)
     return added
 
 
@@ -225,5 +225,5 @@ def remove_tag(*, contact_id: int, tag: str) -> bool:
     removed = db.session.execute(gone).first() is not None
     if removed:
         record_activity(contact_id=contact_id, kind="untagged", detail={"tag": tag})
-        audit.record("contact.untag", object_type="contact", object_id=contact_id, detail={"tag": tag})
+        audit.record("contact.untag", object_type="contact", object_id=contact_id)
     return removed

@@ -46,6 +46,7 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     "see_settings": _only("admin"),
     "read_audit": _only("admin"),
     "export_people": _only("admin"),
+    "erase_people": _only("admin"),
 }
 
 

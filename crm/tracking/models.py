@@ -33,6 +33,7 @@ class ProviderEvent(Base):
             "message_id",
             postgresql_where=text("kind in ('bounced','complained')"),
         ),
+        Index("ix_provider_event_words", "received_at", postgresql_where=text("detail is not null")),
     )
 
     event_id: Mapped[str] = mapped_column(Text, primary_key=True)  # the provider's own id

@@ -21,6 +21,7 @@ from crm.leads import lists, worklists
 from crm.leads import portal_console as referrals
 from crm.messages import console as mail
 from crm.messages import control
+from crm.privacy import console as privacy
 from crm.referrers import console as referrers
 from crm.sequences import console as sequences
 from crm.staff import access, alerts
@@ -43,6 +44,7 @@ FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
     imports.pages,
     exports.pages,
     audit.pages,
+    privacy.pages,
 ]
 
 Entry = tuple[str, str, str]  # what it is called, where it leads, who may see it

@@ -1,0 +1,105 @@
+"""What is deleted by itself after its time, a bounded part at a time. The times are in `rules.KEPT_FOR`."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from sqlalchemy import text
+
+from crm import clock
+from crm.audit import service as audit
+from crm.db import db, transaction
+from crm.errors import Conflict
+from crm.privacy import rules, service
+from crm.staff import api_keys
+
+SLICE = 1_000  # rows in one transaction
+SLOWLY = 50  # people in one transaction
+
+
+def _rows(statement: str) -> Callable[[datetime], int]:
+    prepared = text(statement)
+
+    def run(before: datetime) -> int:
+        done = db.session.execute(prepared, {"before": before, "limit": SLICE})
+        return int(done.rowcount)  # type: ignore[attr-defined]
+
+    return run
+
+
+def _replies(_before: datetime) -> int:
+    api_keys.forget_replies()
+    return 0
+
+
+_SPAM = text("""
+    select c.id from lead l join contact c on c.id = l.contact_id
+    where l.stage = 'spam' and l.closed_at < :before and c.erased_at is null and c.merged_into_id is null
+        and not exists (select 1 from lead o where o.contact_id = c.id and o.stage <> 'spam')
+        and not exists (select 1 from lead o where o.contact_id = c.id and o.closed_at >= :before)
+        and not exists (select 1 from consent_state s where s.contact_id = c.id and s.granted)
+        and not exists (select 1 from portal_person p where p.contact_id = c.id)
+    order by l.id limit :limit
+""")
+
+
+def _spam(before: datetime) -> int:
+    found = set(db.session.scalars(_SPAM, {"before": before, "limit": SLOWLY}))
+    return sum(_erased(contact_id) for contact_id in found)
+
+
+def _erased(contact_id: int) -> bool:
+    try:
+        service.erase(contact_id=contact_id, reason="mistake")
+    except Conflict:  # somebody was quicker, or a record that went up in this one was cared for
+        return False
+    return True
+
+
+_EXPIRED = """
+    with old as (select id from {table} where expires_at < :before order by id limit :limit)
+    delete from {table} using old where {table}.id = old.id
+"""
+
+TASKS: Mapping[str, tuple[Callable[[datetime], int], ...]] = {
+    "replies": (_replies,),
+    "receipts": (
+        _rows("""
+            with old as (select id from webhook_receipt where applied_at < :before order by id limit :limit)
+            delete from webhook_receipt using old where webhook_receipt.id = old.id
+        """),
+    ),
+    "answers of mailboxes": (
+        _rows("""
+            with old as (
+                select event_id from provider_event where detail is not null and received_at < :before
+                order by received_at limit :limit)
+            update provider_event e set detail = null from old where e.event_id = old.event_id
+        """),
+    ),
+    "links": (_rows(_EXPIRED.format(table="sign_in_link")), _rows(_EXPIRED.format(table="portal_link"))),
+    "acts": (
+        _rows("""
+            with old as (select id from bulk_run where created_at < :before order by id limit 20),
+                gone as (delete from bulk_item using old where bulk_item.run_id = old.id)
+            delete from bulk_run using old where bulk_run.id = old.id and cast(:limit as int) > 0
+        """),
+    ),
+    "spam": (_spam,),
+}
+
+
+def purge() -> None:
+    """Delete everything whose time is over, slice by slice, each in a transaction of its own."""
+    for name, parts in TASKS.items():
+        for part in parts:
+            _all_of(name, part)
+
+
+def _all_of(name: str, part: Callable[[datetime], int]) -> None:
+    total, last = 0, 1
+    while last:
+        with transaction():
+            last = part(clock.now() - rules.KEPT_FOR[name])
+            total += last
+            if last == 0 and total:
+                audit.record("retention.purge", detail={"what": name, "rows": total})

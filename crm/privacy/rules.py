@@ -1,0 +1,65 @@
+"""What an erasure takes away and what it leaves, who must not be erased without a second look, and how long things stay."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+REASONS: Mapping[str, str] = {
+    "asked": "The person asked for it",
+    "guardian": "A parent or guardian asked for it",
+    "mistake": "The record should never have been made",
+    "law": "A law or an authority asks for it",
+}
+NAME = "Erased"  # what the record is called afterwards
+
+GOES: Sequence[str] = (
+    "name, email address, phone number, birth date, state and time zone",
+    "what they wrote, notes, call notes, titles of tasks, tags",
+    "reason for the referral, guardian, messages with the practice, files",
+    "what emails were filled in with, and what mailboxes answered",
+)
+STAYS: Sequence[str] = (
+    "that this address gets no marketing mail, as a keyed hash nobody can read the address from",
+    "yeses and noes with their times and wordings, as evidence",
+    "the timeline as times and kinds of events, without words",
+    "which emails were sent when, without their contents",
+)
+
+CARE_STAGES = frozenset({"patient", "consult_done", "seen", "report_sent"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of a person as far as it decides whether they may be erased."""
+
+    kinds: Sequence[str] = ()  # of their leads
+    stages: Sequence[str] = ()
+    open_referral: bool = False
+    has_account: bool = False
+
+
+def care(facts: Facts) -> bool:
+    """Tell whether somebody was referred or cared for: laws on medical records may ask that their record be kept."""
+    return "referral" in facts.kinds or not CARE_STAGES.isdisjoint(facts.stages)
+
+
+def refused(facts: Facts, *, despite_care: bool) -> str | None:
+    """Return why a person cannot be erased now, in words; None when they can."""
+    if facts.has_account:
+        return "This is somebody of a referring practice. Close their account first."
+    if facts.open_referral:
+        return "A referral of this person is open. Bring it to its end first."
+    if care(facts) and not despite_care:
+        return "This person was referred or cared for. Say that keeping the record was looked into first."
+    return None
+
+
+KEPT_FOR: Mapping[str, timedelta] = {
+    "replies": timedelta(hours=24),  # answers to API requests with an Idempotency-Key
+    "receipts": timedelta(days=30),  # webhook posts as they came, once they are applied
+    "answers of mailboxes": timedelta(days=90),  # the words beside a provider's event; the event itself stays
+    "links": timedelta(days=30),  # sign-in links, after their end
+    "acts": timedelta(days=30),  # what was done to many leads at once
+    "spam": timedelta(days=30),  # people known from nothing but spam, after it was marked
+}
+"""How long things stay that are deleted by themselves."""

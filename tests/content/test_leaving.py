@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlsplit
 
+import html5lib
 import pytest
 from sqlalchemy import select, text
 
@@ -276,6 +277,7 @@ def test_it_is_sound_html_small_and_in_one_language(left):
     for one in left:
         page = Page(one.html)
         assert (page.open, page.wrong) == ([], []), one.key
+        html5lib.HTMLParser(strict=True).parse(one.html)  # raises where a browser would have to guess
         assert one.html.lstrip().lower().startswith("<!doctype html>"), one.key
         assert len(one.html.encode()) < 60_000, one.key
         assert ("html", "lang", one.source.language) in page.attrs

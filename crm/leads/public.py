@@ -8,7 +8,7 @@ from flask_babel import get_locale
 
 from crm import current, limits
 from crm.consent import wordings
-from crm.leads import proof, rules, service
+from crm.leads import crisis, proof, rules, service
 from crm.leads.forms import ContactForm
 from crm.leads.words import LANGUAGE_NAMES, WORDS
 from crm.limits import Limit, Reached
@@ -83,18 +83,18 @@ def send() -> ResponseReturnValue:
             clinic_zone=current.settings().clinic.time_zone, touch=touch, shown=request.form.get("wording")
         )
     )
-    return _thank()
+    return _thank(at_once=crisis.in_crisis(page.clean["message"]))
 
 
 @blueprint.get("/contact/sent")
 def sent() -> ResponseReturnValue:
-    """Say thanks: the same page for everybody, known or not, with nothing in it about them."""
-    language = _language()
-    return render_template("public/contact_sent.html", w=WORDS[language], lang=language)
+    """Say thanks: the same page for everybody, known or not; whoever wrote of dying sees first who helps now."""
+    language, at_once = _language(), request.args.get("help") == "now"
+    return render_template("public/contact_sent.html", w=WORDS[language], lang=language, at_once=at_once)
 
 
-def _thank() -> ResponseReturnValue:
-    return redirect(url_for("contact.sent", lang=_language()), code=303)
+def _thank(*, at_once: bool = False) -> ResponseReturnValue:
+    return redirect(url_for("contact.sent", lang=_language(), help="now" if at_once else None), code=303)
 
 
 def _per_ip(name: str, *, most: int, seconds: int) -> Limit:

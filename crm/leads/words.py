@@ -31,6 +31,12 @@ _EN = {
     "sent_email": "If you ticked the box for emails, look for one that asks you to confirm. It can take a few minutes; look "
     "in the spam folder too. Nothing else is sent until you confirm.",
     "sent_call": "In a hurry? Call us:",
+    "crisis_title": "You can talk to somebody right now",
+    "crisis_988": "If you think about suicide or about hurting yourself, call or text 988. It is free, and somebody is there day "
+    "and night.",
+    "crisis_911": "If you or somebody else is in danger, call 911.",
+    "crisis_us": "Our office does not read messages around the clock, so please do not wait for us.",
+    "crisis_call": "Call 988",
     "wrong_required": "Enter this: it is needed.",
     "wrong_required_first_name": "Enter your first name.",
     "wrong_required_last_name": "Enter your last name.",
@@ -83,6 +89,12 @@ _ES = {
     "sent_email": "Si marcó la casilla de los correos, busque uno que le pide confirmar. Puede tardar unos minutos; mire "
     "también en la carpeta de correo no deseado. No enviamos nada más hasta que usted confirme.",
     "sent_call": "¿Tiene prisa? Llámenos:",
+    "crisis_title": "Puede hablar con alguien ahora mismo",
+    "crisis_988": "Si piensa en el suicidio o en hacerse daño, llame al 988 y oprima 2 para español, o envíe AYUDA en un mensaje "
+    "de texto al 988. Es gratis y hay alguien de día y de noche.",
+    "crisis_911": "Si usted u otra persona está en peligro, llame al 911.",
+    "crisis_us": "Nuestra oficina no lee los mensajes a toda hora; por favor, no espere a que le respondamos.",
+    "crisis_call": "Llamar al 988",
     "wrong_required": "Escriba este dato: es necesario.",
     "wrong_required_first_name": "Escriba su nombre.",
     "wrong_required_last_name": "Escriba sus apellidos.",

@@ -119,6 +119,15 @@ def test_a_contact_request(client, fill, send):
     assert lead.reference not in thanks
 
 
+@pytest.mark.parametrize(("lang", "message"), [("en", "I want to die"), ("es", "Quiero morirme")])
+def test_whoever_writes_of_dying_sees_first_who_helps_now(client, fill, send, lang, message):
+    answer = send(fill(lang, message=message), lang)
+    assert answer.location == f"/contact/sent?lang={lang}&help=now"
+    page = client.get(answer.location).text
+    assert page.index("tel:988") < page.index(WORDS[lang]["sent_text"][:40])
+    assert rows(Lead) == 1
+
+
 def test_in_spanish_with_the_box_ticked(client, fill, send, mail):
     answer = send(fill("es", educational_email="y"), "es")
     assert answer.location == "/contact/sent?lang=es"

@@ -74,7 +74,7 @@ def record(
             "An authorization ends on a day that is still to come, at most five years after it was signed."
         ]
     if missing := [key for key in testimonials.STATEMENTS if key not in stated]:
-        wrong["stated"] = [f"Not valid without: {testimonials.STATEMENTS[key]}" for key in missing]
+        wrong["stated"] = [f"All of these make it valid; not ticked so far: {len(missing)}."]
     if wrong or signed_on is None or ends_on is None:
         raise Invalid(wrong)
     made = Authorization(
@@ -84,7 +84,7 @@ def record(
         words=words.strip().replace("\r\n", "\n"),
         signed_on=signed_on,
         ends_on=ends_on,
-        stated=sorted(testimonials.STATEMENTS),
+        stated=list(testimonials.STATEMENTS),
         recorded_by=actor,
         recorded_at=clock.now(),
     )

@@ -15,6 +15,7 @@ from flask import (
     url_for,
 )
 from flask.typing import ResponseReturnValue
+from flask_babel import format_date
 
 from crm import clock
 from crm.audit import service as audit
@@ -40,6 +41,7 @@ def _index(status: int = 200, **more: Any) -> Response:
         "console/authorizations.html",
         rows=rows,
         worth=worth,
+        day=format_date,
         statements=list(testimonials.STATEMENTS.items()),
         today=clock.now().date().isoformat(),
         **more,
@@ -93,6 +95,7 @@ def show(authorization_id: int) -> ResponseReturnValue:
     return render_template(
         "console/authorization.html",
         one=found,
+        day=format_date,
         worth=worth(found),
         statements=[testimonials.STATEMENTS[key] for key in found.stated if key in testimonials.STATEMENTS],
         users=authorizations.users(found),

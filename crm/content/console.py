@@ -144,8 +144,12 @@ def version(version_id: int) -> ResponseReturnValue:
     given = approval.given(found)
     notes = remarks.comments(version_id)
     before = _last_approved(found)
-    rows = comparing.compare(_parts(before), composing.take_apart(found.source))
+    every = comparing.compare(_parts(before), composing.take_apart(found.source))
+    only = request.args.get("only") == "changed"
     report = telling.report(found)
+    by_sentence = _by_sentence([row.sentence for row in every], report)
+    spoken_of = {note.sentence for note in notes} | by_sentence.keys()
+    rows = [row for row in every if not only or row.kind != "same" or row.sentence in spoken_of]
     return render_template(
         "console/content_version.html",
         version=found,
@@ -153,12 +157,14 @@ def version(version_id: int) -> ResponseReturnValue:
         newer=approval.newer_approved(found),
         before=before,
         rows=rows,
-        unchanged=before is not None and all(row.kind == "same" for row in rows),
+        only=only,
+        foldable=before is not None and len({row.kind == "same" for row in every}) > 1,
+        unchanged=before is not None and all(row.kind == "same" for row in every),
         report=report,
-        by_sentence=_by_sentence([row.sentence for row in rows], report),
+        by_sentence=by_sentence,
         notes=_notes(notes),
         open_notes=sum(1 for note in notes if note.settled_at is None),
-        loose=[note for note in notes if note.sentence not in {row.sentence for row in rows}],
+        loose=[note for note in notes if note.sentence not in {row.sentence for row in every}],
         given=given,
         needed=rules.needed(approval.reviewers()),
         asked={kind: _refusal(found, kind) for kind in rules.KINDS},

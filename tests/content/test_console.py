@@ -218,6 +218,10 @@ def test_the_whole_way_to_approval(marketer, clinician, database):
     assert "<ins>One more plain sentence.</ins>" in page
     assert "Give the clinical approval" in page
     assert "Give the compliance approval" not in page
+    folded = words(clinician.get(f"/console/content/versions/{draft.id}?only=changed"))
+    assert "<ins>One more plain sentence.</ins>" in folded
+    assert "Care has many parts" in page
+    assert "Care has many parts" not in folded
     sentence = "One more plain sentence."
     clinician.post(
         f"/console/content/versions/{draft.id}/comments", {"sentence": sentence, "comment": "Why?"}

@@ -294,7 +294,7 @@ def test_who_keeps_the_papers_records_and_takes_back(client, database):
     clinician.get("/console/content/authorizations")
     wrong = clinician.post("/console/content/authorizations", typed(stated=["use"]))
     assert wrong.status_code == 422
-    assert "take it back" in wrong.text
+    assert "not ticked so far: 6" in wrong.text
     assert "Cabinet 2" in wrong.text
     answer = clinician.post("/console/content/authorizations", typed())
     page = clinician.get(answer.location).text

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select, text, tuple_, union_all
+from sqlalchemy import CompoundSelect, Select, func, literal, select, text, tuple_, union_all
 
 from crm import crypto, paging
 from crm.contacts.addresses import address_index
@@ -129,25 +129,29 @@ SHORTEST = 2  # characters of a name prefix
 
 
 def search(text: str, *, limit: int = 20) -> Sequence[Contact]:
-    """Find people by email (whole, or how it begins), phone number, or how their names begin; at most `limit`.
+    """Find people by email (whole, or how it begins), phone number, or how their names begin; at most `limit`."""
+    ids = matching(text, limit=limit)
+    if ids is None:
+        return []
+    found = select(Contact).where(Contact.id.in_(ids))
+    return db.session.scalars(found.order_by(_LAST, _FIRST, Contact.id).limit(limit)).all()
+
+
+def matching(text: str, *, limit: int) -> CompoundSelect[int] | None:
+    """Select the ids of those whom `search` looks through, some of them twice; None where the text says nobody.
 
     Each way of looking reads at most `limit` rows in the order of an index, however many people there are.
     """
     text = " ".join(text.split()).lower()
-    if len(text) < SHORTEST:
-        return []
     ways = [
         select(Contact.id)
         .where(Contact.merged_into_id.is_(None), Contact.erased_at.is_(None), *conditions)
         .order_by(*order)
         .limit(limit)
         .subquery()
-        for conditions, order in _ways(text)
+        for conditions, order in (_ways(text) if len(text) >= SHORTEST else ())
     ]
-    if not ways:
-        return []
-    found = select(Contact).where(Contact.id.in_(union_all(*(select(way.c.id) for way in ways))))
-    return db.session.scalars(found.order_by(_LAST, _FIRST, Contact.id).limit(limit)).all()
+    return union_all(*(select(way.c.id) for way in ways)) if ways else None
 
 
 # Sorted by code points, an index gives both: what begins so, and in its order.
@@ -175,8 +179,11 @@ def _ways(text: str) -> list[_Way]:
     ]
     if " " in text:
         one, other = text.replace(",", "").rsplit(" ", 1)
-        ways += [
-            ((_FIRST.startswith(a, autoescape=True), _LAST.startswith(b, autoescape=True)), by_last)
+        ways += [  # along the index that begins with what is typed longer, which fewer people share
+            (
+                (_FIRST.startswith(a, autoescape=True), _LAST.startswith(b, autoescape=True)),
+                by_first if len(a) > len(b) else by_last,
+            )
             for a, b in ((one, other), (other, one))
         ]
     return ways

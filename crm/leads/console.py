@@ -85,6 +85,7 @@ def index() -> ResponseReturnValue:
         most=bulk.MOST,
         older=_address(".index", **asked, older=shown.older) if shown.older else None,
         newer=_address(".index", **asked, newer=shown.newer) if shown.newer else None,
+        looked_at=shown.looked_at,
         now=clock.now(),
     )
 

@@ -6,13 +6,11 @@ from flask import abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
-from sqlalchemy import select, tuple_
 
 from crm import clock, paging
 from crm.audit import service as audit
-from crm.db import db
 from crm.errors import Invalid
-from crm.leads import answering, rules, service
+from crm.leads import answering, rules, service, walk
 from crm.leads.console import _back, _may, _show, _version
 from crm.leads.desk import pages
 from crm.leads.models import Lead
@@ -28,17 +26,14 @@ CLOSES = {"lost": "Lost", "not_a_fit": "Not a fit"}
 
 def unanswered(tab: str, *, me: int, cursor: str | None = None, limit: int = ROWS) -> Page[Lead]:
     """Return contact requests that nobody has reached or ended, those that wait longest first."""
-    key = (Lead.created_at, Lead.id)
-    rows = select(Lead).where(
-        Lead.closed_at.is_(None), Lead.kind == rules.CONTACT_REQUEST, Lead.stage.in_(sorted(rules.UNTOUCHED))
-    )
+    after = paging.decode(cursor, (datetime, int)) if cursor else None
+    rows = walk.open_leads(Lead.created_at, after=after)
+    wanted = [rows.c.kind == rules.CONTACT_REQUEST, rows.c.stage.in_(sorted(rules.UNTOUCHED))]
     if tab == "mine":
-        rows = rows.where(Lead.owner_id == me)
+        wanted.append(rows.c.owner_id == me)
     elif tab == "nobody":
-        rows = rows.where(Lead.owner_id.is_(None))
-    if cursor:
-        rows = rows.where(tuple_(*key) > tuple_(*paging.decode(cursor, (datetime, int))))
-    found = db.session.scalars(rows.order_by(*key).limit(limit + 1)).all()
+        wanted.append(rows.c.owner_id.is_(None))
+    found = walk.load(walk.first(rows, *wanted, limit=limit + 1), Lead.created_at, Lead.id)
     last = found[limit - 1] if len(found) > limit else None
     return Page(rows=found[:limit], next=paging.encode(last.created_at, last.id) if last else None)
 

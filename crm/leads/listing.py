@@ -5,18 +5,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, cast, func, select, true, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    Subquery,
+    cast,
+    false,
+    func,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import InstrumentedAttribute
 
 from crm import clock, paging
 from crm.db import db
-from crm.leads import queries
+from crm.leads import queries, rules, walk
 from crm.leads.models import Lead, Task
+from crm.leads.walk import Column, Key
 
 PAGE = 50
 MATCHES = 200  # people a search word may stand for
-Key = tuple[InstrumentedAttribute[Any], InstrumentedAttribute[int]]
+LOOKED_AT = 4_000  # leads that one page looks at where several filters have no index in common
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,79 +44,137 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """One page, newest first, and the cursors of the pages beside it."""
+    """One page, newest first, and the cursors of the pages beside it.
+
+    `looked_at`: how many leads were looked at where that is not all of them; the cursor goes on after these.
+    """
 
     rows: Sequence[Lead]
     older: str | None
     newer: str | None
+    looked_at: int | None = None
 
 
 def page(wanted: Wanted, *, older: str | None = None, newer: str | None = None, limit: int = PAGE) -> Shown:
     """Return the leads `older` or `newer` than a cursor, else the newest. Overdue ones go by when they were due."""
-    key = _key(wanted)
-    rows = _filtered(wanted)
-    if newer:
-        rows = rows.where(tuple_(*key) > tuple_(*paging.decode(newer, (datetime, int))))
-        rows = rows.order_by(*key)
-    else:
-        if older:
-            rows = rows.where(tuple_(*key) < tuple_(*paging.decode(older, (datetime, int))))
-        rows = rows.order_by(*(column.desc() for column in key))
-    found = list(db.session.scalars(rows.limit(limit + 1)).all())
+    newest, cursor = not newer, newer or older
+    way = _Way(wanted, newest=newest, after=paging.decode(cursor, (datetime, int)) if cursor else None)
+    found = way.leads(limit + 1)
     more, found = len(found) > limit, found[:limit]
-    if newer:
-        found.reverse()
-    goes_on, came_from = (bool(newer) or more), (more if newer else bool(older))
+    edge = None if more else way.edge()
+    cursors = [_cursor(found[0], way.by), _cursor(found[-1], way.by)] if found else ["", ""]
+    ahead = cursors[1] if more else paging.encode(*edge) if edge else ""
+    back = (cursors[0] or cursor) if cursor else ""
     return Shown(
-        rows=found,
-        older=_cursor(found[-1], key) if found and goes_on else None,
-        newer=_cursor(found[0], key) if found and came_from else None,
+        rows=found if newest else found[::-1],
+        older=(ahead if newest else back) or None,
+        newer=(back if newest else ahead) or None,
+        looked_at=LOOKED_AT if edge else None,
     )
 
 
 def ids(wanted: Wanted, *, limit: int) -> Sequence[int]:
     """Return the ids of the newest leads that match, at most `limit`."""
-    newest = (column.desc() for column in _key(wanted))
-    rows = _filtered(wanted).with_only_columns(Lead.id).order_by(*newest)
-    return db.session.scalars(rows.limit(limit)).all()
+    return db.session.scalars(_Way(wanted, whole=True).ids(limit)).all()
 
 
-def _key(wanted: Wanted) -> Key:
-    # what is overdue is a stretch of the index by due times: in any other order all of it would have to be sorted
-    return (Lead.due_at if wanted.state == "overdue" else Lead.created_at, Lead.id)
+def _cursor(lead: Lead, by: Column) -> str:
+    return paging.encode(getattr(lead, by.key), lead.id)
 
 
-def _cursor(lead: Lead, key: Key) -> str:
-    return paging.encode(*(getattr(lead, column.key) for column in key))
+class _Way:
+    """How to come to the leads that are wanted: the index to go along, and what is looked at on the way."""
+
+    def __init__(
+        self, wanted: Wanted, *, newest: bool = True, after: Key | None = None, whole: bool = False
+    ) -> None:
+        self.wanted, self.newest, self.after = wanted, newest, after
+        # what is overdue is a stretch of the index by due times: in any other order all of it would be sorted
+        self.by: Column = Lead.due_at if wanted.state == "overdue" else Lead.created_at
+        self.filters = _filters(wanted)
+        self.nothing = (
+            len({Lead.kind, Lead.stage} & self.filters.keys()) == 2
+        )  # there is no such stage of this kind
+        several = (
+            len(self.filters) > 1
+            and not self.nothing
+            and not wanted.q
+            and wanted.state not in ("open", "overdue")
+        )
+        self.stretch = self._stretch() if several and not whole else None
+
+    def leads(self, limit: int) -> Sequence[Lead]:
+        order = (column.desc() if self.newest else column for column in (self.by, Lead.id))
+        return walk.load(self.ids(limit), *order)
+
+    def ids(self, limit: int) -> Select[int]:
+        """Select the ids of the first leads that are wanted."""
+        if self.nothing:
+            return select(Lead.id).where(false())
+        if self.stretch is not None:
+            rows = self.stretch
+        elif self.wanted.state in ("open", "overdue") and not self.wanted.q:
+            late = (Lead.due_at < clock.now(),) if self.wanted.state == "overdue" else ()
+            rows = walk.open_leads(self.by, *late, after=self.after, newest=self.newest)
+        else:
+            return walk.along(self._plain(), self.by, after=self.after, newest=self.newest).limit(limit)
+        return walk.first(rows, *self._conditions(rows.c), limit=limit, newest=self.newest)
+
+    def edge(self) -> Key | None:
+        """Return the key of the last lead that was looked at where there are more; None where all were."""
+        if self.stretch is None:
+            return None
+        rows = self.stretch.c
+        order = (column if self.newest else column.desc() for column in (rows.by, rows.id))
+        last = select(rows.by, rows.id, func.count().over()).order_by(*order).limit(1)
+        found = db.session.execute(last).first()
+        return (found[0], found[1]) if found and found[2] == LOOKED_AT else None
+
+    def _stretch(self) -> Subquery:
+        column, value = next((c, v) for c, v in self.filters.items() if (c, v) != (Lead.owner_id, 0))
+        return walk.stretch(_is(column, value), limit=LOOKED_AT, after=self.after, newest=self.newest)
+
+    def _conditions(self, row: Any) -> list[ColumnElement[bool]]:
+        ended = [row.closed_at.is_not(None)] if self.wanted.state == "ended" else []
+        return [*(_is(getattr(row, column.key), value) for column, value in self.filters.items()), *ended]
+
+    def _plain(self) -> Select[Any]:
+        rows = select(Lead.id).where(*self._conditions(Lead))
+        if self.wanted.q:
+            rows = rows.where(Lead.id.in_(_of_people(queries.matching(self.wanted.q, limit=MATCHES))))
+        if self.wanted.state in ("open", "overdue"):
+            rows = rows.where(Lead.closed_at.is_(None))
+        return rows.where(Lead.due_at < clock.now()) if self.wanted.state == "overdue" else rows
 
 
-def _of_people(ids: Sequence[int]) -> Select[Any]:
+def _filters(wanted: Wanted) -> dict[Column, Any]:
+    """What columns must be, those that tell most first; a kind says nothing more where a stage is given."""
+    given = {
+        Lead.owner_id: wanted.owner,
+        Lead.stage: wanted.stage or None,
+        Lead.source: wanted.source or None,
+        Lead.kind: wanted.kind or None,
+    }
+    if wanted.kind and wanted.stage in rules.STAGES.get(wanted.kind, ()):
+        del given[Lead.kind]
+    return {column: value for column, value in given.items() if value is not None}
+
+
+def _is(column: Any, value: Any) -> ColumnElement[bool]:
+    found: ColumnElement[bool] = column.is_(None) if value == 0 else column == value
+    return found
+
+
+def _of_people(ids: Sequence[int] | CompoundSelect[int]) -> Select[int]:
     """Select the ids of the leads of these people, a bounded number of each, person by person."""
-    people = (
-        func.unnest(cast(list(ids), ARRAY(BigInteger))).table_valued("id", name="people").render_derived()
-    )
+    if isinstance(ids, CompoundSelect):
+        people: Any = ids.subquery("people")
+    else:
+        every = func.unnest(cast(list(ids), ARRAY(BigInteger)))
+        people = every.table_valued("id", name="people").render_derived()
     theirs = select(Lead.id).where(Lead.contact_id == people.c.id).order_by(Lead.id.desc()).limit(PAGE)
     each = theirs.lateral("theirs")
     return select(each.c.id).select_from(people.join(each, true()))
-
-
-def _filtered(wanted: Wanted) -> Select[Any]:
-    rows = select(Lead)
-    if wanted.q:
-        people = [person.id for person in queries.search(wanted.q, limit=MATCHES)]
-        rows = rows.where(Lead.id.in_(_of_people(people)))
-    for column, value in ((Lead.kind, wanted.kind), (Lead.stage, wanted.stage), (Lead.source, wanted.source)):
-        if value:
-            rows = rows.where(column == value)
-    if wanted.owner is not None:
-        rows = rows.where(Lead.owner_id == wanted.owner if wanted.owner else Lead.owner_id.is_(None))
-    if wanted.state == "open":
-        rows = rows.where(Lead.closed_at.is_(None))
-    elif wanted.state == "ended":
-        rows = rows.where(Lead.closed_at.is_not(None))
-    elif wanted.state == "overdue":
-        rows = rows.where(Lead.closed_at.is_(None), Lead.due_at < clock.now())
-    return rows
 
 
 def others_of(lead: Lead) -> Sequence[Lead]:

@@ -23,12 +23,23 @@ class Lead(HasId, Base):
         Index("ix_lead_owner_newest", "owner_id", "created_at", "id"),
         Index("ix_lead_kind_newest", "kind", "created_at", "id"),
         Index("ix_lead_source_newest", "source", "created_at", "id"),
-        Index("ix_lead_open_newest", "created_at", "id", postgresql_where=text("closed_at is null")),
+        Index(
+            "ix_lead_open_newest",
+            "created_at",
+            "id",
+            postgresql_include=["kind", "stage", "source", "owner_id"],
+            postgresql_where=text("closed_at is null"),
+        ),
+        Index("ix_lead_owner_open", "owner_id", "stage_at", "id", postgresql_where=text("closed_at is null")),
         Index("ix_lead_contact", "contact_id", "id"),
         Index("ix_lead_board", "kind", "stage", "stage_at", "id", postgresql_where=text("closed_at is null")),
         Index("ix_lead_open_stage_at", "stage_at", "id", postgresql_where=text("closed_at is null")),
         Index(
-            "ix_lead_due", "due_at", "id", postgresql_where=text("due_at is not null and closed_at is null")
+            "ix_lead_due",
+            "due_at",
+            "id",
+            postgresql_include=["kind", "stage", "source", "owner_id", "contact_id", "last_attempt_at"],
+            postgresql_where=text("due_at is not null and closed_at is null"),
         ),
     )
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select
+from sqlalchemy import CompoundSelect, or_, select
 
 from crm.contacts import queries as people
 from crm.contacts.models import Contact
@@ -37,11 +37,24 @@ _REFERENCE = re.compile(rf"[CR]-?[{rules.ALPHABET}]{{6}}")
 
 def search(text: str, *, limit: int = 20) -> Sequence[Contact]:
     """Find people by a lead's reference (with or without its hyphen), or by whatever `contacts.queries.search` takes."""
-    typed = text.strip().upper()
-    if _REFERENCE.fullmatch(typed):
-        reference = typed if "-" in typed else f"{typed[0]}-{typed[1:]}"
-        whose = select(Contact).join(Lead, Lead.contact_id == Contact.id).where(Lead.reference == reference)
-        found = db.session.scalars(whose).all()
-        if found:
-            return found
+    found = _by_reference(text)
+    if found is not None:
+        return [found.contact]
     return people.search(text, limit=limit)
+
+
+def matching(text: str, *, limit: int) -> Sequence[int] | CompoundSelect[int]:
+    """Return the ids of those whom `search` looks through, or a select of them."""
+    found = _by_reference(text)
+    if found is not None:
+        return [found.contact_id]
+    ids = people.matching(text, limit=limit)
+    return [] if ids is None else ids
+
+
+def _by_reference(text: str) -> Lead | None:
+    typed = text.strip().upper()
+    if not _REFERENCE.fullmatch(typed):
+        return None
+    reference = typed if "-" in typed else f"{typed[0]}-{typed[1:]}"
+    return db.session.scalar(select(Lead).where(Lead.reference == reference))

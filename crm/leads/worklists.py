@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, func, literal, or_, select, tuple_, union_all
 from sqlalchemy.orm import InstrumentedAttribute
 
 from crm import clock, paging
 from crm.contacts.models import Contact
 from crm.db import db
+from crm.leads import walk
 from crm.leads.models import Lead, Task
-from crm.leads.rules import PAUSED
+from crm.leads.rules import PAUSED, REFERRAL
 from crm.paging import Page
 from crm.staff.models import User
 
@@ -26,26 +27,30 @@ TO_CALL = (
     "accepted", "contacting", "no_show", "cancelled", "rescheduled",
 )  # fmt: skip
 
-Conditions = Callable[[datetime, int], Sequence[ColumnElement[bool]]]
+Conditions = Callable[[Any, datetime, int], Sequence[ColumnElement[bool]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkList:
-    """One list: what is on it (given now and the reader's id), and by what it is ordered, earliest first."""
+    """One list: what is on it (given a lead's columns, now and the reader's id), and its order, earliest first.
+
+    `walked`: no index begins with what is on it, so that open leads are gone through one by one.
+    """
 
     label: str
     empty: str
     conditions: Conditions
     by: InstrumentedAttribute[Any]
+    walked: bool = False
 
 
-def _call_now(now: datetime, _me: int) -> Sequence[ColumnElement[bool]]:
+def _call_now(row: Any, now: datetime, _me: int) -> Sequence[ColumnElement[bool]]:
     local = func.timezone(Contact.time_zone, literal(now, Lead.due_at.type))
     hour = func.extract("hour", local)
     callable_now = (
         select(Contact.id)
         .where(
-            Contact.id == Lead.contact_id,
+            Contact.id == row.contact_id,
             Contact.phone.is_not(None),
             Contact.stopped_at.is_(None),
             hour >= CALLING_HOURS[0],
@@ -53,8 +58,8 @@ def _call_now(now: datetime, _me: int) -> Sequence[ColumnElement[bool]]:
         )
         .exists()
     )
-    rested = or_(Lead.last_attempt_at.is_(None), Lead.last_attempt_at < now - BETWEEN_ATTEMPTS)
-    return (Lead.due_at.is_not(None), Lead.stage.in_(TO_CALL), rested, callable_now)
+    rested = or_(row.last_attempt_at.is_(None), row.last_attempt_at < now - BETWEEN_ATTEMPTS)
+    return (row.stage.in_(TO_CALL), rested, callable_now)
 
 
 LISTS: Mapping[str, WorkList] = {
@@ -63,35 +68,36 @@ LISTS: Mapping[str, WorkList] = {
         empty="Nobody is waiting for a call at this hour.",
         conditions=_call_now,
         by=Lead.due_at,
+        walked=True,
     ),
     "overdue": WorkList(
         label="Overdue",
         empty="Nothing is past its time.",
-        conditions=lambda now, _me: (Lead.due_at < now,),
+        conditions=lambda row, now, _me: (row.due_at < now,),
         by=Lead.due_at,
     ),
     "waiting": WorkList(
         label="Waiting on referrer",
         empty="No referrer owes us an answer.",
-        conditions=lambda _now, _me: (Lead.stage == PAUSED,),
+        conditions=lambda row, _now, _me: (row.kind == REFERRAL, row.stage == PAUSED),
         by=Lead.stage_at,
     ),
     "stale": WorkList(
         label="Stale",
         empty="Nothing has stood still for two weeks.",
-        conditions=lambda now, _me: (Lead.stage_at < now - STALE_AFTER,),
+        conditions=lambda row, now, _me: (row.stage_at < now - STALE_AFTER,),
         by=Lead.stage_at,
     ),
     "mine": WorkList(
         label="Mine",
         empty="No open lead is yours.",
-        conditions=lambda _now, me: (Lead.owner_id == me,),
+        conditions=lambda row, _now, me: (row.owner_id == me,),
         by=Lead.stage_at,
     ),
     "unassigned": WorkList(
         label="Nobody's",
         empty="Every open lead has an owner.",
-        conditions=lambda _now, _me: (Lead.owner_id.is_(None),),
+        conditions=lambda row, _now, _me: (row.owner_id.is_(None),),
         by=Lead.stage_at,
     ),
 }
@@ -101,35 +107,52 @@ FIRST = "call_now"
 def page(name: str, *, me: int, cursor: str | None = None, limit: int = PAGE) -> Page[Lead]:
     """Return a part of the list called `name`, for the person whose id is `me`. Raises KeyError, Invalid."""
     wanted = LISTS[name]
-    rows = select(Lead).where(*_on(name, me))
-    if cursor:
-        rows = rows.where(tuple_(wanted.by, Lead.id) > tuple_(*paging.decode(cursor, (datetime, int))))
-    found = db.session.scalars(rows.order_by(wanted.by, Lead.id).limit(limit + 1)).all()
+    after = paging.decode(cursor, (datetime, int)) if cursor else None
+    found = walk.load(_ids(wanted, me, limit=limit + 1, after=after), wanted.by, Lead.id)
     last = found[limit - 1] if len(found) > limit else None
     more = paging.encode(getattr(last, wanted.by.key), last.id) if last is not None else None
     return Page(rows=found[:limit], next=more)
 
 
-def _on(name: str, me: int) -> Sequence[ColumnElement[bool]]:
-    return (Lead.closed_at.is_(None), *LISTS[name].conditions(clock.now(), me))
+def _ids(wanted: WorkList, me: int, *, limit: int, after: walk.Key | None = None) -> Select[int]:
+    """Select the ids of the first leads on a list."""
+    now = clock.now()
+    if wanted.walked:
+        rows = walk.open_leads(wanted.by, after=after)
+        return walk.first(rows, *wanted.conditions(rows.c, now, me), limit=limit)
+    ids = select(Lead.id).where(Lead.closed_at.is_(None), *wanted.conditions(Lead, now, me))
+    if after:
+        ids = ids.where(tuple_(wanted.by, Lead.id) > tuple_(*after))
+    return ids.order_by(wanted.by, Lead.id).limit(limit)
 
 
 def counts(*, me: int) -> dict[str, str]:
     """Return how long each list is, as far as 99, and how many tasks are open for this person. One statement."""
-    branches = [_counted(name, select(literal(1)).select_from(Lead).where(*_on(name, me))) for name in LISTS]
-    branches.append(_counted("tasks", select(literal(1)).select_from(Task).where(*_tasks_of(me))))
+    branches = [_counted(name, _ids(wanted, me, limit=COUNTED)) for name, wanted in LISTS.items()]
+    branches.append(_counted("tasks", _tasks_of(me, limit=COUNTED)))
     found = {row.name: int(row.rows) for row in db.session.execute(union_all(*branches))}
     return {name: f"{COUNTED - 1}+" if count >= COUNTED else str(count) for name, count in found.items()}
 
 
 def _counted(name: str, rows: Select[Any]) -> Select[str, int]:
-    bounded = rows.limit(COUNTED).subquery()
-    return select(literal(name).label("name"), func.count().label("rows")).select_from(bounded)
+    return select(literal(name).label("name"), func.count().label("rows")).select_from(rows.subquery())
 
 
-def _tasks_of(me: int) -> Sequence[ColumnElement[bool]]:
+def _tasks_of(me: int, *, limit: int, after: walk.Key | None = None) -> Select[int]:
+    """Select the ids of the most urgent open tasks that are this person's, or nobody's about a lead of theirs."""
     theirs = select(Lead.id).where(Lead.id == Task.lead_id, Lead.owner_id == me).correlate(Task).exists()
-    return (Task.done_at.is_(None), or_(Task.owner_id == me, and_(Task.owner_id.is_(None), theirs)))
+    ways = ((Task.owner_id == me,), (Task.owner_id.is_(None), theirs))
+    parts = (_urgent(select(Task.id, Task.due_at).where(*way), limit, after).subquery() for way in ways)
+    both = union_all(*(select(part) for part in parts)).subquery()
+    return select(both.c.id).order_by(both.c.due_at, both.c.id).limit(limit)
+
+
+def _urgent(tasks: walk.Rows, limit: int, after: walk.Key | None) -> walk.Rows:
+    key = (Task.due_at, Task.id)
+    tasks = tasks.where(Task.done_at.is_(None))
+    if after:
+        tasks = tasks.where(tuple_(*key) > tuple_(*after))
+    return tasks.order_by(*key).limit(limit)
 
 
 def waiting_for(me: int) -> int:
@@ -150,15 +173,19 @@ class ToDo:
 
 def tasks(*, me: int | None, cursor: str | None = None, limit: int = PAGE) -> Page[ToDo]:
     """Return open tasks, the most urgent first: one person's, or (None) everybody's. Raises Invalid."""
+    after = paging.decode(cursor, (datetime, int)) if cursor else None
+    ids = (
+        _tasks_of(me, limit=limit + 1, after=after)
+        if me is not None
+        else _urgent(select(Task.id), limit + 1, after)
+    )
     rows = (
         select(Task, Lead, User.name)
         .join(Lead, Lead.id == Task.lead_id)
         .outerjoin(User, User.id == Task.owner_id)
-        .where(*(_tasks_of(me) if me is not None else (Task.done_at.is_(None),)))
+        .where(Task.id.in_(ids))
     )
-    if cursor:
-        rows = rows.where(tuple_(Task.due_at, Task.id) > tuple_(*paging.decode(cursor, (datetime, int))))
-    found = db.session.execute(rows.order_by(Task.due_at, Task.id).limit(limit + 1)).all()
+    found = db.session.execute(rows.order_by(Task.due_at, Task.id)).all()
     shown = [ToDo(task=task, lead=lead, owner=owner) for task, lead, owner in found[:limit]]
     last = shown[-1].task if len(found) > limit else None
     return Page(rows=shown, next=paging.encode(last.due_at, last.id) if last else None)

@@ -35,7 +35,8 @@ select 'C-' || lpad(k::text, 7, '0'), first + mod(k - 1, %(people)s),
             then (array['received', 'info_requested', 'accepted', 'contacting'])[1 + mod(k / 3, 4)]
         when k <= %(open)s then (array['new', 'confirmed', 'contacted', 'qualified'])[1 + mod(k / 3, 4)]
         when mod(k, 3) = 0 then 'closed' when mod(k, 2) = 0 then 'lost' else 'patient' end,
-    (array['form', 'form', 'api', 'import'])[1 + mod(k, 4)],
+    case when mod(k, 3) = 0 then (array['portal', 'api'])[1 + mod(k, 2)]
+        else (array['form', 'form', 'api', 'import'])[1 + mod(k, 4)] end,
     %(now)s::timestamptz - k * interval '50 seconds', %(now)s::timestamptz - k * interval '40 seconds',
     case when k <= %(open)s then %(now)s::timestamptz + (mod(k, 100) - 50) * interval '1 hour' end,
     case when k > %(open)s then %(now)s::timestamptz - k * interval '30 seconds' end, 1
@@ -102,6 +103,7 @@ PAGES = {
     "source": "/console/leads?source=import",
     "nobody": "/console/leads?owner=nobody",
     "many_filters": "/console/leads?state=open&kind=referral&stage=accepted&source=api&owner=nobody",
+    "none_such": "/console/leads?kind=referral&source=form",
     "by_name": "/console/leads?q=lom",
     "by_both_names": "/console/leads?q=mar+ga",
     "by_email": "/console/leads?q=patient77%40example.test",

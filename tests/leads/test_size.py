@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event, text
 
 from crm.db import db, fast, transaction
+from crm.leads import listing
 from tests import makers
 from tests.bench import people
 from tests.visitor import signed_in
@@ -76,7 +77,8 @@ def wrong_with(statement, given):
     return found
 
 
-def test_no_page_reads_a_whole_table(crowd):
+def test_no_page_reads_a_whole_table(crowd, monkeypatch):
+    monkeypatch.setattr(listing, "LOOKED_AT", 300)
     counts = {name: db.session.scalar(text(f"select count(*) from {name}")) for name in people.TABLES}
     assert counts == {"contact": MANY, "lead": MANY * 6 // 5, "activity": MANY * 10, "task": MANY * 6 // 5}
     seen = []
@@ -109,6 +111,28 @@ def test_everybody_looked_for_is_found(crowd):
     first, last = row.one()
     for typed in (f"{first} {last}", f"{last}, {first}", f"{first[:3]} {last}"):
         assert f"{first} {last}" in crowd.get("/console/leads", query_string={"q": typed}).text, typed
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"source": "form", "kind": "referral"}, {"stage": "lost", "source": "api"}]
+)
+def test_filters_without_an_index_in_common_end_somewhere_and_go_on(crowd, monkeypatch, wanted):
+    monkeypatch.setattr(listing, "LOOKED_AT", 300)
+    wanted = listing.Wanted(**wanted)
+    expected, found, cursor = listing.ids(wanted, limit=10_000), [], None
+    while True:
+        shown = listing.page(wanted, older=cursor)
+        found += [lead.id for lead in shown.rows]
+        cursor = shown.older
+        if cursor is None:
+            break
+        assert len(shown.rows) == listing.PAGE or shown.looked_at == 300
+    assert found == list(expected)
+
+
+def test_a_stage_of_another_kind_is_nobodys(crowd):
+    shown = listing.page(listing.Wanted(kind="referral", stage="lost"))
+    assert (shown.rows, shown.older, shown.looked_at) == ([], None, None)
 
 
 @pytest.mark.parametrize("address", people.PAGES.values(), ids=people.PAGES)

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.test_journey import confirm, fill_in
+from tests.browser.test_pages import check
 from tests.fleet import Fleet, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
@@ -93,6 +94,18 @@ def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Fleet, brows
     marketer.locator("#look-mode").select_option("text")
     expect(marketer.frame_locator("#preview-frame").locator("pre")).to_contain_text(NEW)
 
+    # by the keyboard: the arrow keys only choose, Enter inserts
+    before_block = field.input_value()
+    marketer.locator("#insert-block").focus()
+    marketer.keyboard.press("ArrowDown")
+    assert field.input_value() == before_block
+    marketer.keyboard.press("Enter")
+    assert "[[block: " in field.input_value().removeprefix(before_block.rstrip())
+    marketer.keyboard.press("Control+z")
+    expect(field).to_have_value(before_block)
+    saved(marketer)
+    check(marketer, marketer.url)
+
     # translated
     marketer.get_by_role("button", name="Duplicate to translate").click()
     marketer.wait_for_url(re.compile(f"/drafts/(?!{english}\\b)"))
@@ -113,7 +126,7 @@ def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Fleet, brows
     expect(marketer.get_by_role("button", name="Give the compliance approval")).to_have_count(0)
 
     # discussed
-    review(doctor, site, english)
+    check(doctor, f"{site.web_url}/console/content/versions/{english}")
     expect(doctor.locator(".sentence-added")).to_have_text(re.compile(re.escape(NEW)))
     doctor.locator(".sentence-added summary").click()
     doctor.locator(".sentence-added textarea").fill("Is a week enough?")

@@ -164,7 +164,18 @@ findings.addEventListener('click', (event) => {
 
 tools.hidden = false;
 const keys = [...tools.querySelectorAll('button, select')];
+// The pointer chooses and inserts at once. The arrow keys pass over options one by one, so they only choose: Enter inserts.
+let byPointer = false;
+tools.addEventListener('pointerdown', () => {
+  byPointer = true;
+});
 tools.addEventListener('keydown', (event) => {
+  byPointer = false;
+  if (event.key === 'Enter' && event.target.matches('select')) {
+    event.preventDefault();
+    insert(event.target);
+    return;
+  }
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!step) return;
   event.preventDefault();
@@ -172,6 +183,21 @@ tools.addEventListener('keydown', (event) => {
   keys.forEach((key) => key.setAttribute('tabindex', key === next ? '0' : '-1'));
   next.focus();
 });
+
+function insert(choice) {
+  const { value, dataset } = choice;
+  if (!value) return;
+  choice.value = '';
+  const at = text.selectionEnd;
+  const words = dataset.insert === 'block' || value.startsWith('[[') ? `\n\n${value}\n\n` : value;
+  write(text, at, at, words);
+  // what is to be written over stands selected
+  const found = /\[(words)\]|button: ([^|]+?) \|/.exec(words);
+  if (!found) return;
+  const said = found[1] ?? found[2];
+  const start = at + words.indexOf(said, found.index);
+  text.setSelectionRange(start, start + said.length);
+}
 
 function wrap(sign) {
   const { selectionStart: start, selectionEnd: end, value } = text;
@@ -188,11 +214,10 @@ tools.addEventListener('click', (event) => {
   }
 });
 tools.addEventListener('change', (event) => {
-  const { value, dataset } = event.target;
-  if (!value) return;
-  event.target.value = '';
-  const at = text.selectionEnd;
-  write(text, at, at, dataset.insert === 'block' ? `\n\n${value}\n\n` : value);
+  if (byPointer) insert(event.target);
+});
+tools.querySelector('[data-insert-chosen]').addEventListener('click', () => {
+  insert([...tools.querySelectorAll('select')].find((choice) => choice.value) ?? {});
 });
 text.addEventListener('keydown', (event) => {
   const sign = { b: '**', i: '*' }[event.key];

@@ -76,7 +76,7 @@ def create_app(settings: Settings | None = None) -> CrmApp:
 
 
 def _flask_config(settings: Settings) -> dict[str, object]:
-    options: dict[str, object] = {"pool_pre_ping": True, "hide_parameters": True}
+    options: dict[str, object] = {"hide_parameters": True}
     url = settings.database_url
     if url is None:  # start the embedded server only when somebody really connects
         url = "postgresql+psycopg://"

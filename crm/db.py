@@ -1,6 +1,7 @@
 """The database: base class, column types, and the one place where a transaction begins and ends."""
 
 import random
+import select
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,12 +10,15 @@ from typing import Any, TypeVar
 
 import structlog
 from flask_sqlalchemy import SQLAlchemy
+from psycopg import Connection
 from psycopg.types.json import Jsonb
 from sqlalchemy import BigInteger, CursorResult, DateTime, Dialect, Identity, LargeBinary, MetaData
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.event import listens_for
+from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm import registry as orm_registry
+from sqlalchemy.pool import Pool
 from sqlalchemy.types import TypeDecorator
 
 from crm import crypto
@@ -74,6 +78,20 @@ class HasId:
 
 
 db = SQLAlchemy(model_class=Base, disable_autonaming=True)
+
+
+@listens_for(Pool, "checkout")
+def _still_there(connection: Connection, *_: Any) -> None:
+    """Have a kept connection replaced that the server ended meanwhile: there is something to read in it, unasked.
+
+    As good as asking the server before every transaction, and without the way there and back.
+    """
+    if connection.closed:
+        raise DisconnectionError
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        raise DisconnectionError
 
 
 def fast(sql: str, given: Mapping[str, Any]) -> CursorResult[Any]:

@@ -92,7 +92,7 @@ _ASK_AGAIN = text(f"""
 """)
 
 _LET_GO = text("""
-    update batch set state = :state, error = :error, lease_until = null, state_at = :now, not_before = :not_before,
+    update batch set state = :state, error = :error, lease_until = null, state_at = :now, not_before = :now,
         attempts = attempts - 1
     where id = :id
 """)
@@ -131,69 +131,87 @@ def claim_next(*, clinic: Clinic, public_url: str) -> Attempt | Left:
 
 
 def _claim(which: TextClause, given: dict[str, Any], *, clinic: Clinic, public_url: str) -> Attempt | Left:
-    now, attempt = clock.now(), uuid.uuid4()
-    started = time.monotonic()
+    now, token, started = clock.now(), uuid.uuid4(), time.monotonic()
     taken = db.session.execute(
-        which, {**given, "attempt": attempt, "lease": now + rules.LEASE, "now": now}
+        which, {**given, "attempt": token, "lease": now + rules.LEASE, "now": now}
     ).first()
     if taken is None:
         return Left.NOTHING
-    batch_id = taken.id
-    stream = STREAMS[taken.stream]
-    version = content.sendable(taken.content_version_id, now=now)
-    if isinstance(version, content.NotSendable):
-        _let_go(batch_id, state="held", error=version.reason, now=now)
-        alerts.raise_alert(
-            key=f"content:{taken.content_version_id}",
-            level="warning",
-            text="Approved content changed or expired; emails with it wait.",
-            link=f"/console/content/versions/{taken.content_version_id}",
-        )
+    rendered = _content(taken, now)
+    if rendered is None:
         return Left.NOBODY
-    rows = _rows(batch_id, taken, stream, now, zone=clinic.time_zone)
-    rows = _first_of_each_address(batch_id, rows, now)
-    if not rows:
-        _let_go(batch_id, state="cancelled", error="nobody left to send to", now=now)
-        return Left.NOBODY
-    going = pacing.take(
-        rows, batch_id=batch_id, free=stream.transactional, caps=pacing.caps(taken, now=now), now=now
-    )
-    if isinstance(going, pacing.Later):
-        return Left.LATER if going.everybody else Left.NOBODY
-    rows = going
+    rows = _people(taken, now, zone=clinic.time_zone)
+    if isinstance(rows, Left):
+        return rows
     mailer = doors.mailers()[taken.transport]
-    envelope = links.envelope(version.rendered, stream=stream, clinic=clinic)
-    try:
-        recipients = letters.recipients(
-            rows,
-            rendered=version.rendered,
-            stream=stream,
-            clinic=clinic,
-            public_url=public_url,
-            batch_id=batch_id,
-        )
-        prepared = mailer.prepare(envelope, recipients)
-    except (PayloadError, content.ContentError) as error:
-        _let_go(batch_id, state="failed", error=str(error)[:200], now=now)
-        alerts.raise_alert(
-            key=f"batch:{batch_id}", level="danger", text="An email could not be built.", link="/console/mail"
-        )
+    prepared = _call(taken, rows, rendered, mailer=mailer, clinic=clinic, public_url=public_url, now=now)
+    if prepared is None:
         return Left.NOBODY
-    audit.record(
-        "batch.sending",
-        object_type="batch",
-        object_id=batch_id,
-        detail={"size": len(rows), "attempt": taken.attempts},
-    )
+    detail = {"size": len(rows), "attempt": taken.attempts}
+    audit.record_at_once("batch.sending", object_type="batch", object_id=taken.id, detail=detail)
     return Attempt(
-        batch_id=batch_id,
-        attempt=attempt,
+        batch_id=taken.id,
+        attempt=token,
         number=taken.attempts,
         mailer=mailer,
         prepared=prepared,
         message_ids=[row[0] for row in rows],
         until=started + rules.LEASE.total_seconds() / 2,
     )
+
+
+def _content(taken: Row[Any], now: datetime) -> content.Rendered | None:
+    """Return what is approved for this batch; hold the batch when nothing is any more."""
+    version = content.sendable(taken.content_version_id, now=now)
+    if isinstance(version, content.Sendable):
+        return version.rendered
+    _let_go(taken.id, state="held", error=version.reason, now=now)
+    alerts.raise_alert(
+        key=f"content:{taken.content_version_id}",
+        level="warning",
+        text="Approved content changed or expired; emails with it wait.",
+        link=f"/console/content/versions/{taken.content_version_id}",
+    )
+    return None
+
+
+def _people(taken: Row[Any], now: datetime, *, zone: str) -> Sequence[Row[Any]] | Left:
+    """Return who gets this batch now, after every question and within our own pace."""
+    stream = STREAMS[taken.stream]
+    rows = _first_of_each_address(taken.id, _rows(taken.id, taken, stream, now, zone=zone), now)
+    if not rows:
+        _let_go(taken.id, state="cancelled", error="nobody left to send to", now=now)
+        return Left.NOBODY
+    caps = pacing.caps(taken, now=now)
+    going = pacing.take(rows, batch_id=taken.id, free=stream.transactional, caps=caps, now=now)
+    if isinstance(going, pacing.Later):
+        return Left.LATER if going.everybody else Left.NOBODY
+    return going
+
+
+def _call(
+    taken: Row[Any],
+    rows: Sequence[Row[Any]],
+    rendered: content.Rendered,
+    *,
+    mailer: Mailer,
+    clinic: Clinic,
+    public_url: str,
+    now: datetime,
+) -> Any | None:
+    """Return the built call; a batch that cannot be built has failed, and staff are told."""
+    stream = STREAMS[taken.stream]
+    try:
+        recipients = letters.recipients(
+            rows, rendered=rendered, stream=stream, clinic=clinic, public_url=public_url, batch_id=taken.id
+        )
+        return mailer.prepare(links.envelope(rendered, stream=stream, clinic=clinic), recipients)
+    except (PayloadError, content.ContentError) as error:
+        _let_go(taken.id, state="failed", error=str(error)[:200], now=now)
+    alerts.raise_alert(
+        key=f"batch:{taken.id}", level="danger", text="An email could not be built.", link="/console/mail"
+    )
+    return None
 
 
 def _rows(batch_id: int, taken: Row[Any], stream: Stream, now: datetime, *, zone: str) -> Sequence[Row[Any]]:
@@ -233,24 +251,6 @@ def _first_of_each_address(batch_id: int, rows: Sequence[Row[Any]], now: datetim
     return first
 
 
-def _let_go(
-    batch_id: int,
-    *,
-    state: str,
-    error: str,
-    now: datetime,
-    not_before: datetime | None = None,
-    keep: bool = True,
-) -> None:
+def _let_go(batch_id: int, *, state: str, error: str, now: datetime) -> None:
     """Give a batch back without having called anybody; this attempt does not count."""
-    db.session.execute(
-        _LET_GO,
-        {
-            "id": batch_id,
-            "state": state,
-            "error": error,
-            "now": now,
-            "not_before": not_before or now,
-            "keep": keep,
-        },
-    )
+    db.session.execute(_LET_GO, {"id": batch_id, "state": state, "error": error, "now": now})

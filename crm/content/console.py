@@ -258,11 +258,19 @@ def upload() -> ResponseReturnValue:
         raise Invalid({"file": ["Choose a file."]})
     text = files.read(sent.stream.read(files.LARGEST + 1))
     item_id = request.form.get("item", type=int)
-    key = drafting.item(item_id).key if item_id else drafting.free_key(composing.take_apart(text).purpose)
+    key = drafting.item(item_id).key if item_id else files.new_key(composing.take_apart(text))
     made = files.take_in(text, key=key, actor=actor())
     flash("The file is in, not a byte of it changed.", "success")
     there = "console.drafts.edit" if made.state == "draft" else ".version"
     return redirect(url_for(there, version_id=made.id))
+
+
+@pages.post("/blocks")
+@access.require("write_content")
+def new_block() -> ResponseReturnValue:
+    """Begin a shared block of the clinic's own."""
+    made = files.new_block(name=request.form.get("name", ""), language="en", actor=actor())
+    return redirect(url_for("console.drafts.edit", version_id=made.id))
 
 
 @pages.post("/versions/<int:version_id>/submit")

@@ -1,5 +1,6 @@
 """Content as files: out of the database and back in, byte for byte. Blocks, service emails and sequences have their folders."""
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -9,14 +10,15 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from crm import clock
 from crm.audit import service as audit
 from crm.content import approval, drafting
-from crm.content.composing import Parts, take_apart
+from crm.content.composing import Parts, put_together, take_apart
 from crm.content.fields import LANGUAGES, TRANSACTIONAL
 from crm.content.models import ContentItem, ContentVersion
 from crm.content.source import LONGEST
 from crm.db import db
-from crm.errors import Invalid
+from crm.errors import Conflict, Invalid
 
 LARGEST = 256 * 1024  # bytes of an uploaded file
+_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+){0,6}")
 
 
 def path_of(key: str, language: str) -> str:
@@ -96,8 +98,26 @@ def take_in(text: str, *, key: str, actor: str) -> ContentVersion:
     return version
 
 
+def new_key(parts: Parts) -> str:
+    """Return where a text belongs that comes without a place: a block under its name, an email among the clinic's own."""
+    return f"block/{parts.name}" if parts.kind == "block" else drafting.free_key(parts.purpose)
+
+
+def new_block(*, name: str, language: str, actor: str) -> ContentVersion:
+    """Begin a shared block. Raises Invalid for a name that is no name, Conflict for one that is taken."""
+    tidy = "-".join(name.casefold().split())
+    parts = Parts(kind="block", language=language, name=tidy, title=" ".join(name.split()), body="…")
+    if db.session.scalar(select(ContentItem.id).where(ContentItem.key == f"block/{tidy}")) is not None:
+        raise Conflict("There is a block with this name. Write a new version of it.")
+    return take_in(put_together(parts), key=f"block/{tidy}", actor=actor)
+
+
 def _made(key: str, parts: Parts) -> ContentItem:
     block = parts.kind == "block"
+    if block and not _NAME.fullmatch(parts.name):
+        raise Invalid(
+            {"name": ["A block's name is made of small letters without accents, digits and hyphens."]}
+        )
     kind = "block" if block else "transactional" if parts.stream in TRANSACTIONAL else "email"
     if block != key.startswith("block/") or (kind == "transactional") != key.startswith("email/"):
         raise Invalid({"file": [f"“{key}” is not the place for such a text."]})

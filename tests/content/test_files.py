@@ -6,9 +6,9 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from crm.content import composing, drafting, files
+from crm.content import approval, composing, drafting, files, service
 from crm.content.library import TEMPLATES
 from crm.content.models import Autosave, ContentItem, ContentVersion
 from crm.db import db, transaction
@@ -147,6 +147,32 @@ def test_the_console_goes_round(client, database):
     new = marketer.post("/console/content/upload", {"file": (io.BytesIO(changed), "x.md")})
     assert marketer.get(new.location).status_code == 200
     assert marketer.post("/console/content/upload", {"item": before.item_id}).status_code == 422
+
+
+def test_a_block_of_ones_own_is_begun_translated_approved_and_inserted(client, database):
+    with transaction():
+        makers.shipped()
+    marketer: Visitor = signed_in(database, "marketer")
+    marketer.get("/console/content")
+    made = marketer.post("/console/content/blocks", {"name": "Holiday hours"})
+    block = newest("block/holiday-hours")
+    assert made.location == f"/console/content/drafts/{block.id}"
+    with transaction():
+        files.take_in(
+            block.source.replace("…", "We are closed on holidays."), key="block/holiday-hours", actor=WRITER
+        )
+        other = drafting.translate(block.id, language="es", actor=WRITER)
+        approval.submit(block.id, actor=WRITER)
+        approval.approve(block.id, actor="staff:98", roles=["clinician"], kind="clinical")
+        approval.approve(block.id, actor="staff:99", roles=["marketer"], kind="compliance")
+    assert "language: es" in newest("block/holiday-hours", "es").source
+    assert other.state == "draft"
+    assert "holiday-hours" in service.current_blocks("en")
+    assert "holiday-hours" not in service.current_blocks("es")
+    for name in ("Holiday hours", "¿?", "../x"):
+        before = db.session.scalar(select(func.count(ContentItem.id)))
+        marketer.post("/console/content/blocks", {"name": name})
+        assert db.session.scalar(select(func.count(ContentItem.id))) == before
 
 
 def test_a_block_can_be_asked_for_from_now_on(client, database):

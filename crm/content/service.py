@@ -100,7 +100,7 @@ def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
     if blocked:
         return NotSendable(f"content_refused: {blocked[0]}")
     if authorizations.refusal(_parsed(version.source), now=now) is not None:
-        return NotSendable("testimonial_not_authorized")
+        return NotSendable("content_not_authorized")
     return Sendable(version_id, rendered)
 
 

@@ -220,7 +220,7 @@ def test_taking_it_back_voids_the_email_and_tells_staff(loaded):
     assert [one.id for one in authorizations.revoke(signed.id, actor=DOCTOR)] == [made.id]
     assert used() is None
     assert approval.standing(made, now=time.now()) == "void"
-    assert service.sendable(made.id, now=time.now()) == service.NotSendable("testimonial_not_authorized")
+    assert service.sendable(made.id, now=time.now()) == service.NotSendable("content_not_authorized")
     assert db.session.scalar(select(Alert.level).where(Alert.key == f"authorization:{signed.id}")) == "danger"
     with pytest.raises(Invalid) as refused:
         approval.submit(made.id, actor=WRITER)  # the same words do not come back
@@ -268,8 +268,20 @@ def test_an_email_on_its_way_waits_when_the_person_takes_it_back(outbox, app):
     assert outbox.sent == []
     assert db.session.execute(select(Batch.state, Batch.error).where(Batch.id == batch_id)).one() == (
         "held",
-        "testimonial_not_authorized",
+        "content_not_authorized",
     )
+    with transaction():
+        plain = drafting.begin(made.item_id, language="en", actor=WRITER)
+        parts = composing.take_apart(plain.source)
+        body = parts.body.replace(f"> “{WORDS}”", "")
+        drafting.save(
+            plain.id, parts=replace(parts, testimonial="", body=body), base=plain.version, actor=WRITER
+        )
+        approval.submit(plain.id, actor=WRITER)
+        assert approve(plain)
+    assert deliver(batch_id, settings=app.settings) == "accepted"
+    [(envelope, _)] = outbox.sent
+    assert "listened to" not in envelope.text
 
 
 # in the console

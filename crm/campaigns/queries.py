@@ -22,6 +22,15 @@ from crm.paging import Page, decode, encode, keyset
 _EVERYONE = "select contact_id as id from consent_state where topic = :topic and granted"
 _TAGGED = "select distinct contact_id as id from contact_tag where tag = any(:tags)"
 _EXCLUDED = "exists (select 1 from contact_tag t where t.contact_id = c.id and t.tag = any(:exclude_tags))"
+# The same facts as REFUSAL_JOINS finds, for everybody at once: of a whole audience, reading the tables once is twice as
+# quick as looking each person up.
+_ALL_AT_ONCE = """
+    left join consent_state cs on cs.contact_id = c.id and cs.topic = cast(:topic as text)
+    left join (
+        select s.address_index, bool_or(s.scope = 'all') as everything, bool_or(s.scope = 'marketing') as marketing
+        from suppression s where s.lifted_at is null group by s.address_index
+    ) stops on stops.address_index = c.email_index
+"""
 _PREFLIGHT = f"""
     select reason, count(*) from (
         select case when {_EXCLUDED} then 'excluded' else coalesce({REFUSAL_CASE}, case
@@ -30,7 +39,7 @@ _PREFLIGHT = f"""
                     where r.contact_id = c.id and r.created_at > :week and r.state is distinct from 'skipped'
                         and (r.enrolment_id is not null or r.campaign_id is not null)
                     limit :cap) recent) >= :cap then 'frequency_cap' end) end as reason
-        from ({{people}}) p join contact c on c.id = p.id {REFUSAL_JOINS}
+        from ({{people}}) p join contact c on c.id = p.id {{joins}}
     ) asked group by reason
 """
 _SIZES = text("select state, sum(size), sum(left_out) from batch where campaign_id = :id group by state")
@@ -102,7 +111,11 @@ def preflight(campaign: Campaign) -> Preflight:
     tags = campaign.audience.get("tags")
     languages = [language for _, language in content.newest([item_key(campaign)], now=now)]
     rows = db.session.execute(
-        text(_PREFLIGHT.format(people=_TAGGED if tags else _EVERYONE)),
+        text(
+            _PREFLIGHT.format(
+                people=_TAGGED if tags else _EVERYONE, joins=REFUSAL_JOINS if tags else _ALL_AT_ONCE
+            )
+        ),
         {
             "topic": campaign.topic,
             "transactional": False,

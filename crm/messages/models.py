@@ -27,6 +27,7 @@ class Batch(HasId, Base):
             "id",
             postgresql_where=text("state in ('sending','uncertain','failed','held')"),
         ),
+        Index("ix_batch_created_at", "created_at"),
         Index("ix_batch_campaign", "campaign_id", "id", postgresql_where=text("campaign_id is not null")),
     )
 

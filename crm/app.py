@@ -1,6 +1,8 @@
 """The application: one transaction per request, and a factory that wires everything once."""
 
 import logging
+import random
+import time
 
 import structlog
 from flask import Flask, request
@@ -20,6 +22,8 @@ from crm.db import collided, db, transaction
 from crm.leads import clocks
 from crm.messages import doors
 
+TRY_AGAIN_AFTER = (0.01, 0.05, 0.2, 0.5)  # seconds at most, after PostgreSQL undid one of two that collided
+
 log = structlog.get_logger()
 migrate = Migrate()
 
@@ -30,12 +34,14 @@ class CrmApp(Flask):
     settings: Settings
 
     def dispatch_request(self) -> ResponseReturnValue:
-        for _ in range(2):
+        for pause in TRY_AGAIN_AFTER:
             try:
                 return self._dispatch()
             except OperationalError as error:
                 if not collided(error) or request.files:  # a file has been read and cannot be read again
                     raise
+                log.warning("request.again", error=type(error.orig).__name__)
+            time.sleep(pause * random.random())  # noqa: S311 - parts those who collided, guards nothing
         return self._dispatch()
 
     def _dispatch(self) -> ResponseReturnValue:

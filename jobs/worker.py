@@ -11,6 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 from rq import SimpleWorker
 from rq.cron import CronJob, CronScheduler
+from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -45,15 +46,26 @@ class Worker(SimpleWorker):
             trace = trace.tb_next
         place = f" at {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace is not None else ""
         named["exc_string"] = f"{kind.__name__ if kind else 'Error'}{place}"
-        log.error("job.failed", job=job.func_name, error=named["exc_string"])
+        log.error("job.failed", job=_name(job), error=named["exc_string"])
         super().handle_job_failure(job, queue, *rest[:1], **named)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """RQ's own handler would log the whole traceback; `handle_job_failure` has said what is safe to say."""
 
 
+def _name(job: Job) -> str:
+    """Return what a job is called; another version's may be written in a way that we cannot read."""
+    try:
+        return str(job.func_name)
+    except DeserializationError:
+        return "unreadable"
+
+
 def work(app: CrmApp, *, queues: tuple[str, ...] = queue.QUEUES, burst: bool = False) -> None:
-    """Work these queues, most urgent first, until told to stop. Redis going away and coming back is survived."""
+    """Work these queues, most urgent first, until told to stop.
+
+    Whatever else ends RQ's loop, Redis going away or a job it stumbles over, is survived: it begins anew.
+    """
     context.use(app)
     gc.freeze()  # what is there by now stays; looking through it again and again costs more than a batch of mail
     gc.set_threshold(50_000, 20, 50)
@@ -67,10 +79,12 @@ def work(app: CrmApp, *, queues: tuple[str, ...] = queue.QUEUES, burst: bool = F
         )
         try:
             worker.work(burst=burst, logging_level="WARNING", with_scheduler=False)
-            return
+            if burst or worker._shutdown_requested_date is not None:
+                return
+            log.warning("worker.again")
         except RedisError as error:
             log.warning("worker.redis_away", error=type(error).__name__)
-            time.sleep(1)
+        time.sleep(1)
 
 
 class PeriodicJob(CronJob):

@@ -39,6 +39,7 @@ class Fleet:
             "scheduler": [*FLASK, "scheduler"],
         }
         self.processes: dict[str, Life] = {}
+        self.clocks: list[str] = []  # those that are wrong
         self.web_port, self.sandbox_port = _free_port(), _free_port()
         self.database_url = postgres
         self.rings = self.people = self.runs = 0
@@ -106,6 +107,21 @@ class Fleet:
         assert found is not None
         return int(found[0])
 
+    def stop_postgres(self, mode: str = "fast") -> None:
+        """Stop PostgreSQL: "fast" undoes what runs, "immediate" is a crash."""
+        server = local._postgres_servers[self.folder]
+        subprocess.run(
+            [server.bin_path / "pg_ctl", "-w", "-D", str(server.pgdata), "stop", "-m", mode],
+            check=False,
+            capture_output=True,
+            user=server.system_user,
+        )
+
+    def restart_postgres(self, mode: str = "fast") -> None:
+        """Stop it and start it again."""
+        self.stop_postgres(mode)
+        self.ensure_servers()
+
     def ensure_servers(self) -> None:
         """Start PostgreSQL and Redis again where they died, and wait until they take connections."""
         local.redis_url(self.folder)
@@ -155,9 +171,22 @@ class Fleet:
 
     def skip(self, days: float) -> None:
         """Move the clock of all processes ahead, and wake whoever is due."""
-        with self._clock():
-            clock.move_ahead(timedelta(days=days))
+        for name in (None, *self.clocks):
+            with self._clock(name):
+                clock.move_ahead(timedelta(days=days))
         self.ring()
+
+    def off(self, name: str, by: timedelta) -> dict[str, str]:
+        """Return the environment of a process whose machine's clock is wrong by so much."""
+        own = self.folder / f"clock-{name}"
+        own.mkdir(exist_ok=True)
+        shutil.copy(self.folder / "secrets.json", own)
+        if (self.folder / "clock").exists():
+            shutil.copy(self.folder / "clock", own)
+        self.clocks.append(name)
+        with self._clock(name):
+            clock.move_ahead(by)
+        return {"LOCAL_DIR": str(own)}
 
     def now(self) -> datetime:
         """Return what time it is for all processes."""
@@ -165,9 +194,9 @@ class Fleet:
             return clock.now()
 
     @contextlib.contextmanager
-    def _clock(self) -> Iterator[None]:
+    def _clock(self, name: str | None = None) -> Iterator[None]:
         kept = clock._offset_file
-        clock.use_offset_file(self.folder / "clock")
+        clock.use_offset_file((self.folder / f"clock-{name}" if name else self.folder) / "clock")
         try:
             yield
         finally:

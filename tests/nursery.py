@@ -42,6 +42,11 @@ class Life:
             time.sleep(0.01)
         return status
 
+    def signal_only(self, number: int) -> None:
+        """Send a signal to it alone, as whoever looks after processes does."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
     def signal(self, number: int) -> None:
         """Send a signal to it and to whatever it started."""
         if self.poll() is None:

@@ -4,9 +4,11 @@ import argparse
 import json
 import sys
 import time
+import traceback
 from dataclasses import asdict
 
-from tests.chaos.scenarios import SCENARIOS, Result
+from tests.chaos.results import Result, Skipped
+from tests.chaos.scenarios import SCENARIOS
 from tests.fleet import ROOT, fleet
 
 
@@ -15,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos")
     parser.add_argument("--kills", type=int, default=1_000, help="in the killing play")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", help="run one scenario")
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, help="run these")
     parser.add_argument("--list", action="store_true")
     asked = parser.parse_args()
     if asked.list:
@@ -29,7 +31,7 @@ def main() -> int:
     print(f"| what | done | sent | lost | twice | in doubt | {'verdict':8} |\n|---|---|---|---|---|---|---|")
     bad = 0
     for name, scenario in SCENARIOS.items():
-        if asked.only and name != asked.only:
+        if asked.only and name not in asked.only:
             continue
         result = _run(name, scenario, asked)
         bad += not result.well
@@ -42,17 +44,23 @@ def main() -> int:
 
 def _run(name: str, scenario, asked: argparse.Namespace) -> Result:
     started = time.monotonic()
+    verdict, skipped = None, False
     try:
         with fleet() as ours:
-            done, verdict = scenario(ours, seed=asked.seed, kills=asked.kills)
-    except (TimeoutError, AssertionError) as error:
-        return Result(
-            name=name,
-            done=f"{type(error).__name__}: {error}",
-            verdict=None,
-            seconds=time.monotonic() - started,
-        )
-    return Result(name=name, done=done, verdict=verdict, seconds=time.monotonic() - started)
+            try:
+                done, verdict = scenario(ours, seed=asked.seed, kills=asked.kills)
+            except Exception:
+                (ROOT / ".local" / "chaos" / f"{name}.log").write_text(ours.logs())
+                raise
+    except Skipped as reason:
+        done, skipped = str(reason), True
+    except Exception as error:
+        done = f"{type(error).__name__}: {error}"
+        if not isinstance(error, TimeoutError | AssertionError):
+            traceback.print_exc()
+    if verdict is not None and not verdict.well:
+        print(verdict, file=sys.stderr)
+    return Result(name=name, done=done, verdict=verdict, seconds=time.monotonic() - started, skipped=skipped)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pytest
 from tests.chaos.scenarios import SCENARIOS
 from tests.fleet import fleet
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chaos")]
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -390,3 +390,31 @@ def test_the_form_gives_back_every_file_to_the_byte(path):
     parts = composing.take_apart(file)
     assert composing.put_together(parts) == file
     assert composing.put_together(replace(parts, body=parts.body + "x"), before=file) == file + "x\n"
+
+
+def open_alerts() -> set[str]:
+    keys = db.session.scalars(select(Alert.key).where(Alert.closed_at.is_(None)))
+    return {key.partition(":")[0] for key in keys} & {"review", "comment", "changes"}
+
+
+def test_whoever_has_to_act_next_is_told():
+    made = draft()
+    remarks.comment(made.id, actor=WRITER, body="To myself.")
+    assert open_alerts() == set()
+    approval.submit(made.id, actor=WRITER)
+    assert open_alerts() == {"review"}
+    asked = [
+        remarks.comment(made.id, actor=DOCTOR, body=why, sentence="One.") for why in ("Why?", "Since when?")
+    ]
+    assert open_alerts() == {"review", "comment"}
+    remarks.settle(asked[0], actor=DOCTOR)
+    assert open_alerts() == {"review", "comment"}
+    for comment in remarks.comments(made.id):
+        remarks.settle(comment.id, actor=DOCTOR)
+    assert open_alerts() == {"review"}
+    remarks.ask_for_changes(made.id, actor=DOCTOR, roles=["clinician"], reason="Name the source.")
+    assert open_alerts() == {"changes"}
+    approval.submit(made.id, actor=WRITER)
+    assert open_alerts() == {"review"}
+    assert approve(made)
+    assert open_alerts() == set()

@@ -22,11 +22,10 @@ from crm.audit import service as audit
 from crm.campaigns import queries, rules, service, why_words
 from crm.campaigns.models import Campaign
 from crm.errors import Invalid
+from crm.messages import control, pacing
 from crm.staff import access
 
 pages = Blueprint("campaigns", __name__, url_prefix="/campaigns")
-
-COUNTS = ("waiting", "accepted", "left_out", "failed", "uncertain", "cancelled")
 
 
 @pages.get("")
@@ -76,18 +75,26 @@ def show(campaign_id: int) -> ResponseReturnValue:
 
 
 def _show(campaign: Campaign, status: int = 200, **more: Any) -> Response:
+    preflight = queries.preflight(campaign) if campaign.state == "draft" else None
     page = render_template(
         "console/campaigns/show.html",
         campaign=campaign,
-        item=queries.item_key(campaign),
-        preflight=queries.preflight(campaign) if campaign.state == "draft" else None,
+        item=queries.item(campaign),
+        preflight=preflight,
+        too_slow=preflight is not None and _too_slow(campaign, preflight.people),
         progress=queries.progress(campaign),
-        counts=COUNTS,
         reasons=why_words.REASONS,
         ask_above=rules.ASK_ABOVE,
         **more,
     )
     return make_response(page, status)
+
+
+def _too_slow(campaign: Campaign, people: int) -> bool:
+    """Tell whether our own caps keep some of it back for longer than it may wait."""
+    caps = pacing.caps(control.get(), now=clock.now())
+    hours = rules.hours_needed(people, per_minute=caps.per_minute, per_day=caps.per_day)
+    return hours > campaign.late_after_hours
 
 
 @pages.post("/<int:campaign_id>/launch")

@@ -105,6 +105,11 @@ def item_key(campaign: Campaign) -> str:
     return db.session.scalars(select(ContentItem.key).where(ContentItem.id == campaign.item_id)).one()
 
 
+def item(campaign: Campaign) -> ContentItem:
+    """Return what a campaign sends."""
+    return db.session.get_one(ContentItem, campaign.item_id)
+
+
 def preflight(campaign: Campaign) -> Preflight:
     """Ask about everyone in the audience, in one statement."""
     now = clock.now()

@@ -45,3 +45,13 @@ def progress(*, people: int, batches: Iterable[tuple[str, int, int]]) -> Progres
         if state in _SHOWN:
             counts[_SHOWN[state]] += size - left_out
     return Progress(people=people, waiting=people - sum(counts.values()), **counts)
+
+
+def hours_needed(people: int, *, per_minute: int | None, per_day: int | None) -> float:
+    """Return how many hours our own caps make a broadcast of so many people take at least."""
+    waits = [0.0]
+    if per_minute:
+        waits.append(people / per_minute / 60)
+    if per_day:
+        waits.append((people - 1) // per_day * 24.0 if people else 0.0)
+    return max(waits)

@@ -60,17 +60,18 @@ def of_message(message_id: int) -> Answer:
     enrolment = db.session.get(Enrolment, message.enrolment_id) if message.enrolment_id else None
     got, short = words.STATES.get(message.state or batch.state, ("waiting", message.state or batch.state))
     said = message.reason if message.state else batch.error
+    queued, *left = _decisions(message, batch)
+    made, *sending = facts.of_batch(batch)
     found = [*facts.of_consent(contact.id, batch.topic), *facts.of_stops(contact)]
     found += [*facts.of_content(version.id), *_of_origin(message, enrolment)]
-    found += _decisions(message, batch)
-    found += [*facts.of_batch(batch), *facts.of_message(message)]
+    found += [queued, made, *left, *sending, *facts.of_message(message)]
     _looked(contact.id, "message", message.id)
     return Answer(
         contact_id=contact.id,
         got=got,
         short=short,
         reason=said if got != "yes" else None,
-        about=version.item.title,
+        about=version.subject or version.item.title,
         at=message.state_at if message.state else batch.state_at,
         message_id=message.id,
         batch_id=batch.id,

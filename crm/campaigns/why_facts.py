@@ -151,5 +151,5 @@ def of_message(message: Message) -> Iterator[Fact]:
 
 
 def in_order(facts: Sequence[Fact]) -> list[Fact]:
-    """Sort by moment; what happened in one moment stays as it was told."""
-    return sorted(facts, key=lambda fact: fact.at)
+    """Sort by the second, as the provider's clock tells it; what happened in one second stays as it was told."""
+    return sorted(facts, key=lambda fact: fact.at.replace(microsecond=0))

@@ -5,8 +5,10 @@ import html
 import pytest
 from sqlalchemy import select
 
+from crm.campaigns import rules
 from crm.campaigns.models import Campaign
-from crm.db import db
+from crm.db import db, transaction
+from crm.messages import control
 from tests.campaigns.conftest import ITEM, audience, deliver, freeze, reached
 from tests.visitor import signed_in
 
@@ -32,7 +34,7 @@ def drafted(visitor) -> str:
 def test_from_draft_to_the_list_of_who_did_not_get_it(marketer, outbox, app):
     people = audience(3)
     page = drafted(marketer)
-    assert "People who get it 3" in text(marketer.get(page)).replace("</dt><dd>", " ")
+    assert "3 people get “" in text(marketer.get(page))
     assert marketer.post(f"{page}/launch", {"at": ""}).status_code == 302
     freeze(db.session.scalar(select(Campaign.id)))
     assert "data-refresh" in marketer.get(page).text
@@ -69,3 +71,27 @@ def test_a_wrong_moment_is_explained(marketer, at):
 @pytest.mark.parametrize("role", ["front_desk", "clinician", "viewer"])
 def test_other_roles_stay_outside(client, outbox, role):
     assert signed_in(client.application, role).get(PATH).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("people", "per_minute", "per_day", "hours"),
+    [
+        (0, 1, 1, 0),
+        (1_000, None, None, 0),
+        (6_000, 100, None, 1),
+        (200, None, 200, 0),
+        (201, None, 200, 24),
+        (1_000, 1, 200, 96),
+    ],
+)
+def test_how_long_our_caps_make_it_take(people, per_minute, per_day, hours):
+    assert rules.hours_needed(people, per_minute=per_minute, per_day=per_day) == hours
+
+
+def test_a_pace_at_which_some_would_not_get_it_is_said_before_the_launch(marketer):
+    audience(3)
+    page = drafted(marketer)
+    assert "some would not get it" not in marketer.get(page).text
+    with transaction():
+        control.set_pace(per_minute=None, per_day=1, ramp_from=None, domains={})
+    assert "some would not get it" in marketer.get(page).text

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -69,7 +70,14 @@ def work(app: CrmApp, *, queues: tuple[str, ...] = queue.QUEUES, burst: bool = F
     context.use(app)
     gc.freeze()  # what is there by now stays; looking through it again and again costs more than a batch of mail
     gc.set_threshold(50_000, 20, 50)
-    while True:
+    while not _work(queues, burst=burst):
+        time.sleep(1)
+
+
+def _work(queues: tuple[str, ...], *, burst: bool) -> bool:
+    """Be one worker of RQ's; return whether that was all, rather than an accident."""
+    worker = None
+    try:
         worker = Worker(
             [queue.queue(name) for name in queues],
             connection=queue.redis(),
@@ -77,14 +85,12 @@ def work(app: CrmApp, *, queues: tuple[str, ...] = queue.QUEUES, burst: bool = F
             name=f"{socket.gethostname()}-{os.getpid()}-{time.monotonic_ns()}",
             disable_default_exception_handler=False,
         )
-        try:
-            worker.work(burst=burst, logging_level="WARNING", with_scheduler=False)
-            if burst or worker._shutdown_requested_date is not None:
-                return
-            log.warning("worker.again")
-        except RedisError as error:
-            log.warning("worker.redis_away", error=type(error).__name__)
-        time.sleep(1)
+        worker.work(burst=burst, logging_level="WARNING", with_scheduler=False)
+        if burst:
+            return True
+    except RedisError as error:
+        log.warning("worker.redis_away", error=type(error).__name__)
+    return worker is not None and worker._shutdown_requested_date is not None
 
 
 class PeriodicJob(CronJob):
@@ -101,19 +107,22 @@ class PeriodicJob(CronJob):
 class Scheduler(CronScheduler):
     """RQ's scheduler; of several, the one that holds the lead in Redis queues the jobs."""
 
+    _leading = False
+
     def enqueue_jobs(self) -> list[CronJob]:
         """Queue what is due, while leading."""
+        self._leading = False
         try:
-            if not self._leads():
-                return []
-            return super().enqueue_jobs()
+            self._leading = self._leads()
+            return super().enqueue_jobs() if self._leading else []
         except RedisError as error:
+            self._leading = False
             log.warning("scheduler.redis_away", error=type(error).__name__)
             return []
 
     def calculate_sleep_interval(self) -> float:
-        """Look at least every second, so that a lead that was lost is soon taken over."""
-        return min(super().calculate_sleep_interval(), 1.0)
+        """Look every second, so that a lead that was lost is soon taken over; what is overdue is no reason to spin."""
+        return min(super().calculate_sleep_interval(), 1.0) if self._leading else 1.0
 
     def heartbeat(self) -> None:
         """Say that we live, while there is somebody to tell."""
@@ -128,6 +137,11 @@ class Scheduler(CronScheduler):
             super().save(pipeline)
         except RedisError as error:
             log.warning("scheduler.redis_away", error=type(error).__name__)
+
+    def register_death(self, pipeline: Any = None) -> None:
+        """Say goodbye, if there is somebody to tell; else RQ forgets us by itself."""
+        with suppress(RedisError):
+            super().register_death(pipeline)
 
     def _leads(self) -> bool:
         mine = self.name

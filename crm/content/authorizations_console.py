@@ -109,10 +109,7 @@ def show(authorization_id: int) -> ResponseReturnValue:
 def revoke(authorization_id: int) -> ResponseReturnValue:
     """The person took it back."""
     held = authorizations.revoke(authorization_id, actor=actor())
-    said = (
-        f"{len(held)} emails with these words are void and wait."
-        if held
-        else "No email in use prints these words."
-    )
+    count = "1 email" if len(held) == 1 else f"{len(held)} emails"
+    said = f"{count} with these words: void from now on." if held else "No email in use prints these words."
     flash(f"Taken back. {said}", "success")
     return redirect(url_for(".show", authorization_id=authorization_id))

@@ -155,6 +155,7 @@ def version(version_id: int) -> ResponseReturnValue:
         version=found,
         worth=approval.standing(found, now=clock.now()),
         newer=approval.newer_approved(found),
+        unauthorized=approval.unauthorized(found),
         before=before,
         rows=rows,
         only=only,

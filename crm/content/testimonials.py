@@ -8,13 +8,13 @@ Sources: 45 CFR 164.508(a)(3) and (c), authorization for marketing; 16 CFR 255.1
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from crm.content.claims.engine import Finding, finding
 from crm.content.claims.rulebook import Severity, rulebook
-from crm.content.source import BlockRef, Source
+from crm.content.source import COMMERCIAL, BlockRef, Source
 
 RULE = "testimonial"
 EXPECTED_RESULT = "evidence"  # the block that says what people may generally expect
@@ -79,7 +79,8 @@ def refusal(source: Source, paper: Paper | None, *, now: datetime) -> str | None
 def judged(findings: Iterable[Finding], *, source: Source) -> list[Finding]:
     """Return the check's findings on a source; for a testimonial, its quoted story is for a person to look at again."""
     if not source.testimonial:
-        return list(findings)
+        known = list(findings)
+        return known if any(one.id == RULE for one in known) else [*known, *_whose(source)]
     done = [_looked_at(one, source) for one in findings]
     named = {part.name for part in source.parts if isinstance(part, BlockRef)}
     if EXPECTED_RESULT not in named:
@@ -87,6 +88,15 @@ def judged(findings: Iterable[Finding], *, source: Source) -> list[Finding]:
         why = "A patient's words need the result that is generally expected beside them (16 CFR 255.2)."
         done.append(finding(rule, why=why))
     return done
+
+
+def _whose(source: Source) -> Iterator[Finding]:
+    """A block quote reads as somebody's own words, so a person has to say whose they are."""
+    said = _QUOTED.search(source.body)
+    if said is not None and source.stream in COMMERCIAL:
+        rule = replace(rulebook(source.language).rule(RULE), severity=Severity.WARN)
+        why = "These stand as somebody's own words. If a patient said them, choose the written authorization."
+        yield finding(rule, text=source.body, start=said.start(1), end=said.end(1), why=why)
 
 
 def _looked_at(one: Finding, source: Source) -> Finding:

@@ -102,6 +102,11 @@ def test_a_story_stops_an_email_unless_it_is_quoted_under_an_authorization() -> 
     assert _found(bare)["testimonial"] == "BLOCK"
 
 
+def test_a_quote_without_an_authorization_asks_whose_words_they_are() -> None:
+    assert _found(EMAIL.replace("testimonial: T-7\n", ""))["testimonial"] == "WARN"
+    assert "testimonial" not in _found(EMAIL.replace("testimonial: T-7\n", "").replace("> ", ""))
+
+
 def test_a_quote_needs_the_generally_expected_result_beside_it() -> None:
     assert _found(EMAIL)["evidence-missing"] == "REQUIRE"
     assert "evidence-missing" not in _found(EMAIL.replace("[[button", "[[block: evidence]]\n\n[[button"))
@@ -329,3 +334,7 @@ def test_who_writes_sees_the_words_and_not_the_name(client, database):
     assert marketer.post(f"/console/content/authorizations/{signed.id}/revoke").status_code == 403
     editor = marketer.get(f"/console/content/drafts/{made.id}").text
     assert f'<option value="{signed.reference}" selected>' in editor
+    with transaction():
+        approval.submit(made.id, actor=WRITER)
+        authorizations.revoke(signed.id, actor=DOCTOR)
+    assert "took back their authorization" in marketer.get(f"/console/content/versions/{made.id}").text

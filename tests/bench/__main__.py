@@ -80,6 +80,7 @@ def main() -> int:
     if importlib.util.find_spec("tests.bench.system"):
         importlib.import_module("tests.bench.system")
         importlib.import_module("tests.bench.people")
+        importlib.import_module("tests.bench.imports")
     if given.list:
         print("\n".join(f"{row.name:18} {row.what}" for row in ROWS))
         print("\nFigures: " + ", ".join(FIGURES))

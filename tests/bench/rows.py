@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.bench.pages import PAGES
 from tests.bench.servers import Bench
 
 Values = dict[str, Any]
@@ -253,25 +254,42 @@ ROWS = (
         Row(
             name=f"page_{page}",
             what=f"console page “{page.replace('_', ' ')}” at 1,000,000 contacts, 1,200,000 leads: p95",
-            value=f"pages_1m.{page}_ms",
+            value=f"pages.large_{page}_ms",
             unit="ms",
-            against=f"pages_10k.{page}_ms",
+            against=f"pages.small_{page}_ms",
             at_most=1.5,
         )
-        for page in (
-            "list",
-            "open",
-            "overdue",
-            "stage",
-            "kind",
-            "source",
-            "nobody",
-            "by_name",
-            "by_both_names",
-            "by_email",
-            "by_phone",
-            "by_reference",
-            "lead",
-        )
+        for page in PAGES
+    ),
+    Row(
+        name="import_memory",
+        what="import of 100,000 rows among 100,000 people: peak memory (PSS) of the worker",
+        value="imports.worker_mb",
+        unit="MB",
+        at_most=400,
+        also=("imports.rows_per_s",),
+    ),
+    Row(
+        name="import_statements",
+        what="the same: statements for each thousand rows, beside a file of 10,000",
+        value="imports.many_per_thousand",
+        unit="statements",
+        against="imports.few_per_thousand",
+        at_most=1.1,
+    ),
+    Row(
+        name="import_undo",
+        what="the same, taken back: rows/s",
+        value="imports.undone_per_s",
+        unit="rows/s",
+        against="imports.rows_per_s",
+        at_least=0.5,
+    ),
+    Row(
+        name="export_memory",
+        what="export of 100,000 people as Excel: peak memory (PSS) of the worker",
+        value="imports.export_mb",
+        unit="MB",
+        at_most=400,
     ),
 )

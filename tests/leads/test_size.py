@@ -14,6 +14,7 @@ from crm.db import db, fast, transaction
 from crm.leads import listing
 from tests import makers
 from tests.bench import people
+from tests.bench.pages import PAGES
 from tests.visitor import signed_in
 
 MANY = 1_500
@@ -87,7 +88,7 @@ def test_no_page_reads_a_whole_table(crowd, monkeypatch):
         seen.append((statement, given))
 
     wrong, engine = [], db.engines[None]
-    for name, address in people.PAGES.items():
+    for name, address in PAGES.items():
         seen.clear()
         event.listen(engine, "before_cursor_execute", note)
         assert crowd.get(address).status_code in (200, 302), name
@@ -135,7 +136,7 @@ def test_a_stage_of_another_kind_is_nobodys(crowd):
     assert (shown.rows, shown.older, shown.looked_at) == ([], None, None)
 
 
-@pytest.mark.parametrize("address", people.PAGES.values(), ids=people.PAGES)
+@pytest.mark.parametrize("address", PAGES.values(), ids=PAGES)
 def test_more_rows_take_no_more_statements(client, database, statements, address):
     visitor = signed_in(database, "admin")
     visitor.get(address)

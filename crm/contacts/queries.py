@@ -10,7 +10,7 @@ from sqlalchemy import CompoundSelect, Select, func, literal, select, text, tupl
 
 from crm import crypto, paging
 from crm.contacts.addresses import address_index
-from crm.contacts.models import Activity, Contact
+from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.rules import Unfit, clean_phone
 from crm.db import db
 from crm.paging import Page
@@ -123,6 +123,11 @@ def _branch(
         detail.label("detail"),
     )
     return select(newest.order_by(at.desc(), number.desc()).limit(limit + 1).subquery())
+
+
+def tags_of(contact_id: int) -> Sequence[str]:
+    """Return a person's tags, by name."""
+    return db.session.scalars(select(Tag.tag).where(Tag.contact_id == contact_id).order_by(Tag.tag)).all()
 
 
 SHORTEST = 2  # characters of a name prefix

@@ -12,6 +12,7 @@ from crm.leads.bulk_acts import WITH_A_VISIT
 from crm.leads.models import Lead
 from crm.leads.rules import STAGES
 
+BY_THEMSELVES = frozenset({"new", "unconfirmed", "confirmed", "spam"})  # the person's own yes, or a mistake
 SHOWN = 20  # cards in a column
 COUNTED = 100  # rows a count looks at before it says "99+"
 
@@ -32,10 +33,15 @@ def columns_of(kind: str) -> list[str]:
 
 
 def ways(lead: Lead) -> list[str]:
-    """Return where a card can be put: stages that may follow, take no reason and go with no visit."""
+    """Return where a card can be put: stages that may follow, take no reason, go with no visit and are people's to say."""
     stages = STAGES[lead.kind]
-    open_to = (to for to in stages[lead.stage].to if not stages[to].reasons and not stages[to].needs_outcome)
-    return sorted(to for to in open_to if to not in WITH_A_VISIT and to != "spam")
+    return [
+        to
+        for to, one in stages.items()
+        if to in stages[lead.stage].to
+        and not (one.reasons or one.needs_outcome)
+        and to not in WITH_A_VISIT | BY_THEMSELVES
+    ]
 
 
 def board(kind: str, *, owner: int | None = None, stage: str = "", cursor: str | None = None) -> list[Column]:

@@ -74,6 +74,7 @@ def _check(*, channel: str, outcome: str, note: str, call_again_at: datetime | N
 def _go_on(lead: Lead, *, outcome: str, now: datetime) -> None:
     to = ON_REACHING.get(lead.stage) if outcome in REACHED else None
     if to is not None:
+        service.flush()  # the attempt itself is a change: the move is made to the lead with it
         service.move_stage(lead_id=lead.id, version=lead.version, to=to)
         return
     escalation.acted_on(lead.id)

@@ -9,6 +9,7 @@ from flask_security import current_user
 
 from crm import clock, paging
 from crm.audit import service as audit
+from crm.contacts import service as contacts
 from crm.errors import Invalid
 from crm.leads import answering, rules, service, walk
 from crm.leads.console import _back, _may, _show, _version
@@ -121,3 +122,18 @@ def reopen(reference: str) -> ResponseReturnValue:
     service.move_stage(lead_id=lead.id, version=sent, to=to)
     flash(gettext("%(reference)s is open again.", reference=lead.reference), "success")
     return redirect(going.back() or url_for(".show", reference=lead.reference))
+
+
+@pages.post("/<reference>/tags")
+@access.require("work_leads")
+def tag(reference: str) -> ResponseReturnValue:
+    """Put a tag on the person, or take one off."""
+    lead = service.by_reference(reference)
+    try:
+        if request.form.get("off"):
+            contacts.remove_tag(contact_id=lead.contact_id, tag=request.form["off"])
+        else:
+            contacts.add_tag(contact_id=lead.contact_id, tag=request.form.get("tag", ""))
+    except Invalid as error:
+        abort(_show(lead, 422, errors=error.fields, typed=request.form))
+    return _back(lead)

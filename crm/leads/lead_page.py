@@ -5,8 +5,9 @@ from typing import Any
 
 from crm import clock
 from crm.consent import queries as consent
+from crm.contacts import queries as people
 from crm.contacts.queries import Only
-from crm.leads import attempts, consultations, merging, score
+from crm.leads import answering, attempts, consultations, merging, score
 from crm.leads.attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.desk_models import Consultation
 from crm.leads.models import Lead
@@ -75,6 +76,8 @@ def parts(lead: Lead) -> dict[str, Any]:
     ways = STAGES[lead.kind][lead.stage].to
     bookable = consultations.BOOKED[lead.kind] in ways or lead.stage == "contacted"
     return {
+        "tags": people.tags_of(lead.contact_id),
+        "answers": list(answering.ANSWERS.items()) if answering.why_not(lead) is None else [],
         "same": merging.candidates(lead.contact),
         "merges": merging.of(lead.contact_id),
         "score": score.score(_known(lead, held), now=clock.now()),

@@ -90,7 +90,14 @@ def send() -> ResponseReturnValue:
 def sent() -> ResponseReturnValue:
     """Say thanks: the same page for everybody, known or not; whoever wrote of dying sees first who helps now."""
     language, at_once = _language(), request.args.get("help") == "now"
-    return render_template("public/contact_sent.html", w=WORDS[language], lang=language, at_once=at_once)
+    here = {"help": "now"} if at_once else {}
+    languages = [
+        {"code": code, "label": label, "href": url_for("contact.sent", lang=code, **here)}  # type: ignore[arg-type]
+        for code, label in LANGUAGE_NAMES
+    ]
+    return render_template(
+        "public/contact_sent.html", w=WORDS[language], lang=language, languages=languages, at_once=at_once
+    )
 
 
 def _thank(*, at_once: bool = False) -> ResponseReturnValue:

@@ -61,7 +61,14 @@ def move_stage(*, lead_id: int, version: int, to: str, reason: str | None = None
 
 
 def _at_version(lead_id: int, version: int) -> Lead:
-    lead = get(lead_id)
+    """Return the lead, locked, as it is now: whoever comes second waits here, and then sees that it has changed."""
+    flush()
+    try:
+        lead = db.session.get(Lead, lead_id, with_for_update={"of": Lead}, populate_existing=True)
+    except StaleDataError as error:  # this session has read it before, at another version
+        raise Conflict(CHANGED) from error
+    if lead is None:
+        raise NotFound("There is no such lead.")
     if lead.version != version:
         raise Conflict(CHANGED)
     return lead

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from threading import Barrier
 
 import psycopg
 import pytest
@@ -17,7 +18,7 @@ from crm.contacts.models import Activity, Contact
 from crm.contacts.rules import Person
 from crm.db import db, transaction
 from crm.errors import Conflict, Invalid
-from crm.leads import clocks, intake, queries, rules
+from crm.leads import clocks, intake, queries, rules, service
 from crm.leads.intake import ContactRequest, NewReferral
 from crm.leads.models import Lead, Referral, StageMove, Task
 from crm.referrers.models import Clinician, Practice
@@ -306,3 +307,27 @@ def test_twenty_equal_referrals_at_once_are_one_record(own, posts):
     assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
     with own.app_context():
         assert (rows(Contact), rows(Lead), rows(Referral), rows(Practice), rows(Clinician)) == (1, 1, 1, 1, 1)
+
+
+def test_of_two_who_move_a_lead_at_once_one_wins(own):
+    with own.app_context(), transaction():
+        lead_id = ask_us().lead_id
+    both = Barrier(2)
+
+    def move(to):
+        with own.app_context():
+            try:
+                with transaction():
+                    version = service.get(lead_id).version
+                    both.wait(timeout=10)  # each has read the lead as it is
+                    service.move_stage(lead_id=lead_id, version=version, to=to)
+            except Conflict as error:
+                return error.message
+            return None
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(move, ["contacted", "spam"]))
+    assert sorted(answers, key=str) == sorted([None, service.CHANGED], key=str)
+    with own.app_context():
+        [won] = [move.now for move in db.session.scalars(select(StageMove)) if move.was]
+        assert (service.get(lead_id).stage, won) == (won, ["contacted", "spam"][answers.index(None)])

@@ -378,6 +378,17 @@ def test_messages_in_the_inbox_are_for_those_who_may_read_them(desk):  # noqa: F
     assert "My knee hurts" not in other.get("/console/leads/inbox").text
 
 
+def test_tags_on_the_page_of_a_lead(desk):  # noqa: F811
+    lead = new_lead(1)
+    address = f"/console/leads/{lead.reference}"
+    desk.get(address)
+    assert desk.post(f"{address}/tags", {"tag": " Spring "}).status_code == 302
+    assert "Take the tag spring off" in desk.get(address).text
+    assert desk.post(f"{address}/tags", {"tag": "<b>"}).status_code == 422
+    desk.post(f"{address}/tags", {"off": "spring"})
+    assert db.session.scalars(select(Tag.tag)).all() == []
+
+
 @pytest.mark.parametrize("address", ["/console/leads/board", "/console/leads/inbox", "/console/leads"])
 def test_as_many_statements_with_three_rows_as_with_one(desk, clock, statements, address):  # noqa: F811
     new_lead(1)

@@ -10,7 +10,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("br
 
 PUBLIC = ["/contact", "/education", "/login", "/c/nonsense", "/nowhere"]
 CONSOLE = ["/console", "/console/leads", "/console/sequences", "/console/mail", "/console/alerts", "/console/staff",
-           "/console/audit", "/console/settings", "/console/campaigns", "/console/content"]  # fmt: skip
+           "/console/audit", "/console/settings", "/console/campaigns", "/console/content", "/console/mail/pace",
+           "/console/account"]  # fmt: skip
 
 
 def check(page: Page, address: str, *, fine: tuple[int, ...] = (200,)) -> None:

@@ -10,6 +10,7 @@ from redis import Redis
 
 from crm import clock, queue
 from tests.browser.test_journey import confirm, fill_in
+from tests.browser.test_pages import check
 from tests.fleet import Fleet, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
@@ -81,3 +82,62 @@ def test_a_web_lead_is_late_noticed_reached_booked_and_leaves_the_sequence(
     page.get_by_role("button", name="Book", exact=True).click()
     expect(page.locator("main")).to_contain_text("Consultation booked")
     assert one(site, running, email) == "exited"
+
+
+def test_a_duplicate_is_found_merged_and_parted_and_many_are_done_by_the_keyboard(
+    site: Fleet, page: Page, admin_link: str
+):
+    people = [("Twin", "twin@patients.example"), ("Twine", "twin.work@patients.example")]
+    key = site.flask("api-key", "create", "journey", "--scope", "contact-requests:write").split()[-1]
+    for first, email in people:
+        body = {"first_name": first, "last_name": "Rivera", "email": email, "phone": "(213) 555-0177"}
+        answer = page.request.post(
+            f"{site.web_url}/api/v1/contact-requests", data=body, headers={"Authorization": f"Bearer {key}"}
+        )
+        assert answer.status == 201, answer.text()
+    count = "select count(*) from lead l join contact c on c.id = l.contact_id where c.email = %s"
+    sign_in(site, page)
+
+    # one of them is opened; the other may be the same person, and becomes so, and is parted again
+    page.goto(f"{site.web_url}/console/leads?q=twin%40patients.example")
+    page.get_by_role("link", name=re.compile("Twin ")).first.click()
+    expect(page.locator("main")).to_contain_text("May be the same person")
+    page.get_by_role("button", name="Merge into this one").click()
+    expect(page.locator("main")).to_contain_text("The records are one now.")
+    assert [one(site, count, email) for _, email in people] == [2, 0]
+    page.get_by_role("status").get_by_role("button", name="Undo").click()
+    expect(page.locator("main")).to_contain_text("The records are two again.")
+    assert [one(site, count, email) for _, email in people] == [1, 1]
+
+    # both are ticked and given away without a mouse, after a look at what would change; then that is taken back
+    page.goto(f"{site.web_url}/console/leads?stage=new")
+    page.locator("[data-keys]").wait_for()
+    page.wait_for_function(
+        "document.getElementById('keys-help') && !document.querySelector('[data-keys-help]').hidden"
+    )
+    for key in ("j", "x", "j", "x", "a"):
+        page.keyboard.press(key)
+    expect(page.locator("[data-picked]")).to_have_text("2")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Give to Ada Admin")
+    page.get_by_role("button", name="Change 2 leads").click()
+    expect(page.get_by_role("status")).to_contain_text("2 leads changed.")
+    given = "select count(*) from lead where owner_id is not null and stage = 'new'"
+    assert one(site, given) == 2
+    page.get_by_role("status").get_by_role("button", name="Undo").click()
+    expect(page.locator("main")).to_contain_text("2 leads are as they were.")
+    assert one(site, given) == 0
+
+    # a card is dragged to the next column
+    page.goto(f"{site.web_url}/console/leads/board")
+    card = page.locator("[data-stage=new] li").first
+    card.drag_to(page.locator("[data-stage=contacted]"))
+    expect(page.locator("[data-stage=contacted] li")).not_to_have_count(0)
+    for address in (
+        "/console/leads/board",
+        "/console/leads/inbox",
+        "/console/leads/work",
+        "/console/leads/tasks",
+    ):
+        check(page, site.web_url + address)

@@ -43,7 +43,11 @@ def indexes(person: Person) -> dict[str, bytes | None]:
     }
 
 
-_LOCK = "select pg_advisory_xact_lock(unnest(%(keys)s::bigint[]))"
+_LOCK = """
+    select pg_advisory_xact_lock_shared(%(everybody)s)
+    union all select pg_advisory_xact_lock(one) from unnest(%(keys)s::bigint[]) one
+"""
+_EVERYBODY = 7_302_002  # names the making of records among PostgreSQL's advisory locks
 _CANDIDATES = """
     select id from contact
     where (email_index = %(email_index)s or phone_index = %(phone_index)s
@@ -63,7 +67,7 @@ def find_or_create(*, person: Person, demo: bool = False) -> Found:
     # In order of size: two intakes that share several keys must not wait for each other crosswise.
     keys = sorted({struct.unpack(">q", index[:8])[0] for index in found.values() if index})
     db.session.flush()
-    fast(_LOCK, {"keys": keys})
+    fast(_LOCK, {"keys": keys, "everybody": _EVERYBODY})
     alike = []
     for contact in _known(found):
         by_email = found["email_index"] is not None and contact.email_index == found["email_index"]
@@ -76,6 +80,14 @@ def find_or_create(*, person: Person, demo: bool = False) -> Found:
     for other in alike:
         record_activity(contact_id=contact.id, kind="possible_duplicate", detail={"contact_id": other})
     return Found(contact=contact, is_new=True)
+
+
+def hold_others() -> None:
+    """Let nobody else make records until the transaction ends: for those who make a thousand at a time, and soon end.
+
+    One lock; a lock for every address and phone of a large file would fill the server's table of locks.
+    """
+    fast("select pg_advisory_xact_lock(%(everybody)s)", {"everybody": _EVERYBODY})
 
 
 def told(contact: Contact) -> Person:
@@ -220,7 +232,8 @@ def add_tag(*, contact_id: int, tag: str) -> bool:
 
 
 def remove_tag(*, contact_id: int, tag: str) -> bool:
-    """Take a tag off a person; tell whether it was there."""
+    """Take a tag off a person; tell whether it was there. Raises Invalid for what is no tag."""
+    tag = clean_tag(tag)
     gone = delete(Tag).where(Tag.contact_id == contact_id, Tag.tag == tag).returning(Tag.tag)
     removed = db.session.execute(gone).first() is not None
     if removed:

@@ -5,7 +5,7 @@ Nobody known is changed: an import adds people and requests, never a word about 
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,13 +22,13 @@ from crm.leads import clocks
 from crm.leads import rules as leads
 
 KEYS = ("email_index", "phone_index", "name_birth_index")
-_KNOWN = """
-    select id from contact
-    where (email_index = any(%(email_index)s::bytea[]) or phone_index = any(%(phone_index)s::bytea[])
-           or name_birth_index = any(%(name_birth_index)s::bytea[]))
-        and merged_into_id is null and erased_at is null
-"""
-_LOCK = "select pg_advisory_xact_lock(one) from unnest(%(keys)s::bigint[]) one"
+_KNOWN = " union ".join(
+    f"""
+    select c.id from unnest(%({name})s::bytea[]) one join contact c on c.{name} = one
+    where c.merged_into_id is null and c.erased_at is null
+    """
+    for name in KEYS
+)
 _OPEN = """
     select contact_id, content_index from lead
     where contact_id = any(%(contacts)s::bigint[]) and closed_at is null and kind = 'contact_request'
@@ -97,9 +97,10 @@ def take(rows: Sequence[Row], *, kind: str, seen: set[bytes], write: bool, run_i
         else:
             seen.add(key)
             plans.append(plan)
-    if write:
-        _lock(plans)
-    _match(plans)
+    known = _match(plans, _known(plans))
+    if write:  # others wait from here on, not while all is read and compared
+        contacts.hold_others()
+        _match(plans, _known(plans) - known)
     if kind == LEADS:
         plans = _without_open(plans, outcome)
     fresh = [plan for plan in plans if plan.contact_id is None]
@@ -128,23 +129,23 @@ def _all(plans: Sequence[_Plan], name: str) -> list[bytes]:
     return sorted({index for plan in plans if (index := plan.indexes[name])})
 
 
-def _lock(plans: Sequence[_Plan]) -> None:
-    """Let nobody else make the same people meanwhile; in order of size, so that no two wait for each other."""
-    keys = sorted({int.from_bytes(i[:8], "big", signed=True) for name in KEYS for i in _all(plans, name)})
-    fast(_LOCK, {"keys": keys})
+def _known(plans: Sequence[_Plan]) -> set[int]:
+    """Return the ids of everybody who has an address, a phone, or a name and birth date of these rows."""
+    return {row.id for row in fast(_KNOWN, {name: _all(plans, name) for name in KEYS})}
 
 
-def _match(plans: Sequence[_Plan]) -> None:
-    ids = [row.id for row in fast(_KNOWN, {name: _all(plans, name) for name in KEYS})]
+def _match(plans: Sequence[_Plan], ids: set[int]) -> set[int]:
+    """Say for each plan who of `ids` is the same person or looks alike; return `ids`."""
     found: Mapping[tuple[str, bytes], list[Contact]] = _by_index(ids)
     for plan in plans:
         for name in KEYS:
             for contact in found.get((name, plan.indexes[name] or b""), ()):
                 if plan.contact_id is None:
                     _compare(plan, contact, by_email=name == "email_index")
+    return ids
 
 
-def _by_index(ids: Sequence[int]) -> dict[tuple[str, bytes], list[Contact]]:
+def _by_index(ids: Collection[int]) -> dict[tuple[str, bytes], list[Contact]]:
     found: defaultdict[tuple[str, bytes], list[Contact]] = defaultdict(list)
     if ids:
         for contact in db.session.scalars(select(Contact).where(Contact.id.in_(ids)).order_by(Contact.id)):

@@ -5,7 +5,7 @@ import io
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from crm.audit.models import AuditEntry
 from crm.consent import service as consent
@@ -183,6 +183,26 @@ def test_a_thousand_rows_take_as_many_statements_as_one(desk, statements):
         totals.append(counted.total)
     assert totals[0] == totals[1]
     assert totals[0] <= 45
+
+
+def test_every_thousand_rows_take_as_many_statements_more(desk, statements, monkeypatch):
+    monkeypatch.setattr(service, "AT_ONCE", 100)  # a thousand on paper
+    totals = []
+    for number in (100, 200, 300):
+        run_id = checked(desk, rows(number, start=number * 10), kind="leads").id
+        with transaction():
+            service.start(run_id=run_id)
+        with statements() as counted:
+            jobs.work(run_id)
+        totals.append(counted.total)
+    assert totals[2] - totals[1] == totals[1] - totals[0] <= 16
+
+
+def test_a_thousand_people_are_made_under_one_lock(desk):
+    held = text("select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()")
+    before = db.session.scalar(held)
+    imported(desk, rows(1000), kind="leads")
+    assert db.session.scalar(held) <= before + 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16", "utf-16-le"])

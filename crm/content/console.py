@@ -145,11 +145,11 @@ def version(version_id: int) -> ResponseReturnValue:
     notes = remarks.comments(version_id)
     before = _last_approved(found)
     every = comparing.compare(_parts(before), composing.take_apart(found.source))
-    only = request.args.get("only") == "changed"
+    folded = request.args.get("show") == "changed"
     report = telling.report(found)
     by_sentence = _by_sentence([row.sentence for row in every], report)
     spoken_of = {note.sentence for note in notes} | by_sentence.keys()
-    rows = [row for row in every if not only or row.kind != "same" or row.sentence in spoken_of]
+    rows = [row for row in every if not folded or row.kind != "same" or row.sentence in spoken_of]
     return render_template(
         "console/content_version.html",
         version=found,
@@ -158,7 +158,7 @@ def version(version_id: int) -> ResponseReturnValue:
         unauthorized=approval.unauthorized(found),
         before=before,
         rows=rows,
-        only=only,
+        folded=folded,
         foldable=before is not None and len({row.kind == "same" for row in every}) > 1,
         unchanged=before is not None and all(row.kind == "same" for row in every),
         report=report,

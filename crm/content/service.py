@@ -18,7 +18,7 @@ from crm.content.models import Approval, ContentItem, ContentVersion
 from crm.content.rendering import ClinicFacts, Rendered, blocks_used, content_hash, render
 from crm.content.source import ContentError, Source, parse
 from crm.content.testimonials import Paper
-from crm.db import db
+from crm.db import db, fast
 
 __all__ = ["ContentError", "NotSendable", "Rendered", "Sendable", "sendable", "substitutions"]
 
@@ -190,7 +190,7 @@ def current_blocks(language: str) -> dict[str, str]:
 _LATEST = text("""
     select distinct on (i.key, v.language) i.key, v.language, v.id, v.source, v.hash, v.expires_at, i.kind
     from content_version v join content_item i on i.id = v.item_id
-    where v.state = 'approved' and (i.key = any(:keys) or (:blocks and i.kind = 'block'))
+    where v.state = 'approved' and (i.key = any(:keys) or i.kind = 'block')
     order by i.key, v.language, v.number desc
 """)
 
@@ -201,7 +201,7 @@ def newest(keys: Iterable[str], *, now: datetime) -> dict[tuple[str, str], int]:
     One that has expired, or whose text, blocks or layout changed since, is left out: what wants to send it has to wait.
     An older version never steps in for it.
     """
-    rows = db.session.execute(_LATEST, {"keys": list(keys), "blocks": True}).all()
+    rows = db.session.execute(_LATEST, {"keys": list(keys)}).all()
     blocks: dict[str, dict[str, str]] = {}
     for row in rows:
         if row.kind == "block":
@@ -217,13 +217,31 @@ def newest(keys: Iterable[str], *, now: datetime) -> dict[tuple[str, str], int]:
     }
 
 
-def latest(keys: Iterable[str]) -> dict[tuple[str, str], int]:
-    """Return (item key, language) -> id of the newest approved version, also when its approval no longer holds.
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of an email, and the stream it belongs to."""
 
-    For mail that somebody waits for: it is queued all the same, held when it would leave, and goes once approved again.
+    id: int
+    stream: str
+
+
+_TRANSACTIONAL = """
+    select v.id, i.stream from content_version v join content_item i on i.id = v.item_id
+    where i.key = %(key)s and v.state = 'approved' and v.language in (%(language)s, 'en')
+    order by v.language = %(language)s desc, v.number desc limit 1
+"""
+
+
+def transactional(kind: str, *, language: str) -> Version | None:
+    """Return the newest approved version of an email that somebody waits for; the English one where there is none.
+
+    Also when its approval no longer holds: it is queued all the same, held when it would leave, and goes once
+    approved again.
     """
-    rows = db.session.execute(_LATEST, {"keys": list(keys), "blocks": False})
-    return {(row.key, row.language): row.id for row in rows}
+    row = fast(_TRANSACTIONAL, {"key": f"email/{kind}", "language": language}).first()
+    if row is not None and row.stream is None:
+        raise ContentError("stream", "is missing.")
+    return Version(row.id, row.stream) if row else None
 
 
 def missing(keys: Iterable[str], *, language: str, now: datetime) -> list[str]:
@@ -351,13 +369,3 @@ def count_waiting() -> int:
 def blocks_for(version: ContentVersion) -> Mapping[str, str]:
     """Return the blocks a version would be sent with today."""
     return current_blocks(version.language)
-
-
-def stream_of(version_id: int) -> str:
-    """Return the stream an email version belongs to."""
-    stream = db.session.scalar(
-        select(ContentItem.stream).join(ContentVersion).where(ContentVersion.id == version_id)
-    )
-    if stream is None:
-        raise ContentError("stream", "is missing.")
-    return stream

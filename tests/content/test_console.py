@@ -218,7 +218,7 @@ def test_the_whole_way_to_approval(marketer, clinician, database):
     assert "<ins>One more plain sentence.</ins>" in page
     assert "Give the clinical approval" in page
     assert "Give the compliance approval" not in page
-    folded = words(clinician.get(f"/console/content/versions/{draft.id}?only=changed"))
+    folded = words(clinician.get(f"/console/content/versions/{draft.id}?show=changed"))
     assert "<ins>One more plain sentence.</ins>" in folded
     assert "Care has many parts" in page
     assert "Care has many parts" not in folded

@@ -90,7 +90,8 @@ class Fleet:
             server.kill()
             server.wait()
         elif name in ("postmaster", "backend"):
-            os.kill(self._postgres_pid(name), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(self._postgres_pid(name), signal.SIGKILL)
         else:
             self.processes[name].signal(signal.SIGKILL)
             self.processes[name].wait()

@@ -99,7 +99,7 @@ def _move(to: str, reason: str) -> dict[str, Any]:
 def _task(title: str, due_at: str) -> dict[str, Any]:
     title = " ".join(title.split())
     wrong = {}
-    if not 0 < len(title) <= service.TITLE_LIMIT:
+    if not 0 < len(title) <= service.TITLE_LIMIT or not title.isprintable():
         wrong["title"] = ["Say in up to 120 characters what is to be done."]
     try:
         due = datetime.fromisoformat(due_at)

@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from crm.leads import rules
+from crm.leads import attempts, consultations, rules
 
 STAGES = sorted({stage for stages in rules.STAGES.values() for stage in stages})
 REASONS = sorted(
@@ -108,3 +108,86 @@ class NotedSchema(Schema):
     """The lead a note was added to."""
 
     reference = fields.String()
+
+
+class CursorSchema(Schema):
+    """Which part of a long list."""
+
+    cursor = fields.String(load_default=None, metadata={"description": "`next` of the page before."})
+    limit = fields.Integer(load_default=50, validate=validate.Range(min=1, max=200))
+
+
+class EntrySchema(Schema):
+    """One line of a timeline."""
+
+    at = fields.AwareDateTime()
+    source = fields.String(metadata={"description": "activity, consent, mail, entered or left (a sequence)"})
+    kind = fields.String()
+    title = fields.String(metadata={"example": "Moved from “new” to “contacted”"})
+    why = fields.String(allow_none=True)
+
+
+class TimelineSchema(Schema):
+    """Some lines of a timeline, and the cursor of the older ones."""
+
+    entries = fields.List(fields.Nested(EntrySchema))
+    next = fields.String(allow_none=True)
+
+
+class CallSchema(Schema):
+    """One attempt to reach somebody; the note is stored encrypted."""
+
+    channel = fields.String(required=True, validate=validate.OneOf(sorted(attempts.CHANNELS)))
+    outcome = fields.String(required=True, validate=validate.OneOf(sorted(attempts.OUTCOMES)))
+    note = fields.String(load_default="", validate=validate.Length(max=2000))
+    call_again_at = fields.AwareDateTime(load_default=None, allow_none=True)
+
+
+class NewTaskSchema(Schema):
+    """Something to be done by a time. The title shows in lists: no health details."""
+
+    title = fields.String(required=True, validate=validate.Length(min=1, max=120))
+    due_at = fields.AwareDateTime(required=True)
+    owner_id = fields.Integer(
+        load_default=None, allow_none=True, strict=True, validate=validate.Range(min=1, max=BIGGEST_ID)
+    )
+
+
+class MadeSchema(Schema):
+    """The number of what was made or done."""
+
+    id = fields.Integer()
+
+
+class TaskSchema(Schema):
+    """One open task."""
+
+    id = fields.Integer()
+    reference = fields.String()
+    kind = fields.String()
+    title = fields.String()
+    due_at = fields.AwareDateTime()
+    owner_id = fields.Integer(allow_none=True)
+
+
+class TaskPageSchema(Schema):
+    """Some tasks, and the cursor of the later ones."""
+
+    tasks = fields.List(fields.Nested(TaskSchema))
+    next = fields.String(allow_none=True)
+
+
+class NewConsultationSchema(Schema):
+    """When a consultation is, and for how long."""
+
+    starts_at = fields.AwareDateTime(required=True)
+    minutes = fields.Integer(load_default=60, validate=validate.OneOf(consultations.LENGTHS))
+
+
+class ConsultationSchema(Schema):
+    """A booked consultation."""
+
+    id = fields.Integer()
+    starts_at = fields.AwareDateTime()
+    minutes = fields.Integer()
+    state = fields.String()

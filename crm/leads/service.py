@@ -205,10 +205,13 @@ def add_note(*, lead_id: int, text: str) -> None:
 
 
 def add_task(*, lead_id: int, kind: str, title: str, due_at: datetime, owner_id: int | None = None) -> Task:
-    """Open something to be done by a time. The title is shown in lists: no health facts in it."""
+    """Open something to be done by a time. The title is shown in lists: no health facts in it.
+
+    Raises Invalid, and NotFound for an unknown lead.
+    """
     lead = get(lead_id)
     title = " ".join(title.split())
-    if not 0 < len(title) <= TITLE_LIMIT:
+    if not 0 < len(title) <= TITLE_LIMIT or not title.isprintable():
         raise Invalid({"title": ["Say in up to 120 characters what is to be done."]})
     task = Task(
         lead_id=lead_id, kind=kind, title=title, owner_id=owner_id, due_at=due_at, created_at=clock.now()

@@ -38,7 +38,7 @@ def needs(scope: str | None) -> Callable[[View], View]:
             if scope is not None and scope not in known.scopes:
                 raise NotAllowed(f"This key does not open {scope}.")
             request.max_content_length = BODY_LIMIT
-            if request.method != "GET" and request.mimetype != "application/json":
+            if _has_body() and request.mimetype != "application/json":
                 raise UnsupportedMediaType("Send JSON, and say so: Content-Type: application/json.")
             _refuse_unstorable()
             g.caller = known
@@ -49,6 +49,12 @@ def needs(scope: str | None) -> Callable[[View], View]:
         return cast(View, guarded)
 
     return guard
+
+
+def _has_body() -> bool:
+    if request.method == "GET":
+        return False
+    return bool(request.content_length or request.mimetype or "Transfer-Encoding" in request.headers)
 
 
 def _refuse_unstorable() -> None:

@@ -12,7 +12,7 @@ from crm.campaigns import api as campaigns
 from crm.campaigns import why_api as why
 from crm.errors import Conflict, Invalid, NotAllowed, NotFound, Refusal, TooMany
 from crm.leads import api as leads
-from crm.leads import desk_api as desk
+from crm.leads import work_api as desk
 
 if TYPE_CHECKING:
     from crm.app import CrmApp

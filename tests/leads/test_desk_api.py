@@ -96,3 +96,51 @@ def test_who_does_not_get_in(client, clock):
         assert client.get(address, headers=theirs).status_code == 403
         assert client.get(address, headers=make_key("leads:read")).status_code == 403
     assert client.get(f"{LEADS}/C-222222", headers=make_key("leads:work")).status_code == 404
+
+
+def test_the_day_s_work(client, key, clock):
+    lead = new_lead()
+    address = f"{LEADS}/{lead.reference}"
+    body = {"channel": "phone", "outcome": "reached", "note": "Nice talk"}
+    assert client.post(f"{address}/calls", json=body, headers=key).status_code == 201
+    assert (lead.stage, lead.attempts) == ("contacted", 1)
+    made = client.post(
+        f"{address}/tasks", json={"title": "Send records", "due_at": "2026-03-06T17:00:00Z"}, headers=key
+    ).json["id"]
+    [task] = client.get("/api/v1/desk/tasks?limit=1", headers=key).json["tasks"]
+    assert (task["id"], task["reference"], task["title"]) == (made, lead.reference, "Send records")
+    assert client.post(f"/api/v1/desk/tasks/{made}/done", headers=key).status_code == 200
+    assert client.post(f"/api/v1/desk/tasks/{made}/done", headers=key).status_code == 409
+    for _ in range(2):
+        assert client.put(f"{address}/tags/Spring", headers=key).status_code == 200
+    assert client.put(f"{address}/tags/a%3Cb%3E", headers=key).status_code == 422
+    tag = client.get(address, headers=key).headers["ETag"]
+    visit = {"starts_at": "2026-03-05T18:00:00Z", "minutes": 45}
+    assert client.post(f"{address}/consultations", json=visit, headers=key).status_code == 428
+    answer = client.post(f"{address}/consultations", json=visit, headers=key | {"If-Match": tag})
+    assert (answer.status_code, answer.json["minutes"], lead.stage) == (201, 45, "consult_scheduled")
+    for _ in range(2):
+        assert client.delete(f"{address}/tags/spring", headers=key).status_code == 200
+    first = client.get(f"{address}/timeline?limit=3", headers=key).json
+    rest = client.get(f"{address}/timeline?cursor={first['next']}", headers=key).json
+    titles = [entry["title"] for entry in first["entries"] + rest["entries"]]
+    assert titles[-1] == "A contact request came in through the contact form"
+    assert "Phone call: spoke to the person (attempt 1)" in titles
+    assert "Nice talk" not in str(first) + str(rest)
+
+
+@pytest.mark.parametrize(
+    ("where", "body"),
+    [
+        ("calls", {"channel": "pigeon", "outcome": "reached"}),
+        ("tasks", {"title": "", "due_at": "2026-03-06T17:00:00Z"}),
+        ("tasks", {"title": "X", "due_at": "soon"}),
+        ("tasks", {"title": "X", "due_at": "2026-03-06T17:00:00Z", "owner_id": 999999}),
+        ("tasks", {"title": "X\0", "due_at": "2026-03-06T17:00:00Z"}),
+        ("consultations", {"starts_at": "2026-03-05T18:00:00Z", "minutes": 7}),
+    ],
+)
+def test_work_that_cannot_be_taken(client, key, where, body):
+    lead = new_lead()
+    answer = client.post(f"{LEADS}/{lead.reference}/{where}", json=body, headers=key | {"If-Match": '"1"'})
+    assert answer.status_code == 422, answer.json

@@ -12,9 +12,14 @@ def work(run_id: int) -> None:
 
 
 def export(export_id: int) -> None:
-    """Write one file."""
-    with transaction():
-        exporting.make(export_id)
+    """Write one file; where that fails, who waits for it is told."""
+    try:
+        with transaction():
+            exporting.make(export_id)
+    except Exception:
+        with transaction():
+            exporting.give_up(export_id)
+        raise
 
 
 def look_after() -> None:
@@ -22,5 +27,7 @@ def look_after() -> None:
     with transaction():
         for run_id in service.stalled():
             enqueue("interop.work", run_id)
+        for export_id in exporting.overdue():
+            enqueue("interop.export", export_id)
         service.forget_old()
         exporting.forget_old()

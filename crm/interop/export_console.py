@@ -1,8 +1,19 @@
 """Exporting files of people, for administrators: asked for with a purpose, fetched by a link that ends."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
@@ -65,6 +76,22 @@ def fetch(token: str) -> ResponseReturnValue:
     """The file itself, for who asked for it and until its time is over."""
     export_id, _ = tokens.read(Purpose.DOWNLOAD, token)
     export = exporting.own(export_id=export_id, user_id=current_user.id)
-    answer = Response(b"".join(exporting.content(export)), content_type=exporting.FORMS[export.form])
+    pieces = _each_in_its_context(exporting.content(export))
+    answer = Response(pieces, content_type=exporting.FORMS[export.form])
     answer.headers["Content-Disposition"] = f'attachment; filename="{export.kind}.{export.form}"'
     return answer
+
+
+def _each_in_its_context(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The request and its context are over when the server asks for what is to be sent."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def sent() -> Iterator[bytes]:
+        while True:
+            with app.app_context():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+    return sent()

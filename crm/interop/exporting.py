@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import count
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -14,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from crm import clock, crypto
 from crm.audit import service as audit
 from crm.contacts.models import Contact
-from crm.db import db
+from crm.db import db, transaction
 from crm.errors import Invalid, NotFound
 from crm.interop.models import Export, ExportPart
 from crm.interop.rules import CONTACTS, LEADS, safe_cell
@@ -22,6 +23,7 @@ from crm.leads.models import Lead
 from crm.queue import enqueue
 
 LIFE = timedelta(hours=24)
+LATE = timedelta(minutes=30)
 MOST_ROWS = 1_048_575  # what a sheet of Excel holds below its header
 PART = 1024 * 1024  # bytes
 FORMS = {
@@ -125,33 +127,41 @@ def _cells(columns: Sequence[Column], row: Any) -> list[str]:
 
 
 def _csv(file: IO[bytes], columns: Sequence[Column], rows: Iterator[Any]) -> int:
-    text, count = io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), 0
+    text, written = io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), 0
     writer = csv.writer(text)
     writer.writerow([name for name, _ in columns])
     for row in rows:
         writer.writerow(_cells(columns, row))
-        count += 1
+        written += 1
     text.detach()
-    return count
+    return written
 
 
 def _xlsx(file: IO[bytes], columns: Sequence[Column], rows: Iterator[Any]) -> int:
     plain = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    book, count = xlsxwriter.Workbook(file, plain), 0
+    book, written = xlsxwriter.Workbook(file, plain), 0
     sheet = book.add_worksheet("People")
     for column, (name, _) in enumerate(columns):
         sheet.write_string(0, column, name)
-    for count, row in enumerate(rows, 1):
+    for written, row in enumerate(rows, 1):
         for column, cell in enumerate(_cells(columns, row)):
-            sheet.write_string(count, column, cell)
+            sheet.write_string(written, column, cell)
     book.close()
-    return count
+    return written
 
 
 _WRITERS: Mapping[str, Callable[[IO[bytes], Sequence[Column], Iterator[Any]], int]] = {
     "csv": _csv,
     "xlsx": _xlsx,
 }
+
+
+def give_up(export_id: int) -> None:
+    """Say that a file could not be made, so that nobody waits for it."""
+    export = db.session.get(Export, export_id, with_for_update=True)
+    if export is not None and export.state == "asked":
+        export.state = "failed"
+        audit.record("export.failed", object_type="export", object_id=export_id, purpose=export.purpose)
 
 
 def own(*, export_id: int, user_id: int) -> Export:
@@ -163,21 +173,38 @@ def own(*, export_id: int, user_id: int) -> Export:
 
 
 def content(export: Export) -> Iterator[bytes]:
-    """Return the file in pieces, and note that it was fetched. Raises NotFound while it is being made."""
+    """Return the file in pieces, and note that it was fetched. Raises NotFound while it is being made.
+
+    One piece is in memory at a time; each is read in a transaction of its own, as the answer outlives the request's.
+    """
     if export.state != "ready":
         raise NotFound("This file is still being made.")
     audit.record(
         "export.download", object_type="export", object_id=export.id, purpose=export.purpose,
         detail={"rows": export.rows},
     )  # fmt: skip
-    parts = select(ExportPart.content).where(ExportPart.export_id == export.id).order_by(ExportPart.number)
-    return (crypto.decrypt(part) for part in db.session.scalars(parts))
+    return _pieces(export.id)
+
+
+def _pieces(export_id: int) -> Iterator[bytes]:
+    for number in count():
+        with transaction():
+            part = db.session.scalar(select(ExportPart.content).filter_by(export_id=export_id, number=number))
+        if part is None:
+            return
+        yield crypto.decrypt(part)
 
 
 def newest(*, user_id: int) -> Sequence[Export]:
     """Return somebody's files that can still be fetched, newest first."""
     mine = select(Export).where(Export.user_id == user_id, Export.expires_at > clock.now())
     return db.session.scalars(mine.order_by(Export.id.desc()).limit(20)).all()
+
+
+def overdue() -> Sequence[int]:
+    """Return the files that were asked for half an hour ago and are not there: whoever made them has died."""
+    late = (Export.state == "asked", Export.created_at < clock.now() - LATE, Export.expires_at > clock.now())
+    return db.session.scalars(select(Export.id).where(*late)).all()
 
 
 def forget_old() -> None:

@@ -7,6 +7,7 @@ import zipfile
 import pytest
 from sqlalchemy import select
 
+from crm import tokens
 from crm.audit.models import AuditEntry
 from crm.db import db, transaction
 from crm.errors import Invalid, NotFound
@@ -14,6 +15,7 @@ from crm.interop import exporting
 from crm.interop.models import Export
 from crm.leads import service as leads
 from crm.leads.intake import ContactRequest
+from crm.tokens import Purpose
 from jobs import interop as jobs
 from tests import makers
 from tests.visitor import member, signed_in
@@ -72,6 +74,41 @@ def test_excel_holds_text_alone(admin):
     assert "'=1+1" in sheet
     assert "<f>" not in sheet
     assert "hyperlink" not in sheet
+
+
+def test_a_file_comes_piece_by_piece(client, database, monkeypatch):
+    monkeypatch.setattr(exporting, "PART", 1000)
+    for number in range(50):
+        makers.contact(f"p{number}@patients.example")
+    visitor = signed_in(database, "admin")
+    visitor.get("/console/export")
+    visitor.post("/console/export", {**FINE, "clinical": ""})
+    export = db.session.scalars(select(Export)).one()
+    jobs.export(export.id)
+    answer = visitor.get(f"/console/export/{tokens.sign(Purpose.DOWNLOAD, export.id)}")
+    assert answer.is_streamed
+    assert len(list(exporting.content(export))) == 2
+    assert answer.text.count("@patients.example") == export.rows == 50
+
+
+def test_whoever_waits_for_a_file_that_cannot_be_made_is_told(client, database, monkeypatch):
+    visitor = signed_in(database, "admin")
+    visitor.get("/console/export")
+    visitor.post("/console/export", {**FINE, "clinical": ""})
+    export = db.session.scalars(select(Export)).one()
+    monkeypatch.setattr(exporting, "_rows", lambda _kind: iter([object()]))
+    with pytest.raises(AttributeError):
+        jobs.export(export.id)
+    assert "could not be made" in visitor.get("/console/export").text
+
+
+def test_what_nobody_makes_is_asked_for_again(admin, asked, clock, redis):
+    with transaction():
+        export_id = exporting.ask(**FINE, may_read_clinical=True, user_id=admin.id).id
+    redis.flushdb()
+    clock.shift(31 * 60)
+    jobs.look_after()
+    assert ("interop.export", export_id) in asked()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from datetime import timedelta
 from redis.exceptions import RedisError
 from rq import Worker
 from sqlalchemy import select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from crm import clock, queue
 from crm.config import Settings
@@ -43,8 +43,26 @@ def examine(settings: Settings) -> list[Finding]:
         db.session.execute(text("select 1"))
     except OperationalError:
         return [Finding("problem", "The database cannot be reached. Check DATABASE_URL.", "database")]
+    if words := _cannot_be_written():
+        return [Finding("problem", words, "database")]
     inside = [*_processes(), *_switches(), *_sending(), *_webhook(settings), *_lists(), *_content()]
     return [*inside, *_key(settings), *_dns(settings)]
+
+
+def _cannot_be_written() -> str | None:
+    """Write a megabyte that is gone at once; a full disk lets itself be read and not be written."""
+    try:
+        with db.session.begin_nested():
+            db.session.execute(
+                text(
+                    "create temp table probe on commit drop as select repeat('x', 1000) from generate_series(1, 1000)"
+                )
+            )
+            db.session.execute(text("drop table probe"))
+    except DBAPIError as error:
+        db.session.rollback()
+        return f"The database cannot be written to ({type(error.orig).__name__}). Nothing is lost, but nothing moves."
+    return None
 
 
 def watch(settings: Settings) -> list[str]:
@@ -110,17 +128,15 @@ def _sending() -> Iterator[Finding]:
     now, row = clock.now(), control.get()
     counts = db.session.execute(_COUNTS).one()
     if counts.uncertain:
-        words = f"{counts.uncertain:,} batches may or may not have left; see Mail in the console."
+        words = f"{_batches(counts.uncertain)} may or may not have left; see Mail in the console."
         yield Finding("note", words, "uncertain")
     if counts.failed:
-        yield Finding("note", f"{counts.failed:,} batches failed; see Mail in the console.", "failed")
+        yield Finding("note", f"{_batches(counts.failed)} failed; see Mail in the console.", "failed")
     if counts.blocked:
-        words = (
-            f"{counts.blocked:,} emails to patients wait for a transport with a BAA (SMTP_URL, SMTP_HAS_BAA)."
-        )
+        words = f"{_batches(counts.blocked)} to patients waiting for a transport with a BAA (SMTP_URL, SMTP_HAS_BAA)."
         yield Finding("note", words, "blocked")
     if counts.unapproved:
-        words = f"{counts.unapproved:,} batches wait for approved content; see Content in the console."
+        words = f"{_batches(counts.unapproved)} waiting for approved content; see Content in the console."
         yield Finding("note", words, "content")
     oldest = db.session.scalar(
         text("select min(not_before) from batch where state = 'ready' and not_before <= :now"), {"now": now}
@@ -129,6 +145,10 @@ def _sending() -> Iterator[Finding]:
     if oldest is not None and now - oldest > SLOW_BACKLOG and not stopped:
         words = "Emails have been due for more than ten minutes and have not left."
         yield Finding("problem", words, "backlog")
+
+
+def _batches(number: int) -> str:
+    return "One batch" if number == 1 else f"{number:,} batches"
 
 
 _EVENTS = text("""
@@ -167,7 +187,7 @@ def _lists() -> Iterator[Finding]:
 def _content() -> Iterator[Finding]:
     waiting = count_waiting()
     if waiting:
-        yield Finding("note", f"{waiting:,} content versions wait for a reviewer.", "review")
+        yield Finding("note", f"Content versions that wait for a reviewer: {waiting:,}.", "review")
 
 
 def _key(settings: Settings) -> Iterator[Finding]:
@@ -183,7 +203,7 @@ def _key(settings: Settings) -> Iterator[Finding]:
         elif str(error) != LACKS_SCOPE:  # a key that may only send is a good key
             yield Finding(
                 "problem",
-                f"The mail provider at {settings.sendgrid_url} does not answer well: {error}.",
+                f"{settings.sendgrid_url}: {error}. Check SENDGRID_URL and the network.",
                 "key",
             )
 

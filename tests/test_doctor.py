@@ -203,7 +203,7 @@ def test_lists_that_are_not_compared(outbox, house, error, days, words):
 
 def test_the_key_is_refused_or_nobody_is_there(outbox, house):
     assert "SENDGRID_API_KEY" in said(replace(house, sendgrid_api_key="SG.wrong"))["key"]
-    assert "no answer" in said(replace(house, sendgrid_url="http://127.0.0.1:9"))["key"]
+    assert "cannot be reached" in said(replace(house, sendgrid_url="http://127.0.0.1:9"))["key"]
     assert "key" not in said(house)
 
 

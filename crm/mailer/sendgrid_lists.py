@@ -18,6 +18,7 @@ PAGE = 500
 LISTS = ("bounces", "spam_reports", "invalid_emails", "unsubscribes", "blocks")
 BUSY = "the provider asks to come again later"
 REFUSED = "the provider refuses our key"
+UNREACHABLE = "the provider cannot be reached"
 LACKS_SCOPE = "the key may not do this"
 
 
@@ -69,7 +70,9 @@ class SendGridLists:
 def _call(method: Any, **options: Any) -> Any:
     try:
         answer = method(**options)
-    except (NotWritten, OSError, http.client.HTTPException) as error:
+    except NotWritten as error:
+        raise ListsError(UNREACHABLE) from error
+    except (OSError, http.client.HTTPException) as error:
         raise ListsError(f"no answer ({type(error).__name__})") from error
     if answer.status_code == 401:
         raise ListsError(REFUSED)

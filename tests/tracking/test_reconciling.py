@@ -195,7 +195,7 @@ def test_ours_that_get_nothing_go_there_and_those_that_only_want_no_education_do
     ("key", "url", "error", "alert"),
     [
         ("SG.wrong", None, "the provider refuses our key", True),
-        ("SG.right", NOBODY, "no answer (NotWritten)", False),
+        ("SG.right", NOBODY, "the provider cannot be reached", False),
     ],
 )
 def test_a_provider_that_does_not_answer_well(provider, app, clock, key, url, error, alert):
@@ -224,6 +224,9 @@ def test_the_lists_over_http(provider):
         assert there(provider, "unsubscribes") == {"a+b@patients.example"}
         lists.remove("a+b@patients.example")
         assert there(provider, "unsubscribes") == set()
-    for key, url, words in (("SG.wrong", provider.url, "refuses our key"), ("SG.right", NOBODY, "no answer")):
+    for key, url, words in (
+        ("SG.wrong", provider.url, "refuses our key"),
+        ("SG.right", NOBODY, "cannot be reached"),
+    ):
         with closing(SendGridLists(api_key=key, url=url)) as lists, pytest.raises(ListsError, match=words):
             lists.check_key()

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -34,12 +34,23 @@ def decode(cursor: str, kinds: Sequence[type]) -> tuple[Any, ...]:
     """Return the sort key inside a cursor. Raises Invalid for a cursor that is not ours."""
     try:
         values = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return tuple(
-            datetime.fromisoformat(value) if kind is datetime else kind(value)
-            for kind, value in zip(kinds, values, strict=True)
-        )
-    except (binascii.Error, ValueError, TypeError, UnicodeEncodeError) as error:
+        return tuple(_read(value, kind) for kind, value in zip(kinds, values, strict=True))
+    except (binascii.Error, ValueError, TypeError, OverflowError) as error:
         raise Invalid({"cursor": ["This page marker is not valid. Start from the first page."]}) from error
+
+
+def _read(value: Any, kind: type) -> Any:
+    """Return one part of a sort key, if it is one that a column may hold. Raises ValueError, TypeError."""
+    if kind is datetime:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError("A moment has a time zone.")
+        return moment.astimezone(UTC)
+    if type(value) is not kind:  # a truth value is no number here
+        raise TypeError("This is another kind of value.")
+    if (isinstance(value, int) and abs(value) >= 2**63) or (isinstance(value, str) and "\0" in value):
+        raise ValueError("No column holds this.")
+    return value
 
 
 def keyset(

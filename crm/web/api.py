@@ -111,9 +111,8 @@ def answer(error: Exception) -> Response:
     elif isinstance(error, HTTPException):
         status = error.code or 500
         message = _WORDS.get(status) or error.description or error.name
-        fields = (
-            _flat(getattr(error, "data", {}).get("messages", {}).get("json", {})) if status == 422 else {}
-        )
+        told = getattr(error, "data", {}).get("messages", {}) if status == 422 else {}
+        fields = {name: words for place in told.values() for name, words in _flat(place).items()}
         headers += [
             item for item in error.get_headers() if item[0] in ("Allow", "WWW-Authenticate", "Retry-After")
         ]
@@ -129,9 +128,20 @@ def answer(error: Exception) -> Response:
 def _flat(messages: Any, path: str = "") -> dict[str, list[str]]:
     """Turn nested messages into {"patient.phone": ["..."]}; what concerns a whole object goes by the object's name."""
     if isinstance(messages, list):
-        return {path or "body": [str(message) for message in messages]}
+        return {path or "body": [_clear(str(message), path) for message in messages]}
     found: dict[str, list[str]] = {}
     for name, inner in messages.items():
         below = path if name == "_schema" else f"{path}.{name}" if path else str(name)
         found.update(_flat(inner, below))
     return found
+
+
+_NO_OBJECT = ma.Schema().error_messages["type"]
+
+
+def _clear(message: str, path: str) -> str:
+    """Say what is expected where the schema says only that something is of the wrong type."""
+    if message != _NO_OBJECT:
+        return message
+    where = f"“{path}”" if path else "the body"
+    return f"Send {where} as one JSON object of named fields, {{…}}: not as a list, a text, a number or null."

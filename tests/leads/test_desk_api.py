@@ -1,5 +1,8 @@
 """Working leads through the API: filters, fields, pages, versions."""
 
+import base64
+
+import orjson
 import pytest
 from sqlalchemy import select, update
 
@@ -10,6 +13,7 @@ from crm.staff.models import ApiKey
 from tests.leads.test_desk import new_lead
 from tests.leads.test_intake import SENDER
 from tests.leads.test_service import user
+from tests.visitor import signed_in
 from tests.web.test_api import make_key
 
 LEADS = "/api/v1/desk/leads"
@@ -45,8 +49,35 @@ def test_pages_fields_and_filters(client, key, clock):
         f"owner_id={2**63}",
     ],
 )
-def test_filters_that_are_wrong(client, key, query):
-    assert client.get(f"{LEADS}?{query}", headers=key).status_code == 422
+def test_filters_that_are_wrong_are_named(client, key, query):
+    answer = client.get(f"{LEADS}?{query}", headers=key)
+    assert answer.status_code == 422
+    assert list(answer.json["error"]["fields"]) == [query.split("=")[0]]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (),
+        ("2026-01-01T00:00:00+00:00",),
+        ("2026-01-01T00:00:00", 1),
+        ("yesterday", 1),
+        ("2026-01-01T00:00:00+00:00", 2**63),
+        ("2026-01-01T00:00:00+00:00", "1"),
+        ("2026-01-01T00:00:00+00:00", True),
+        ("0001-01-01T00:00:00+23:00", 1),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize(
+    "address", [f"{LEADS}?cursor=", "/console/leads?older=", "/console/leads/work?list=overdue&cursor="]
+)
+def test_cursors_that_are_not_ours(client, database, key, address, values):
+    cursor = base64.urlsafe_b64encode(orjson.dumps(values)).decode()
+    asker = signed_in(database, "admin") if "console" in address else client
+    answer = asker.get(address + cursor, headers=key)
+    assert answer.status_code == 422
+    assert "page marker is not valid" in answer.text
 
 
 def test_a_change_needs_the_version_it_was_read_in(client, key):

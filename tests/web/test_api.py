@@ -274,7 +274,8 @@ WRONG = [
     ({"wording": "contact-form/99"}, {"wording": ["Name the wording that was agreed to; in use now: contact-form/1."]}),
     ({"wording": "preferences/1"}, {"wording": ["Name the wording that was agreed to; in use now: contact-form/1."]}),
     ({"first_touch": {"utm_id": "1"}}, {"first_touch.utm_id": ["Unknown field."]}),
-    ({"first_touch": "x"}, {"first_touch": ["Invalid input type."]}),
+    ({"first_touch": "x"}, {"first_touch": [
+        "Send “first_touch” as one JSON object of named fields, {…}: not as a list, a text, a number or null."]}),
 ]  # fmt: skip
 
 
@@ -291,7 +292,17 @@ def test_wrong_fields_of_a_contact_request(client, key, change, fields):
 def test_missing_fields(client, key):
     answer = post(client, key, {})
     assert answer.json["error"]["fields"].keys() == {"first_name", "last_name", "email"}
-    assert post(client, key, []).json["error"]["fields"] == {"body": ["Invalid input type."]}
+
+
+@pytest.mark.parametrize("body", ["[]", "null", '"text"', "7", "[{}]"])
+def test_a_body_that_is_no_object(client, key, body):
+    answer = client.post(
+        "/api/v1/contact-requests", data=body, headers=key | {"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 422
+    words = "Send the body as one JSON object of named fields, {…}: not as a list, a text, a number or null."
+    assert answer.json["error"]["fields"] == {"body": [words]}
+    assert rows(Contact) == 0
 
 
 WRONG_REFERRAL = [

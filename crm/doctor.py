@@ -60,7 +60,6 @@ def _cannot_be_written() -> str | None:
             )
             db.session.execute(text("drop table probe"))
     except DBAPIError as error:
-        db.session.rollback()
         return f"The database cannot be written to ({type(error.orig).__name__}). Nothing is lost, but nothing moves."
     return None
 

@@ -167,7 +167,7 @@ class Fleet:
         out, errors = (self.folder / f"run{self.runs}.{kind}" for kind in ("out", "err"))
         run = self.nursery.start([*FLASK, *command], env=self.env, log=out, errors=errors)
         if run.wait(300):
-            raise RuntimeError(f"flask {' '.join(command)}: {errors.read_text()[-2000:]}")
+            raise RuntimeError(f"flask {' '.join(command)}: {out.read_text()}{errors.read_text()[-2000:]}")
         return out.read_text()
 
     def skip(self, days: float) -> None:

@@ -9,9 +9,9 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext, lazy_gettext
 from flask_wtf.csrf import CSRFError
 from jinja2 import TemplateNotFound
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
 
 from crm.errors import Conflict, Invalid, Refusal, TooMany
 from crm.web import api
@@ -29,6 +29,7 @@ WORDS: Mapping[int, str] = {
     413: lazy_gettext("What was sent is too long."),
     429: lazy_gettext("That was a little too often. Please wait, then try again."),
     500: lazy_gettext("Something went wrong on our side. Nothing was lost; please try again."),
+    503: lazy_gettext("We cannot take anything in at this moment. Please try again in a minute."),
 }
 CHANGED = "Somebody changed this in the meantime, or it is there already. Look at it again."
 
@@ -40,6 +41,7 @@ def answer_all(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(IntegrityError, _clash)
     app.register_error_handler(StaleDataError, _clash)
+    app.register_error_handler(OperationalError, _away)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -54,7 +56,7 @@ def _refused(error: Refusal) -> ResponseReturnValue:
         flash(_said(error), "error")
         return redirect(back)
     status = next((number for kind, number in api.STATUS.items() if isinstance(error, kind)), 400)
-    page = _page(status, error.message)
+    page = _page(status, _said(error))
     if isinstance(error, TooMany):
         page.headers["Retry-After"] = str(error.retry_after)
     return page
@@ -96,6 +98,12 @@ def _clash(error: Exception) -> ResponseReturnValue:
     diag = getattr(getattr(error, "orig", None), "diag", None)
     log.warning("request.clash", kind=type(error).__name__, constraint=getattr(diag, "constraint_name", None))
     return _refused(Conflict(CHANGED))
+
+
+def _away(error: OperationalError) -> ResponseReturnValue:
+    """PostgreSQL is away, full or shut: another try may do, so say when."""
+    log.error("database.away", kind=type(error.orig).__name__)
+    return _http(ServiceUnavailable(retry_after=60))
 
 
 def _unexpected(error: Exception) -> ResponseReturnValue:

@@ -107,7 +107,11 @@ def database_full(fleet: Fleet, *, seed: int, kills: int) -> Done:
             for _ in range(2):
                 people(fleet, 100)
                 _fill_until_it_hurts(fleet, disk / "ballast", visitors)
-                time.sleep(2)
+                with suppress(OSError), (disk / "ballast").open("ab", buffering=0) as file:
+                    while file.write(bytes(512)):
+                        pass
+                said = _doctor(fleet)
+                assert "database cannot be" in said, said
                 (disk / "ballast").unlink()
                 fleet.ensure_servers()
                 _recount(fleet)
@@ -126,6 +130,13 @@ def _fill_until_it_hurts(fleet: Fleet, ballast: Path, visitors: Visitors) -> Non
         with suppress(psycopg.Error):
             people(fleet, 300)
         fleet.ring()
+
+
+def _doctor(fleet: Fleet) -> str:
+    try:
+        return fleet.flask("doctor")
+    except RuntimeError as error:
+        return str(error)
 
 
 def _recount(fleet: Fleet) -> None:

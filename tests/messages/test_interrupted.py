@@ -1,0 +1,125 @@
+"""What interrupts an attempt: a database that is not ours, a sleep, a transaction that PostgreSQL ends."""
+
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import OperationalError
+
+from crm import db as databases
+from crm.db import db, insist, transaction
+from crm.mailer import Fate
+from crm.messages import claim, control, service, sweep
+from crm.messages.deliver import NOT_CALLED, note, post
+from crm.messages.models import Batch, SendingControl
+from crm.sequences import planner
+from tests import makers
+
+
+@pytest.fixture
+def ready(outbox) -> int:
+    """A batch that may leave."""
+    with transaction():
+        makers.opted_in(makers.contact())
+        db.session.execute(text("update batch set state = 'cancelled' where kind = 'transactional'"))
+    with transaction():
+        planner.plan_due()
+    found = db.session.scalars(select(Batch.id).where(Batch.state == "ready")).one()
+    db.session.commit()
+    return found
+
+
+def take(app, batch_id: int) -> claim.Attempt | None:
+    with transaction():
+        return claim.claim(batch_id, clinic=app.settings.clinic, public_url=app.settings.public_url)
+
+
+def state(batch_id: int) -> str:
+    db.session.expire_all()
+    return db.session.scalars(select(Batch.state).where(Batch.id == batch_id)).one()
+
+
+HERE = "select here from (" + control._HERE + ") place"
+MARKS = [
+    ("select null", True),  # nobody has looked yet
+    (HERE, True),
+    (f"select regexp_replace(here, '/[0-9]+$', '') from ({HERE}) h", True),  # a mark without a timeline
+    (f"select here || '1' from ({HERE}) h", False),  # the same server, gone back to a moment in the past
+    (f"select '1' || here from ({HERE}) h", False),
+    ("select 'elsewhere/1'", False),
+]
+
+
+@pytest.mark.parametrize(("mark", "leaves"), MARKS)
+def test_a_copy_is_noticed_by_the_claim_itself(app, ready, mark, leaves):
+    with transaction():
+        db.session.execute(text(f"update sending_control set instance = ({mark})"))
+    assert (take(app, ready) is not None) is leaves
+
+
+def test_after_a_day_of_silence_the_sweep_comes_first(app, clock, ready):
+    with transaction():
+        control.beat(guard_silence=True)
+    clock.shift(timedelta(hours=25))
+    assert take(app, ready) is None
+    with transaction():
+        control.beat(guard_silence=True)
+    assert db.session.scalars(select(SendingControl.stopped_by)).one() == "system"
+
+
+def test_who_wakes_too_late_makes_no_call_and_says_so(app, clock, outbox, ready):
+    attempt = take(app, ready)
+    clock.shift(timedelta(seconds=61))
+    with transaction():
+        sweep.sweep(production=False)
+    assert state(ready) == "uncertain"
+    outcome = post(replace(attempt, until=time.monotonic() - 1))
+    assert outcome.fate is Fate.TRY_AGAIN
+    note(attempt, outcome)
+    assert (state(ready), outbox.sent) == ("ready", [])
+
+
+def test_what_a_sleeper_says_changes_nothing_after_a_person_decided(app, clock, ready):
+    attempt = take(app, ready)
+    clock.shift(timedelta(seconds=61))
+    with transaction():
+        sweep.sweep(production=False)
+    with transaction():
+        service.decide([ready], send_again=False)
+    note(attempt, NOT_CALLED)
+    assert state(ready) == "accepted"
+
+
+def _undone() -> None:
+    db.session.execute(text("set local statement_timeout = 1"))
+    db.session.execute(text("select pg_sleep(5)"))
+
+
+def test_what_is_known_is_written_down_again(database):
+    tries: list[int] = []
+
+    def work() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            _undone()
+        db.session.execute(update(SendingControl).values(per_minute=7))
+        return "done"
+
+    assert insist(work, seconds=5) == "done"
+    assert len(tries) == 3
+    assert db.session.scalars(select(SendingControl.per_minute)).one() == 7
+
+
+def test_patience_ends(database):
+    with pytest.raises(OperationalError):
+        insist(_undone, seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "expected"), [("40001", True), ("40P01", True), ("57014", False), (None, False)]
+)
+def test_only_collisions_are_nobodys_fault(sqlstate, expected):
+    undone = type("Undone", (Exception,), {"sqlstate": sqlstate})()
+    assert databases.collided(OperationalError("select 1", {}, undone)) is expected

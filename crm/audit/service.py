@@ -69,6 +69,23 @@ def record(
     )
 
 
+def beside(action: str, object_type: str, *, rows: str) -> str:
+    """Return the SQL that notes an act on each id of `rows`, as a part of the statement that does it.
+
+    It wants the places of `noted` filled, and `now` and `detail`, in psycopg's writing.
+    """
+    return f"""
+        insert into audit_entry (at, actor, action, object_type, object_id, ip_index, detail)
+        select %(now)s, %(actor)s, '{action}', '{object_type}', id, %(ip_index)s, %(detail)s from {rows}
+    """
+
+
+def noted() -> dict[str, Any]:
+    """Return who acts, for the places of `beside`."""
+    who = current()
+    return {"actor": who.actor, "ip_index": who.ip_index}
+
+
 _RECORD = """
     insert into audit_entry (at, actor, action, object_type, object_id, ip_index, detail)
     values (%(at)s, %(actor)s, %(action)s, %(object_type)s, %(object_id)s, %(ip_index)s, %(detail)s)

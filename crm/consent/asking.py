@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import select, text
+from sqlalchemy.orm import make_transient_to_detached
 
 from crm import clock
 from crm.consent import ledger, queries, rules, wordings
@@ -11,7 +11,7 @@ from crm.consent.ledger import Evidence
 from crm.consent.models import Confirmation
 from crm.consent.wordings import Wording
 from crm.contacts.models import Contact
-from crm.db import db
+from crm.db import db, fast
 from crm.errors import Invalid
 from crm.events import publish
 
@@ -29,7 +29,6 @@ def ask(
     Callers answer the same either way, so that nobody learns who is known here. Raises Invalid for unknown topics.
     """
     wanted = known(topics)
-    db.session.flush()  # a contact made a moment ago must be there for the statements below
     action = "requested" if kind == CONFIRMATION else "attested"
     ledger.append(
         [
@@ -46,7 +45,7 @@ def ask(
         ]
     )
     open_topics = _to_ask(contact, wanted, person_asked=kind == CONFIRMATION)
-    if not open_topics or contact.email_index is None or not _first_today(contact.email_index):
+    if not open_topics or contact.email_index is None:
         return None
     # What an invited person says yes to is not what their referrer signed.
     asked = wording if kind == CONFIRMATION else wordings.current(INVITATION, language)
@@ -62,43 +61,45 @@ def known(topics: Collection[str]) -> list[str]:
 
 
 def _to_ask(contact: Contact, topics: Sequence[str], *, person_asked: bool) -> list[str]:
+    """Return what is worth asking about. Holds the address, so that of two askers only one finds it left alone."""
     now = clock.now()
     if not person_asked and contact.snooze_until is not None and contact.snooze_until > now:
         return []
-    refusals = queries.refusals(contact_id=contact.id, topics=topics, now=now)
+    refusals = queries.refusals(contact_id=contact.id, topics=topics, now=now, hold=contact.email_index)
     return [topic for topic in topics if rules.worth_asking(refusals[topic], person_asked=person_asked)]
 
 
-def _first_today(address_index: bytes) -> bool:
-    """Whether this address was left alone for 24 hours. Holds the address, so that two askers cannot both hear yes."""
-    key = int.from_bytes(address_index[:8], signed=True)
-    db.session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
-    asked_since = select(Confirmation.id).where(
-        Confirmation.address_index == address_index,
-        Confirmation.asked_at > clock.now() - rules.ASK_AGAIN_AFTER,
-    )
-    return db.session.scalar(asked_since.limit(1)) is None
+# Only where the address was left alone for as long as `rules.ASK_AGAIN_AFTER`.
+_ASK = """
+    insert into confirmation (contact_id, address_index, topics, kind, language, wording, asked_at, expires_at)
+    select %(contact_id)s, %(address_index)s, %(topics)s::text[], %(kind)s, %(language)s, %(wording)s, %(asked_at)s,
+        %(expires_at)s
+    where not exists (
+        select 1 from confirmation where address_index = %(address_index)s and asked_at > %(long_ago)s)
+    returning id
+"""
 
 
 def _question(
     contact: Contact, address_index: bytes, *, topics: list[str], kind: str, wording: Wording, language: str
-) -> Confirmation:
+) -> Confirmation | None:
     now = clock.now()
-    confirmation = Confirmation(
-        contact_id=contact.id,
-        address_index=address_index,
-        topics=topics,
-        kind=kind,
-        language=language,
-        wording=wording.name,
-        asked_at=now,
-        expires_at=now + rules.CONFIRM_WITHIN,
-    )
+    values = {
+        "contact_id": contact.id,
+        "address_index": address_index,
+        "topics": topics,
+        "kind": kind,
+        "language": language,
+        "wording": wording.name,
+        "asked_at": now,
+        "expires_at": now + rules.CONFIRM_WITHIN,
+    }
+    found = fast(_ASK, values | {"long_ago": now - rules.ASK_AGAIN_AFTER}).scalar_one_or_none()
+    if found is None:
+        return None
+    confirmation = Confirmation(id=found, confirmed_at=None, **values)
+    make_transient_to_detached(confirmation)  # it is in the database, in just this form
     db.session.add(confirmation)
-    db.session.flush()
-    publish(
-        ConfirmationAsked(
-            confirmation_id=confirmation.id, contact_id=contact.id, kind=kind, language=language
-        )
-    )
+    asked = ConfirmationAsked(confirmation_id=found, contact_id=contact.id, kind=kind, language=language)
+    publish(asked)
     return confirmation

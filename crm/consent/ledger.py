@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, text
+from sqlalchemy import Row, text
 
 from crm import clock
 from crm.audit import service as audit
-from crm.consent.models import ConsentRecord
 from crm.consent.wordings import Wording
-from crm.db import db
+from crm.db import db, fast
 
 EVERYTHING = "*"  # the topic of evidence that is about all topics
 
@@ -31,38 +30,52 @@ class Evidence:
     until: datetime | None = None
 
 
+_APPEND = """
+    insert into consent_record (contact_id, address_index, topic, action, wording, wording_hash, language, source,
+        covers_collecting, covers_sharing, message_id, until, channel, actor, ip_index, at)
+    select contact_id, address_index, topic, action, wording, wording_hash, language, source, covers_collecting,
+        covers_sharing, message_id, until, 'email', %(actor)s, %(ip_index)s, %(now)s
+    from unnest(%(contact_id)s::bigint[], %(address_index)s::bytea[], %(topic)s::text[], %(action)s::text[],
+        %(wording)s::text[], %(wording_hash)s::bytea[], %(language)s::text[], %(source)s::text[],
+        %(covers_collecting)s::boolean[], %(covers_sharing)s::boolean[], %(message_id)s::bigint[],
+        %(until)s::timestamptz[])
+        with ordinality as e(contact_id, address_index, topic, action, wording, wording_hash, language, source,
+            covers_collecting, covers_sharing, message_id, until, place)
+    order by place
+    returning id
+"""
+_SETTLING = frozenset({"granted", "withdrawn", "merged"})  # what changes the present state
+
+
 def append(rows: Sequence[Evidence]) -> list[int]:
     """Add evidence and bring the state in step; return the ids, in the order of `rows`."""
     if not rows:
         return []
-    who, now = audit.current(), clock.now()
-    found = db.session.scalars(
-        insert(ConsentRecord).returning(ConsentRecord.id, sort_by_parameter_order=True),
-        [
-            {
-                "contact_id": row.contact_id,
-                "address_index": row.address_index,
-                "topic": row.topic,
-                "channel": "email",
-                "action": row.action,
-                "wording": row.wording.name if row.wording else None,
-                "wording_hash": row.wording.hash if row.wording else None,
-                "language": row.language,
-                "source": row.source,
-                "actor": who.actor,
-                "ip_index": who.ip_index,
-                "covers_collecting": bool(row.wording and row.wording.covers_collecting),
-                "covers_sharing": bool(row.wording and row.wording.covers_sharing),
-                "message_id": row.message_id,
-                "until": row.until,
-                "at": now,
-            }
-            for row in rows
-        ],
-    )
-    ids = list(found)
-    _settle(ids)
+    db.session.flush()  # a contact made a moment ago must be there
+    who, columns = audit.current(), [_columns(row) for row in rows]
+    given: dict[str, Any] = {name: [column[name] for column in columns] for name in columns[0]}
+    given |= {"actor": who.actor, "ip_index": who.ip_index, "now": clock.now()}
+    ids = sorted(fast(_APPEND, given).scalars())
+    _settle([found for found, row in zip(ids, rows, strict=True) if row.action in _SETTLING])
     return ids
+
+
+def _columns(row: Evidence) -> dict[str, Any]:
+    wording = row.wording
+    return {
+        "contact_id": row.contact_id,
+        "address_index": row.address_index,
+        "topic": row.topic,
+        "action": row.action,
+        "wording": wording.name if wording else None,
+        "wording_hash": wording.hash if wording else None,
+        "language": row.language,
+        "source": row.source,
+        "covers_collecting": bool(wording and wording.covers_collecting),
+        "covers_sharing": bool(wording and wording.covers_sharing),
+        "message_id": row.message_id,
+        "until": row.until,
+    }
 
 
 _COPIED = "channel, wording, wording_hash, language, covers_collecting, covers_sharing"

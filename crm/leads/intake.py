@@ -208,8 +208,8 @@ def _same_referral(referral: NewReferral, clinician: Clinician, contact: Contact
     return _again(row) if row else None
 
 
-# The lead, the first line of its history and of the timeline: one statement, one round trip.
-_OPEN = """
+# The lead, the first line of its history, of the timeline and of the audit log: one statement, one round trip.
+_OPEN = f"""
     with opened as (
         insert into lead (reference, contact_id, kind, stage, source, heard_from, first_touch, message, content_index,
             created_at, stage_at, due_at, demo, version)
@@ -221,7 +221,8 @@ _OPEN = """
         insert into stage_move (lead_id, now, actor, at) select id, %(stage)s, %(actor)s, %(now)s from opened),
     noted as (
         insert into activity (contact_id, lead_id, at, kind, actor, detail)
-        select %(contact_id)s, id, %(now)s, 'lead_opened', %(actor)s, %(detail)s from opened)
+        select %(contact_id)s, id, %(now)s, 'lead_opened', %(actor)s, %(detail)s from opened),
+    logged as ({audit.beside("lead.open", "lead", rows="opened")})
     select id from opened
 """
 
@@ -239,15 +240,13 @@ def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mappi
         "message": sealed(values.get("message")),
         "now": now,
         "due_at": rules.due_at(kind=kind, stage=stage, since=now, calendar=clocks.clinic()),
-        "actor": audit.current().actor,
+        **audit.noted(),
         "detail": as_json({"kind": kind, "source": source}),
     }
     lead_id = None
     while lead_id is None:  # a reference that is taken already: draw again
         reference = rules.new_reference(kind)
         lead_id = fast(_OPEN, given | {"reference": reference}).scalar_one_or_none()
-    detail = {"kind": kind, "source": source}
-    audit.record_at_once("lead.open", object_type="lead", object_id=lead_id, detail=detail)
     events.publish(LeadOpened(lead_id=lead_id, contact_id=contact.id, kind=kind, language=contact.language))
     return Opened(lead_id=lead_id, contact_id=contact.id, reference=reference, stage=stage, is_new=True)
 

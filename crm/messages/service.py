@@ -10,17 +10,31 @@ from sqlalchemy import insert, text, update
 from crm import clock, queue
 from crm.audit import service as audit
 from crm.content import service as content
-from crm.db import after_commit, bigint_array, db
+from crm.db import after_commit, as_json, bigint_array, db, fast
 from crm.errors import Conflict, NotFound
 from crm.events import publish
 from crm.messages import doors, pipeline
 from crm.messages.events import MessageBlocked
-from crm.messages.models import Batch, Message
+from crm.messages.models import Batch
 from crm.messages.record import ask
 from crm.messages.rules import STREAMS
 from crm.staff import alerts
 
 TOO_LATE_TRANSACTIONAL = timedelta(hours=48)
+
+
+# The batch and its one message: one statement, one round trip.
+_SEND = """
+    with made as (
+        insert into batch (kind, stream, transport, content_version_id, language, size, state, error, created_at,
+            not_before, too_late_at, state_at)
+        values ('transactional', %(stream)s, %(transport)s, %(version)s, %(language)s, 1, %(batch_state)s, %(error)s,
+            %(now)s, %(now)s, %(too_late_at)s, %(now)s)
+        returning id)
+    insert into message (batch_id, contact_id, content_version_id, params, created_at, state, reason, state_at)
+    select id, %(contact_id)s, %(version)s, %(params)s, %(now)s, %(state)s, %(reason)s, %(state_at)s from made
+    returning id, batch_id
+"""
 
 
 def send_transactional(
@@ -32,56 +46,57 @@ def send_transactional(
     is written all the same, as `blocked_policy`, and staff are told. Raises NotFound without approved content.
     """
     now = clock.now()
-    key = f"email/{kind}"
-    versions = content.latest([key])
-    version_id = versions.get((key, language)) or versions.get((key, "en"))
-    if version_id is None:
+    version = content.transactional(kind, language=language)
+    if version is None:
         raise NotFound(f"There is no approved email called {kind}.")
-    stream = STREAMS[content.stream_of(version_id)]
-    transport = doors.route(stream)
-    batch = Batch(
-        kind="transactional",
-        stream=stream.name,
-        transport=transport or "none",
-        content_version_id=version_id,
-        language=language,
-        size=1,
-        state="ready" if transport else "failed",
-        error=None if transport else "blocked_policy",
-        created_at=now,
-        not_before=now,
-        too_late_at=now + TOO_LATE_TRANSACTIONAL,
-        state_at=now,
-    )
-    db.session.add(batch)
-    db.session.flush()
-    message = Message(
-        batch_id=batch.id,
-        contact_id=contact_id,
-        content_version_id=version_id,
-        params=dict(params or {}),
-        created_at=now,
-        state=None if transport else "blocked_policy",
-        reason=None if transport else "no transport with a BAA",
-        state_at=None if transport else now,
-    )
-    db.session.add(message)
-    db.session.flush()
+    transport = doors.route(STREAMS[version.stream])
+    given = {
+        "stream": version.stream,
+        "version": version.id,
+        "language": language,
+        "contact_id": contact_id,
+        "params": as_json(params or {}),
+        "now": now,
+        "too_late_at": now + TOO_LATE_TRANSACTIONAL,
+    }
+    made = fast(_SEND, given | _fate(transport, now)).one()
     if transport:
-        ask(batch.id, kind="transactional", number=0)
+        ask(made.batch_id, kind="transactional", number=0)
     else:
-        publish(MessageBlocked(message_id=message.id, contact_id=contact_id, stream=stream.name))
-        alerts.raise_alert(
-            key="blocked-policy",
-            level="warning",
-            text="Mail to patients waits: no transport with a business associate agreement is set up.",
-            link="/console/mail",
-        )
-    return message.id
+        publish(MessageBlocked(message_id=made.id, contact_id=contact_id, stream=version.stream))
+        _tell_of_policy()
+    return int(made.id)
+
+
+def _fate(transport: str | None, now: datetime) -> dict[str, Any]:
+    """Return what differs between mail that may leave and mail that no transport may carry."""
+    if transport:
+        fate: dict[str, Any] = dict.fromkeys(("error", "state", "reason", "state_at"))
+        return fate | {"transport": transport, "batch_state": "ready"}
+    return {
+        "transport": "none",
+        "batch_state": "failed",
+        "error": "blocked_policy",
+        "state": "blocked_policy",
+        "reason": "no transport with a BAA",
+        "state_at": now,
+    }
+
+
+def _tell_of_policy() -> None:
+    alerts.raise_alert(
+        key="blocked-policy",
+        level="warning",
+        text="Mail to patients waits: no transport with a business associate agreement is set up.",
+        link="/console/mail",
+    )
+
+
+_Rows = Sequence[tuple[int, int | None, int, int]]  # (contact, consent record, enrolment, step)
 
 
 def queue_batches(
-    groups: Mapping[tuple[int, str], Sequence[tuple[int, int | None, int, int]]],
+    groups: Mapping[tuple[int, str], _Rows],
     *,
     stream: str,
     topic: str,
@@ -94,75 +109,68 @@ def queue_batches(
     number of statements per thousand rows.
     """
     now, transport = clock.now(), doors.route(STREAMS[stream])
-    parts = []
-    for (version_id, language), rows in groups.items():
-        size = doors.batch_size(transport or "sendgrid")
-        parts += [(version_id, language, rows[start : start + size]) for start in range(0, len(rows), size)]
+    size = doors.batch_size(transport or "sendgrid")
+    parts = [
+        (version_id, language, rows[start : start + size])
+        for (version_id, language), rows in groups.items()
+        for start in range(0, len(rows), size)
+    ]
     if not parts:
         return []
-    ids = list(
-        db.session.scalars(
-            insert(Batch).returning(Batch.id, sort_by_parameter_order=True),
-            [
-                {
-                    "kind": "sequence",
-                    "stream": stream,
-                    "transport": transport or "none",
-                    "content_version_id": version_id,
-                    "language": language,
-                    "topic": topic,
-                    "sequence_id": sequence_id,
-                    "size": len(rows),
-                    "state": "ready" if transport else "failed",
-                    "error": None if transport else "blocked_policy",
-                    "created_at": now,
-                    "not_before": now,
-                    "too_late_at": too_late_at,
-                    "state_at": now,
-                }
-                for version_id, language, rows in parts
-            ],
-        )
-    )
-    columns: list[list[Any]] = [[], [], [], [], [], []]
-    for batch_id, (version_id, _, rows) in zip(ids, parts, strict=True):
-        contacts, records, enrolments, steps = zip(*rows, strict=True)
-        same = (
-            repeat(batch_id, len(rows)),
-            contacts,
-            repeat(version_id, len(rows)),
-            records,
-            enrolments,
-            steps,
-        )
-        for column, values in zip(columns, same, strict=True):
-            column.extend(values)
-    db.session.execute(
-        text("""
-            insert into message (batch_id, contact_id, content_version_id, consent_record_id, enrolment_id, step,
-                created_at, state, reason, state_at)
-            select *, cast(:now as timestamptz), cast(:state as text), cast(:reason as text),
-                case when cast(:state as text) is not null then cast(:now as timestamptz) end
-            from unnest(cast(:a as bigint[]), cast(:b as bigint[]), cast(:c as bigint[]), cast(:d as bigint[]),
-                cast(:e as bigint[]), cast(:f as bigint[]))
-        """),
-        {
-            **dict(zip("abcdef", map(bigint_array, columns), strict=True)),
-            "now": now,
-            "state": None if transport else "blocked_policy",
-            "reason": None if transport else "no transport with a BAA",
-        },
-    )
+    fate = _fate(transport, now)
+    same = {
+        "kind": "sequence",
+        "stream": stream,
+        "transport": fate["transport"],
+        "topic": topic,
+        "sequence_id": sequence_id,
+        "state": fate["batch_state"],
+        "error": fate["error"],
+        "created_at": now,
+        "not_before": now,
+        "too_late_at": too_late_at,
+        "state_at": now,
+    }
+    ids = _make_batches(parts, same)
+    _write_messages(ids, parts, fate, now)
     if transport:
         _ask_for_help(ids)
     else:
-        alerts.raise_alert(
-            key="blocked-policy",
-            level="warning",
-            text="Mail to patients waits: no transport with a business associate agreement is set up.",
-            link="/console/mail",
-        )
+        _tell_of_policy()
     return ids
+
+
+def _make_batches(parts: Sequence[tuple[int, str, _Rows]], same: Mapping[str, Any]) -> list[int]:
+    rows = [
+        {**same, "content_version_id": version_id, "language": language, "size": len(people)}
+        for version_id, language, people in parts
+    ]
+    return list(db.session.scalars(insert(Batch).returning(Batch.id, sort_by_parameter_order=True), rows))
+
+
+_WRITE = text("""
+    insert into message (batch_id, contact_id, content_version_id, consent_record_id, enrolment_id, step,
+        created_at, state, reason, state_at)
+    select *, cast(:now as timestamptz), cast(:state as text), cast(:reason as text),
+        cast(:state_at as timestamptz)
+    from unnest(cast(:a as bigint[]), cast(:b as bigint[]), cast(:c as bigint[]), cast(:d as bigint[]),
+        cast(:e as bigint[]), cast(:f as bigint[]))
+""")
+
+
+def _write_messages(
+    ids: Sequence[int], parts: Sequence[tuple[int, str, _Rows]], fate: Mapping[str, Any], now: datetime
+) -> None:
+    columns: list[list[Any]] = [[], [], [], [], [], []]
+    for batch_id, (version_id, _, rows) in zip(ids, parts, strict=True):
+        contacts, records, enrolments, steps = zip(*rows, strict=True)
+        many = len(rows)
+        same = (repeat(batch_id, many), contacts, repeat(version_id, many), records, enrolments, steps)
+        for column, values in zip(columns, same, strict=True):
+            column.extend(values)
+    given = dict(zip("abcdef", map(bigint_array, columns), strict=True))
+    told = {name: fate[name] for name in ("state", "reason", "state_at")}
+    db.session.execute(_WRITE, {**given, **told, "now": now})
 
 
 def _ask_for_help(batch_ids: Sequence[int]) -> None:

@@ -40,9 +40,7 @@ _DUE = text(
          where r.contact_id = e.contact_id and r.created_at > cast(:week as timestamptz) and r.state is distinct from 'skipped'
             and (r.enrolment_id is not null or r.campaign_id is not null)
          order by r.created_at desc offset cast(:cap as int) - 1 limit 1) as capped_from
-    from enrolment e join sequence s on s.id = e.sequence_id
-    join lateral (select id, email, email_index, language, time_zone, snooze_until, stop_reason, erased_at, merged_into_id
-        from contact where id = e.contact_id limit 1) c on true  -- by its key, also when thousands are due at once
+    from enrolment e join sequence s on s.id = e.sequence_id join contact c on c.id = e.contact_id
     {REFUSAL_JOINS}
     where e.state = 'active' and e.due_at <= :now
     order by e.due_at, e.id limit :limit

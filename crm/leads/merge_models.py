@@ -14,7 +14,10 @@ class Merge(HasId, Base):
     """`gone` went up in `kept`. `moved`: {"leads": ids, "activities": ids, "tags": words, "enrolments": ids}."""
 
     __tablename__ = "contact_merge"
-    __table_args__ = (Index("ix_contact_merge_kept", "kept_id", "id"),)
+    __table_args__ = (
+        Index("ix_contact_merge_kept", "kept_id", "id"),
+        Index("ix_contact_merge_gone", "gone_id"),
+    )
 
     kept_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
     gone_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))

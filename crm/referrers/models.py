@@ -52,7 +52,7 @@ class PortalPerson(HasId, Base):
     __table_args__ = (CheckConstraint("state in ('asked','open','closed')", name="state"),)
 
     practice_id: Mapped[int] = mapped_column(ForeignKey("practice.id"), index=True)
-    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"), index=True)
     name: Mapped[str] = mapped_column(Text)
     email: Mapped[str] = mapped_column(Text, unique=True)
     language: Mapped[str] = mapped_column(Text, server_default="en")

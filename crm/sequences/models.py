@@ -52,6 +52,7 @@ class Enrolment(HasId, Base):
             unique=True,
             postgresql_where=text("state in ('active','paused','held')"),
         ),
+        Index("ix_enrolment_contact", "contact_id", "id"),
         Index("ix_enrolment_due", "due_at", "id", postgresql_where=text("state = 'active'")),
         Index("ix_enrolment_sequence", "sequence_id", "state", "step", "id"),
     )

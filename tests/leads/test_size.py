@@ -101,6 +101,19 @@ def test_no_page_reads_a_whole_table(crowd, monkeypatch):
     assert wrong == []
 
 
+POINTING = """
+select c.conrelid::regclass::text, a.attname from pg_constraint c
+    join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+where c.contype = 'f' and c.confrelid in ('contact'::regclass, 'lead'::regclass) and not exists (
+    select 1 from pg_index i where i.indrelid = c.conrelid and i.indkey[0] = c.conkey[1]
+        and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = format('(%s IS NOT NULL)', a.attname)))
+"""
+
+
+def test_whatever_points_to_a_person_or_lead_has_an_index_for_it(database):
+    assert db.session.execute(text(POINTING)).all() == []
+
+
 def test_everybody_looked_for_is_found(crowd):
     assert (
         "patient77"

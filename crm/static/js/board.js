@@ -4,8 +4,9 @@ const board = document.querySelector('[data-board]');
 const said = document.querySelector('[data-board-said]');
 let card = null;
 
-const choice = () => card?.querySelector('select');
-const allowed = (column) => Boolean(choice()?.querySelector(`option[value="${column.dataset.stage}"]`));
+const choice = () => card?.querySelector('[name=to]');
+const ways = () => [...(choice()?.options ?? [choice()])].map((one) => one?.value);
+const allowed = (column) => ways().includes(column.dataset.stage);
 
 board.addEventListener('dragstart', (event) => {
   card = event.target.closest('li[draggable]');

@@ -1,6 +1,7 @@
 """Settings, read once from the environment. The only reader of `os.environ`."""
 
 import base64
+import contextlib
 import hashlib
 import ipaddress
 import json
@@ -236,9 +237,12 @@ def _local_secrets(local_dir: Path) -> dict[str, str]:
         "SENDGRID_API_KEY": "SG.local." + hashlib.sha256(secrets.token_bytes(16)).hexdigest()[:32],
     }
     local_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(made, file)
-    except FileExistsError:  # another process was quicker; its secrets are the ones to share
-        return dict(json.loads(path.read_text()))
-    return made
+    mine = path.with_name(f"secrets.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(made, file)
+    with contextlib.suppress(
+        FileExistsError
+    ):  # another process was quicker; its secrets are the ones to share
+        os.link(mine, path)  # whole or not at all: nobody reads half a file
+    mine.unlink()
+    return dict(json.loads(path.read_text()))

@@ -1,6 +1,7 @@
 """Production refuses to boot half-configured, and says which variable is missing or weak."""
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -65,3 +66,11 @@ def test_one_machine_needs_nothing(tmp_path):
     assert not settings.production
     assert settings == config.load({"LOCAL_DIR": str(tmp_path)})  # its secrets are made once
     assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def test_processes_that_start_at_once_share_one_set_of_secrets(tmp_path):
+    with ThreadPoolExecutor(8) as many:
+        found = list(many.map(lambda _: config._local_secrets(tmp_path / "new"), range(64)))
+    assert len({one["SECRET_KEY"] for one in found}) == 1
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["secrets.json"]
+    assert (tmp_path / "new" / "secrets.json").stat().st_mode & 0o777 == 0o600

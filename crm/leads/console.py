@@ -46,6 +46,15 @@ LABELS = {
 KINDS = {"contact_request": "Contact request", "referral": "Referral"}
 STATES = {"open": "Open", "overdue": "Overdue", "ended": "Ended"}
 SOURCES = {"form": "Contact form", "api": "Other system", "portal": "Referrer portal", "import": "Import"}
+STOPS = {
+    "clinician": "A clinician decided so",
+    "adverse_event": "Something went wrong in treatment",
+    "in_crisis": "The person is in a crisis",
+    "pregnant": "The person is pregnant",
+    "treated_elsewhere": "The person is treated elsewhere",
+    "deceased": "The person has died",
+    "other": "Another reason",
+}
 ON_PAPER = 1_000  # lines of a timeline
 MANY_VIEWS = 200  # records opened by one person in five minutes before an administrator is told
 
@@ -173,6 +182,7 @@ def _show(lead: Lead, status: int = 200, **more: Any) -> Response:
         stage_options=_options(rules.STAGES[lead.kind][lead.stage].to),
         reason_options=_options(_reasons(lead)),
         owner_options=[(user.id, user.name) for user in staff.at_work()],
+        stops=list(STOPS.items()),
         their_now=clock.now().astimezone(ZoneInfo(lead.contact.time_zone)),
         tasks=listing.tasks_of(lead),
         others=others,
@@ -188,7 +198,7 @@ def _show(lead: Lead, status: int = 200, **more: Any) -> Response:
 
 def _told(lines: Sequence[people.Line], *, clinical: bool) -> list[telling.Entry]:
     names = staff.names_of({line.actor for line in lines if line.actor})
-    return [telling.tell(line, names=names, clinical=clinical) for line in lines]
+    return lead_page.told(lines, names=names, clinical=clinical)
 
 
 @pages.get("/<reference>/print")
@@ -344,13 +354,16 @@ def task_done(reference: str, task_id: int) -> ResponseReturnValue:
 def stop(reference: str) -> ResponseReturnValue:
     """Send this person nothing more, for a clinical reason."""
     lead = service.by_reference(reference)
-    contacts.stop(contact_id=lead.contact_id, reason=request.form.get("reason", "").strip() or "clinical")
+    reason = request.form.get("reason", "")
+    if reason not in STOPS:
+        abort(_show(lead, 422, errors={"stop": ["Choose why nothing may be sent."]}))
+    contacts.stop(contact_id=lead.contact_id, reason=reason)
     flash("Nothing is sent to this person any more.", "success")
     return _back(lead)
 
 
 @pages.post("/<reference>/lift-stop")
-@access.require("clinical_stop")
+@access.require("lift_stop")
 def lift_stop(reference: str) -> ResponseReturnValue:
     """Allow sending again."""
     lead = service.by_reference(reference)

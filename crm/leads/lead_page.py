@@ -1,13 +1,14 @@
 """What the page of one lead shows beside the lead itself."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from crm import clock
 from crm.consent import queries as consent
 from crm.contacts import queries as people
-from crm.contacts.queries import Only
-from crm.leads import answering, attempts, consultations, merging, score
+from crm.contacts.queries import Line, Only
+from crm.leads import answering, attempts, consultations, merging, score, telling
 from crm.leads.attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.desk_models import Consultation
 from crm.leads.models import Lead
@@ -35,6 +36,16 @@ SHOWS: Mapping[str, tuple[str, Only | None]] = {  # what of a timeline can be sh
     }),
     "tasks": ("Tasks and tags", {"activity": ("task_opened", "task_done", "task_dropped", "tagged", "untagged")}),
 }  # fmt: skip
+
+
+def told(lines: Sequence[Line], *, names: Mapping[str, str], clinical: bool) -> list[telling.Entry]:
+    """Put lines into words; why somebody was stopped is for those who read what is clinical."""
+    entries = []
+    for line in lines:
+        entry = telling.tell(line, names=names, clinical=clinical)
+        hidden = line.kind == "stopped" and not clinical
+        entries.append(replace(entry, why=None) if hidden else entry)
+    return entries
 
 
 def touches(lead: Lead, others: Sequence[Lead]) -> list[tuple[str, dict[str, Any]]]:

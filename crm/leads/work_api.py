@@ -6,7 +6,7 @@ from crm.audit import service as audit
 from crm.contacts import queries as people
 from crm.contacts import service as contacts
 from crm.errors import Invalid
-from crm.leads import calls, consultations, service, telling, worklists
+from crm.leads import calls, consultations, lead_page, service, worklists
 from crm.leads.desk_api import SCOPE, _at_version, _own_house, blueprint
 from crm.leads.desk_schemas import (
     CallSchema,
@@ -38,7 +38,7 @@ def timeline_of(data: dict[str, Any], reference: str) -> dict[str, Any]:
     lead = service.by_reference(reference)
     audit.record("lead.view", object_type="lead", object_id=lead.id, purpose="care")
     lines = people.timeline(contact_id=lead.contact_id, cursor=data["cursor"], limit=data["limit"])
-    told = [telling.tell(line, names={}, clinical=False) for line in lines.rows]
+    told = lead_page.told(lines.rows, names={}, clinical=False)
     entries = [
         {"at": entry.at, "source": line.source, "kind": line.kind, "title": entry.title, "why": entry.why}
         for line, entry in zip(lines.rows, told, strict=True)

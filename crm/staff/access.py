@@ -28,7 +28,10 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     ),  # messages, notes, birth dates, referral details
     "work_leads": _only("admin", "front_desk", "clinician"),  # stages, owner, notes, tasks
     "manage_contacts": _only("admin", "front_desk"),
-    "clinical_stop": _only("admin", "clinician"),  # nothing may be sent to this person
+    "clinical_stop": _only("admin", "clinician", "front_desk"),  # nothing may be sent to this person
+    "lift_stop": _only(
+        "admin", "clinician"
+    ),  # whoever hears of a death stops at once; lifting takes judgement
     "see_sequences": _EVERYONE,
     "run_sequences": _only("admin", "marketer"),  # pause, resume, go live, send the next step now, take out
     "write_content": _only("admin", "marketer"),  # drafts; never an approval of one's own

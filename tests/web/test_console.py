@@ -207,6 +207,22 @@ def test_a_clinical_stop_and_its_end(lead, admin):
     assert "A clinical stop is set" not in text(admin.get(address))
 
 
+def test_the_front_desk_stops_a_clinician_lifts_and_a_marketer_does_not_learn_why(lead, database):
+    address = f"/console/leads/{lead.reference}"
+    desk = signed_in(database, "front_desk")
+    desk.get(address)
+    assert desk.post(f"{address}/stop", {"reason": "because"}).status_code == 422
+    assert desk.post(f"{address}/stop", {"reason": "pregnant"}).status_code == 302
+    assert "because: pregnant" in text(desk.get(address))
+    assert desk.post(f"{address}/lift-stop").status_code == 403
+    page = text(signed_in(database, "marketer").get(address))
+    assert "Clinical stop: nothing is sent any more" in page
+    assert "pregnant" not in page
+    clinician = signed_in(database, "clinician")
+    clinician.get(address)
+    assert clinician.post(f"{address}/lift-stop").status_code == 302
+
+
 def test_who_is_at_which_step_and_hurrying_one(lead, admin, asked):
     sequence = db.session.scalars(select(Sequence).where(Sequence.topic == "prospect_edu")).one()
     address = f"/console/sequences/{sequence.id}"

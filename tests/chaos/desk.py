@@ -67,6 +67,12 @@ class Visitors:
             for run in self._runs:
                 run.result()
 
+    def look(self) -> None:
+        """Raise what ended one of them early."""
+        for run in self._runs:
+            if run.done():
+                run.result()
+
     def check(self) -> None:
         """Raise AssertionError where a request that was answered is not there exactly once."""
         with self.fleet.sql() as database:

@@ -78,6 +78,7 @@ def play(fleet: Fleet, *, seed: int, kills: int, flush_every: int = 10) -> Playe
     dice, done = random.Random(seed), Played()
     with Visitors(fleet, pause=0.3, at_once=1) as visitors:
         while done.kills < kills:
+            visitors.look()
             fleet.ensure()
             people(fleet, dice.randrange(5, 40))
             broadcast(fleet, dice.randrange(5, 40))

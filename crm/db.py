@@ -119,6 +119,15 @@ def bigint_array(values: Iterable[int | None]) -> str:
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
 
 
+def text_array(values: Iterable[str | None]) -> str:
+    """Return texts in the same form."""
+    quoted = [
+        "NULL" if value is None else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        for value in values
+    ]
+    return "{" + ",".join(quoted) + "}"
+
+
 _AFTER = "after_commit"
 _DEPTH = "transaction_depth"
 

@@ -139,5 +139,8 @@ def _detail(one: Mapping[str, Any]) -> str | None:
     words = one.get("reason") or one.get("response")
     if not isinstance(words, str):
         return None
-    kept = " ".join(word if "@" not in word else "[address]" for word in words[: 4 * LONGEST_DETAIL].split())
-    return "".join(char for char in kept if char.isprintable())[:LONGEST_DETAIL] or None
+    kept = words[: 4 * LONGEST_DETAIL].split()
+    line = " ".join(["[address]" if "@" in word else word for word in kept] if "@" in words else kept)
+    if not line.isprintable():
+        line = "".join(filter(str.isprintable, line))
+    return line[:LONGEST_DETAIL] or None

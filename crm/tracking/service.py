@@ -9,7 +9,7 @@ from crm import clock, queue
 from crm.consent import suppressions
 from crm.consent.suppressions import Stop
 from crm.contacts.addresses import address_index
-from crm.db import after_commit, db
+from crm.db import after_commit, bigint_array, db, fast, text_array
 from crm.failpoints import reach
 from crm.mailer.sendgrid_events import Event, parse
 from crm.tracking import rules
@@ -21,22 +21,27 @@ _TAKE = text(
     "select body, received_at from webhook_receipt where id = :id and applied_at is null for update skip locked"
 )
 _DONE = text("update webhook_receipt set applied_at = :now, error = :error where id = :id")
-_KEEP = text("""
-    insert into provider_event (event_id, message_id, kind, at, received_at, detail)
-    select e.event_id, e.message_id, e.kind, e.at, :received, e.detail
-    from unnest(cast(:ids as text[]), cast(:messages as bigint[]), cast(:kinds as text[]),
-        cast(:ats as timestamptz[]), cast(:details as text[])) as e(event_id, message_id, kind, at, detail)
-    on conflict (event_id) do nothing
-    returning event_id
-""")
-# Fates only ever grow graver, so that any order of events ends in the same state.
-_STATE = text("""
-    update message m set state = (cast(:names as text[]))[e.rank], state_at = e.at
-    from (select message_id, max(rank) as rank, max(at) as at
-          from unnest(cast(:messages as bigint[]), cast(:ranks as int[]), cast(:ats as timestamptz[]))
-              as u(message_id, rank, at) group by message_id) e
-    where m.id = e.message_id and coalesce(array_position(cast(:names as text[]), m.state), 0) < e.rank
-""")
+# Kept once, however often it comes; and the state of a message shows the gravest that it was ever told. Fates only grow
+# graver, so that any order of events ends in the same state.
+_KEEP = """
+    with kept as (
+        insert into provider_event (event_id, message_id, kind, at, received_at, detail)
+        select e.event_id, e.message_id, e.kind, e.at, %(received)s, e.detail
+        from unnest(%(ids)s::text[], %(messages)s::bigint[], %(kinds)s::text[], %(ats)s::timestamptz[],
+            %(details)s::text[]) as e(event_id, message_id, kind, at, detail)
+        on conflict (event_id) do nothing
+        returning event_id, message_id, kind, at, array_position(%(order)s::text[], kind) as rank
+    ), told as (
+        select message_id, max(rank) as rank, max(at) as at from kept
+        where message_id is not null and rank is not null group by message_id order by message_id
+    ), shown as (
+        update message m set state = (%(order)s::text[])[e.rank], state_at = e.at from told e
+        where m.id = e.message_id and coalesce(array_position(%(order)s::text[], m.state), 0) < e.rank
+    )
+    select (select count(*) from kept) as fresh,
+        array(select event_id from kept where kind = any(%(acting)s::text[])) as acting
+"""
+_ACTING = (*rules.SUPPRESS, "blocked")  # kinds that have something follow from them
 _OWNERS = text("select id, contact_id from message where id = any(:messages)")
 _SOFT = text("""
     select c.id, c.email_index from contact c
@@ -64,16 +69,16 @@ def apply(receipt_id: int) -> int:
     taken = db.session.execute(_TAKE, {"id": receipt_id}).first()
     if taken is None:
         return 0
-    error, fresh = None, list[Event]()
+    error, told = None, list[Event]()
     try:
-        fresh = _keep(parse(bytes(taken.body)), received=taken.received_at)
+        told = parse(bytes(taken.body))
     except ValueError:
         error = "not a list of events"
-    _show(fresh)
-    _act(fresh, now)
+    fresh, acting = _keep(told, received=taken.received_at)
+    _act(acting, now)
     db.session.execute(_DONE, {"id": receipt_id, "now": now, "error": error})
     reach("applied")
-    return len(fresh)
+    return fresh
 
 
 def sweep() -> int:
@@ -86,39 +91,29 @@ def sweep() -> int:
     return len(ids)
 
 
-def _keep(events: Sequence[Event], *, received: datetime) -> list[Event]:
-    """Write down the events we have not seen, in a fixed order so that two workers cannot block each other."""
-    unique = sorted({event.event_id: event for event in events}.values(), key=lambda event: event.event_id)
+def _keep(events: Sequence[Event], *, received: datetime) -> tuple[int, list[Event]]:
+    """Write the events we have not seen; return how many, and those of them that have something follow.
+
+    In a fixed order, so that two workers cannot block each other.
+    """
+    unique = {event.event_id: event for event in events}
     if not unique:
-        return []
-    kept = set(
-        db.session.scalars(
-            _KEEP,
-            {
-                "ids": [event.event_id for event in unique],
-                "messages": [event.message_id for event in unique],
-                "kinds": [event.kind for event in unique],
-                "ats": [event.at for event in unique],
-                "details": [event.detail for event in unique],
-                "received": received,
-            },
-        )
-    )
-    return [event for event in unique if event.event_id in kept]
-
-
-def _show(fresh: Sequence[Event]) -> None:
-    telling = sorted(
-        (event.message_id, rules.ORDER.index(event.kind) + 1, event.at)
-        for event in fresh
-        if event.message_id is not None and event.kind in rules.ORDER
-    )
-    if telling:
-        messages, ranks, ats = zip(*telling, strict=True)
-        db.session.execute(
-            _STATE,
-            {"names": list(rules.ORDER), "messages": list(messages), "ranks": list(ranks), "ats": list(ats)},
-        )
+        return 0, []
+    ordered = [unique[event_id] for event_id in sorted(unique)]
+    kept = fast(
+        _KEEP,
+        {
+            "ids": text_array([event.event_id for event in ordered]),
+            "messages": bigint_array([event.message_id for event in ordered]),
+            "kinds": text_array([event.kind for event in ordered]),
+            "ats": text_array([event.at.isoformat() for event in ordered]),
+            "details": text_array([event.detail for event in ordered]),
+            "received": received,
+            "order": list(rules.ORDER),
+            "acting": list(_ACTING),
+        },
+    ).one()
+    return kept.fresh, [unique[event_id] for event_id in kept.acting]
 
 
 def _act(fresh: Sequence[Event], now: datetime) -> None:

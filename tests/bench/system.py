@@ -274,7 +274,7 @@ def events_store(bench: Bench) -> Values:
 def events_apply(bench: Bench) -> Values:
     """Stored posts of 1,000 events applied by the workers: states, evidence, suppressions."""
     people = bench.size(100_000)
-    with clinic(bench, people=people, real_time=True) as made, made.workers() as pids:
+    with clinic(bench, people=people) as made, made.workers() as pids:
         ids = [row[0] for row in made.sql(MESSAGES)]
         events = views.make_events([(str(one), f"person{n + 1}@example.test") for n, one in enumerate(ids)])
         with made.inside():

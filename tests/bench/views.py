@@ -20,17 +20,16 @@ from tests.bench.servers import Bench
 SIGNATURE = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP = "X-Twilio-Email-Event-Webhook-Timestamp"
 SHA256 = ec.ECDSA(hashes.SHA256())
+# What a thousand emails of a tidy list come to while nothing is tracked in them: taken, delivered, and one in a hundred
+# for which somebody's address is stopped.
 KINDS = (
-    "processed",
-    "delivered",
-    "delivered",
-    "delivered",
-    "open",
-    "deferred",
-    "bounce",
+    *("processed",) * 490,
+    *("delivered",) * 480,
+    *("deferred",) * 20,
+    *("bounce",) * 7,
     "dropped",
-    "spamreport",
     "unsubscribe",
+    "spamreport",
 )
 
 INBOX = "CREATE TABLE inbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body bytea NOT NULL)"

@@ -1,5 +1,6 @@
 """The real processes on ports and servers of their own: started, killed, restarted at will."""
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -290,6 +291,9 @@ def _free_port() -> int:
 def fleet(**env: str) -> Iterator[Fleet]:
     """A fresh installation in a folder of its own: migrated, content approved, sequences live, everything started."""
     folder, nursery = Path(tempfile.mkdtemp(prefix="chaos-")), Nursery()
+    atexit.register(
+        shutil.rmtree, folder, ignore_errors=True
+    )  # the embedded server's last words are a lock file in it
     try:
         postgres, redis = local.postgres_url(folder), local.redis_url(folder)
         ours = Fleet(folder, nursery=nursery, postgres=postgres, redis=redis)

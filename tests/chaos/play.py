@@ -98,11 +98,12 @@ def play(fleet: Fleet, *, seed: int, kills: int, flush_every: int = 10) -> Playe
 
 def _round(fleet: Fleet, done: Played, dice: random.Random) -> None:
     """Some deaths within a second or two: workers at named instants, anything at random ones."""
-    armed = {}
+    rarest = min(POINTS, key=lambda point: (done.deaths[point], dice.random()))
+    armed, seldom = {}, dice.random() < 0.5  # every other time both at the instant that few have died at
     for name in dice.sample([name for name in fleet.commands if name.startswith("worker")], 2):
         _kill(fleet, name, done)
-        armed[name] = dice.choice(POINTS)
-        fleet.start(name, FAIL_POINT=f"{armed[name]}:{dice.randrange(1, 3)}")
+        armed[name] = rarest if seldom else dice.choice(POINTS)
+        fleet.start(name, FAIL_POINT=f"{armed[name]}:{1 if seldom else dice.randrange(1, 3)}")
     fleet.ring()
     for victim in dice.sample(VICTIMS, dice.randrange(1, 3)):
         time.sleep(dice.uniform(0.0, 0.7))

@@ -16,6 +16,7 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
+from crm.audit import service as audit
 from crm.errors import Invalid
 from crm.interop import rules, service
 from crm.interop.models import ImportRun
@@ -73,10 +74,16 @@ def show(run_id: int) -> ResponseReturnValue:
 
 
 def _show(run: ImportRun, status: int = 200, **more: Any) -> Response:
+    mapped = run.state in ("uploaded", "checked", "failed")
+    problems = service.first_problems(run.id) if run.errors and run.state not in service.RUNNING else []
+    if mapped or problems:
+        audit.record("import.view", object_type="import", object_id=run.id)
     page = render_template(
         "console/interop/import.html",
         run=run,
         header=service.header(run),
+        sample=service.sample(run) if mapped else [],
+        problems=problems,
         fields=list(rules.FIELDS.items()),
         kinds=KINDS,
         states=STATES,

@@ -93,11 +93,12 @@ def header_of(text: str) -> tuple[str, list[str]]:
         raise Unreadable("The first line is not a line of column names.") from error
     if len(names) > MOST_COLUMNS:
         raise Unreadable(f"The file has {len(names):,} columns; at most {MOST_COLUMNS} can be read.")
-    return delimiter, [_shown(name) for name in names]
+    return delimiter, [shown(name) for name in names]
 
 
-def _shown(name: str) -> str:
-    return " ".join("".join(c for c in name if c.isprintable()).split())[:HEADER_LIMIT]
+def shown(text: str, *, limit: int = HEADER_LIMIT) -> str:
+    """Return what a cell holds as one short line of letters that can be shown."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())[:limit]
 
 
 def guess(header: Sequence[str], remembered: Mapping[str, str]) -> dict[str, str]:
@@ -171,7 +172,7 @@ def read(
     wrong: list[str] = []
     found: dict[str, Any] = dict.fromkeys(FIELDS)
     for number, field in mapping.items():
-        text = cells[int(number)] if int(number) < len(cells) else ""
+        text = plain_cell(cells[int(number)]) if int(number) < len(cells) else ""
         if not text.strip() and field not in ("first_name", "last_name"):
             continue
         try:
@@ -194,6 +195,11 @@ def safe_cell(text: str) -> str:
     """Return text that a spreadsheet shows and never runs (OWASP, "CSV Injection"): an apostrophe goes before it."""
     plain = text.replace("\0", "")
     return f"'{plain}" if text.startswith(_RUNS) or plain.lstrip(" ").startswith(_RUNS) else plain
+
+
+def plain_cell(text: str) -> str:
+    """Return a cell without the apostrophe that `safe_cell` put before it: files that went out come in again."""
+    return text[1:] if text.startswith("'") and safe_cell(text[1:]) == text else text
 
 
 def csv_lines(rows: Iterator[Sequence[str]]) -> Iterator[str]:

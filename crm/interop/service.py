@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import IO
 
@@ -25,6 +26,7 @@ from crm.queue import enqueue
 PART = 1024 * 1024  # bytes
 AT_ONCE = 1000  # rows
 PROBLEM_CELLS = 2000  # characters of one row that are kept to be shown again
+SAMPLE, SHOWN = 3, 10  # rows shown before, and refused rows shown after
 RUNNING = ("checking", "importing", "undoing")
 TOO_LARGE = "The file is larger than 50 MB. Split it and import the parts one after the other."
 
@@ -106,6 +108,18 @@ def remembered(user_id: int) -> Mapping[str, str]:
 def header(run: ImportRun) -> list[str]:
     names: list[str] = orjson.loads(run.header)
     return names
+
+
+def sample(run: ImportRun) -> list[str]:
+    """Return, for each column, what its first rows hold, to tell by what the column is; empty once the file is gone."""
+    names, lines = header(run), []
+    with suppress(csv.Error, UnicodeError):
+        lines = [cells for _, cells in islice(_lines(run.id, run.encoding, run.delimiter), SAMPLE)]
+    found = []
+    for number in range(len(names)):
+        cells = (rules.shown(cells[number]) for cells in lines if number < len(cells))
+        found.append(" · ".join(dict.fromkeys(cell for cell in cells if cell)))
+    return found
 
 
 def get(run_id: int, *, lock: bool = False) -> ImportRun:
@@ -304,6 +318,18 @@ def problems(run_id: int) -> Iterator[list[str]]:
     for sealed in db.session.scalars(wanted.order_by(ImportBatch.number)):
         for line, words, cells in orjson.loads(sealed or "[]"):
             yield [str(line), words, *cells]
+
+
+def first_problems(run_id: int) -> list[tuple[int, str, str]]:
+    """Return the first rows that were refused: their line, what is wrong, and what they hold."""
+    refused = (ImportBatch.run_id == run_id, ImportBatch.problems.is_not(None))
+    sealed = db.session.scalar(
+        select(ImportBatch.problems).where(*refused).order_by(ImportBatch.number).limit(1)
+    )
+    rows = orjson.loads(sealed or "[]")[:SHOWN]
+    return [
+        (line, words, " · ".join(filter(None, map(rules.shown, cells)))[:200]) for line, words, cells in rows
+    ]
 
 
 def newest() -> Sequence[ImportRun]:

@@ -215,6 +215,7 @@ def test_a_file_that_is_too_large_is_not_even_read(doors, database, monkeypatch)
     monkeypatch.setattr(rules, "MOST_BYTES", 1000)
     data = {"kind": "leads", "file": (io.BytesIO(b"x" * 2_000_000), "people.csv")}
     answer = visitor.post("/console/import", data, content_type="multipart/form-data")
+    answer.request.environ["wsgi.input"].close()  # as the server does with what nobody read
     assert answer.status_code == 413
     assert "too long" in answer.text
     data = {"kind": "leads", "file": (io.BytesIO(b"a,b\n" * 1000), "people.csv")}

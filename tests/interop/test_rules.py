@@ -108,6 +108,12 @@ def test_no_cell_is_run(start):
     assert rules.safe_cell(f"{start}cmd()").startswith("'")
 
 
+def test_a_cell_that_went_out_comes_in_again():
+    row = read("Ana", "O'Hara", "a@b.example", rules.safe_cell("+12135550142"))
+    assert (row.person.phone, row.person.last_name) == ("+12135550142", "O'Hara")
+    assert isinstance(read("'=cmd()", "Ruiz", "a@b.example"), list)
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
 def test_every_cell_of_a_line_is_harmless(cells):
     (line,) = rules.csv_lines(iter([cells]))

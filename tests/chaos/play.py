@@ -105,6 +105,9 @@ def _round(fleet: Fleet, done: Played, dice: random.Random) -> None:
         armed[name] = rarest if seldom else dice.choice(POINTS)
         fleet.start(name, FAIL_POINT=f"{armed[name]}:{1 if seldom else dice.randrange(1, 3)}")
     fleet.ring()
+    deadline = time.monotonic() + (3.0 if seldom else 0.0)
+    while time.monotonic() < deadline and not any(fleet.processes[name].poll() for name in armed):
+        time.sleep(0.05)
     for victim in dice.sample(VICTIMS, dice.randrange(1, 3)):
         time.sleep(dice.uniform(0.0, 0.7))
         fleet.ensure_servers()

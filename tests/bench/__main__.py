@@ -1,13 +1,16 @@
 """`python -m tests.bench`: measure, judge, keep the numbers."""
 
 import argparse
+import contextlib
 import datetime as dt
+import fcntl
 import importlib.util
 import json
 import sys
 import time
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,8 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of the size and one run: a look, not a result"
     )
+    parser.add_argument("--without", default="", help="figures to leave out, with commas between")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".local/bench", help="for servers and numbers")
     parser.add_argument(
         "--cores", type=int, default=2, help="CPUs for what is measured; 0: all, shared with the sink"
     )
@@ -35,8 +40,22 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def choose(names: str) -> tuple[list[Row], list[str]]:
-    """Return the rows to judge and the figures to measure for them, in an order that keeps yardsticks near."""
+def choose(names: str, *, without: str = "", quick: bool = False) -> tuple[list[Row], list[str]]:
+    """Return the rows to judge and the figures to measure for them, in an order that keeps yardsticks near.
+
+    A quick look leaves out what takes long whatever the size, unless it is asked for.
+    """
+    left_out = {name for name in without.split(",") if name}
+    if not names:
+        left_out |= {name for name, figure in FIGURES.items() if quick and figure.slow}
+    rows, figures = _named(names)
+    return (
+        [row for row in rows if not left_out & set(row.needs)],
+        [name for name in figures if name not in left_out],
+    )
+
+
+def _named(names: str) -> tuple[list[Row], list[str]]:
     wanted = [name for name in names.split(",") if name]
     known = {row.name: row for row in ROWS}
     if unknown := [name for name in wanted if name not in known and name not in FIGURES]:
@@ -75,6 +94,17 @@ def run(bench: Bench, figures: list[str], *, runs: int, keep: Any) -> report.Run
     return found
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else measures in this folder meanwhile: two would share servers, and measure each other."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"Something else is being measured in {folder}. Wait for it, or name another --folder.")
+        yield
+
+
 def main() -> int:
     given = options()
     if importlib.util.find_spec("tests.bench.system"):
@@ -85,11 +115,15 @@ def main() -> int:
         print("\n".join(f"{row.name:18} {row.what}" for row in ROWS))
         print("\nFigures: " + ", ".join(FIGURES))
         return 0
-    rows, figures = choose(given.rows)
-    folder = ROOT / ".local/bench"
+    rows, figures = choose(given.rows, without=given.without, quick=given.quick)
+    folder = given.folder
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H%M%SZ}.jsonl"
-    with path.open("w") as file, Bench(folder, quick=given.quick, core_count=given.cores) as bench:
+    with (
+        alone(folder),
+        path.open("w") as file,
+        Bench(folder, quick=given.quick, core_count=given.cores) as bench,
+    ):
 
         def keep(record: dict[str, Any]) -> None:
             file.write(json.dumps(record, default=str) + "\n")
@@ -123,7 +157,7 @@ def print_result(found: report.Runs, rows: list[Row], *, about: dict[str, Any], 
     print(
         f"{about['cpu']}, {len(about['measured_cpus'])} cores for what is measured, {about['memory_gib']} GiB; "
         f"Python {about['python']}, PostgreSQL {about['postgres']}, durable; {dt.datetime.now(dt.UTC):%Y-%m-%d}; "
-        f"commit {about['commit']}. Numbers: {path.relative_to(ROOT)}"
+        f"commit {about['commit']}. Numbers: {path}"
     )
 
 

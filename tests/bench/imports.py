@@ -33,7 +33,7 @@ def _name(number: int) -> str:
     return "".join(chr(ord("a") + number // 26**place % 26) for place in range(5)).title()
 
 
-@figure("imports", runs=1)
+@figure("imports", runs=1, slow=True)
 def imports(bench: Bench) -> Values:
     """Rows/s, statements for each thousand rows, and memory of the worker; 100,000 people are known before."""
     rows = bench.size(100_000)

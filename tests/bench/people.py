@@ -96,7 +96,7 @@ def _switch(run: Run, how: str) -> None:
         run(f"alter table {table} {how} trigger all", {})
 
 
-@figure("pages", runs=1)
+@figure("pages", runs=1, slow=True)
 def pages(bench: Bench) -> Values:
     """p95 (ms) of each page with 10,000 and with 1,000,000 contacts, one reader, turn by turn, after a warm-up."""
     times = 30 if bench.quick else 100

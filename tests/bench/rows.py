@@ -18,20 +18,21 @@ Measure = Callable[[Bench], Values]
 
 @dataclass(frozen=True)
 class Figure:
-    """How to measure something; `runs` caps the repetitions of what takes long."""
+    """How to measure something; `runs` caps the repetitions of what takes long, `slow` has no place in a quick look."""
 
     measure: Measure
     runs: int | None = None
+    slow: bool = False
 
 
 FIGURES: dict[str, Figure] = {}
 
 
-def figure(name: str, *, runs: int | None = None) -> Callable[[Measure], Measure]:
+def figure(name: str, *, runs: int | None = None, slow: bool = False) -> Callable[[Measure], Measure]:
     """Register the function below as the way to measure `name`."""
 
     def register(measure: Measure) -> Measure:
-        FIGURES[name] = Figure(measure, runs)
+        FIGURES[name] = Figure(measure, runs, slow)
         return measure
 
     return register

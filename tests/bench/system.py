@@ -86,7 +86,7 @@ def tls(bench: Bench) -> Values:
     return _broadcast(bench, people=bench.size(100_000), tls=True)
 
 
-@figure("growth_10k")
+@figure("growth_10k", runs=1)
 def growth_small(bench: Bench) -> Values:
     """10,000 people, all of them written to."""
     return _broadcast(bench, people=10_000)
@@ -293,7 +293,7 @@ def events_apply(bench: Bench) -> Values:
     return {"rate": people / (finished - began), "cpu_us": meter.total / people * 1e6}
 
 
-@figure("opt_out")
+@figure("opt_out", runs=1)
 def opt_out(bench: Bench) -> Values:
     """Fifty people say no while 100,000 are queued: a claim that began afterwards must leave them out.
 

@@ -14,8 +14,9 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.bench import limit, load, machine, report, rows, views
-from tests.bench.servers import Statements
+from tests.bench import __main__ as main
+from tests.bench import imports, limit, load, machine, people, report, rows, system, views  # noqa: F401 - the figures
+from tests.bench.servers import ROOT, Statements
 from tests.bench.sink import Sink
 
 PEOPLE = [(1, "a@example.test", "Ada", "Aden"), (2, "b@example.test", "Bo", "Bonn")]
@@ -155,3 +156,37 @@ def test_applying_events_twice_changes_nothing(servers: tuple[str, str]) -> None
         found = connection.execute("SELECT state, (SELECT count(*) FROM event) FROM message").fetchone()
         connection.rollback()
     assert found == ("bounce", 1)
+
+
+def test_a_quick_look_leaves_out_what_takes_long() -> None:
+    every, quick, named = (
+        main.choose("")[1],
+        main.choose("", quick=True)[1],
+        main.choose("pages", quick=True)[1],
+    )
+    assert {"pages", "imports"} == set(every) - set(quick)
+    assert named == ["pages"]
+    kept, figures = main.choose("", without="naive")
+    assert "naive" not in figures
+    assert "broadcast_naive" not in {row.name for row in kept}
+
+
+def test_a_measurement_from_end_to_end(tmp_path: Path) -> None:
+    """The real command with servers of its own: a line for each figure, a table, a verdict."""
+    command = [sys.executable, "-m", "tests.bench", "--quick", "--cores", "0", "--folder", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--rows", "apply,idle_statements"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "idle tick" in done.stdout
+    (lines,) = (path.read_text().splitlines() for path in tmp_path.glob("*.jsonl"))
+    kept = [orjson.loads(line) for line in lines]
+    assert [line["kind"] for line in kept] == ["machine", "figure", "figure", "row"]
+    assert kept[1]["rate"] > 0
+    assert kept[-1]["verdict"] == "reached"

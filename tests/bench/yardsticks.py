@@ -5,7 +5,7 @@ from tests.bench.rows import Values, figure
 from tests.bench.servers import Bench
 
 
-@figure("limit_1")
+@figure("limit_1", runs=1)
 def limit_one(bench: Bench) -> Values:
     """L with one worker."""
     return limit.measure(bench, recipients=100_000, workers=1)
@@ -17,13 +17,13 @@ def limit_two(bench: Bench) -> Values:
     return limit.measure(bench, recipients=100_000, workers=2)
 
 
-@figure("limit_tls")
+@figure("limit_tls", runs=1)
 def limit_tls(bench: Bench) -> Values:
     """L over TLS."""
     return limit.measure(bench, recipients=100_000, workers=2, tls=True)
 
 
-@figure("limit_50ms")
+@figure("limit_50ms", runs=1)
 def limit_latency(bench: Bench) -> Values:
     """L when the provider answers after 50 ms; one call at a time per worker, so this is nobody's limit."""
     return limit.measure(bench, recipients=bench.size(100_000), workers=2, latency=0.05)
@@ -53,7 +53,7 @@ def apply(bench: Bench) -> Values:
     return views.measure_apply(bench, posts=bench.size(200))
 
 
-@figure("apply_2")
+@figure("apply_2", runs=1)
 def apply_two(bench: Bench) -> Values:
     """E: the same on two connections."""
     return views.measure_apply(bench, posts=bench.size(200), connections=2)

@@ -1,16 +1,18 @@
 """The claims check: what it finds, what it leaves alone, that it is quick, and what the commands print."""
 
 import json
-import time
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crm.content.claims import BadRules, Severity, check, check_content, check_text, rulebook
+from crm.content.claims import BadRules, Severity, check, check_content, check_text, engine, rulebook
 from crm.content.claims.corpus import measure, read_lines
 from crm.content.claims.reading import (
     english_syllables,
@@ -136,6 +138,10 @@ def test_suggested_wording_passes_its_own_rules(language: str) -> None:
             "efficacy",
             "“Ketamine may help some people,” says Dr. Lee.",
         ),
+        ("Is it addictive? No.", "addiction", "Could I become addicted? Yes, that is a risk."),
+        ("Will it cure me? Yes!", "cure", "Can ketamine cure my pain? No."),
+        ("Any side effects? None.", "minimises-side-effects", "What are the side effects?"),
+        ("Untreated pain ruins lives.", "fear", "If your pain gets worse, call us."),
         ("Is it safe? Yes, it is safe.", "safe", "Is it safe? That depends on your health."),
         ("Does it work for everyone? Absolutely!", "absolute", "Does it work for everyone?"),
         ("Ready to live without pain?", "promise-of-life", "Do you live with pain?"),
@@ -305,30 +311,42 @@ def test_any_text_can_be_read_and_every_finding_points_at_its_words(
         "ketamine is safe, ",
     ],
 )
-def test_time_grows_with_length_only(piece: str) -> None:
-    def seconds(length: int) -> float:
+def test_work_grows_with_length_only(piece: str) -> None:
+    def steps(length: int) -> int:
         text = (piece * length)[:length] + str(length)  # a text not read before
-        started = time.process_time()
-        check(text, language="en")
-        return time.process_time() - started
+        return _calls(lambda: check(text, language="en"))
 
-    seconds(100)
-    short, long = seconds(25_000), seconds(100_000)
-    assert long < max(12 * short, 0.5)
-    assert long < 5
+    steps(100)
+    short, long = steps(2_000), steps(8_000)
+    assert long < 5 * short + 500
 
 
-def test_an_email_is_checked_while_typing() -> None:
+def test_while_somebody_types_shared_blocks_are_not_read_again() -> None:
     path = ROOT / "templates" / "content" / "contact-request" / "04-research.en.md"
     source, blocks = parse(path.read_text("utf-8")), _blocks("en")
     check_content(source, blocks=blocks)
-    times = []
-    for number in range(5):
-        edited = replace(source, body=f"{source.body}\n\nOne more line, number {number}.\n")
-        started = time.process_time()
-        check_content(edited, blocks=blocks)
-        times.append(time.process_time() - started)
-    assert min(times) < 0.05
+    before = engine._checked.cache_info()
+    check_content(replace(source, body=f"{source.body}\n\nOne more line.\n"), blocks=blocks)
+    after = engine._checked.cache_info()
+    assert after.misses == before.misses + 1
+    assert after.hits > before.hits
+
+
+def _calls(work: Callable[[], object]) -> int:
+    """How many functions are called meanwhile: work counted, not timed."""
+    counted = 0
+
+    def look(frame: FrameType, event: str, _: object) -> None:
+        nonlocal counted
+        counted += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return counted
 
 
 # ---- a whole email ----------------------------------------------------------------------------------------------------

@@ -109,6 +109,8 @@ class _Reader:
         for table in self.tables:
             for number, pattern in self.book.by_table.get(table, ()):
                 matched.setdefault(number, []).extend(find(pattern, self.sentence, self.tables))
+        for number, pattern in self.book.denied if self._denied() else ():
+            matched.setdefault(number, []).extend(find(pattern, self.sentence, self.tables))
         for number, matches in sorted(matched.items()):
             rule = self.book.rules[number]
             if rule.where not in ("any", self.where):
@@ -136,6 +138,8 @@ class _Reader:
         if rule.id not in self._excepted:
             self._excepted[rule.id] = self._all(rule.exceptions)
         if any(_overlap(match, other) for other in self._excepted[rule.id]):
+            return True
+        if rule.unless and match.said and self._asked_by_a_reader() and not self._denies(rule, match):
             return True
         return any(
             self._asked_openly() if name == "question" else self._guards(self.book.guards[name], match)
@@ -182,6 +186,29 @@ class _Reader:
             return False
         answer = self.follower.words[:1] if self.follower else ()
         return not answer or answer[0] not in self.book.affirmations
+
+    def _denied(self) -> bool:
+        """Whether it is a question that the next sentence answers with a bare no."""
+        answer = self.follower.words if self.follower else ()
+        return (
+            self.sentence.asks
+            and bool(answer)
+            and answer[0] in self.book.denials
+            and answer[1:2] != ("more",)
+        )
+
+    def _denies(self, rule: Rule, match: Match) -> bool:
+        """Whether that no is itself the claim: "Is it addictive? No." """
+        return self._denied() and match in self._all(rule.denied)
+
+    def _asked_by_a_reader(self) -> bool:
+        """Whether it asks yes or no as a reader would ask, "Will it cure me?", or the next words say no."""
+        words = self.sentence.words
+        if not self.sentence.asks or not words or words[0] not in self.book.yes_or_no:
+            return False
+        if self.follower and self.follower.words and self.follower.words[0] in self.book.affirmations:
+            return False
+        return self._denied() or any(word in self.book.readers for word in words)
 
 
 def _overlap(one: Match, other: Match) -> bool:

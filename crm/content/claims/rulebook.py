@@ -14,6 +14,7 @@ from crm.content.claims.patterns import BadPattern, Pattern, Vocabulary, compile
 
 RULES = Path(__file__).parents[3] / "templates" / "content" / "claims.yaml"
 LANGUAGES = ("en", "es")
+WORD_SETS = ("askers", "affirmations", "denials", "yes_or_no", "readers")
 
 
 class Severity(StrEnum):
@@ -40,7 +41,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule in one language. `where` is `any`, `body` or `subject`."""
+    """One rule in one language. `where` is `any`, `body` or `subject`; `denied`: claims if a question is answered with no."""
 
     id: str
     title: str
@@ -52,6 +53,7 @@ class Rule:
     unless: tuple[str, ...]
     patterns: tuple[Pattern, ...]
     exceptions: tuple[Pattern, ...]
+    denied: tuple[Pattern, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,10 @@ class Book:
     breaks: tuple[Pattern, ...]
     askers: frozenset[str]
     affirmations: frozenset[str]
+    denials: frozenset[str]
+    yes_or_no: frozenset[str]
+    readers: frozenset[str]
+    denied: Sequence[tuple[int, Pattern]]
     by_table: Mapping[int, Sequence[tuple[int, Pattern]]]
 
     def rule(self, rule_id: str) -> Rule:
@@ -99,8 +105,8 @@ def compile_rules(data: Mapping[str, Any], language: str) -> Book:
         rules=rules,
         guards=guards,
         breaks=compiler.patterns(data["breaks"]),
-        askers=frozenset(data["askers"][language].split()),
-        affirmations=frozenset(data["affirmations"][language].split()),
+        **{name: frozenset(data[name][language].split()) for name in WORD_SETS},
+        denied=[(number, pattern) for number, rule in enumerate(rules) for pattern in rule.denied],
         by_table=_index(rules),
     )
 
@@ -152,4 +158,5 @@ class _Compiler:
             unless=unless,
             patterns=self.patterns(raw),
             exceptions=self.patterns(raw.get("except")),
+            denied=self.patterns(raw.get("denied")),
         )

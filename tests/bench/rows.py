@@ -268,7 +268,6 @@ ROWS = (
         value="imports.worker_mb",
         unit="MB",
         at_most=400,
-        also=("imports.rows_per_s",),
     ),
     Row(
         name="import_statements",

@@ -7,6 +7,7 @@ The last slice writes them all. Batch rows and `frozen_to` move in one commit, s
 
 from datetime import timedelta
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import TextClause, func, select, text
 
@@ -101,43 +102,17 @@ def _statement(*, tags: bool, exclude_tags: bool, resend: bool) -> TextClause:
 
 def freeze_slice(campaign_id: int, *, first: int = FIRST_SLICE, largest: int = SLICE) -> bool:
     """Write down the next slice and ask for its delivery; return whether there is more to do."""
-    now = clock.now()
     campaign = db.session.scalar(select(Campaign).where(Campaign.id == campaign_id).with_for_update())
     if campaign is None or campaign.launched_at is None or campaign.frozen_at is not None:
         return False
-    transport = doors.route(STREAMS[_stream(campaign)])
-    versions = _versions(campaign)
-    state = {"paused": "held", "cancelled": "cancelled"}.get(campaign.state, "ready")
-    size = doors.batch_size(transport or "sendgrid")
-    done = db.session.execute(
-        _statement(
-            tags=bool(campaign.audience.get("tags")),
-            exclude_tags=bool(campaign.audience.get("exclude_tags")),
-            resend=campaign.resend_of_id is not None,
-        ),
-        {
-            "campaign": campaign.id,
-            "topic": campaign.topic,
-            "tags": campaign.audience.get("tags"),
-            "exclude_tags": campaign.audience.get("exclude_tags"),
-            "resend_of": campaign.resend_of_id,
-            "low": campaign.frozen_to or 0,
-            "high": campaign.frozen_max,
-            "launched": campaign.launched_at,
-            "limit": min(first * GROWTH**campaign.slices, largest),
-            "size": size,
-            "languages": list(versions),
-            "versions": list(versions.values()),
-            "any_version": _any_version(campaign),
-            "stream": _stream(campaign),
-            "transport": transport or "none",
-            "state": state if transport else "failed",
-            "error": None if transport else "blocked_policy",
-            "now": now,
-            "too_late": campaign.launched_at + timedelta(hours=campaign.late_after_hours),
-        },
-    ).one()
     number = campaign.slices + 1
+    statement = _statement(
+        tags=bool(campaign.audience.get("tags")),
+        exclude_tags=bool(campaign.audience.get("exclude_tags")),
+        resend=campaign.resend_of_id is not None,
+    )
+    limit = min(first * GROWTH**campaign.slices, largest)
+    done = db.session.execute(statement, _audience(campaign) | _batches(campaign) | {"limit": limit}).one()
     db.session.expire(campaign)
     if done.ready:
         wishes = pipeline.wishes(done.ready, key=f"c{campaign_id}-{number}")
@@ -150,6 +125,39 @@ def freeze_slice(campaign_id: int, *, first: int = FIRST_SLICE, largest: int = S
     )
     reach("frozen")
     return not done.done
+
+
+def _audience(campaign: Campaign) -> dict[str, Any]:
+    """Return what the statement asks about whom."""
+    return {
+        "campaign": campaign.id,
+        "topic": campaign.topic,
+        "tags": campaign.audience.get("tags"),
+        "exclude_tags": campaign.audience.get("exclude_tags"),
+        "resend_of": campaign.resend_of_id,
+        "low": campaign.frozen_to or 0,
+        "high": campaign.frozen_max,
+        "launched": campaign.launched_at,
+    }
+
+
+def _batches(campaign: Campaign) -> dict[str, Any]:
+    """Return what the batches of this campaign have in common."""
+    stream, versions, launched = _stream(campaign), _versions(campaign), campaign.launched_at
+    transport = doors.route(STREAMS[stream])
+    state = {"paused": "held", "cancelled": "cancelled"}.get(campaign.state, "ready")
+    return {
+        "size": doors.batch_size(transport or "sendgrid"),
+        "languages": list(versions),
+        "versions": list(versions.values()),
+        "any_version": _any_version(campaign),
+        "stream": stream,
+        "transport": transport or "none",
+        "state": state if transport else "failed",
+        "error": None if transport else "blocked_policy",
+        "now": clock.now(),
+        "too_late": launched + timedelta(hours=campaign.late_after_hours) if launched else None,
+    }
 
 
 def _any_version(campaign: Campaign) -> int:

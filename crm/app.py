@@ -15,7 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from crm import clock, config, crypto, events, failpoints, local, logs, queue, reactions, tokens, web
 from crm.cli import register_commands
 from crm.config import ROOT, Settings
-from crm.content import approval
+from crm.content import approval, checking
 from crm.content import service as content
 from crm.content.rendering import ClinicFacts
 from crm.db import collided, db, transaction
@@ -109,7 +109,7 @@ def _facts(settings: Settings) -> ClinicFacts:
     clinic = settings.clinic
     return ClinicFacts(
         name=clinic.name,
-        short_name=clinic.short_name,
+        short_name=checking.neutral_sender(clinic.short_name),
         phone=clinic.phone,
         address=clinic.address,
         public_url=settings.public_url,

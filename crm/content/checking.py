@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from functools import lru_cache
 
-from crm.content.claims import Finding, check, check_content
+from crm.config import ConfigError
+from crm.content.claims import LANGUAGES, Finding, check, check_content
 from crm.content.fields import ContentError
 from crm.content.source import Block, parse, parse_block
 from crm.content.testimonials import judged
@@ -42,6 +43,17 @@ def _parsed(blocks: Blocks) -> dict[str, Block]:
         except ContentError:
             continue  # the text that uses it says that it is missing
     return found
+
+
+def neutral_sender(name: str) -> str:
+    """Return the sender's name as given; raises ConfigError when it tells on a locked screen what the mail is about."""
+    told = {one.words for language in LANGUAGES for one in check(name, language=language, where="subject")}
+    if told:
+        raise ConfigError(
+            f"CLINIC_SHORT_NAME stands on locked screens as the sender of every email and may not say "
+            f"{', '.join(sorted(map(repr, told)))}; use a name without words about health."
+        )
+    return name
 
 
 def is_block(text: str) -> bool:

@@ -39,7 +39,10 @@ def check_command(files: tuple[Path, ...], language: str, hosts: tuple[str, ...]
             for row_id, one in _read(path, language=language, hosts=hosts):
                 click.echo(_row(row_id, one))
                 blocked = blocked or one.blocks
-        except (BadLine, ContentError, OSError, UnicodeDecodeError) as error:
+        except BadLine as error:  # says itself which file and line
+            click.echo(str(error), err=True)
+            unreadable = True
+        except (ContentError, OSError, UnicodeDecodeError) as error:
             click.echo(f"{path}: {_reason(error)}", err=True)
             unreadable = True
     raise SystemExit(UNREADABLE if unreadable else int(blocked))
@@ -60,7 +63,7 @@ def corpus_command(files: tuple[Path, ...]) -> None:
     raise SystemExit(int(min(overall.precision, overall.recall) < 0.95))
 
 
-def _read(path: Path, *, language: str, hosts: Iterable[str]) -> Iterator[tuple[str, Finding]]:
+def _read(path: Path, *, language: str, hosts: Iterable[str]) -> Iterator[tuple[str | int, Finding]]:
     if path.suffix == ".jsonl":
         for line in read_lines(path):
             for one in check(line.text, language=line.language, where=line.where):
@@ -68,7 +71,7 @@ def _read(path: Path, *, language: str, hosts: Iterable[str]) -> Iterator[tuple[
         return
     text = path.read_bytes().decode("utf-8-sig")
     if not text.strip():
-        raise BadLine("the file is empty.")
+        raise BadLine(f"{path}: the file is empty.")
     for number, one in enumerate(_findings(text, language=language, hosts=hosts), start=1):
         yield f"{path.name}:{number}", one
 
@@ -88,7 +91,7 @@ def _blocks(language: str) -> dict[str, Block]:
     return {block.name: block for block in (parse_block(path.read_text("utf-8")) for path in files)}
 
 
-def _row(row_id: str, one: Finding) -> str:
+def _row(row_id: str | int, one: Finding) -> str:
     return orjson.dumps(
         {
             "id": row_id,
@@ -116,7 +119,8 @@ def _score(name: str, score: Score) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8 text (byte {error.start})."
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return f"not UTF-8 text (line {line}, byte {error.start})."
     if isinstance(error, OSError):
         return f"{error.strerror or error}."
     return str(error)

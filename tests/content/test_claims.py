@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crm.config import ConfigError
+from crm.content.checking import neutral_sender
 from crm.content.claims import BadRules, Severity, check, check_content, check_text, engine, rulebook
 from crm.content.claims.corpus import measure, read_lines
 from crm.content.claims.reading import (
@@ -349,6 +351,19 @@ def _calls(work: Callable[[], object]) -> int:
     return counted
 
 
+@pytest.mark.parametrize("name", ["Harbor Wellness Group", "Dr. Ananth", "Pacific Wellness Group"])
+def test_a_neutral_sender_may_write(name: str) -> None:
+    assert neutral_sender(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["Pacific Pain Group", "Centro de Ketamina", "Wellness\r\nBcc: all", "W" * 79]
+)
+def test_a_sender_that_says_what_it_is_about_is_refused_at_the_start(name: str) -> None:
+    with pytest.raises(ConfigError, match="CLINIC_SHORT_NAME"):
+        neutral_sender(name)
+
+
 # ---- a whole email ----------------------------------------------------------------------------------------------------
 
 EMAIL = """---
@@ -511,6 +526,13 @@ def test_lines_are_joined_by_their_own_id_and_only_sentences_are_judged(tmp_path
     assert {row["rule"] for row in rows} == {"cure"}
 
 
+def test_a_line_keeps_its_id_and_any_sign_inside_its_text(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    file.write_text('{"id": 7, "lang": "en", "text": "Ketamine\u2028cures pain."}\r\n', "utf-8")
+    result = _run("check", file)
+    assert {json.loads(row)["id"] for row in result.stdout.split("\n") if row} == {7}
+
+
 def test_markdown_blocks_and_plain_text_are_checked_as_what_they_are(tmp_path: Path) -> None:
     email, plain = tmp_path / "one.en.md", tmp_path / "two.txt"
     email.write_text(EMAIL, "utf-8")
@@ -536,8 +558,9 @@ def test_markdown_blocks_and_plain_text_are_checked_as_what_they_are(tmp_path: P
             b'{"id": 1, "lang": "en", "where": "top", "text": "x"}',
             "where must be body or subject",
         ),
+        ("id.jsonl", b'{"id": {}, "lang": "en", "text": "x"}', "id.jsonl, line 1: id must be"),
         ("text.jsonl", b'{"id": 1, "lang": "en", "text": 5}', "text must be a string"),
-        ("latin.txt", "Curación".encode("latin-1"), "not UTF-8"),
+        ("latin.txt", "Buenas.\nCuración".encode("latin-1"), "not UTF-8 text (line 2"),
         ("empty.md", b" \n", "empty"),
         ("empty.jsonl", b"", "empty"),
         ("front.md", b"---\nsubject: [\n---\nHello\n", "front matter"),

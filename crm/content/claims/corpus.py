@@ -18,7 +18,7 @@ from crm.content.claims.engine import check
 class Line(NamedTuple):
     """One sentence and what is known about it; `expect` is None when nobody said."""
 
-    id: str
+    id: str | int
     language: str
     where: str
     text: str
@@ -64,7 +64,7 @@ class Score:
 
 def read_lines(path: Path) -> list[Line]:
     """Read a `.jsonl` file; raises BadLine with the number of the first line that cannot be used, UnicodeDecodeError, OSError."""
-    rows = path.read_bytes().decode("utf-8-sig").splitlines()
+    rows = path.read_bytes().decode("utf-8-sig").split("\n")  # other separators may stand inside a text
     lines = [_line(path, number, row) for number, row in enumerate(rows, start=1) if row.strip()]
     if not lines:
         raise BadLine(f"{path}: the file is empty.")
@@ -79,7 +79,9 @@ def _line(path: Path, number: int, row: str) -> Line:
         raise BadLine(f"{place}: not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise BadLine(f"{place}: must be an object with id, lang, where and text.")
-    where, expect = raw.get("where", "body"), raw.get("expect")
+    where, expect, line_id = raw.get("where", "body"), raw.get("expect"), raw.get("id", number)
+    if not isinstance(line_id, str | int):
+        raise BadLine(f"{place}: id must be a string or a number.")
     if not isinstance(raw.get("text"), str):
         raise BadLine(f"{place}: text must be a string.")
     if raw.get("lang") not in ("en", "es"):
@@ -89,7 +91,7 @@ def _line(path: Path, number: int, row: str) -> Line:
     if expect is not None and not (isinstance(expect, list) and all(isinstance(one, str) for one in expect)):
         raise BadLine(f"{place}: expect must be a list of rule ids.")
     known = None if expect is None else tuple(expect)
-    return Line(str(raw.get("id", number)), raw["lang"], where, raw["text"], known)
+    return Line(line_id, raw["lang"], where, raw["text"], known)
 
 
 def measure(lines: Iterable[Line]) -> dict[str, Score]:
@@ -104,8 +106,8 @@ def measure(lines: Iterable[Line]) -> dict[str, Score]:
         found = check(line.text, language=line.language, where=line.where)
         blocking = {one.id for one in found if one.blocks}
         for name in ("all", line.language, f"{line.language} {line.where}"):
-            scores[name].count(line.id, flagged=bool(blocking), bad=bool(line.expect))
+            scores[name].count(str(line.id), flagged=bool(blocking), bad=bool(line.expect))
         for rule in blocking | set(line.expect):
             if rule in line.expect or not line.expect:
-                scores[f"rule {rule}"].count(line.id, flagged=rule in blocking, bad=bool(line.expect))
+                scores[f"rule {rule}"].count(str(line.id), flagged=rule in blocking, bad=bool(line.expect))
     return dict(scores)

@@ -18,6 +18,8 @@ from crm.contacts.models import Activity, Contact
 from crm.contacts.rules import Person
 from crm.db import db, transaction
 from crm.errors import Conflict, Invalid
+from crm.interop import matching
+from crm.interop.rules import Row
 from crm.leads import clocks, intake, queries, rules, service
 from crm.leads.intake import ContactRequest, NewReferral
 from crm.leads.models import Lead, Referral, StageMove, Task
@@ -283,6 +285,23 @@ def test_posts_for_one_address_at_once_are_one_person(own, posts):
     assert [answer.status_code for answer in answers] == [201] * 10
     with own.app_context():
         assert counts() == (1, 10, 1)
+
+
+def test_files_and_a_form_at_once_make_one_person(own, posts):
+    who = Person(first_name="Ana", last_name="Ruiz", email=BODY["email"], time_zone="UTC")
+
+    def take_in(_number):
+        with own.app_context(), transaction():
+            row = Row(line=2, person=who, message=None)
+            return matching.take([row], kind="contacts", seen=set(), write=True, run_id=1).contact_ids
+
+    with ThreadPoolExecutor(9) as pool:
+        answers = pool.submit(posts, [BODY] * 4)
+        made = list(pool.map(take_in, range(8)))
+    assert {answer.status_code for answer in answers.result()} <= {200, 201}
+    assert sum(map(len, made)) <= 1
+    with own.app_context():
+        assert counts() == (1, 1, 1)
 
 
 def test_twenty_equal_referrals_at_once_are_one_record(own, posts):

@@ -58,6 +58,14 @@ def say_yes(token: str) -> ResponseReturnValue:
     if standing is not Standing.OPEN:
         return _closed(standing, contact)
     service.confirm(confirmation_id=question.id, language=language_of(contact))
+    refusal = queries.refusal(
+        contact_id=question.contact_id, topic=question.topics[0], transactional=False, now=clock.now()
+    )
+    if refusal in (
+        Reason.SUPPRESSED,
+        Reason.STOPPED,
+    ):  # promise no email that will not come, and do not say why
+        return notice("confirmed_silent", contact, contact_us=True)
     return notice("confirmed", contact)
 
 

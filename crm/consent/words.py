@@ -25,6 +25,9 @@ _EN = {
     "confirm_else": "If you do not want them, close this page. We will not ask again because of this email.",
     "confirmed_title": "Thank you. Your yes is recorded.",
     "confirmed_text": "Your emails will start soon. Each one has a link to stop, pause or change them.",
+    "confirmed_silent_title": "Thank you. Your yes is recorded.",
+    "confirmed_silent_text": "At the moment we cannot send email to this address. Please call us, or write to us and "
+    "give us another address.",
     "answered_title": "You have answered this already",
     "answered_text": "There is nothing more to do. To stop or change our emails, use the link at the end of any of them.",
     "expired_title": "This link is too old",
@@ -85,6 +88,9 @@ _ES = {
     "confirm_else": "Si no los quiere, cierre esta página. No volveremos a preguntarle por este correo.",
     "confirmed_title": "Gracias. Registramos su respuesta.",
     "confirmed_text": "Sus correos empezarán pronto. Cada uno tiene un enlace para cancelarlos, pausarlos o cambiarlos.",
+    "confirmed_silent_title": "Gracias. Registramos su respuesta.",
+    "confirmed_silent_text": "Por ahora no podemos enviar correos a esta dirección. Llámenos, o escríbanos y denos otra "
+    "dirección.",
     "answered_title": "Usted ya respondió",
     "answered_text": "No tiene que hacer nada más. Para cancelar o cambiar nuestros correos, use el enlace que está al "
     "final de cualquiera de ellos.",

@@ -10,7 +10,7 @@ PUBLIC = """
     /contact /contacto /contact/challenge /contact/sent
     /education /language-help /nondiscrimination /privacy-practices /health-data-privacy
     /refer/sign-in /refer/sign-in/sent /refer/in/<token> /refer/join /refer/join/sent
-    /webhooks/sendgrid /metrics /
+    /webhooks/sendgrid /metrics / /robots.txt /favicon.ico
 """.split()  # noqa: SIM905
 
 

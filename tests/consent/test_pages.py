@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from crm import clock as time
 from crm import tokens
-from crm.consent import queries, service, wordings
+from crm.consent import queries, service, suppressions, wordings
 from crm.consent.models import Confirmation, ConsentRecord, Suppression
 from crm.consent.words import PAGES
 from crm.contacts.models import Contact
@@ -101,6 +101,16 @@ def test_pressing_twice_is_one_yes(client, question):
     assert (again.status_code, heading(again)) == (200, PAGES["en"]["answered_title"])
     assert heading(client.get(f"/c/{question[0]}")) == PAGES["en"]["answered_title"]
     assert traces() == before
+
+
+def test_a_yes_from_an_address_that_takes_no_mail_promises_none(client, question):
+    with transaction():
+        contact = db.session.get(Contact, question[2])
+        suppressions.suppress(address_index=contact.email_index, scope="all", reason="bounced", source="event")
+    page = client.post(f"/c/{question[0]}")
+    assert PAGES["en"]["confirmed_silent_text"] in page.text
+    assert PAGES["en"]["confirmed_text"] not in page.text
+    assert db.session.scalars(select(ConsentRecord).where(ConsentRecord.action == "granted")).one()
 
 
 @pytest.mark.parametrize("method", ["get", "post"])

@@ -38,3 +38,13 @@ def test_help_is_offered_in_fifteen_languages_with_the_phone_number(client, app)
     assert len(offers) == 15
     assert all(app.settings.clinic.phone in offer for _, _, offer in offers)
     assert {code for code, direction, _ in offers if direction == "rtl"} == {"fa", "ar"}
+
+
+def test_search_engines_read_what_is_for_the_public(client):
+    page = client.get("/robots.txt")
+    assert page.mimetype == "text/plain"
+    assert {"Allow: /contact$", "Allow: /education$", "Disallow: /"} <= set(page.text.splitlines())
+
+
+def test_browsers_find_the_icon(client):
+    assert client.get("/favicon.ico").headers["Location"].endswith("/icon.svg")

@@ -163,7 +163,7 @@ _WAITING = """
 """
 
 
-def settle(fleet: Fleet, *, keep_faults: bool = False, seconds: float = 60) -> None:
+def settle(fleet: Fleet, *, keep_faults: bool = False, seconds: float = 120) -> None:
     """Wait until nothing moves any more, without faults unless asked. What waits for a time, the clock is moved to it."""
     fleet.ensure()
     fleet.await_servers()

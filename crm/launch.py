@@ -5,7 +5,9 @@ import sys
 try:
     from crm.launcher import main
 except ModuleNotFoundError as error:
-    sys.exit(f"Cannot start: the Python package {error.name} is missing. Run: rm -rf .venv && make run")
+    sys.exit(
+        f"Cannot start: the Python package {str(error.name).split('.')[0]} is missing. Run: rm -rf .venv && make run"
+    )
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -24,25 +24,29 @@ FAILURE_TTL = 24 * 3600  # seconds a failed job stays in Redis to be looked at
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """One kind of job: where it waits and how long it may take (seconds)."""
+    """One kind of job: where it waits and how long it may take (seconds).
+
+    `twice`: it may run beside itself, so that one whose worker died does not stand in the way of the next wish.
+    """
 
     queue: str
     timeout: int
+    twice: bool = False
 
 
 JOBS: dict[str, JobSpec] = {
-    "messages.deliver_now": JobSpec(queue=URGENT, timeout=60),
-    "messages.deliver": JobSpec(queue=BULK, timeout=60),
-    "messages.sweep": JobSpec(queue=URGENT, timeout=60),
+    "messages.deliver_now": JobSpec(queue=URGENT, timeout=60, twice=True),
+    "messages.deliver": JobSpec(queue=BULK, timeout=60, twice=True),
+    "messages.sweep": JobSpec(queue=URGENT, timeout=60, twice=True),
     "messages.check_rates": JobSpec(queue=LOW, timeout=120),
     "messages.tell_staff": JobSpec(queue=LOW, timeout=60),
     "campaigns.freeze": JobSpec(queue=BULK, timeout=300),
     "campaigns.look_after": JobSpec(queue=LOW, timeout=60),
     "sequences.release": JobSpec(queue=LOW, timeout=60),
     "sequences.plan": JobSpec(queue=BULK, timeout=300),
-    "tracking.apply": JobSpec(queue=EVENTS, timeout=120),
+    "tracking.apply": JobSpec(queue=EVENTS, timeout=120, twice=True),
     "tracking.reconcile": JobSpec(queue=LOW, timeout=1800),
-    "tracking.sweep": JobSpec(queue=EVENTS, timeout=60),
+    "tracking.sweep": JobSpec(queue=EVENTS, timeout=60, twice=True),
     "leads.escalate": JobSpec(queue=LOW, timeout=300),
     "leads.bulk": JobSpec(queue=LOW, timeout=600),
     "leads.look_after": JobSpec(queue=LOW, timeout=60),
@@ -118,6 +122,15 @@ def _push(name: str, ids: tuple[int | str, ...], key: str | None, *, again: bool
     except DuplicateJobError:
         if again and _clear_failed(job_id):
             _push(name, ids, key, again=False)
+        elif again and spec.twice and _status(job_id) is JobStatus.STARTED:
+            _push(name, ids, f"{key or ''}next", again=False)
+
+
+def _status(job_id: str) -> JobStatus | None:
+    try:
+        return Job.fetch(job_id, connection=redis(), serializer=JSONSerializer).get_status(refresh=False)
+    except NoSuchJobError:
+        return None
 
 
 def _clear_failed(job_id: str) -> bool:

@@ -57,49 +57,55 @@ def submit(
     `language` is that of the page, whose wordings were ticked; `zone` the clinic's time zone. Raises Conflict for a
     clinician of another practice, or an external id of another patient.
     """
-    informed = wordings.current("referral-informed", language)
-    attested = wordings.current("referral-attestation", language) if clean["agreed"] else None
     opened = open_referral(
-        referral=NewReferral(
-            person=portal_form.person(clean, clinic_zone=zone),
-            sender=Sender(clinician=clean["clinician_name"], npi=clean["npi"], practice=person.practice.name),
-            source="portal",
-            sent_at=clock.now(),
-            health=portal_form.health(clean),
-            guardian=portal_form.guardian(clean),
-            urgency=clean["urgency"],
-            service=clean["service"],
-            contact_person=clean["contact_person"] or person.name,
-            external_id=clean["external_id"],
-            patient_informed=True,
-            attestation=attested,
-        ),
-        practice_id=person.practice_id,
+        referral=_referral(person, clean, language=language, zone=zone), practice_id=person.practice_id
     )
     db.session.flush()
     lead = of_practice(reference=opened.reference, practice_id=person.practice_id)
     if opened.is_new:
-        now = clock.now()
-        db.session.add(
-            Submission(
-                lead_id=lead.id,
-                person_id=person.id,
-                informed=informed.name,
-                informed_hash=informed.hash,
-                at=now,
-            )
-        )
+        _note_submission(lead, person, language=language)
         add_files(lead=lead, files=files)
-        events.publish(
-            ReferralSubmitted(
-                lead_id=lead.id,
-                contact_id=person.contact_id,
-                reference=lead.reference,
-                language=person.language,
-            )
-        )
+        _acknowledge(lead, person)
     drop_draft(person)
     return lead
+
+
+def _referral(person: PortalPerson, clean: Mapping[str, Any], *, language: str, zone: str) -> NewReferral:
+    return NewReferral(
+        person=portal_form.person(clean, clinic_zone=zone),
+        sender=Sender(clinician=clean["clinician_name"], npi=clean["npi"], practice=person.practice.name),
+        source="portal",
+        sent_at=clock.now(),
+        health=portal_form.health(clean),
+        guardian=portal_form.guardian(clean),
+        urgency=clean["urgency"],
+        service=clean["service"],
+        contact_person=clean["contact_person"] or person.name,
+        external_id=clean["external_id"],
+        patient_informed=True,
+        attestation=wordings.current("referral-attestation", language) if clean["agreed"] else None,
+    )
+
+
+def _note_submission(lead: Lead, person: PortalPerson, *, language: str) -> None:
+    informed = wordings.current("referral-informed", language)
+    db.session.add(
+        Submission(
+            lead_id=lead.id,
+            person_id=person.id,
+            informed=informed.name,
+            informed_hash=informed.hash,
+            at=clock.now(),
+        )
+    )
+
+
+def _acknowledge(lead: Lead, person: PortalPerson) -> None:
+    events.publish(
+        ReferralSubmitted(
+            lead_id=lead.id, contact_id=person.contact_id, reference=lead.reference, language=person.language
+        )
+    )
 
 
 def check_files(files: Sequence[File]) -> list[tuple[str, str]]:

@@ -106,7 +106,9 @@ def test_pressing_twice_is_one_yes(client, question):
 def test_a_yes_from_an_address_that_takes_no_mail_promises_none(client, question):
     with transaction():
         contact = db.session.get(Contact, question[2])
-        suppressions.suppress(address_index=contact.email_index, scope="all", reason="bounced", source="event")
+        suppressions.suppress(
+            address_index=contact.email_index, scope="all", reason="bounced", source="event"
+        )
     page = client.post(f"/c/{question[0]}")
     assert PAGES["en"]["confirmed_silent_text"] in page.text
     assert PAGES["en"]["confirmed_text"] not in page.text

@@ -384,7 +384,11 @@ def _agree_now(world):
 
 def _agree_on_the_past(world, moments):
     for who in world.ids:
-        known = db.session.scalar(select(ConsentRecord.id).where(ConsentRecord.contact_id == who).limit(1))
+        known = db.session.scalar(
+            select(ConsentRecord.id)
+            .where(ConsentRecord.contact_id == who, ConsentRecord.action != "merged")
+            .limit(1)
+        )
         if who in world.moved or (known is None and world.oracle.at(time.now(), who=who, what="erased")):
             continue  # evidence does not tell when somebody moved, nor where the silent once lived
         for moment in moments:

@@ -386,7 +386,7 @@ def _agree_on_the_past(world, moments):
     for who in world.ids:
         known = db.session.scalar(
             select(ConsentRecord.id)
-            .where(ConsentRecord.contact_id == who, ConsentRecord.action != "merged")
+            .where(ConsentRecord.contact_id == who, ConsentRecord.action.not_in(("withdrawn", "merged")))
             .limit(1)
         )
         if who in world.moved or (known is None and world.oracle.at(time.now(), who=who, what="erased")):

@@ -143,11 +143,17 @@ _FORGET = tuple(
             where stage.id = task.lead_id""",
         f"""update referral set health = null, guardian = null, external_id = null, contact_person = null
             where lead_id in ({_THEIRS})""",
+        "update lead set first_touch = null where contact_id = any(:records)",
         f"delete from referral_attachment where lead_id in ({_THEIRS})",
         f"delete from portal_message where lead_id in ({_THEIRS})",
         "update message set params = '{}'::jsonb where contact_id = any(:records) and params is not null",
         """update provider_event set detail = null
             where message_id in (select id from message where contact_id = any(:records))""",
+        """delete from referral_draft
+            where person_id in (select id from portal_person where contact_id = any(:records))""",
+        # a closed account of a practice: who it was goes, that somebody sent a referral stays
+        """update portal_person set name = :title, email = 'erased-' || id
+            where contact_id = any(:records)""",
         "update contact_merge set moved = moved - 'tags' || '{\"tags\": []}' where kept_id = any(:records)",
     )
 )

@@ -25,6 +25,7 @@ from crm.messages import service as messages
 from crm.privacy import retention, rules
 from crm.privacy import service as privacy
 from crm.privacy.rules import Facts
+from crm.referrers.models import PortalPerson
 from crm.sequences.models import Enrolment
 from crm.staff.models import KeptReply
 from crm.tracking.models import ProviderEvent, Receipt
@@ -80,7 +81,16 @@ def canary(edge, clock, redis):
         )
     )  # fmt: skip
     asked = new_lead(7, first_name=CANARY, email=f"{CANARY}.two@example.com".lower())
-    asked.message = f"{CANARY} wrote this"
+    asked.message, asked.first_touch = f"{CANARY} wrote this", {"utm_campaign": CANARY}
+    db.session.add(
+        PortalPerson(
+            practice_id=lead.referral.practice_id, contact_id=lead.contact_id, name=CANARY, state="closed",
+            email=f"{CANARY}@practice.example".lower(), created_at=time.now(),
+        )
+    )  # fmt: skip
+    db.session.flush()
+    someone = db.session.scalar(select(PortalPerson).where(PortalPerson.contact_id == lead.contact_id))
+    portal_service.save_draft(person=someone, answers={"first_name": CANARY})
     db.session.flush()
     merging.merge(kept_id=lead.contact_id, gone_id=asked.contact_id)
     service.move_stage(lead_id=lead.id, version=lead.version, to="duplicate")
@@ -111,6 +121,7 @@ def test_nothing_is_left_of_a_person_anywhere(canary):
         "contact.first_name", "contact.email", "activity.text", "lead_call.note", "task.title", "contact_tag.tag",
         "referral.health", "referral.guardian", "referral.external_id", "referral.contact_person", "lead.message",
         "portal_message.text", "referral_attachment.name", "message.params", "provider_event.detail",
+        "lead.first_touch", "portal_person.name", "portal_person.email", "referral_draft.answers",
     }  # fmt: skip
     done = privacy.erase(contact_id=canary.contact_id, reason="asked", despite_care=True)
     db.session.flush()

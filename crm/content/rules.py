@@ -73,11 +73,6 @@ def complete(given: Collection[str], *, reviewers: int) -> bool:
     return set(needed(reviewers)) <= set(given)
 
 
-def open_kinds(asked_for: Collection[str], given: Collection[str]) -> tuple[str, ...]:
-    """Return the approvals that are still missing, clinical first."""
-    return tuple(kind for kind in KINDS if kind in asked_for and kind not in given)
-
-
 def expires(now: datetime, *, months: int) -> datetime:
     """Return when an approval given now ends; anything but 12, 6 or 3 months counts as 12."""
     return now + MONTHS.get(months, LONGEST)

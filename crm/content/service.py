@@ -311,12 +311,7 @@ def _put(
     *,
     reviewers: Sequence[str],
 ) -> bool:
-    now = clock.now()
-    item = db.session.scalar(select(ContentItem).where(ContentItem.key == key))
-    if item is None:
-        item = ContentItem(key=key, kind=kind, title=title, stream=stream, created_at=now)
-        db.session.add(item)
-        db.session.flush()
+    now, item = clock.now(), _item(key, kind=kind, title=title, stream=stream)
     versions = select(ContentVersion).order_by(ContentVersion.number.desc()).limit(1)
     versions = versions.where(ContentVersion.item_id == item.id, ContentVersion.language == language)
     last = db.session.scalar(versions)
@@ -342,18 +337,31 @@ def _put(
     )
     db.session.add(version)
     db.session.flush()
-    for role, reviewer in zip(ROLES, reviewers if approved else (), strict=False):
+    _approve_shipped(version, reviewers=reviewers if approved else ())
+    return True
+
+
+def _item(key: str, *, kind: str, title: str, stream: str | None) -> ContentItem:
+    item = db.session.scalar(select(ContentItem).where(ContentItem.key == key))
+    if item is None:
+        item = ContentItem(key=key, kind=kind, title=title, stream=stream, created_at=clock.now())
+        db.session.add(item)
+        db.session.flush()
+    return item
+
+
+def _approve_shipped(version: ContentVersion, *, reviewers: Sequence[str]) -> None:
+    for role, reviewer in zip(ROLES, reviewers, strict=False):
         db.session.add(
             Approval(
                 version_id=version.id,
                 role=role,
                 reviewer=reviewer,
-                hash=digest,
-                at=now,
-                expires_at=now + APPROVAL_LASTS,
+                hash=version.hash,
+                at=version.created_at,
+                expires_at=version.created_at + APPROVAL_LASTS,
             )
         )
-    return True
 
 
 def count_waiting() -> int:
@@ -364,8 +372,3 @@ def count_waiting() -> int:
         )
         or 0
     )
-
-
-def blocks_for(version: ContentVersion) -> Mapping[str, str]:
-    """Return the blocks a version would be sent with today."""
-    return current_blocks(version.language)

@@ -203,7 +203,7 @@ def _plain(parts: Parts) -> str:
 
 def _after_saving(version: ContentVersion) -> ResponseReturnValue:
     chosen = request.form.get("take", "")
-    if chosen.isdigit():
+    if chosen.isdecimal() and len(chosen) < 19:
         return _take(version, int(chosen))
     if request.form.get("then") == "submit":
         approval.submit(version.id, actor=actor())

@@ -122,7 +122,8 @@ def _by_name(name: str) -> str:
 def check_mapping(header: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
     """Return what is wrong with a mapping, in words."""
     chosen, wrong = list(mapping.values()), []
-    if any(not key.isdigit() or int(key) >= len(header) for key in mapping) or not set(chosen) <= set(FIELDS):
+    places = set(map(str, range(len(header))))
+    if not set(mapping) <= places or not set(chosen) <= set(FIELDS):
         wrong.append("Choose what each column is from the list.")
     wrong += [f"Two columns are chosen as {FIELDS[one]}." for one in FIELDS if chosen.count(one) > 1]
     if not {"first_name", "last_name"} <= set(chosen):

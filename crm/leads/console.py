@@ -101,7 +101,7 @@ def index() -> ResponseReturnValue:
 
 def _wanted(asked: dict[str, str]) -> Wanted:
     owner = {"me": current_user.id, "nobody": 0}.get(asked["owner"])
-    if owner is None and asked["owner"].isdigit() and len(asked["owner"]) < 19:
+    if owner is None and asked["owner"].isdecimal() and len(asked["owner"]) < 19:
         owner = int(asked["owner"])
     return Wanted(
         q=asked["q"],
@@ -285,7 +285,7 @@ def _watch_volume() -> None:
 
 def _version() -> int:
     text = request.form.get("version", "")
-    return int(text) if text.isdigit() and len(text) < 19 else 0
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
 
 
 def _back(lead: Lead) -> ResponseReturnValue:
@@ -311,7 +311,8 @@ def assign(reference: str) -> ResponseReturnValue:
     """Give the lead to somebody, or to nobody."""
     lead = service.by_reference(reference)
     chosen = request.form.get("owner", "")
-    service.assign(lead_id=lead.id, version=_version(), owner_id=int(chosen) if chosen.isdigit() else None)
+    known = chosen.isdecimal() and len(chosen) < 19
+    service.assign(lead_id=lead.id, version=_version(), owner_id=int(chosen) if known else None)
     flash("Owner saved.", "success")
     return _back(lead)
 

@@ -118,7 +118,7 @@ def reopen(reference: str) -> ResponseReturnValue:
     lead = service.by_reference(reference)
     to = "new" if lead.stage == "spam" else "contacted"
     version = request.args.get("version", "")
-    sent = int(version) if version.isdigit() and len(version) < 19 else _version()
+    sent = int(version) if version.isdecimal() and len(version) < 19 else _version()
     service.move_stage(lead_id=lead.id, version=sent, to=to)
     flash(gettext("%(reference)s is open again.", reference=lead.reference), "success")
     return redirect(going.back() or url_for(".show", reference=lead.reference))

@@ -58,7 +58,7 @@ def plan_bulk() -> ResponseReturnValue:
     if request.form.get("all") == "yes":
         ids = listing.ids(_wanted(_asked()), limit=bulk.MOST + 1)
     else:
-        ids = [int(text) for text in request.form.getlist("pick") if text.isdigit() and len(text) < 19]
+        ids = [int(text) for text in request.form.getlist("pick") if text.isdecimal() and len(text) < 19]
     run = bulk.plan(act=form.get("act", ""), form=form, lead_ids=ids, user_id=current_user.id)
     return redirect(url_for(".show_bulk", run_id=run.id, back=going.back()))
 

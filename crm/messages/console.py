@@ -93,7 +93,7 @@ def show(batch_id: int) -> ResponseReturnValue:
 @access.require("decide_mail")
 def decide() -> ResponseReturnValue:
     """Settle the batches that were picked."""
-    picked = [int(text) for text in request.form.getlist("batch") if text.isdigit() and len(text) < 19]
+    picked = [int(text) for text in request.form.getlist("batch") if text.isdecimal() and len(text) < 19]
     if not picked:
         abort(_index(422, errors={"batch": ["Pick at least one row."]}))
     again = request.form.get("decision") == "again"

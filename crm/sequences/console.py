@@ -28,7 +28,7 @@ def show(sequence_id: int) -> ResponseReturnValue:
     """One sequence: its steps with numbers, and its people."""
     sequence = listing.get(sequence_id)
     asked = {name: request.args.get(name, "").strip() for name in LABELS}
-    step = int(asked["step"]) - 1 if asked["step"].isdigit() and len(asked["step"]) < 5 else None
+    step = int(asked["step"]) - 1 if asked["step"].isdecimal() and len(asked["step"]) < 5 else None
     people = listing.people(sequence_id, state=asked["state"], step=step, cursor=request.args.get("cursor"))
     ids = [row.Contact.id for row in people.rows]
     audit.record("sequence.view", object_type="sequence", object_id=sequence_id, detail={"contact_ids": ids})

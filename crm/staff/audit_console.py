@@ -34,7 +34,7 @@ def index() -> ResponseReturnValue:
         actor=asked.get("actor"),
         action=asked.get("action"),
         object_type=asked.get("object_type"),
-        object_id=int(number) if number.isdigit() and len(number) < 19 else None,
+        object_id=int(number) if number.isdecimal() and len(number) < 19 else None,
         since=since,
         before=until + timedelta(days=1) if until else None,
         cursor=request.args.get("cursor"),

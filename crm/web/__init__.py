@@ -7,6 +7,7 @@ import structlog
 from flask import Response, g, request
 from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
+from werkzeug.routing import IntegerConverter
 
 from crm.staff import signing_in
 from crm.web import api, console, errors, guard, headers, language, look, portal, public
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
+class Number(IntegerConverter):
+    """A whole number in an address, no longer than a column can hold: with a longer one there is nothing to find."""
+
+    regex = r"\d{1,18}"
+
+
 def mount(app: "CrmApp", settings: "Settings") -> None:
     """Hang every surface on the app."""
     app.config.update(
@@ -26,6 +33,7 @@ def mount(app: "CrmApp", settings: "Settings") -> None:
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session
         WTF_CSRF_SSL_STRICT=False,  # we tell browsers to send no referrer; the token and SameSite do the work
     )
+    app.url_map.converters["int"] = Number
     app.before_request(_start)
     app.after_request(_log)
     headers.protect(app, https=settings.secure)

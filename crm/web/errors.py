@@ -9,7 +9,8 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext, lazy_gettext
 from flask_wtf.csrf import CSRFError
 from jinja2 import TemplateNotFound
-from sqlalchemy.exc import IntegrityError, OperationalError
+from psycopg.errors import UntranslatableCharacter
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
 
@@ -42,6 +43,7 @@ def answer_all(app: Flask) -> None:
     app.register_error_handler(IntegrityError, _clash)
     app.register_error_handler(StaleDataError, _clash)
     app.register_error_handler(OperationalError, _away)
+    app.register_error_handler(DataError, _unstorable)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -104,6 +106,12 @@ def _away(error: OperationalError) -> ResponseReturnValue:
     """PostgreSQL is away, full or shut: another try may do, so say when."""
     log.error("database.away", kind=type(error.orig).__name__)
     return _http(ServiceUnavailable(retry_after=60))
+
+
+def _unstorable(error: DataError) -> ResponseReturnValue:
+    """No text or JSON of PostgreSQL holds a zero byte, and no browser sends one: the sender's doing."""
+    zero = isinstance(error.orig, UntranslatableCharacter) or "NUL" in str(error.orig)
+    return _http(BadRequest()) if zero else _unexpected(error)
 
 
 def _unexpected(error: Exception) -> ResponseReturnValue:

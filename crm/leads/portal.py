@@ -44,7 +44,8 @@ def _room_for_files(endpoint: str | None, _values: dict[str, Any] | None) -> Non
 
 
 @pages.context_processor
-def _frame() -> dict[str, Any]:
+def frame() -> dict[str, Any]:
+    """What every page of the portal shows around itself."""
     person = g.get("portal_person")
     if person is None:
         return {}
@@ -72,7 +73,7 @@ def _language() -> str:
 
 
 @pages.before_request
-def _keep_language() -> None:
+def keep_language() -> None:
     """A language chosen by address is kept with the account, for emails too."""
     wish, person = request.args.get("lang"), g.get("portal_person")
     if person is not None and wish in ("en", "es") and person.language != wish:

@@ -9,14 +9,19 @@ from flask import flash, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
+from crm import current
 from crm.audit import service as audit
 from crm.db import db
+from crm.errors import NotFound
+from crm.referrers import passkeys, rules
 from crm.referrers.models import PortalPerson
+from crm.referrers.rules import Site
 from crm.staff import sessions
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 _KEY = "portal"
+_CHALLENGE = "passkey"
 
 
 def signed_in(view: View) -> View:
@@ -51,6 +56,31 @@ def who() -> PortalPerson | None:
     if found is None or found.state != "open" or found.serial != serial:
         return None
     return found
+
+
+def site() -> Site | None:
+    """Return what passkeys are bound to here; None where this installation can have none."""
+    return rules.passkey_site(current.settings().public_url)
+
+
+def site_or_404() -> Site:
+    """The same. Raises NotFound where there can be none."""
+    found = site()
+    if found is None:
+        raise NotFound(gettext("There is no page at this address."))
+    return found
+
+
+def ask(purpose: str) -> bytes:
+    """Make a challenge for this browser alone; the one before is forgotten."""
+    made = passkeys.new_challenge(purpose)
+    session[_CHALLENGE] = made.hex()
+    return made
+
+
+def asked() -> bytes:
+    """Return the challenge this browser was given, and forget it; empty when there is none."""
+    return bytes.fromhex(session.pop(_CHALLENGE, ""))
 
 
 def check(stack: ExitStack) -> ResponseReturnValue | None:

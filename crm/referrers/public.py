@@ -1,18 +1,22 @@
 """The portal's entrance: ask for a link, sign in with it. The same answer for known and unknown addresses."""
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from collections.abc import Mapping
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import lazy_gettext as _
 
 from crm import limits
+from crm.audit import service as audit
 from crm.contacts import rules as contacts
 from crm.contacts.rules import Unfit
-from crm.errors import TooMany
+from crm.errors import NotAllowed, TooMany
 from crm.limits import Limit
-from crm.referrers import door, people
+from crm.referrers import door, passkeys, people
 
 pages = Blueprint("refer_in", __name__)
 
+BAD_PASSKEY = _("This passkey does not sign you in. Try again, or use a link by email.")
 BAD_EMAIL = _("Enter an email address, such as name@practice.example.")
 
 
@@ -32,7 +36,13 @@ def ask() -> ResponseReturnValue:
     """Ask for the email address to send a link to."""
     if door.who() is not None:
         return redirect(url_for("refer.home"))
-    return render_template("portal/sign_in.html", errors={}, email="")
+    return _page()
+
+
+def _page(*, errors: Mapping[str, str] | None = None, email: str = "", refused: str = "") -> str:
+    return render_template(
+        "portal/sign_in.html", errors=errors or {}, email=email, refused=refused, site=door.site()
+    )
 
 
 @pages.post("/refer/sign-in")
@@ -43,8 +53,7 @@ def send() -> ResponseReturnValue:
     try:
         email = contacts.clean_email(typed)
     except Unfit:
-        page = render_template("portal/sign_in.html", errors={"email": str(BAD_EMAIL)}, email=typed[:300])
-        return page, 422
+        return _page(errors={"email": str(BAD_EMAIL)}, email=typed[:300]), 422
     if not _slow("portal-address", most=5, seconds=3600, who=email):
         people.ask_link(email)
     return redirect(url_for(".sent"), code=303)
@@ -67,4 +76,26 @@ def enter(token: str) -> ResponseReturnValue:
     """Sign in."""
     _refuse_floods()
     door.begin(people.use_link(token))
+    return redirect(url_for("refer.home"), code=303)
+
+
+@pages.post("/refer/sign-in/passkey/challenge")
+def challenge() -> ResponseReturnValue:
+    """Say what the browser needs to sign in with a passkey; who it will be, nobody says yet."""
+    _refuse_floods()
+    options = passkeys.sign_in_options(site=door.site_or_404(), challenge=door.ask(passkeys.SIGN_IN))
+    return Response(options, mimetype="application/json")
+
+
+@pages.post("/refer/sign-in/passkey")
+def enter_by_passkey() -> ResponseReturnValue:
+    """Sign in with a passkey. Why one is refused is in the audit log; the page says only that it is."""
+    _refuse_floods()
+    site, answer = door.site_or_404(), request.form.get("credential", "")
+    try:
+        person = passkeys.sign_in(site=site, challenge=door.asked(), answer=answer)
+    except NotAllowed as error:
+        audit.record("portal.passkey_refused", detail={"why": error.message})
+        return _page(refused=str(BAD_PASSKEY)), 422
+    door.begin(person)
     return redirect(url_for("refer.home"), code=303)

@@ -9,7 +9,8 @@ PUBLIC = """
     /c/<token> /u/<token> /u/<token>/topic /u/<token>/undo /p/<token>
     /contact /contacto /contact/challenge /contact/sent
     /education /language-help /nondiscrimination /privacy-practices /health-data-privacy
-    /refer/sign-in /refer/sign-in/sent /refer/in/<token> /refer/join /refer/join/sent
+    /refer/sign-in /refer/sign-in/sent /refer/sign-in/passkey /refer/sign-in/passkey/challenge
+    /refer/in/<token> /refer/join /refer/join/sent
     /webhooks/sendgrid /metrics / /robots.txt /favicon.ico
 """.split()  # noqa: SIM905
 

@@ -56,7 +56,7 @@ on('change', (event) => {
   if (event.target.matches('[data-submit]')) event.target.form.requestSubmit();
 });
 
-const needs = { '[data-keys], #keys-help': './keys.js', '[data-challenge]': './proof.js', '[data-refresh]': './refresh.js', '[data-board]': './board.js' };
+const needs = { '[data-keys], #keys-help': './keys.js', '[data-challenge]': './proof.js', '[data-refresh]': './refresh.js', '[data-board]': './board.js', '[data-passkey]': './passkey.js' };
 for (const [selector, module] of Object.entries(needs)) {
   if (document.querySelector(selector)) import(module);
 }

@@ -3,5 +3,10 @@
 from flask import Blueprint
 
 from crm.leads import portal as referrals
+from crm.referrers import portal as account
 
-FEATURES: list[Blueprint] = [referrals.pages]  # one line per feature that has a portal.py
+FEATURES: list[Blueprint] = [referrals.pages, account.pages]  # one line per feature that has a portal.py
+
+# what is around a page is the same on all of them
+account.pages.context_processor(referrals.frame)
+account.pages.before_request(referrals.keep_language)

@@ -173,6 +173,7 @@ def settle(fleet: Fleet, *, keep_faults: bool = False, seconds: float = 120) -> 
     left: list[object] = []
 
     def quiet() -> bool:
+        fleet.ensure()  # one that was told to die at a certain instant may come to it only now
         requests.post(f"{fleet.sandbox_url}/sandbox/retry", timeout=5)
         fleet.ring()
         with fleet.sql() as database:

@@ -1,8 +1,12 @@
 """A nurse with a phone: access is asked for and given, a referral goes out in a minute, and its way back is seen."""
 
 import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
@@ -55,6 +59,56 @@ def get_access(phone: Page, staff: Page, site: Fleet) -> None:
     expect(phone.get_by_role("heading", level=1)).to_have_text("Your referrals")
 
 
+@contextmanager
+def under_a_name(site: Fleet) -> Iterator[str]:
+    """One more web process, reached by name: passkeys are bound to names. Yields its address."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    site.commands["named"] = site.commands["web"]
+    try:
+        site.start("named", PORT=str(port), PUBLIC_URL=f"http://localhost:{port}")
+        url = f"http://localhost:{port}"
+        wait_until(lambda: requests.get(f"{url}/health/live", timeout=2).ok, seconds=30, what="the named web")
+        yield url
+    finally:
+        site.kill("named")
+        del site.processes["named"], site.commands["named"]
+
+
+def use_a_passkey(site: Fleet, phone: Page, url: str) -> None:
+    """Add a passkey to the account, sign out, come back with it, and take it away."""
+    device = phone.context.new_cdp_session(phone)
+    device.send("WebAuthn.enable")
+    kind = {
+        "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
+        "isUserVerified": True, "automaticPresenceSimulation": True,
+    }  # fmt: skip
+    device.send("WebAuthn.addVirtualAuthenticator", {"options": kind})
+    before = len(site.inbox(EMAIL))
+    phone.goto(f"{url}/refer/sign-in?lang=en")
+    expect(phone.get_by_role("button", name="Sign in with a passkey")).to_be_visible()
+    sound(phone)
+    phone.locator("[name=email]").fill(EMAIL)
+    phone.get_by_role("button", name="Send me a link").click()
+    wait_until(lambda: len(site.inbox(EMAIL)) > before, seconds=20, what="a link")
+    phone.goto(url + re.search(r"/refer/in/[\w=-]+", site.inbox(EMAIL)[-1]["text"])[0])
+    phone.get_by_role("button", name="Sign in").click()
+    phone.goto(f"{url}/refer/account/?lang=en")
+    sound(phone)
+    phone.locator("main [name=name]").fill("My phone")
+    phone.get_by_role("button", name="Add a passkey").click()
+    expect(phone.get_by_role("rowheader", name="My phone")).to_be_visible()
+    sound(phone)
+    phone.locator("header summary").last.click()
+    phone.get_by_role("button", name="Sign out").click()
+    phone.get_by_role("button", name="Sign in with a passkey").click()
+    expect(phone.get_by_role("heading", level=1)).to_have_text("Your referrals")
+    phone.goto(f"{url}/refer/account/")
+    phone.get_by_role("button", name="Remove My phone").click()
+    expect(phone.get_by_role("status").first).to_contain_text("removed")
+    expect(phone.get_by_role("rowheader")).to_have_count(0)
+
+
 def test_a_nurse_refers_by_phone_and_sees_what_became_of_it(site: Fleet, phone: Page, staff: Page):
     get_access(phone, staff, site)
     sound(phone)
@@ -95,3 +149,6 @@ def test_a_nurse_refers_by_phone_and_sees_what_became_of_it(site: Fleet, phone: 
     wait_until(lambda: len(site.inbox(EMAIL)) == 3, seconds=20, what="receipt and word of the message")
     for mail in site.inbox(EMAIL):
         assert not re.search("Quillon|Zzyzx|1970|surgery|Tuesday", str(mail)), mail["subject"]
+
+    with under_a_name(site) as url:
+        use_a_passkey(site, phone, url)

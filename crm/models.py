@@ -6,6 +6,7 @@ from crm.consent import models as consent
 from crm.contacts import models as contacts
 from crm.content import models as content
 from crm.interop import models as interop
+from crm.interop import referral_models as referral_files
 from crm.leads import desk_models as desk
 from crm.leads import list_models as lists
 from crm.leads import merge_models as merges
@@ -19,5 +20,5 @@ from crm.tracking import models as tracking
 
 __all__ = [
     "audit", "campaigns", "consent", "contacts", "content", "desk", "interop", "leads", "lists", "merges", "messages", "portal",
-    "referrers", "sequences", "staff", "tracking",
+    "referral_files", "referrers", "sequences", "staff", "tracking",
 ]  # fmt: skip

@@ -55,6 +55,7 @@ JOBS: dict[str, JobSpec] = {
     "referrers.digest": JobSpec(queue=LOW, timeout=300),
     "interop.work": JobSpec(queue=LOW, timeout=3600),
     "interop.export": JobSpec(queue=LOW, timeout=1800),
+    "interop.referrals": JobSpec(queue=LOW, timeout=1800),
     "interop.look_after": JobSpec(queue=LOW, timeout=120),
     "watch.look": JobSpec(queue=LOW, timeout=60),
     "privacy.purge": JobSpec(queue=LOW, timeout=1800),

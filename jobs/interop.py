@@ -2,6 +2,7 @@
 
 from crm.db import transaction
 from crm.interop import exporting, service, taking_back
+from crm.interop import referrals as of_practices
 from crm.queue import enqueue
 
 
@@ -22,6 +23,11 @@ def export(export_id: int) -> None:
         raise
 
 
+def referrals(upload_id: int) -> None:
+    """Take in the rows of a practice's file."""
+    of_practices.work(upload_id)
+
+
 def look_after() -> None:
     """Go on with what was interrupted, and drop files whose time is over."""
     with transaction():
@@ -29,5 +35,8 @@ def look_after() -> None:
             enqueue("interop.work", run_id)
         for export_id in exporting.overdue():
             enqueue("interop.export", export_id)
+        for upload_id in of_practices.stalled():
+            enqueue("interop.referrals", upload_id)
         service.forget_old()
+        of_practices.forget_old()
         exporting.forget_old()

@@ -52,6 +52,7 @@ def frame() -> dict[str, Any]:
     shown = [
         (gettext("Your referrals"), "refer.home"),
         (gettext("New referral"), "refer.new"),
+        (gettext("Many at once"), "refer_upload.index"),
         (gettext("Poster"), "refer.show_poster"),
     ]
     return {
@@ -67,7 +68,8 @@ def frame() -> dict[str, Any]:
     }
 
 
-def _language() -> str:
+def language() -> str:
+    """The language of this page."""
     locale = get_locale()
     return locale.language if locale is not None else "en"
 
@@ -133,11 +135,11 @@ def create() -> ResponseReturnValue:
         if files and "files" not in errors:
             errors["files"] = words.wrong("files_again", "files")
         return _form(typed, errors=errors)
-    _not_too_often("refer-new", most=120)
+    not_too_often("refer-new", most=120)
     zone = current.settings().clinic.time_zone
     try:
         lead = portal_service.submit(
-            person=person, clean=read.clean, language=_language(), zone=zone, files=files
+            person=person, clean=read.clean, language=language(), zone=zone, files=files
         )
     except Conflict as error:
         code = ("external_id", "external_id") if "external" in error.message else ("npi_taken", "npi")
@@ -158,7 +160,7 @@ def _files() -> list[File]:
 def _form(
     typed: Mapping[str, str], *, errors: Mapping[str, Any] | None = None, status: int | None = None
 ) -> Response:
-    person, language = door.person(), _language()
+    person, spoken = door.person(), language()
     clinicians = [
         (str(one.id), f"{one.name} (NPI {one.npi})")
         for one in portal_queries.clinicians_of(person.practice_id)
@@ -169,13 +171,14 @@ def _form(
         errors=errors or {},
         clinicians=clinicians,
         states=[(code, code) for code in sorted(STATE_ZONES)],
-        informed=wordings.current("referral-informed", language),
-        agreed=wordings.current("referral-attestation", language),
+        informed=wordings.current("referral-informed", spoken),
+        agreed=wordings.current("referral-attestation", spoken),
     )
     return make_response(page, status or (422 if errors else 200))
 
 
-def _not_too_often(name: str, *, most: int) -> None:
+def not_too_often(name: str, *, most: int) -> None:
+    """Refuse what one person asks more than `most` times an hour. Raises TooMany."""
     reached = limits.hit([Limit(name=name, who=str(door.person().id), most=most, seconds=3600)])
     if reached is not None:
         raise TooMany(
@@ -224,7 +227,7 @@ def confirmation(reference: str) -> ResponseReturnValue:
 def write(reference: str) -> ResponseReturnValue:
     """Write to the clinic about a referral."""
     lead, text = _own(reference), request.form.get("text", "")
-    _not_too_often("refer-write", most=60)
+    not_too_often("refer-write", most=60)
     try:
         portal_service.write(lead=lead, text=text, from_clinic=False)
     except Invalid as error:
@@ -238,7 +241,7 @@ def write(reference: str) -> ResponseReturnValue:
 def add_files(reference: str) -> ResponseReturnValue:
     """Add files to a referral."""
     lead, files = _own(reference), _files()
-    _not_too_often("refer-files", most=60)
+    not_too_often("refer-files", most=60)
     if not files:
         return _show(lead, errors={"files": gettext("Choose a file.")})
     try:

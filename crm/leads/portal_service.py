@@ -57,6 +57,19 @@ def submit(
     `language` is that of the page, whose wordings were ticked; `zone` the clinic's time zone. Raises Conflict for a
     clinician of another practice, or an external id of another patient.
     """
+    lead, is_new = take_in(person=person, clean=clean, language=language, zone=zone)
+    if is_new:
+        add_files(lead=lead, files=files)
+        _acknowledge(lead, person)
+    drop_draft(person)
+    return lead
+
+
+def take_in(*, person: PortalPerson, clean: Mapping[str, Any], language: str, zone: str) -> tuple[Lead, bool]:
+    """Open a referral, as `submit` does, for one of many: no email to the practice for each; a draft stays.
+
+    Returns the referral and whether it is new. Raises Conflict as `submit`.
+    """
     opened = open_referral(
         referral=_referral(person, clean, language=language, zone=zone), practice_id=person.practice_id
     )
@@ -64,10 +77,7 @@ def submit(
     lead = of_practice(reference=opened.reference, practice_id=person.practice_id)
     if opened.is_new:
         _note_submission(lead, person, language=language)
-        add_files(lead=lead, files=files)
-        _acknowledge(lead, person)
-    drop_draft(person)
-    return lead
+    return lead, opened.is_new
 
 
 def _referral(person: PortalPerson, clean: Mapping[str, Any], *, language: str, zone: str) -> NewReferral:

@@ -2,10 +2,12 @@
 
 from flask import Blueprint
 
+from crm.interop import portal as uploads
 from crm.leads import portal as referrals
 from crm.referrers import portal as account
 
-FEATURES: list[Blueprint] = [referrals.pages, account.pages]  # one line per feature that has a portal.py
+# one line per feature that has a portal.py
+FEATURES: list[Blueprint] = [referrals.pages, account.pages, uploads.pages]
 
 # what is around a page is the same on all of them
 account.pages.context_processor(referrals.frame)

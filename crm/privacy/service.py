@@ -153,6 +153,8 @@ _FORGET = tuple(
             where message_id in (select id from message where contact_id = any(:records))""",
         """delete from referral_draft
             where person_id in (select id from portal_person where contact_id = any(:records))""",
+        """delete from referrer_passkey
+            where person_id in (select id from portal_person where contact_id = any(:records))""",
         # a closed account of a practice: who it was goes, that somebody sent a referral stays
         """update portal_person set name = :title, email = 'erased-' || id
             where contact_id = any(:records)""",

@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from crm.audit.models import AuditEntry
 from crm.db import db, transaction
+from crm.privacy import service as privacy
 from crm.referrers import passkeys, people, rules
 from crm.referrers import service as referrers
 from crm.referrers.models import Passkey
@@ -271,6 +272,13 @@ def test_a_closed_account_is_not_signed_in(named, nurse, device):
         people.close(nurse.id)
     assert try_in(stranger(named), device).status_code == 422
     assert why() == "closed"
+
+
+def test_an_erasure_takes_passkeys_along(named, nurse, device):
+    with transaction():
+        people.close(nurse.id)
+        privacy.erase(contact_id=nurse.contact_id, reason="asked")
+    assert kept() == []
 
 
 def test_a_passkey_is_removed_by_its_owner_alone(named, nurse, device):

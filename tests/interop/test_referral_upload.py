@@ -124,14 +124,16 @@ def test_what_is_no_fit_file_is_told(why):
     assert refused.value.code == why.partition(" ")[0]
 
 
-def test_each_has_words_and_nothing_is_kept(portal):
+def test_each_has_words_and_nothing_is_kept(portal, monkeypatch):
+    monkeypatch.setattr(referral_rules, "MOST_BYTES", 300_000)
     for why, content in UNFIT.items():
-        answer = put(portal, content)
+        answer = put(portal, content[:300_001])
         words = referral_words.file(referral_rules.Unfit(why.partition(" ")[0]))
         assert answer.status_code == 422, why
         assert words.split("%")[0][:20].split(" 0 ")[0] in answer.text, why
     assert portal.post("/refer/upload").status_code == 422
-    assert put(portal, b"x" * 4 * 1024 * 1024).status_code == 413
+    far_too_long = {"CONTENT_LENGTH": str(4 * 1024 * 1024), "CONTENT_TYPE": "multipart/form-data; boundary=x"}
+    assert portal.post("/refer/upload", environ_overrides=far_too_long).status_code == 413
     assert count(ReferralUpload) == 0
 
 

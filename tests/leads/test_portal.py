@@ -14,6 +14,7 @@ from crm.audit.models import AuditEntry
 from crm.consent.models import Confirmation, ConsentRecord
 from crm.db import Base, db, transaction
 from crm.errors import Conflict, Invalid, NotFound
+from crm.interop import referrals
 from crm.leads import portal_digest, portal_form, portal_service, portal_words, rules, service, sniffing
 from crm.leads.models import Lead, Referral
 from crm.leads.portal_models import Attachment, Draft, PortalMessage
@@ -39,6 +40,7 @@ GOOD = {
 }  # fmt: skip
 CANARIES = ("Quillon", "Zzyzx", "1970", "canarialgia", "555 0142", "12135550142")
 ZONE = "America/Los_Angeles"
+UPLOAD = b"First name,Last name,DOB,Phone,Reason\nAna,Ruiz,5/17/1970,213 555 0142,Back pain\n"
 
 
 @pytest.fixture
@@ -273,11 +275,13 @@ def test_signing_out_ends_copies_of_the_cookie(database, nurse, portal):
 # who sees what
 
 
-def portal_addresses(app, reference):
+def portal_addresses(app, reference, upload_id=9_999_999):
+    """Every address of the portal, about this referral and this file."""
     found = []
     for rule in app.url_map.iter_rules():
         if guard.kind_of(app, rule.endpoint) == "referrer":
             address = rule.rule.replace("<reference>", reference)
+            address = re.sub(r"<int:\w+>", "9999999", address.replace("<int:upload_id>", str(upload_id)))
             found += [(method, address) for method in sorted(rule.methods - {"HEAD", "OPTIONS"})]
     return found
 
@@ -303,6 +307,27 @@ def test_a_practice_reaches_only_what_it_sent(database, nurse, portal):
     assert reference not in theirs.get("/refer/").text
     assert f"/refer/r/{reference}" not in theirs.get(f"/refer/?q={reference}").text
     assert reference in portal.get(f"/refer/?q={reference.lower()}").text
+
+
+def test_a_practice_reaches_only_its_own_files(database, nurse, portal):
+    with transaction():
+        upload_id = referrals.upload(person=nurse, name="a.csv", content=UPLOAD).id
+    theirs = enter(database, practice_person("other@south.example", "1558598797", "South Clinic"))
+    none = 9_999_999
+    pairs = [
+        pair
+        for pair in portal_addresses(database, "R-222222", upload_id)
+        if f"/upload/{upload_id}" in pair[1]
+    ]
+    assert len(pairs) >= 5
+    for method, address in pairs:
+        missing = address.replace(f"/upload/{upload_id}", f"/upload/{none}")
+        refused, unknown = ask(theirs, method, address), ask(theirs, method, missing)
+        assert refused.status_code == unknown.status_code == 404, address
+        assert refused.text.replace(address, "") == unknown.text.replace(missing, "")
+    pairs.sort(key=lambda pair: pair[1].endswith("/discard"))  # the one after which there is no file
+    for method, address in pairs:
+        assert ask(portal, method, address).status_code in (200, 303, 409, 422), address
 
 
 def test_nobody_and_staff_get_no_portal_and_the_portal_no_console(database, nurse, portal):

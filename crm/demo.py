@@ -6,7 +6,7 @@ pretends and a transport that keeps mail to itself.
 
 import random
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -149,9 +149,10 @@ def show_doors() -> None:
 @click.argument("days", type=click.FloatRange(0.01, 365), default=1.0)
 @with_appcontext
 def skip(days: float) -> None:
-    """Move the demo clock DAYS ahead, for all processes on this machine, and wake whoever is due."""
+    """Move the demo clock DAYS ahead and on to the next office hour, for all processes here; wake whoever is due."""
     _refuse_production()
-    moment = clock.move_ahead(timedelta(days=days))
+    now = clock.now()
+    moment = clock.move_ahead(_office_hour(now + timedelta(days=days)) - now)
     queue.push([("sequences.plan", (), f"skip-{int(moment.timestamp())}")])
     zone = current.settings().clinic.zone
     click.echo(f"It is now {moment.astimezone(zone):%A, %d %B %Y, %H:%M} at the clinic.")
@@ -169,6 +170,18 @@ def remove() -> None:
         )
     _empty()
     click.echo("The demo clinic is gone.")
+
+
+def _office_hour(moment: datetime) -> datetime:
+    """The moment itself, or eleven on the next working day: educational email keeps to the reader's office hours."""
+    local = moment.astimezone(current.settings().clinic.zone)
+    if local.weekday() < 5 and 9 <= local.hour < 17:
+        return moment
+    if local.hour >= 11:
+        local += timedelta(days=1)
+    while local.weekday() >= 5:
+        local += timedelta(days=1)
+    return local.replace(hour=11, minute=0, second=0, microsecond=0).astimezone(UTC)
 
 
 def _empty() -> None:
@@ -226,7 +239,7 @@ def _arrive(dice: random.Random, made_up: dict[str, Faker]) -> list[tuple[dateti
         first_name=first,
         last_name=last,
         email=f"{_plain(first)}.{_plain(last)}{dice.randrange(100)}@demo.example",
-        phone=f"+1555010{dice.randrange(100, 199):04d}"[:12],
+        phone=f"+1555010{dice.randrange(10_000):04d}",
         language=language,
         time_zone=dice.choice(ZONES),
         state="CA",
@@ -276,7 +289,11 @@ def _later(dice: random.Random, contact_id: int, lead_id: int) -> list[tuple[dat
     at = now
     for _ in range(dice.randrange(2, 9)):
         at += timedelta(hours=dice.uniform(1, 90))
-        acts.append((at, lambda: _work_lead(dice, lead_id)))
+        acts.append((_office_hour(at), lambda: _work_lead(dice, lead_id)))
+    if dice.random() < 0.95:  # a desk that leaves hardly anything lying
+        for _ in range(8):
+            at += timedelta(hours=dice.uniform(4, 48))
+            acts.append((_office_hour(at), lambda: _work_lead(dice, lead_id)))
     return acts
 
 

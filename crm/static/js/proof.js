@@ -1,6 +1,7 @@
 // Proof of work for a public form: ask for a challenge, solve it beside the page, put the answer in the hidden field.
 // The button is never disabled: a form sent too early waits for the answer and then goes by itself.
 
+const HUMAN = 3_500; // nobody fills a form in faster (ms); a quick press waits for it instead of being refused
 const EARLY = 20_000; // a proof this close (ms) to its end is made anew before sending
 
 function expiry(salt) {
@@ -51,10 +52,12 @@ class Proof {
 
   async work() {
     this.say('working');
+    const human = new Promise((resolve) => { setTimeout(resolve, HUMAN - performance.now()); });
     const answer = await fetch(this.form.dataset.challenge, { headers: { Accept: 'application/json' }, cache: 'no-store' });
     if (!answer.ok) throw new Error(`challenge: ${answer.status}`);
     const { algorithm, challenge, salt, signature, maxnumber, maxNumber } = await answer.json();
     const number = await solve({ challenge, salt, maxnumber: maxnumber ?? maxNumber });
+    await human;
     this.field.value = btoa(JSON.stringify({ algorithm, challenge, number, salt, signature }));
     this.goodUntil = expiry(salt) - EARLY;
   }

@@ -312,6 +312,19 @@ def test_a_row_that_collides_is_refused_alone(database, portal):
     assert db.session.scalar(select(Contact).where(Contact.first_name == "Ana")) is None
 
 
+def test_many_rows_go_in_and_what_is_too_much_for_a_page_is_said(portal):
+    good = "".join(
+        f"Ana{chr(97 + n % 26)}{chr(97 + n // 26)},Ruiz,5/17/1970,213 555 0142,,Pain\n" for n in range(60)
+    )
+    upload_id = looked_at(portal, HEAD + good + BAD * 110)
+    assert "The first 100 rows are shown" in portal.get(f"/refer/upload/{upload_id}").text
+    send(portal, upload_id)
+    jobs.referrals(upload_id)
+    assert (count(Lead), count(ReferralUploadRow)) == (60, 170)
+    assert portal.get(f"/refer/upload/{upload_id}").status_code == 200
+    assert portal.get(f"/refer/upload/{10**30}").status_code == 404
+
+
 def test_a_draft_of_the_form_stays(portal):
     refer(portal, act="save")
     sent_off(portal, HEAD + ANA)

@@ -16,7 +16,7 @@ from flask.cli import with_appcontext
 from flask_migrate import upgrade
 from sqlalchemy import select, text
 
-from crm import clock, current, queue
+from crm import clock, current, queue, tokens
 from crm.audit.service import acting
 from crm.config import DEFAULT_PORT
 from crm.consent import service as consent
@@ -34,15 +34,19 @@ from crm.mailer.memory import MemoryMailer
 from crm.messages import control, doors
 from crm.messages.deliver import deliver
 from crm.messages.models import Batch, Message
+from crm.referrers import people
+from crm.referrers.models import PortalPerson, Practice
 from crm.referrers.service import Sender
 from crm.sequences import planner
 from crm.sequences import service as sequences
 from crm.staff import service as staff
 from crm.staff.models import User
+from crm.tokens import Purpose
 from crm.tracking import service as tracking
 
 DAYS, LEADS, SEED = 90, 200, 20_26
 LINK_LIFE = timedelta(days=1)  # longer than a real one: it is a demo on this machine
+NURSE = "referrer@demo.example"
 ROLES = {
     "admin": "Alex Admin (demo)",
     "marketer": "Mara Marketer (demo)",
@@ -99,6 +103,7 @@ def fill() -> None:
         )
     try:
         _live_through()
+        _let_a_referrer_in()
     except BaseException:
         db.session.rollback()
         _empty()  # half a demo would look like a whole one to the next start
@@ -140,6 +145,10 @@ def show_doors() -> None:
             role = user.roles[0].name
             token = staff.sign_in_link(user=user, life=LINK_LIFE)
             click.echo(f"    {role:11} {settings.public_url}/sign-in/{token}")
+        nurse = db.session.scalar(select(PortalPerson).where(PortalPerson.email == NURSE))
+        if nurse is not None:
+            token = tokens.sign(Purpose.PORTAL_SIGN_IN, people.make_link(nurse, life=LINK_LIFE).id)
+            click.echo(f"    {'referrer':11} {settings.public_url}/refer/in/{token}")
     click.echo(
         "\n  Time flies: .venv/bin/flask --app wsgi demo skip 2   moves the clock two days ahead.\n  Ctrl-C stops everything.\n"
     )
@@ -202,6 +211,16 @@ def _empty() -> None:
 def _refuse_production() -> None:
     if current.settings().production:
         raise click.ClickException("There is no demo clinic in production.")
+
+
+def _let_a_referrer_in() -> None:
+    """Somebody of one of the demo's practices gets an account for the portal."""
+    with acting("system"), transaction():
+        home = db.session.scalars(select(Practice).where(Practice.name == SENDERS[0].practice)).first()
+        if home is not None:
+            zone = str(current.settings().clinic.zone)
+            nurse = people.invite(practice_id=home.id, name="Rita Referrer (demo)", email=NURSE, zone=zone)
+            db.session.get_one(Contact, nurse.contact_id).demo = True
 
 
 def _live_through() -> None:

@@ -1,5 +1,6 @@
 """What the page of one lead shows beside the lead itself."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,11 +9,13 @@ from crm import clock
 from crm.consent import queries as consent
 from crm.contacts import queries as people
 from crm.contacts.queries import Line, Only
+from crm.db import db
 from crm.leads import answering, attempts, consultations, merging, score, telling
 from crm.leads.attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.desk_models import Consultation
 from crm.leads.models import Lead
 from crm.leads.rules import STAGES
+from crm.referrers.models import Practice
 
 SPOKEN_TO = frozenset(
     {"contacted", "qualified", "consult_scheduled", "consult_done", "patient", "scheduled", "seen"}
@@ -48,18 +51,39 @@ def told(lines: Sequence[Line], *, names: Mapping[str, str], clinical: bool) -> 
     return entries
 
 
-def touches(lead: Lead, others: Sequence[Lead]) -> list[tuple[str, dict[str, Any]]]:
-    """Return where a person came from the first time and the last, as far as their leads know."""
+TOUCH_WORDS = {
+    "utm_source": "Source",
+    "utm_medium": "Medium",
+    "utm_campaign": "Campaign",
+    "utm_term": "Search word",
+    "utm_content": "Version",
+    "landing_page": "First page",
+    "referring_host": "Coming from",
+    "practice": "Practice that sent them",
+}
+
+
+def touches(lead: Lead, others: Sequence[Lead]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return where a person came from the first time and the last, in words, as far as their leads know."""
     told = [one for one in sorted((lead, *others), key=lambda one: one.id) if one.first_touch]
     if not told:
         return []
     first, last = told[0], told[-1]
     if first is last:
-        return [("Where they came from", first.first_touch or {})]
+        return [("Where they came from", _touch(first))]
+    return [("Where they came from first", _touch(first)), ("Where they came from last", _touch(last))]
+
+
+def _touch(lead: Lead) -> list[tuple[str, str]]:
     return [
-        ("Where they came from first", first.first_touch or {}),
-        ("Where they came from last", last.first_touch or {}),
+        (TOUCH_WORDS.get(key, key), _practice_name(value) if key == "practice" else value)
+        for key, value in (lead.first_touch or {}).items()
     ]
+
+
+def _practice_name(number: str) -> str:
+    found = db.session.get(Practice, int(number)) if re.fullmatch("[0-9]{1,18}", number) else None
+    return found.name if found is not None else number
 
 
 def _known(lead: Lead, held: Sequence[Consultation]) -> score.Known:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from crm import current
 from crm.db import db, transaction
-from crm.leads import proof
+from crm.leads import lead_page, proof
 from crm.leads.models import Lead
 from crm.referrers import poster, service
 from crm.referrers.service import Sender
@@ -67,3 +67,4 @@ def test_who_scans_the_poster_is_credited_to_its_practice(practices, client, clo
     assert answer.status_code == 303, answer.text
     lead = db.session.scalar(select(Lead))
     assert (lead.source, lead.first_touch["practice"]) == ("form", str(practice_id))
+    assert ("Practice that sent them", "South Clinic") in lead_page.touches(lead, [])[0][1]  # as staff read it

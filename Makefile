@@ -10,7 +10,7 @@ help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(STAMP)  ## everything running on this machine, with a demo clinic: http://127.0.0.1:8000
-	@$(VENV)/bin/python -m crm.launch
+	@$(VENV)/bin/python -m crm.dev.launch
 
 test: $(DEV_STAMP)  ## every check and every test
 	@CRM_TESTING=1 $(VENV)/bin/python -m tests.run

@@ -1,52 +1,24 @@
 """The application: one transaction per request, and a factory that wires everything once."""
 
 import logging
-import random
-import time
 
-import structlog
-from flask import Flask, request
-from flask.typing import ResponseReturnValue
 from flask_migrate import Migrate
 from redis import Redis
-from sqlalchemy.exc import OperationalError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from crm import clock, config, crypto, events, failpoints, local, logs, queue, reactions, tokens, web
+from crm import reactions, web
 from crm.cli import register_commands
-from crm.config import ROOT, Settings
-from crm.content import approval, checking
+from crm.content import approval, claims_gate
 from crm.content import service as content
-from crm.content.rendering import ClinicFacts
-from crm.db import collided, db, transaction
-from crm.leads import clocks
-from crm.messages import doors
+from crm.content.render.rendering import ClinicFacts
+from crm.core import business_hours, clock, config, crypto, events, failpoints, logs, queue, tokens
+from crm.core.config import ROOT, Settings
+from crm.core.db import db
+from crm.core.flask_app import CrmApp
+from crm.dev import local
+from crm.messages import transports
 
-TRY_AGAIN_AFTER = (0.01, 0.05, 0.2, 0.5)  # seconds at most, after PostgreSQL undid one of two that collided
-
-log = structlog.get_logger()
 migrate = Migrate()
-
-
-class CrmApp(Flask):
-    """Flask with one transaction per request: return to keep, raise to refuse."""
-
-    settings: Settings
-
-    def dispatch_request(self) -> ResponseReturnValue:
-        for pause in TRY_AGAIN_AFTER:
-            try:
-                return self._dispatch()
-            except OperationalError as error:
-                if not collided(error) or request.files:  # a file has been read and cannot be read again
-                    raise
-                log.warning("request.again", error=type(error.orig).__name__)
-            time.sleep(pause * random.random())  # noqa: S311 - parts those who collided, guards nothing
-        return self._dispatch()
-
-    def _dispatch(self) -> ResponseReturnValue:
-        with transaction():
-            return super().dispatch_request()
 
 
 def create_app(settings: Settings | None = None) -> CrmApp:
@@ -65,9 +37,11 @@ def create_app(settings: Settings | None = None) -> CrmApp:
     migrate.init_app(app, db, directory=str(ROOT / "crm" / "migrations"), compare_type=True)
     queue.connect(_redis(settings))
     events.route(reactions.TABLE)
-    doors.configure(settings)
-    clocks.use(
-        clocks.calendar(zone=settings.clinic.zone, hours=settings.clinic.hours, closed=settings.clinic.closed)
+    transports.configure(settings)
+    business_hours.use(
+        business_hours.calendar(
+            zone=settings.clinic.zone, hours=settings.clinic.hours, closed=settings.clinic.closed
+        )
     )
     content.configure(_facts(settings))
     approval.configure(reviewers=settings.reviewers)
@@ -109,7 +83,7 @@ def _facts(settings: Settings) -> ClinicFacts:
     clinic = settings.clinic
     return ClinicFacts(
         name=clinic.name,
-        short_name=checking.neutral_sender(clinic.short_name),
+        short_name=claims_gate.neutral_sender(clinic.short_name),
         phone=clinic.phone,
         address=clinic.address,
         public_url=settings.public_url,

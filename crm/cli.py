@@ -6,18 +6,19 @@ import click
 from flask import Flask
 from flask.cli import with_appcontext
 
-from crm import clock, current, demo
 from crm.audit.cli import audit
 from crm.content import loading
 from crm.content.cli import content
-from crm.db import transaction
-from crm.doctor import examine
+from crm.core import clock, current
+from crm.core.db import transaction
+from crm.dev import demo
+from crm.ops.doctor import examine
 from crm.privacy.cli import group as contacts
 from crm.referrers.cli import api_key
 from crm.sandbox.server import run
 from crm.sandbox.settings import SandboxSettings
 from crm.sequences import service as sequences
-from crm.staff.commands import staff
+from crm.staff.cli import staff
 
 
 def register_commands(app: Flask) -> None:

@@ -11,16 +11,17 @@ from crm.consent.events import (
 )
 from crm.contacts.events import ContactStopped
 from crm.content.events import ContentApproved
-from crm.errors import Conflict, NotFound
-from crm.events import Event, Handler
-from crm.leads import assigning, portal_words
+from crm.core.errors import Conflict, NotFound
+from crm.core.events import Event, Handler
+from crm.leads import assignment
 from crm.leads import service as leads
 from crm.leads.events import AnswerAsked, ConsultationChanged, ContactsMerged, LeadOpened, StageMoved
-from crm.leads.portal_events import ClinicWrote, ReferralsChanged, ReferralSubmitted
 from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
+from crm.portal import texts as portal_texts
+from crm.portal.events import ClinicWrote, ReferralsChanged, ReferralSubmitted
 from crm.referrers.events import PortalLinkMade
-from crm.sequences import returning
+from crm.sequences import resume as sequences_resume
 from crm.sequences import service as sequences
 from crm.staff import alerts
 
@@ -67,7 +68,7 @@ def confirm_requests(event: ConsentGiven) -> None:
 
 def go_on(event: ConsentRestored) -> None:
     """A no taken back right away lets its sequence go on where it was."""
-    returning.come_back(
+    sequences_resume.come_back(
         contact_id=event.contact_id, topic=event.topic, record_id=event.record_id, since=event.withdrawn_at
     )
 
@@ -89,7 +90,7 @@ def stop_at_once(event: ContactStopped) -> None:
 
 def give_to_whose_turn_it_is(event: LeadOpened) -> None:
     """A new lead gets an owner, where people take leads in turn."""
-    assigning.give(lead_id=event.lead_id, language=event.language)
+    assignment.give(lead_id=event.lead_id, language=event.language)
 
 
 def follow_stage(event: StageMoved) -> None:
@@ -164,7 +165,7 @@ def tell_of_message(event: ClinicWrote) -> None:
 
 def tell_of_changes(event: ReferralsChanged) -> None:
     """People of a practice learn which references moved, and to which state."""
-    said = portal_words.changes(event.changes, language=event.language)
+    said = portal_texts.changes(event.changes, language=event.language)
     _tell_practice("portal-digest", event, {"facts": {"reference": said}})
 
 

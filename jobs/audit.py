@@ -1,7 +1,7 @@
 """Chaining the audit log."""
 
 from crm.audit import service as audit
-from crm.db import transaction
+from crm.core.db import transaction
 
 
 def seal() -> None:

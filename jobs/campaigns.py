@@ -1,7 +1,7 @@
 """Freezing audiences, and what campaigns need from time to time."""
 
-from crm.campaigns import freezing, service
-from crm.db import transaction
+from crm.campaigns import audience, service
+from crm.core.db import transaction
 
 
 def freeze(campaign_id: int) -> None:
@@ -9,7 +9,7 @@ def freeze(campaign_id: int) -> None:
     more = True
     while more:
         with transaction():
-            more = freezing.freeze_slice(campaign_id)
+            more = audience.freeze_slice(campaign_id)
 
 
 def look_after() -> None:

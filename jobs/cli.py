@@ -4,7 +4,7 @@ import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
 
-from crm import queue
+from crm.core import queue
 from jobs import worker as processes
 
 

@@ -1,8 +1,8 @@
 """Looking after content, and trying it out."""
 
 from crm.content import approval
-from crm.db import transaction
-from crm.messages import trying
+from crm.core.db import transaction
+from crm.messages import test_send
 from jobs.context import app
 
 
@@ -14,4 +14,4 @@ def look_after() -> None:
 
 def try_out(version_id: int, user_id: int) -> None:
     """Send one version to the member of staff who asked for it, and to nobody else."""
-    trying.send_to(user_id=user_id, version_id=version_id, settings=app().settings)
+    test_send.send_to(user_id=user_id, version_id=version_id, settings=app().settings)

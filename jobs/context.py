@@ -1,6 +1,6 @@
 """The app a worker was built with; jobs run inside its context."""
 
-from crm.app import CrmApp
+from crm.core.flask_app import CrmApp
 
 _app: CrmApp | None = None
 

@@ -1,25 +1,27 @@
 """Files of people, in and out."""
 
-from crm.db import transaction
-from crm.interop import exporting, service, taking_back
-from crm.interop import referrals as of_practices
-from crm.queue import enqueue
+from crm.core.db import transaction
+from crm.core.queue import enqueue
+from crm.exports import service as exports
+from crm.imports import service
+from crm.imports import undo as imports_undo
+from crm.portal.uploads import service as of_practices
 
 
 def work(run_id: int) -> None:
     """Check, import or take back one file."""
     service.work(run_id)
-    taking_back.take_back(run_id)
+    imports_undo.take_back(run_id)
 
 
 def export(export_id: int) -> None:
     """Write one file; where that fails, who waits for it is told."""
     try:
         with transaction():
-            exporting.make(export_id)
+            exports.make(export_id)
     except Exception:
         with transaction():
-            exporting.give_up(export_id)
+            exports.give_up(export_id)
         raise
 
 
@@ -33,10 +35,10 @@ def look_after() -> None:
     with transaction():
         for run_id in service.stalled():
             enqueue("interop.work", run_id)
-        for export_id in exporting.overdue():
+        for export_id in exports.overdue():
             enqueue("interop.export", export_id)
         for upload_id in of_practices.stalled():
             enqueue("interop.referrals", upload_id)
         service.forget_old()
         of_practices.forget_old()
-        exporting.forget_old()
+        exports.forget_old()

@@ -1,17 +1,17 @@
 """Clocks of leads, and acts on many of them."""
 
-from crm.db import transaction
-from crm.leads import bulk as many
-from crm.leads import escalation
-from crm.queue import enqueue
+from crm.core.db import transaction
+from crm.core.queue import enqueue
+from crm.desk import bulk as many
+from crm.leads import sla
 
 
 def escalate() -> None:
     """Note every lead whose time is over, one slice and one transaction after the other."""
     while True:
         with transaction():
-            noted = escalation.escalate()
-        if noted < escalation.SLICE:
+            noted = sla.escalate()
+        if noted < sla.SLICE:
             return
 
 

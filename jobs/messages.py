@@ -1,9 +1,11 @@
 """Delivering batches, and finding what got stuck."""
 
-from crm.db import transaction
-from crm.messages import alerting, breakers, pipeline
-from crm.messages import sweep as sweeping
-from crm.messages.deliver import deliver as deliver_batch
+from crm.core.db import transaction
+from crm.messages import alert_emails
+from crm.messages.engine import pipeline
+from crm.messages.engine import sweep as sweeping
+from crm.messages.engine.deliver import deliver as deliver_batch
+from crm.messages.limits import circuit_breakers
 from jobs.context import app
 
 
@@ -26,10 +28,10 @@ def sweep() -> None:
 def check_rates() -> None:
     """Stop streams that bounce or annoy too much."""
     with transaction():
-        breakers.trip_streams()
+        circuit_breakers.trip_streams()
 
 
 def tell_staff() -> None:
     """Email staff about open alerts, when it is time."""
     with transaction():
-        alerting.tell(clinic=app().settings.clinic)
+        alert_emails.tell(clinic=app().settings.clinic)

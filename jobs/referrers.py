@@ -1,11 +1,12 @@
 """Telling practices what became of their referrals."""
 
-from crm.db import transaction
-from crm.leads import portal_digest, portal_service
+from crm.core.db import transaction
+from crm.portal import digest as portal_digest
+from crm.portal import service as portal
 
 
 def digest() -> None:
     """Tell who is due, and forget drafts that are too old."""
     with transaction():
         portal_digest.tell()
-        portal_service.drop_old_drafts()
+        portal.drop_old_drafts()

@@ -2,8 +2,8 @@
 
 import time
 
-from crm import queue
-from crm.db import transaction
+from crm.core import queue
+from crm.core.db import transaction
 from crm.sequences import planner
 from crm.sequences.service import release_held
 

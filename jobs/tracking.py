@@ -3,9 +3,9 @@
 from contextlib import closing
 from datetime import datetime
 
-from crm.db import transaction
+from crm.core.db import transaction
 from crm.mailer.sendgrid_lists import LISTS, PAGE, ListsError, SendGridLists
-from crm.tracking import reconciling, service
+from crm.tracking import service, suppression_sync
 from jobs.context import app
 
 MOST_PAGES = 2_000  # of one list in one run: a million addresses
@@ -26,7 +26,7 @@ def sweep() -> None:
 def reconcile() -> None:
     """Once a day, compare our stops with the provider's lists, page by page."""
     with transaction():
-        run = reconciling.begin()
+        run = suppression_sync.begin()
         begun = (run.id, run.since) if run is not None else None
     if begun is None:
         return
@@ -40,14 +40,14 @@ def reconcile() -> None:
         except ListsError as reason:
             error = str(reason)
     with transaction():
-        reconciling.finish(run_id, error=error)
+        suppression_sync.finish(run_id, error=error)
 
 
 def _compare(lists: SendGridLists, run_id: int, name: str, *, since: datetime | None) -> None:
     for number in range(MOST_PAGES):
         entries, more = lists.page(name, since=since, offset=number * PAGE)
         with transaction():
-            back = reconciling.apply(run_id, name, entries)
+            back = suppression_sync.apply(run_id, name, entries)
         for email in back:
             lists.remove(email)
         if not more:
@@ -56,6 +56,6 @@ def _compare(lists: SendGridLists, run_id: int, name: str, *, since: datetime | 
 
 def _push(lists: SendGridLists, run_id: int) -> None:
     with transaction():
-        emails = reconciling.to_push(run_id)
+        emails = suppression_sync.to_push(run_id)
     for start in range(0, len(emails), PAGE):
         lists.add(emails[start : start + PAGE])

@@ -1,7 +1,7 @@
 """Telling staff what nobody would look for by themselves."""
 
-from crm import doctor
-from crm.db import transaction
+from crm.core.db import transaction
+from crm.ops import doctor
 from jobs.context import app
 
 

@@ -16,10 +16,10 @@ from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from crm import queue
-from crm.app import CrmApp
 from crm.audit.service import acting
-from crm.db import db
+from crm.core import queue
+from crm.core.db import db
+from crm.core.flask_app import CrmApp
 from jobs import context
 from jobs.schedule import PERIODIC
 

@@ -24,9 +24,11 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from sqlalchemy import event
 
-from crm import config, local, queue
-from crm.app import CrmApp, create_app
-from crm.db import db, transaction
+from crm.app import create_app
+from crm.core import config, queue
+from crm.core.db import db, transaction
+from crm.core.flask_app import CrmApp
+from crm.dev import local
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_DIR = Path(os.environ.get("LOCAL_DIR") or ROOT / ".local") / "test"

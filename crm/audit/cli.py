@@ -5,7 +5,7 @@ import sys
 import click
 
 from crm.audit import service
-from crm.db import transaction
+from crm.core.db import transaction
 
 audit = click.Group("audit", help="The audit log.")
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.db import Base, HasId
+from crm.core.db import Base, HasId
 
 
 class AuditEntry(HasId, Base):

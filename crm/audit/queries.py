@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from crm.audit.models import AuditEntry
-from crm.paging import Page, keyset
+from crm.core.paging import Page, keyset
 
 
 def entries(

@@ -10,11 +10,11 @@ from typing import Any
 import structlog
 from sqlalchemy import insert, select, text
 
-from crm import clock
 from crm.audit import chain
 from crm.audit.chain import Content, Finding, Link
 from crm.audit.models import AuditEntry, AuditLink
-from crm.db import as_json, db, fast
+from crm.core import clock
+from crm.core.db import as_json, db, fast
 
 log = structlog.get_logger()
 

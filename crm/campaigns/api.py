@@ -15,8 +15,8 @@ from crm.campaigns.schemas import (
     MissedPageSchema,
     PreflightSchema,
 )
-from crm.paging import Page
-from crm.staff.callers import needs, once
+from crm.core.paging import Page
+from crm.staff.api_auth import needs, once
 
 blueprint = Blueprint("campaigns-api", __name__, description="Broadcasts")
 SCOPE = "campaigns:write"

@@ -17,12 +17,13 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from crm import clock, current
 from crm.audit import service as audit
-from crm.campaigns import queries, rules, service, why_words
+from crm.campaigns import queries, rules, service
 from crm.campaigns.models import Campaign
-from crm.errors import Invalid
-from crm.messages import control, pacing
+from crm.core import clock, current
+from crm.core.errors import Invalid
+from crm.messages import reason_labels
+from crm.messages.limits import pacing, switches
 from crm.staff import access
 
 pages = Blueprint("campaigns", __name__, url_prefix="/campaigns")
@@ -83,7 +84,7 @@ def _show(campaign: Campaign, status: int = 200, **more: Any) -> Response:
         preflight=preflight,
         too_slow=preflight is not None and _too_slow(campaign, preflight.people),
         progress=queries.progress(campaign),
-        reasons=why_words.REASONS,
+        reasons=reason_labels.REASONS,
         ask_above=rules.ASK_ABOVE,
         **more,
     )
@@ -92,7 +93,7 @@ def _show(campaign: Campaign, status: int = 200, **more: Any) -> Response:
 
 def _too_slow(campaign: Campaign, people: int) -> bool:
     """Tell whether our own caps keep some of it back for longer than it may wait."""
-    caps = pacing.caps(control.get(), now=clock.now())
+    caps = pacing.caps(switches.get(), now=clock.now())
     hours = rules.hours_needed(people, per_minute=caps.per_minute, per_day=caps.per_day)
     return hours > campaign.late_after_hours
 
@@ -156,6 +157,6 @@ def not_sent(campaign_id: int) -> ResponseReturnValue:
         campaign=campaign,
         rows=found.rows,
         names=queries.names_of(ids),
-        reasons=why_words.REASONS,
+        reasons=reason_labels.REASONS,
         older=url_for(".not_sent", campaign_id=campaign_id, cursor=found.next) if found.next else None,
     )

@@ -6,18 +6,18 @@ from typing import Any
 
 from sqlalchemy import Row, select, text
 
-from crm import clock
 from crm.campaigns import rules
 from crm.campaigns.models import Campaign
 from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
 from crm.contacts.models import Contact
 from crm.content import service as content
 from crm.content.models import ContentItem
-from crm.db import db
-from crm.errors import NotFound
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import NotFound
+from crm.core.paging import Page, decode, encode, keyset
 from crm.messages.models import Batch
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN
-from crm.paging import Page, decode, encode, keyset
 
 _EVERYONE = "select contact_id as id from consent_state where topic = :topic and granted"
 _TAGGED = "select distinct contact_id as id from contact_tag where tag = any(:tags)"

@@ -5,20 +5,20 @@ from datetime import datetime
 
 from sqlalchemy import exists, func, insert, select, text, update
 
-from crm import clock
 from crm.audit import service as audit
 from crm.campaigns import queries, rules
 from crm.campaigns.models import Campaign
 from crm.contacts.models import Contact
 from crm.content import service as content
 from crm.content.models import ContentItem
-from crm.db import db
-from crm.errors import Conflict, Invalid
-from crm.messages import breakers, control
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid
+from crm.core.queue import enqueue
 from crm.messages import service as messages
+from crm.messages.limits import circuit_breakers, switches
 from crm.messages.models import Batch
 from crm.messages.rules import STREAMS
-from crm.queue import enqueue
 from crm.staff import alerts
 
 
@@ -115,7 +115,7 @@ def resume(campaign_id: int) -> None:
     """Go on where it was paused; what has become too late meanwhile is listed and does not leave."""
     frozen = queries.get(campaign_id).frozen_at is not None
     _move(campaign_id, "resume", state="sending" if frozen else "freezing")
-    control.count_anew(f"campaign:{campaign_id}")
+    switches.count_anew(f"campaign:{campaign_id}")
     alerts.close(f"campaign:{campaign_id}")
     messages.unhold(campaign_id=campaign_id)
 
@@ -185,7 +185,7 @@ def _stop_when_refused(campaign_id: int) -> bool:
 
 def _stop_what_annoys(campaign_ids: Collection[int]) -> None:
     """The breaker of a campaign: bounces and complaints about its own emails."""
-    for rates in breakers.of_campaigns(campaign_ids):
+    for rates in circuit_breakers.of_campaigns(campaign_ids):
         if rates.verdict is not None:
             _stop_itself(int(rates.scope), why=rates.verdict)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Row, text
 
-from crm import clock
 from crm.audit import service as audit
-from crm.consent.wordings import Wording
-from crm.db import db, fast
+from crm.consent.consent_texts import Wording
+from crm.core import clock
+from crm.core.db import db, fast
 
 EVERYTHING = "*"  # the topic of evidence that is about all topics
 

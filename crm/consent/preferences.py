@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 from werkzeug.datastructures import MultiDict
 
-from crm import clock
 from crm.consent import queries, rules, service
 from crm.consent.queries import Origin
 from crm.consent.service import Changed
 from crm.contacts.models import Contact
+from crm.core import clock
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "es": "Español"}
 

@@ -10,18 +10,18 @@ from babel.dates import format_date
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 
-from crm import clock, tokens
-from crm.consent import preferences, queries, service, wordings
+from crm.consent import consent_texts, preferences, queries, service
 from crm.consent.models import Confirmation
 from crm.consent.preferences import LANGUAGES
 from crm.consent.queries import Origin
 from crm.consent.rules import Reason, Standing
-from crm.consent.showing import keep_private, kept_language, language_of, notice, show
-from crm.consent.words import PAGES, TOPICS
+from crm.consent.texts import PAGES, TOPICS
+from crm.consent.views import keep_private, kept_language, language_of, notice, show
 from crm.contacts.models import Contact
-from crm.db import db
-from crm.errors import NotFound
-from crm.tokens import Purpose
+from crm.core import clock, tokens
+from crm.core.db import db
+from crm.core.errors import NotFound
+from crm.core.tokens import Purpose
 
 pages = Blueprint("consent", __name__)
 pages.after_request(keep_private)
@@ -47,7 +47,10 @@ def confirm(token: str) -> ResponseReturnValue:
     if standing is not Standing.OPEN:
         return _closed(standing, contact)
     return show(
-        "confirm", contact, token=token, wording=wordings.find(question.wording, language_of(contact)).text
+        "confirm",
+        contact,
+        token=token,
+        wording=consent_texts.find(question.wording, language_of(contact)).text,
     )
 
 
@@ -222,7 +225,7 @@ def _form(
         },
         offered=[(topic, topics[topic]) for topic in form.offered],
         spoken=list(LANGUAGES.items()),
-        wording=wordings.current("preferences", language).text,
+        wording=consent_texts.current("preferences", language).text,
         saved=saved,
         asked=[topics[topic] for topic in form.offered if topic in asked],
         stop_url=_stop_url(token),

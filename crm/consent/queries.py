@@ -10,8 +10,8 @@ from crm.consent import rules
 from crm.consent.models import Confirmation, ConsentRecord, ConsentState, Suppression
 from crm.consent.rules import Reason, Standing
 from crm.contacts.models import Contact
-from crm.db import UtcDateTime, db, fast
-from crm.paging import Page, keyset
+from crm.core.db import UtcDateTime, db, fast
+from crm.core.paging import Page, keyset
 
 # `rules.decide` for whole sets. Put REFUSAL_JOINS after a FROM that has the contact as `c`; REFUSAL_CASE is then the
 # reason as text, or NULL for "may be written to". Parameters: :topic (text or NULL), :transactional (boolean), :now.

@@ -9,8 +9,8 @@ from sqlalchemy import Row, text
 
 from crm.consent.rules import Facts, Reason, decide
 from crm.contacts.models import Contact
-from crm.db import db
-from crm.errors import NotFound
+from crm.core.db import db
+from crm.core.errors import NotFound
 
 
 @dataclass(frozen=True, kw_only=True)

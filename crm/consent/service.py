@@ -6,20 +6,20 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from crm import clock
 from crm.audit import service as audit
-from crm.consent import ledger, queries, rules, suppressions, wordings
-from crm.consent.asking import CONFIRMATION, INVITATION, ask, known
+from crm.consent import consent_texts, ledger, queries, rules, suppressions
+from crm.consent.consent_texts import Wording
+from crm.consent.double_opt_in import CONFIRMATION, INVITATION, ask, known
 from crm.consent.events import ConsentGiven, ConsentRestored, ConsentWithdrawn
 from crm.consent.ledger import EVERYTHING, Evidence
 from crm.consent.models import Confirmation
 from crm.consent.rules import Reason, Standing
 from crm.consent.suppressions import ALL, MARKETING, Stop, suppress, suppress_many
-from crm.consent.wordings import Wording
 from crm.contacts.models import Contact
-from crm.db import db
-from crm.errors import Conflict, Invalid, NotFound
-from crm.events import publish
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotFound
+from crm.core.events import publish
 
 __all__ = [
     "ALL", "CONFIRMATION", "INVITATION", "MARKETING", "Changed", "Stop", "ask", "can_undo", "confirm", "merge", "set_language",
@@ -50,7 +50,7 @@ def confirm(*, confirmation_id: int, language: str | None = None) -> Confirmatio
     confirmation.confirmed_at = clock.now()
     _lift(confirmation.address_index)
     read_in = language or confirmation.language
-    wording = wordings.find(confirmation.wording, read_in)
+    wording = consent_texts.find(confirmation.wording, read_in)
     _grant(contact, confirmation.topics, wording=wording, language=read_in, source="confirm_link")
     audit.record("consent.confirmed", object_type="contact", object_id=contact.id)
     return confirmation
@@ -177,7 +177,7 @@ def set_topics(
     ended = ledger.end(contact_ids=[contact.id], topics=set(rules.TOPICS) - wanted, source=source)
     for row in ended:
         publish(ConsentWithdrawn(contact_id=contact.id, topic=row.topic, reason="opted_out"))
-    wording = wordings.current("preferences", language)
+    wording = consent_texts.current("preferences", language)
     _grant(contact, known(at_once), wording=wording, language=language, source=source)
     if by_email:
         ask(

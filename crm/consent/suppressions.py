@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Row, text, update
 
-from crm import clock
 from crm.consent.events import AddressesSuppressed
 from crm.consent.models import Suppression
-from crm.db import db
-from crm.events import publish
+from crm.core import clock
+from crm.core.db import db
+from crm.core.events import publish
 
 ALL, MARKETING = "all", "marketing"
 

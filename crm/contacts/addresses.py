@@ -8,7 +8,7 @@ Mail still goes to the spelling the person gave; only the index is made from thi
 
 import unicodedata
 
-from crm import crypto
+from crm.core import crypto
 
 _GMAIL = frozenset({"gmail.com", "googlemail.com"})
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.db import Base, Encrypted, HasId
+from crm.core.db import Base, Encrypted, HasId
 
 
 class Contact(HasId, Base):

@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import CompoundSelect, Select, func, literal, select, text, tuple_, union_all
 
-from crm import crypto, paging
 from crm.contacts.addresses import address_index
 from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.rules import Unfit, clean_phone
-from crm.db import db
-from crm.paging import Page
+from crm.core import crypto, paging
+from crm.core.db import db
+from crm.core.paging import Page
 
 Source = Callable[[Sequence[int]], Select[Any]]
 """Ids of one person's records -> a select of six columns: at, id, kind, actor, text (encrypted), detail (JSONB)."""

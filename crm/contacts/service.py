@@ -10,14 +10,14 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import make_transient_to_detached
 
-from crm import clock, crypto, events
 from crm.audit import service as audit
 from crm.contacts.addresses import address_index
 from crm.contacts.events import ContactStopped
 from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.rules import Person, folded, same_person
-from crm.db import db, fast, sealed
-from crm.errors import Invalid, NotFound
+from crm.core import clock, crypto, events
+from crm.core.db import db, fast, sealed
+from crm.core.errors import Invalid, NotFound
 
 TAG_LIMIT = 40  # characters
 PHONE, NAME_BIRTH = "phone", "name+birth"

@@ -9,17 +9,18 @@ from typing import Any
 
 from sqlalchemy import Row, select, text
 
-from crm import clock
 from crm.audit import service as audit
-from crm.content import authorizations, checking, preview, rules, service
+from crm.content import claims_gate, preview, rules, service
 from crm.content.claims.document import LARGEST
 from crm.content.events import ContentApproved
-from crm.content.fields import ContentError
 from crm.content.models import Approval, Autosave, ContentItem, ContentVersion
-from crm.content.source import parse
-from crm.db import db
-from crm.errors import Conflict, Invalid, NotAllowed, NotFound
-from crm.events import publish
+from crm.content.render.fields import ContentError
+from crm.content.render.source import parse
+from crm.content.testimonials import service as testimonials
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound
+from crm.core.events import publish
 from crm.staff import alerts
 
 _reviewers = 2
@@ -76,7 +77,7 @@ def unauthorized(version: ContentVersion) -> str | None:
     if version.item.kind == "block":
         return None
     try:
-        return authorizations.refusal(parse(version.source), now=clock.now())
+        return testimonials.refusal(parse(version.source), now=clock.now())
     except ContentError:
         return None  # what cannot be read says so itself
 
@@ -123,7 +124,7 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
     if state not in ("draft", "void", "expired"):
         raise Conflict("Only a draft, or a text whose approval no longer holds, can be handed in.")
     blocks = service.current_blocks(version.language)
-    refused = checking.blocked(version.source, blocks=blocks, host=service.host())
+    refused = claims_gate.blocked(version.source, blocks=blocks, host=service.host())
     if refused:
         raise Invalid(
             {
@@ -179,7 +180,7 @@ def question(version: ContentVersion, *, actor: str, roles: Collection[str], kin
 def _blocked(version: ContentVersion) -> bool:
     try:
         blocks = service.current_blocks(version.language)
-        return bool(checking.blocked(version.source, blocks=blocks, host=service.host()))
+        return bool(claims_gate.blocked(version.source, blocks=blocks, host=service.host()))
     except ContentError:
         return True  # what cannot be read cannot go out
 
@@ -228,7 +229,7 @@ def _activate(version: ContentVersion, *, now: datetime) -> None:
 def _until(version: ContentVersion) -> datetime:
     """The first end counts: of an approval, or of the authorization that a patient's words rest on."""
     ends = [one.expires_at for one in given(version).values()]
-    paper = authorizations.ends_at(parse(version.source))
+    paper = testimonials.ends_at(parse(version.source))
     return min([*ends, paper] if paper else ends)
 
 

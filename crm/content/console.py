@@ -7,25 +7,17 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
-from crm import clock
 from crm.audit import service as audit
-from crm.content import (
-    approval,
-    comparing,
-    composing,
-    drafting,
-    files,
-    listing,
-    preview,
-    remarks,
-    rules,
-    telling,
-)
-from crm.content.fields import LANGUAGES, ContentError
-from crm.content.listing import Wanted
+from crm.content import approval, catalog, comments, diff, files, preview, rules
+from crm.content.catalog import Wanted
+from crm.content.editor import form_codec
+from crm.content.editor import hints as editor_hints
+from crm.content.editor import service as editor
 from crm.content.models import Comment, ContentVersion
-from crm.errors import Invalid
-from crm.queue import enqueue
+from crm.content.render.fields import LANGUAGES, ContentError
+from crm.core import clock
+from crm.core.errors import Invalid
+from crm.core.queue import enqueue
 from crm.staff import access
 
 pages = Blueprint("content", __name__, url_prefix="/content")
@@ -76,13 +68,13 @@ def shared() -> dict[str, Any]:
 def index() -> ResponseReturnValue:
     """Everything there is, with what it is worth today in each language."""
     asked = {name: request.args.get(name, "").strip() for name in LABELS}
-    sequences = listing.sequences()
+    sequences = catalog.sequences()
     words: dict[str, Mapping[str, str]] = {
         "sequence": dict(sequences),
         "language": IN_WORDS,
         "state": STATES,
     }
-    lines = listing.page(Wanted(**asked), now=clock.now())
+    lines = catalog.page(Wanted(**asked), now=clock.now())
     void = [
         one.used.id
         for line in lines
@@ -90,7 +82,7 @@ def index() -> ResponseReturnValue:
         if one.used is not None and one.state in ("void", "expired") and one.open is None
     ]
     return render_template(
-        "console/content.html",
+        "console/content/index.html",
         lines=lines,
         asked=asked,
         void=void,
@@ -104,7 +96,7 @@ def index() -> ResponseReturnValue:
             for name, value in asked.items()
             if value
         ],
-        filterable=[(name, STATES[name]) for name in listing.STATES],
+        filterable=[(name, STATES[name]) for name in catalog.STATES],
         **shared(),
     )
 
@@ -117,20 +109,20 @@ def _address(asked: dict[str, Any]) -> str:
 @access.require("see_content")
 def item(item_id: int) -> ResponseReturnValue:
     """One item: its versions in each language, and where it is used."""
-    found = drafting.item(item_id)
-    versions = listing.versions(item_id)
-    known = listing.standings(now=clock.now(), item_id=item_id)
+    found = editor.item(item_id)
+    versions = catalog.versions(item_id)
+    known = catalog.standings(now=clock.now(), item_id=item_id)
     return render_template(
-        "console/content_item.html",
+        "console/content/item.html",
         item=found,
-        title=listing.title(found, known.values()),
+        title=catalog.title(found, known.values()),
         by_language=[
             (language, known.get((item_id, language)), [one for one in versions if one.language == language])
             for language in LANGUAGES
         ],
-        uses=listing.uses(found),
+        uses=catalog.uses(found),
         example=max((one.id for one in versions if one.language == LANGUAGES[0]), default=None),
-        names=listing.names(one.author for one in versions),
+        names=catalog.names(one.author for one in versions),
         worth_of=lambda version: approval.standing(version, now=clock.now()),
         **shared(),
     )
@@ -142,16 +134,16 @@ def version(version_id: int) -> ResponseReturnValue:
     """One version as its reviewers read it: the email, what changed, what the check says, what people said."""
     found = approval.get(version_id)
     given = approval.given(found)
-    notes = remarks.comments(version_id)
+    notes = comments.comments(version_id)
     before = _last_approved(found)
-    every = comparing.compare(_parts(before), composing.take_apart(found.source))
+    every = diff.compare(_parts(before), form_codec.take_apart(found.source))
     folded = request.args.get("show") == "changed"
-    report = telling.report(found)
+    report = editor_hints.report(found)
     by_sentence = _by_sentence([row.sentence for row in every], report)
     spoken_of = {note.sentence for note in notes} | by_sentence.keys()
     rows = [row for row in every if not folded or row.kind != "same" or row.sentence in spoken_of]
     return render_template(
-        "console/content_version.html",
+        "console/content/version.html",
         version=found,
         worth=approval.standing(found, now=clock.now()),
         newer=approval.newer_approved(found),
@@ -173,7 +165,7 @@ def version(version_id: int) -> ResponseReturnValue:
         mine=actor() in approval.authors(found) | {found.submitted_by},
         looks=_looks(),
         people=preview.PEOPLE,
-        names=listing.names(
+        names=catalog.names(
             [found.author, found.submitted_by, *(one.reviewer for one in given.values())]
             + [who for note in notes for who in (note.author, note.settled_by)]
         ),
@@ -183,22 +175,22 @@ def version(version_id: int) -> ResponseReturnValue:
 
 
 def _last_approved(version: ContentVersion) -> ContentVersion | None:
-    versions = [one for one in listing.versions(version.item_id) if one.language == version.language]
+    versions = [one for one in catalog.versions(version.item_id) if one.language == version.language]
     return next(
         (one for one in versions if one.approved_at is not None and one.number < version.number), None
     )
 
 
-def _parts(version: ContentVersion | None) -> composing.Parts | None:
-    return composing.take_apart(version.source) if version else None
+def _parts(version: ContentVersion | None) -> form_codec.Parts | None:
+    return form_codec.take_apart(version.source) if version else None
 
 
 def _refusal(version: ContentVersion, kind: str) -> str | None:
     return rules.refusal(approval.question(version, actor=actor(), roles=roles(), kind=kind))
 
 
-def _by_sentence(sentences: list[str], report: telling.Report) -> dict[str, list[telling.Told]]:
-    found: dict[str, list[telling.Told]] = {}
+def _by_sentence(sentences: list[str], report: editor_hints.Report) -> dict[str, list[editor_hints.Told]]:
+    found: dict[str, list[editor_hints.Told]] = {}
     for one in report.findings:
         said = " ".join(one.words.split())
         place = next((sentence for sentence in sentences if said and said in sentence), None)
@@ -233,7 +225,7 @@ def show_preview(version_id: int) -> ResponseReturnValue:
         mail = preview.show(found, look=preview.Look(person=asked["person"], dark=bool(asked["dark"])))
         shown = Response(mail.text if plain else mail.html, mimetype="text/plain" if plain else "text/html")
     except ContentError as error:
-        page = render_template("console/content_broken.html", error=error)
+        page = render_template("console/content/broken.html", error=error)
         shown = Response(page, mimetype="text/html")
     shown.headers["Content-Security-Policy"] = PREVIEW_CSP
     shown.headers["X-Frame-Options"] = "SAMEORIGIN"
@@ -259,7 +251,7 @@ def upload() -> ResponseReturnValue:
         raise Invalid({"file": ["Choose a file."]})
     text = files.read(sent.stream.read(files.LARGEST + 1))
     item_id = request.form.get("item", type=int)
-    key = drafting.item(item_id).key if item_id else files.new_key(composing.take_apart(text))
+    key = editor.item(item_id).key if item_id else files.new_key(form_codec.take_apart(text))
     made = files.take_in(text, key=key, actor=actor())
     flash("The file is in, not a byte of it changed.", "success")
     there = "console.drafts.edit" if made.state == "draft" else ".version"
@@ -311,7 +303,7 @@ def approve(version_id: int) -> ResponseReturnValue:
 @access.require("review_content")
 def changes(version_id: int) -> ResponseReturnValue:
     """Give it back with a reason."""
-    remarks.ask_for_changes(version_id, actor=actor(), roles=roles(), reason=request.form.get("reason", ""))
+    comments.ask_for_changes(version_id, actor=actor(), roles=roles(), reason=request.form.get("reason", ""))
     flash("Given back to its author, with your reason.", "success")
     return redirect(url_for(".version", version_id=version_id))
 
@@ -339,7 +331,7 @@ def retire(version_id: int) -> ResponseReturnValue:
 def comment(version_id: int) -> ResponseReturnValue:
     """Say something about one sentence, or about all."""
     form = request.form
-    made = remarks.comment(
+    made = comments.comment(
         version_id, actor=actor(), body=form.get("comment", ""), sentence=form.get("sentence", "")
     )
     return redirect(url_for(".version", version_id=version_id, _anchor=f"note-{made}"))
@@ -349,7 +341,7 @@ def comment(version_id: int) -> ResponseReturnValue:
 @access.require("review_content")
 def settle(comment_id: int) -> ResponseReturnValue:
     """Mark a comment as dealt with."""
-    row = remarks.settle(comment_id, actor=actor())
+    row = comments.settle(comment_id, actor=actor())
     return redirect(url_for(".version", version_id=row.version_id, _anchor=f"note-{row.id}"))
 
 
@@ -369,6 +361,6 @@ def test(version_id: int) -> ResponseReturnValue:
 @access.require("write_content")
 def renew(version_id: int) -> ResponseReturnValue:
     """Hand in the same words once more before their approval ends."""
-    made = drafting.renew(version_id, actor=actor())
+    made = editor.renew(version_id, actor=actor())
     flash("Handed in again. The present approval holds until it ends.", "success")
     return redirect(url_for(".version", version_id=made.id))

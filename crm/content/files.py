@@ -7,15 +7,16 @@ from pathlib import PurePosixPath
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from crm import clock
 from crm.audit import service as audit
-from crm.content import approval, drafting
-from crm.content.composing import Parts, put_together, take_apart
-from crm.content.fields import LANGUAGES, TRANSACTIONAL
+from crm.content import approval
+from crm.content.editor import service as editor
+from crm.content.editor.form_codec import Parts, put_together, take_apart
 from crm.content.models import ContentItem, ContentVersion
-from crm.content.source import LONGEST
-from crm.db import db
-from crm.errors import Conflict, Invalid
+from crm.content.render.fields import LANGUAGES, TRANSACTIONAL
+from crm.content.render.source import LONGEST
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid
 
 LARGEST = 256 * 1024  # bytes of an uploaded file
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+){0,6}")
@@ -84,14 +85,14 @@ def take_in(text: str, *, key: str, actor: str) -> ContentVersion:
     found = db.session.scalar(select(ContentItem).where(ContentItem.key == key))
     item = found or _made(key, parts)
     _same(item, parts)
-    last = drafting.newest(item.id, language=parts.language)
+    last = editor.newest(item.id, language=parts.language)
     if last is not None and last.source == text:
         return last
     if last is not None and last.state == "draft":
         version = approval.get(last.id, lock=True)
-        drafting.put(version, text, actor=actor)
+        editor.put(version, text, actor=actor)
     else:
-        version = drafting.new(
+        version = editor.new(
             item, language=parts.language, text=text, number=(last.number if last else 0) + 1, author=actor
         )
     audit.record("content.imported", object_type="content_version", object_id=version.id)
@@ -100,7 +101,7 @@ def take_in(text: str, *, key: str, actor: str) -> ContentVersion:
 
 def new_key(parts: Parts) -> str:
     """Return where a text belongs that comes without a place: a block under its name, an email among the clinic's own."""
-    return f"block/{parts.name}" if parts.kind == "block" else drafting.free_key(parts.purpose)
+    return f"block/{parts.name}" if parts.kind == "block" else editor.free_key(parts.purpose)
 
 
 def new_block(*, name: str, language: str, actor: str) -> ContentVersion:

@@ -6,8 +6,8 @@ import click
 from flask.cli import with_appcontext
 
 from crm.content import files, service
-from crm.db import transaction
-from crm.errors import Invalid, Refusal
+from crm.core.db import transaction
+from crm.core.errors import Invalid, Refusal
 
 DEMO_REVIEWERS = ("Demo clinician", "Demo compliance officer")
 

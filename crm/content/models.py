@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.db import Base, Encrypted, HasId
+from crm.core.db import Base, Encrypted, HasId
 
 
 class ContentItem(HasId, Base):

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from crm.content import checking, service
-from crm.content.fields import ContentError
+from crm.content import claims_gate, service
 from crm.content.models import ContentVersion
-from crm.content.rendering import Personal, Rendered, personalise, render
-from crm.content.source import parse, parse_block
+from crm.content.render.fields import ContentError
+from crm.content.render.rendering import Personal, Rendered, personalise, render
+from crm.content.render.source import parse, parse_block
 
 PEOPLE: Mapping[str, tuple[str, str]] = {  # code -> first name, who it is
     "ana": ("Ana", "Ana"),
@@ -44,7 +44,7 @@ def rendering(version: ContentVersion) -> Rendered:
     """Return a version as it would be rendered for a batch today. A block is shown inside an empty email."""
     blocks = service.current_blocks(version.language)
     text = version.source
-    if checking.is_block(text):
+    if claims_gate.is_block(text):
         block = parse_block(text)
         blocks[block.name] = text
         text = (
@@ -59,7 +59,7 @@ _FILLER = {True: "…\n", False: ""}
 
 
 @lru_cache(maxsize=128)
-def _render(text: str, blocks: checking.Blocks, frame: str) -> Rendered:
+def _render(text: str, blocks: claims_gate.Blocks, frame: str) -> Rendered:
     return render(parse(text), blocks=dict(blocks), layout=frame, clinic=service.clinic_facts())
 
 

@@ -6,8 +6,9 @@ from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
 
-from crm.content import library, service
-from crm.content.rendering import ClinicFacts, Page, render_page
+from crm.content import service
+from crm.content.render import library
+from crm.content.render.rendering import ClinicFacts, Page, render_page
 
 pages = Blueprint("education", __name__)
 

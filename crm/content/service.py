@@ -10,15 +10,18 @@ from urllib.parse import urlsplit
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from crm import clock
 from crm.audit import service as audit
-from crm.content import authorizations, checking, library, rules, testimonials
-from crm.content.merge import substitutions
+from crm.content import claims_gate, rules
 from crm.content.models import Approval, ContentItem, ContentVersion
-from crm.content.rendering import ClinicFacts, Rendered, blocks_used, content_hash, render
-from crm.content.source import ContentError, Source, parse
-from crm.content.testimonials import Paper
-from crm.db import db, fast
+from crm.content.render import library
+from crm.content.render.merge_fields import substitutions
+from crm.content.render.rendering import ClinicFacts, Rendered, blocks_used, content_hash, render
+from crm.content.render.source import ContentError, Source, parse
+from crm.content.testimonials import rules as testimonials_rules
+from crm.content.testimonials import service as authorizations
+from crm.content.testimonials.rules import Paper
+from crm.core import clock
+from crm.core.db import db, fast
 
 __all__ = ["ContentError", "NotSendable", "Rendered", "Sendable", "sendable", "substitutions"]
 
@@ -111,7 +114,7 @@ def _rendered(
     """Render and check once per process and set of bytes, so that a send costs neither."""
     named = dict(blocks)
     rendered = render(parse(source), blocks=named, layout=frame, clinic=clinic_facts())
-    return _digest(source, blocks, frame), rendered, checking.blocked(source, blocks=named, host=host())
+    return _digest(source, blocks, frame), rendered, claims_gate.blocked(source, blocks=named, host=host())
 
 
 @lru_cache(maxsize=1024)
@@ -129,7 +132,7 @@ def digest(source: str, *, blocks: Mapping[str, str]) -> bytes:
 
     For a block it is that of the block alone; for all else, of text, blocks and layout together.
     """
-    if checking.is_block(source):
+    if claims_gate.is_block(source):
         return hashlib.sha256(source.encode()).digest()
     return _digest(source, tuple(sorted(blocks.items())), layout())
 
@@ -153,12 +156,12 @@ def papers(sources: Iterable[str]) -> Mapping[str, Paper]:
 def authorized(source: str, *, papers: Mapping[str, Paper], now: datetime) -> bool:
     """Tell whether the patient's words in a text may be printed today; a text without any may."""
     named = _testimonial(source)
-    return not named or testimonials.refusal(_parsed(source), papers.get(named), now=now) is None
+    return not named or testimonials_rules.refusal(_parsed(source), papers.get(named), now=now) is None
 
 
 def _testimonial(source: str) -> str:
     try:
-        return "" if checking.is_block(source) else _parsed(source).testimonial
+        return "" if claims_gate.is_block(source) else _parsed(source).testimonial
     except ContentError:
         return ""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from crm.events import Event
+from crm.core.events import Event
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from sqlalchemy import CompoundSelect, or_, select
 
 from crm.contacts import queries as people
 from crm.contacts.models import Contact
-from crm.db import db
-from crm.errors import NotFound
+from crm.core.db import db
+from crm.core.errors import NotFound
 from crm.leads import rules
 from crm.leads.models import Lead, Referral, StageMove
 

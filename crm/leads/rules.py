@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from crm.leads.clocks import Calendar
+from crm.core.business_hours import Calendar
 
 CONTACT_REQUEST, REFERRAL = "contact_request", "referral"
 KINDS = (CONTACT_REQUEST, REFERRAL)

@@ -7,21 +7,15 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm.exc import StaleDataError
 
-from crm import clock, events
 from crm.audit import service as audit
 from crm.contacts import service as contacts
-from crm.db import db
-from crm.errors import Conflict, Invalid, NotFound
-from crm.leads import attempts, clocks, escalation, naming, rules
+from crm.core import business_hours, clock, events
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotFound
+from crm.leads import contact_attempts, mentions, rules, sla
 from crm.leads.events import StageMoved
-from crm.leads.intake import open_contact_request, open_referral
 from crm.leads.models import Lead, Referral, StageMove, Task
 from crm.staff.models import User
-
-__all__ = [
-    "add_note", "add_task", "assign", "by_reference", "confirm_requests_of", "finish_task", "get", "move_stage",
-    "open_contact_request", "open_referral", "record_outcome_sent",
-]  # fmt: skip
 
 NOTE_LIMIT = 4000  # characters
 TITLE_LIMIT = 120  # characters of a task
@@ -54,7 +48,7 @@ def move_stage(*, lead_id: int, version: int, to: str, reason: str | None = None
     why_not = rules.refused(kind=lead.kind, was=lead.stage, to=to, reason=reason, outcome_sent=sent)
     if why_not is not None:
         raise Conflict(why_not)
-    attempts.check_given_up(lead, to=to, reason=reason)
+    contact_attempts.check_given_up(lead, to=to, reason=reason)
     _move(lead, to=to, reason=reason)
     flush()
     return lead
@@ -85,7 +79,7 @@ def flush() -> None:
 def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     now, was, actor = clock.now(), lead.stage, audit.current().actor
     if was not in rules.UNTOUCHED or to not in rules.UNTOUCHED:
-        escalation.acted_on(lead.id)
+        sla.acted_on(lead.id)
     lead.stage, lead.reason, lead.stage_at = to, reason, now
     _wind(lead, was=was, now=now)
     lead.closed_at = now if rules.STAGES[lead.kind][to].ends else None
@@ -146,7 +140,7 @@ def _wind(lead: Lead, *, was: str, now: datetime) -> None:
         to=lead.stage,
         now=now,
         clock=rules.Clock(due_at=lead.due_at, left=left),
-        calendar=clocks.clinic(),
+        calendar=business_hours.clinic(),
     )
     lead.due_at = after.due_at
     lead.clock_left = int(after.left.total_seconds()) if after.left is not None else None
@@ -200,7 +194,7 @@ def add_note(*, lead_id: int, text: str) -> None:
     if not 0 < len(text) <= NOTE_LIMIT or "\0" in text:
         raise Invalid({"text": [f"Write a note of up to {NOTE_LIMIT:,} characters."]})
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="note", text=text)
-    naming.tell_named(lead, text)
+    mentions.tell_named(lead, text)
     audit.record("lead.note", object_type="lead", object_id=lead.id)
 
 
@@ -232,7 +226,7 @@ def call_instead(*, contact_id: int) -> None:
         return
     waiting = select(Task.id).where(Task.lead_id == lead.id, Task.kind == "tell", Task.done_at.is_(None))
     if db.session.scalar(waiting.limit(1)) is None:
-        due = clocks.clinic().add_days(clock.now(), 1)
+        due = business_hours.clinic().add_days(clock.now(), 1)
         title = "Tell the person by phone: no email about it could leave"
         add_task(lead_id=lead.id, kind="tell", title=title, due_at=due, owner_id=lead.owner_id)
 

@@ -18,10 +18,11 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
-from crm import clock
 from crm.audit import service as audit
-from crm.errors import Invalid
-from crm.messages import breakers, control, listing, pacing, rules, service
+from crm.core import clock
+from crm.core.errors import Invalid
+from crm.messages import queries, rules, service
+from crm.messages.limits import circuit_breakers, pacing, switches
 from crm.staff import access
 
 pages = Blueprint("mail", __name__, url_prefix="/mail")
@@ -49,16 +50,16 @@ def index() -> ResponseReturnValue:
 
 def _index(status: int = 200, **more: Any) -> Response:
     state = request.args.get("state", "")
-    found = listing.batches(state=state, cursor=request.args.get("cursor"))
+    found = queries.batches(state=state, cursor=request.args.get("cursor"))
     page = render_template(
-        "console/mail.html",
-        undecided=listing.undecided(),
+        "console/messages/index.html",
+        undecided=queries.undecided(),
         batches=found.rows,
-        today=listing.last_day(),
-        control=control.get(),
-        streams=listing.stopped_streams(),
+        today=queries.last_day(),
+        control=switches.get(),
+        streams=queries.stopped_streams(),
         asked_state=state,
-        states=listing.STATES,
+        states=queries.STATES,
         words=ERRORS,
         stream_words=STREAMS,
         older=url_for(".index", state=state or None, cursor=found.next) if found.next else None,
@@ -73,12 +74,12 @@ def _index(status: int = 200, **more: Any) -> Response:
 @access.require("see_mail")
 def show(batch_id: int) -> ResponseReturnValue:
     """One batch: its content, its fate, and each person's email in it."""
-    row = listing.get(batch_id)
-    found = listing.messages(batch_id, cursor=request.args.get("cursor"))
+    row = queries.get(batch_id)
+    found = queries.messages(batch_id, cursor=request.args.get("cursor"))
     ids = [message.Contact.id for message in found.rows]
     audit.record("batch.view", object_type="batch", object_id=batch_id, detail={"contact_ids": ids})
     return render_template(
-        "console/batch.html",
+        "console/messages/batch.html",
         batch=row.Batch,
         subject=row.subject,
         title=row.title,
@@ -110,7 +111,7 @@ def stop() -> ResponseReturnValue:
     reason = " ".join(request.form.get("reason", "").split())
     if len(reason) > REASON_LIMIT:
         abort(_index(422, errors={"reason": [f"Say it in up to {REASON_LIMIT} characters."]}))
-    control.stop(by=current_user.name, reason=reason or "Stopped in the console.")
+    switches.stop(by=current_user.name, reason=reason or "Stopped in the console.")
     said = {
         "text": "All sending is stopped. What is due waits and is not lost.",
         "undo": url_for(".release"),
@@ -123,7 +124,7 @@ def stop() -> ResponseReturnValue:
 @access.require("stop_sending")
 def release() -> ResponseReturnValue:
     """Let sending go on."""
-    control.release(by=current_user.name)
+    switches.release(by=current_user.name)
     flash("Sending goes on.", "success")
     return redirect(url_for(".index"))
 
@@ -132,7 +133,7 @@ def release() -> ResponseReturnValue:
 @access.require("stop_sending")
 def resume_stream(stream: str) -> ResponseReturnValue:
     """Let a stream that stopped itself go on."""
-    control.resume_stream(stream)
+    switches.resume_stream(stream)
     flash("This kind of mail goes on.", "success")
     return redirect(url_for(".index"))
 
@@ -145,16 +146,16 @@ def pace() -> ResponseReturnValue:
 
 
 def _pace(status: int = 200, **more: Any) -> Response:
-    now, row = clock.now(), control.get()
+    now, row = clock.now(), switches.get()
     caps = pacing.caps(row, now=now)
     page = render_template(
-        "console/pace.html",
+        "console/messages/pace.html",
         control=row,
         caps=caps,
         used=pacing.used(now=now),
         ramp=rules.ramp(started=row.ramp_from, now=now) if row.ramp_from else None,
         today=now.date(),
-        rates=breakers.of_streams(),
+        rates=circuit_breakers.of_streams(),
         limits={
             "bounces": rules.BOUNCE_LIMIT,
             "complaints": rules.COMPLAINT_LIMIT,
@@ -172,7 +173,7 @@ def set_pace() -> ResponseReturnValue:
     """Set the caps, from the next batch on."""
     typed = request.form
     try:
-        control.set_pace(
+        switches.set_pace(
             per_minute=_number(typed.get("per_minute", "")),
             per_day=_number(typed.get("per_day", "")),
             ramp_from=_day(typed.get("ramp_from", "")),

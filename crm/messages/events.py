@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from crm.events import Event
+from crm.core.events import Event
 
 
 @dataclass(frozen=True, kw_only=True)

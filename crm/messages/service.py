@@ -7,16 +7,17 @@ from typing import Any
 
 from sqlalchemy import insert, text, update
 
-from crm import clock, queue
 from crm.audit import service as audit
 from crm.content import service as content
-from crm.db import after_commit, as_json, bigint_array, db, fast
-from crm.errors import Conflict, NotFound
-from crm.events import publish
-from crm.messages import doors, pipeline
+from crm.core import clock, queue
+from crm.core.db import after_commit, as_json, bigint_array, db, fast
+from crm.core.errors import Conflict, NotFound
+from crm.core.events import publish
+from crm.messages import transports
+from crm.messages.engine import pipeline
+from crm.messages.engine.record import ask
 from crm.messages.events import MessageBlocked
 from crm.messages.models import Batch
-from crm.messages.record import ask
 from crm.messages.rules import STREAMS
 from crm.staff import alerts
 
@@ -49,7 +50,7 @@ def send_transactional(
     version = content.transactional(kind, language=language)
     if version is None:
         raise NotFound(f"There is no approved email called {kind}.")
-    transport = doors.route(STREAMS[version.stream])
+    transport = transports.route(STREAMS[version.stream])
     given = {
         "stream": version.stream,
         "version": version.id,
@@ -108,8 +109,8 @@ def queue_batches(
     `groups` maps (content version, language) to rows of (contact, consent record, enrolment, step). A constant
     number of statements per thousand rows.
     """
-    now, transport = clock.now(), doors.route(STREAMS[stream])
-    size = doors.batch_size(transport or "sendgrid")
+    now, transport = clock.now(), transports.route(STREAMS[stream])
+    size = transports.batch_size(transport or "sendgrid")
     parts = [
         (version_id, language, rows[start : start + size])
         for (version_id, language), rows in groups.items()

@@ -5,7 +5,7 @@ from flask import current_app
 from sqlalchemy import text
 
 import crm.models  # noqa: F401 - fills the metadata
-from crm.db import Base, db
+from crm.core.db import Base, db
 
 config = context.config
 

@@ -5,8 +5,8 @@ from flask.cli import with_appcontext
 from sqlalchemy import select
 
 from crm.audit import service as audit
-from crm.db import db, transaction
-from crm.errors import Refusal
+from crm.core.db import db, transaction
+from crm.core.errors import Refusal
 from crm.leads.models import Lead
 from crm.privacy import retention, rules, service
 

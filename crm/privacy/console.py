@@ -17,7 +17,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from crm.audit import service as audit
-from crm.errors import Conflict, Invalid
+from crm.core.errors import Conflict, Invalid
 from crm.leads import service as leads
 from crm.leads.models import Lead
 from crm.privacy import rules, service
@@ -38,7 +38,7 @@ def show(reference: str) -> ResponseReturnValue:
 def _show(lead: Lead, status: int = 200, **more: Any) -> Response:
     facts = service.facts(service.records_of(lead.contact_id))
     page = render_template(
-        "console/erase.html",
+        "console/privacy/erase.html",
         lead=lead,
         person=lead.contact,
         goes=rules.GOES,

@@ -5,10 +5,10 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from crm import clock
 from crm.audit import service as audit
-from crm.db import db, transaction
-from crm.errors import Conflict
+from crm.core import clock
+from crm.core.db import db, transaction
+from crm.core.errors import Conflict
 from crm.privacy import rules, service
 from crm.staff import api_keys
 

@@ -5,14 +5,14 @@ from typing import Any
 
 from sqlalchemy import select, text
 
-from crm import clock
 from crm.audit import service as audit
 from crm.consent import queries as consents
 from crm.consent import service as consent
 from crm.contacts import queries as people
 from crm.contacts.models import Contact
-from crm.db import db
-from crm.errors import Conflict, Invalid, NotFound
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotFound
 from crm.leads import rules as lead_rules
 from crm.leads.models import Lead, StageMove
 from crm.privacy import rules

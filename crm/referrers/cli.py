@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import click
 from flask.cli import AppGroup
 
-from crm.db import transaction
-from crm.errors import Invalid, Refusal
+from crm.core.db import transaction
+from crm.core.errors import Invalid, Refusal
 from crm.referrers import service as referrers
 from crm.staff import api_keys
 

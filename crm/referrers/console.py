@@ -16,12 +16,12 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
-from crm import current
 from crm.audit import service as audit
-from crm.db import db
-from crm.errors import Invalid
-from crm.paging import Page, decode, encode
-from crm.referrers import people, poster
+from crm.core import current
+from crm.core.db import db
+from crm.core.errors import Invalid
+from crm.core.paging import Page, decode, encode
+from crm.referrers import accounts, poster
 from crm.referrers.models import Clinician, Practice
 from crm.staff import access
 
@@ -39,7 +39,7 @@ def index() -> ResponseReturnValue:
     return render_template(
         "console/referrers/index.html",
         practices=found.rows,
-        waiting=people.waiting(),
+        waiting=accounts.waiting(),
         q=q,
         older=url_for(".index", q=q or None, cursor=found.next) if found.next else None,
     )
@@ -60,7 +60,7 @@ def _practices(q: str, cursor: str | None) -> Page[Practice]:
 @access.require("manage_referrers")
 def show(practice_id: int) -> ResponseReturnValue:
     """One practice."""
-    return _show(people.practice(practice_id))
+    return _show(accounts.practice(practice_id))
 
 
 def _show(practice: Practice, status: int = 200, **more: Any) -> Response:
@@ -72,7 +72,7 @@ def _show(practice: Practice, status: int = 200, **more: Any) -> Response:
         "console/referrers/practice.html",
         practice=practice,
         clinicians=clinicians,
-        people=people.people_of(practice.id),
+        people=accounts.people_of(practice.id),
         **more,
     )
     return make_response(page, status)
@@ -82,7 +82,7 @@ def _show(practice: Practice, status: int = 200, **more: Any) -> Response:
 @access.require("manage_referrers")
 def show_poster(practice_id: int) -> ResponseReturnValue:
     """The practice's poster, to print."""
-    return render_template("console/referrers/poster.html", practice=people.practice(practice_id))
+    return render_template("console/referrers/poster.html", practice=accounts.practice(practice_id))
 
 
 @pages.get("/<int:practice_id>/poster.svg")
@@ -90,7 +90,7 @@ def show_poster(practice_id: int) -> ResponseReturnValue:
 def qr_code(practice_id: int) -> ResponseReturnValue:
     """The code on the poster."""
     url = current.settings().public_url
-    code = poster.qr_code(people.practice(practice_id).id, public_url=url)
+    code = poster.qr_code(accounts.practice(practice_id).id, public_url=url)
     return Response(code, mimetype="image/svg+xml")
 
 
@@ -98,9 +98,9 @@ def qr_code(practice_id: int) -> ResponseReturnValue:
 @access.require("manage_referrers")
 def invite(practice_id: int) -> ResponseReturnValue:
     """Open an account for somebody of the practice; a link goes to them by email."""
-    practice = people.practice(practice_id)
+    practice = accounts.practice(practice_id)
     try:
-        people.invite(
+        accounts.invite(
             practice_id=practice.id,
             name=request.form.get("name", ""),
             email=request.form.get("email", ""),
@@ -117,8 +117,8 @@ def invite(practice_id: int) -> ResponseReturnValue:
 @access.require("manage_referrers")
 def approve(person_id: int) -> ResponseReturnValue:
     """Let somebody in, after calling the practice; or open a closed account again."""
-    person = people.get(person_id)
-    people.approve(person_id)
+    person = accounts.get(person_id)
+    accounts.approve(person_id)
     flash("Approved. A link to sign in is on its way; it works once, for three days.", "success")
     return redirect(url_for(".show", practice_id=person.practice_id))
 
@@ -127,8 +127,8 @@ def approve(person_id: int) -> ResponseReturnValue:
 @access.require("manage_referrers")
 def close(person_id: int) -> ResponseReturnValue:
     """Refuse somebody who asked, or close an account."""
-    person = people.get(person_id)
-    people.close(person_id)
+    person = accounts.get(person_id)
+    accounts.close(person_id)
     undo = {
         "text": "Closed: no session and no link of this person works any more.",
         "undo": url_for(".approve", person_id=person_id),
@@ -141,7 +141,7 @@ def close(person_id: int) -> ResponseReturnValue:
 @access.require("manage_referrers")
 def initials(practice_id: int) -> ResponseReturnValue:
     """Show or hide patients' initials in the practice's list."""
-    practice = people.practice(practice_id)
+    practice = accounts.practice(practice_id)
     practice.show_initials = request.form.get("show") == "yes"
     audit.record(
         "practice.initials",

@@ -21,10 +21,10 @@ from webauthn.helpers.structs import (
 )
 from webauthn.registration.verify_registration_response import VerifiedRegistration
 
-from crm import clock, crypto, queue
 from crm.audit import service as audit
-from crm.db import db
-from crm.errors import Conflict, NotAllowed, NotFound
+from crm.core import clock, crypto, queue
+from crm.core.db import db
+from crm.core.errors import Conflict, NotAllowed, NotFound
 from crm.referrers.models import Passkey, PortalPerson
 from crm.referrers.rules import Site
 

@@ -4,61 +4,61 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from crm import current, limits
 from crm.audit import service as audit
-from crm.errors import Conflict, NotAllowed, TooMany
-from crm.limits import Limit
-from crm.referrers import door, passkeys
+from crm.core import current, limits
+from crm.core.errors import Conflict, NotAllowed, TooMany
+from crm.core.limits import Limit
+from crm.referrers import passkeys, portal_session
 
 pages = Blueprint("refer_account", __name__, url_prefix="/refer/account")
 
 
 @pages.get("/")
-@door.signed_in
+@portal_session.signed_in
 def show() -> ResponseReturnValue:
     """Who is signed in, and their passkeys."""
     return _show()
 
 
 def _show(refused: str = "") -> Response:
-    person = door.person()
+    person = portal_session.person()
     page = render_template(
         "portal/account.html",
         person=person,
         passkeys=passkeys.of_person(person),
         most=passkeys.MOST,
-        site=door.site(),
+        site=portal_session.site(),
         refused=refused,
     )
     return make_response(page, 422 if refused else 200)
 
 
 @pages.post("/passkeys/challenge")
-@door.signed_in
+@portal_session.signed_in
 def challenge() -> ResponseReturnValue:
     """Say what the browser needs to make a passkey."""
-    person, site = door.person(), door.site_or_404()
+    person, site = portal_session.person(), portal_session.site_or_404()
     reached = limits.hit([Limit(name="refer-passkey", who=str(person.id), most=20, seconds=3600)])
     if reached is not None:
         raise TooMany(
             gettext("That was a little too often. Please wait, then try again."),
             retry_after=reached.retry_after,
         )
-    made = door.ask(passkeys.adding(person))
+    made = portal_session.ask(passkeys.adding(person))
     name = current.settings().clinic.name
     options = passkeys.add_options(person, site=site, challenge=made, clinic=name)
     return Response(options, mimetype="application/json")
 
 
 @pages.post("/passkeys")
-@door.signed_in
+@portal_session.signed_in
 def add() -> ResponseReturnValue:
     """Keep the passkey the browser made."""
-    person, site = door.person(), door.site_or_404()
+    person, site = portal_session.person(), portal_session.site_or_404()
     name = " ".join(request.form.get("name", "").split()) or gettext("Passkey")
     answer = request.form.get("credential", "")
     try:
-        passkeys.add(person, site=site, challenge=door.asked(), answer=answer, name=name)
+        passkeys.add(person, site=site, challenge=portal_session.asked(), answer=answer, name=name)
     except Conflict:
         return _show(gettext("This passkey is here already, or you have as many as fit. Remove one first."))
     except NotAllowed as error:
@@ -69,9 +69,9 @@ def add() -> ResponseReturnValue:
 
 
 @pages.post("/passkeys/<int:passkey_id>/remove")
-@door.signed_in
+@portal_session.signed_in
 def remove(passkey_id: int) -> ResponseReturnValue:
     """Take a passkey away."""
-    passkeys.remove(door.person(), passkey_id)
+    passkeys.remove(portal_session.person(), passkey_id)
     flash(gettext("The passkey was removed. It does not sign you in any more."), "success")
     return redirect(url_for(".show"), code=303)

@@ -4,9 +4,9 @@ import io
 
 import segno
 
-from crm import tokens
-from crm.errors import NotFound
-from crm.tokens import Purpose
+from crm.core import tokens
+from crm.core.errors import NotFound
+from crm.core.tokens import Purpose
 
 
 def address(practice_id: int, *, public_url: str) -> str:

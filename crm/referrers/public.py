@@ -6,13 +6,13 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from flask.typing import ResponseReturnValue
 from flask_babel import lazy_gettext as _
 
-from crm import limits
 from crm.audit import service as audit
 from crm.contacts import rules as contacts
 from crm.contacts.rules import Unfit
-from crm.errors import NotAllowed, TooMany
-from crm.limits import Limit
-from crm.referrers import door, passkeys, people
+from crm.core import limits
+from crm.core.errors import NotAllowed, TooMany
+from crm.core.limits import Limit
+from crm.referrers import accounts, passkeys, portal_session
 
 pages = Blueprint("refer_in", __name__)
 
@@ -34,14 +34,14 @@ def _refuse_floods() -> None:
 @pages.get("/refer/sign-in")
 def ask() -> ResponseReturnValue:
     """Ask for the email address to send a link to."""
-    if door.who() is not None:
+    if portal_session.who() is not None:
         return redirect(url_for("refer.home"))
     return _page()
 
 
 def _page(*, errors: Mapping[str, str] | None = None, email: str = "", refused: str = "") -> str:
     return render_template(
-        "portal/sign_in.html", errors=errors or {}, email=email, refused=refused, site=door.site()
+        "portal/sign_in.html", errors=errors or {}, email=email, refused=refused, site=portal_session.site()
     )
 
 
@@ -55,7 +55,7 @@ def send() -> ResponseReturnValue:
     except Unfit:
         return _page(errors={"email": str(BAD_EMAIL)}, email=typed[:300]), 422
     if not _slow("portal-address", most=5, seconds=3600, who=email):
-        people.ask_link(email)
+        accounts.ask_link(email)
     return redirect(url_for(".sent"), code=303)
 
 
@@ -68,14 +68,14 @@ def sent() -> ResponseReturnValue:
 @pages.get("/refer/in/<token>")
 def confirm(token: str) -> ResponseReturnValue:
     """Show a button: scanners open every link, and this one works once."""
-    return render_template("portal/sign_in_link.html", person=people.link_owner(token), token=token)
+    return render_template("portal/sign_in_link.html", person=accounts.link_owner(token), token=token)
 
 
 @pages.post("/refer/in/<token>")
 def enter(token: str) -> ResponseReturnValue:
     """Sign in."""
     _refuse_floods()
-    door.begin(people.use_link(token))
+    portal_session.begin(accounts.use_link(token))
     return redirect(url_for("refer.home"), code=303)
 
 
@@ -83,7 +83,9 @@ def enter(token: str) -> ResponseReturnValue:
 def challenge() -> ResponseReturnValue:
     """Say what the browser needs to sign in with a passkey; who it will be, nobody says yet."""
     _refuse_floods()
-    options = passkeys.sign_in_options(site=door.site_or_404(), challenge=door.ask(passkeys.SIGN_IN))
+    options = passkeys.sign_in_options(
+        site=portal_session.site_or_404(), challenge=portal_session.ask(passkeys.SIGN_IN)
+    )
     return Response(options, mimetype="application/json")
 
 
@@ -91,11 +93,11 @@ def challenge() -> ResponseReturnValue:
 def enter_by_passkey() -> ResponseReturnValue:
     """Sign in with a passkey. Why one is refused is in the audit log; the page says only that it is."""
     _refuse_floods()
-    site, answer = door.site_or_404(), request.form.get("credential", "")
+    site, answer = portal_session.site_or_404(), request.form.get("credential", "")
     try:
-        person = passkeys.sign_in(site=site, challenge=door.asked(), answer=answer)
+        person = passkeys.sign_in(site=site, challenge=portal_session.asked(), answer=answer)
     except NotAllowed as error:
         audit.record("portal.passkey_refused", detail={"why": error.message})
         return _page(refused=str(BAD_PASSKEY)), 422
-    door.begin(person)
+    portal_session.begin(person)
     return redirect(url_for("refer.home"), code=303)

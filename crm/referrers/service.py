@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, text
 
-from crm import clock
 from crm.audit import service as audit
-from crm.db import db
-from crm.errors import Invalid
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import Invalid
 from crm.referrers.models import Clinician, Practice
 from crm.referrers.rules import is_npi_format
 

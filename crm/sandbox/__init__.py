@@ -4,7 +4,7 @@ It knows SendGrid's public interface and nothing of the project that talks to it
 """
 
 from crm.sandbox.app import create_sandbox
-from crm.sandbox.keys import public_key_base64
+from crm.sandbox.events.signing_key import public_key_base64
 from crm.sandbox.server import SandboxServer, run
 from crm.sandbox.settings import SandboxSettings
 

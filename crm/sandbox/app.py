@@ -5,16 +5,16 @@ from pathlib import Path
 from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from crm.sandbox import suppressions  # noqa: F401 - adds its routes to v3
-from crm.sandbox.answers import as_json
+from crm.sandbox.api import suppressions  # noqa: F401 - adds its routes to v3
+from crm.sandbox.api.inspection import tools
+from crm.sandbox.api.mail_send import say_in_their_words, v3
+from crm.sandbox.api.responses import as_json
+from crm.sandbox.api.validation import MAX_REQUEST_BYTES
 from crm.sandbox.context import Sandbox
-from crm.sandbox.inspect import tools
-from crm.sandbox.limits import MAX_REQUEST_BYTES
+from crm.sandbox.events.webhook_sender import Teller
 from crm.sandbox.pages import pages
 from crm.sandbox.settings import SandboxSettings
 from crm.sandbox.store import Store
-from crm.sandbox.teller import Teller
-from crm.sandbox.v3 import say_in_their_words, v3
 
 _TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "sandbox"
 

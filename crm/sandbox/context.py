@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from crm.sandbox.events.webhook_sender import Teller
 from crm.sandbox.settings import SandboxSettings
 from crm.sandbox.store import Store
-from crm.sandbox.teller import Teller
 
 
 @dataclass(frozen=True, kw_only=True)

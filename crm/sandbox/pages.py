@@ -8,11 +8,12 @@ import orjson
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from crm.sandbox import inbox, journal, outbox, switchboard
+from crm.sandbox import call_log, fault_store, inbox
 from crm.sandbox.context import sandbox
+from crm.sandbox.events import outbox
+from crm.sandbox.events.outcomes import KIND_WORDS, STEERING, UNANSWERED, Outcome, kind_of, outcome
 from crm.sandbox.faults import KINDS, STATUSES, BadFault, EventFaults, fault_from
 from crm.sandbox.mail import Mail, links
-from crm.sandbox.outcomes import KIND_WORDS, STEERING, UNANSWERED, Outcome, kind_of, outcome
 
 pages = Blueprint("pages", __name__)
 _PER_PAGE = 50
@@ -140,7 +141,7 @@ def show_faults() -> str:
 @pages.post("/faults")
 def add_fault() -> AnyResponse | tuple[str, int]:
     try:
-        switchboard.add(sandbox().store, fault_from(_fault_given()))
+        fault_store.add(sandbox().store, fault_from(_fault_given()))
     except BadFault as error:
         return _faults_page(trouble=str(error)), 422
     return redirect(url_for("pages.show_faults"), 303)
@@ -148,21 +149,21 @@ def add_fault() -> AnyResponse | tuple[str, int]:
 
 @pages.post("/faults/<int:position>/remove")
 def remove_fault(position: int) -> AnyResponse:
-    switchboard.remove(sandbox().store, position)
+    fault_store.remove(sandbox().store, position)
     return redirect(url_for("pages.show_faults"), 303)
 
 
 @pages.post("/faults/events")
 def set_event_faults() -> AnyResponse:
     switches = {name: name in request.form for name in EventFaults.__dataclass_fields__}
-    switchboard.set_event_faults(sandbox().store, EventFaults(**switches))
+    fault_store.set_event_faults(sandbox().store, EventFaults(**switches))
     sandbox().teller.wake()
     return redirect(url_for("pages.show_faults"), 303)
 
 
 @pages.get("/calls")
 def show_calls() -> str:
-    return render_template("calls.html", calls=journal.latest(sandbox().store, limit=200))
+    return render_template("calls.html", calls=call_log.latest(sandbox().store, limit=200))
 
 
 @pages.get("/suppressed")
@@ -187,8 +188,8 @@ def lift() -> AnyResponse:
 def _faults_page(trouble: str = "") -> str:
     return render_template(
         "faults.html",
-        standing=switchboard.standing(sandbox().store),
-        events=switchboard.event_faults(sandbox().store),
+        standing=fault_store.standing(sandbox().store),
+        events=fault_store.event_faults(sandbox().store),
         waiting=inbox.count(sandbox().store)["events_waiting"],
         statuses=STATUSES,
         given=request.form,

@@ -5,9 +5,9 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from crm import clock
 from crm.audit import service as audit
-from crm.sequences import listing, service
+from crm.core import clock
+from crm.sequences import queries, service
 from crm.staff import access
 
 pages = Blueprint("sequences", __name__, url_prefix="/sequences")
@@ -19,26 +19,26 @@ LABELS = {"state": "State", "step": "Waits for email"}
 @access.require("see_sequences")
 def index() -> ResponseReturnValue:
     """All sequences, with how many people are in each."""
-    return render_template("console/sequences.html", sequences=listing.every())
+    return render_template("console/sequences/index.html", sequences=queries.every())
 
 
 @pages.get("/<int:sequence_id>")
 @access.require("see_sequences")
 def show(sequence_id: int) -> ResponseReturnValue:
     """One sequence: its steps with numbers, and its people."""
-    sequence = listing.get(sequence_id)
+    sequence = queries.get(sequence_id)
     asked = {name: request.args.get(name, "").strip() for name in LABELS}
     step = int(asked["step"]) - 1 if asked["step"].isdecimal() and len(asked["step"]) < 5 else None
-    people = listing.people(sequence_id, state=asked["state"], step=step, cursor=request.args.get("cursor"))
+    people = queries.people(sequence_id, state=asked["state"], step=step, cursor=request.args.get("cursor"))
     ids = [row.Contact.id for row in people.rows]
     audit.record("sequence.view", object_type="sequence", object_id=sequence_id, detail={"contact_ids": ids})
     return render_template(
-        "console/sequence.html",
+        "console/sequences/show.html",
         sequence=sequence,
-        steps=listing.steps(sequence_id),
+        steps=queries.steps(sequence_id),
         people=people.rows,
         asked=asked,
-        states=listing.STATES,
+        states=queries.STATES,
         tags=[
             {"label": label, "value": asked[name], "href": _address(sequence_id, asked | {name: ""})}
             for name, label in LABELS.items()
@@ -91,7 +91,7 @@ def go_live(sequence_id: int) -> ResponseReturnValue:
 @access.require("run_sequences")
 def send_next(enrolment_id: int) -> ResponseReturnValue:
     """Send one person's next email now."""
-    sequence_id = listing.sequence_of(enrolment_id)
+    sequence_id = queries.sequence_of(enrolment_id)
     service.send_next_now(enrolment_id)
     flash("The next email leaves within seconds, if this person may be written to.", "success")
     return redirect(url_for(".show", sequence_id=sequence_id))
@@ -101,7 +101,7 @@ def send_next(enrolment_id: int) -> ResponseReturnValue:
 @access.require("run_sequences")
 def take_out(enrolment_id: int) -> ResponseReturnValue:
     """Take one person out."""
-    sequence_id = listing.sequence_of(enrolment_id)
+    sequence_id = queries.sequence_of(enrolment_id)
     service.take_out(enrolment_id)
     flash("Taken out of the sequence; emails that waited for this person do not leave.", "success")
     return redirect(url_for(".show", sequence_id=sequence_id))

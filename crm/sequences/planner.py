@@ -13,12 +13,12 @@ from zoneinfo import ZoneInfo
 import structlog
 from sqlalchemy import Row, select, text
 
-from crm import clock
 from crm.audit import service as audit
 from crm.consent.queries import EVIDENCE, REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
-from crm.db import bigint_array, db
-from crm.failpoints import reach
+from crm.core import clock
+from crm.core.db import bigint_array, db
+from crm.core.failpoints import reach
 from crm.messages import service as messages
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN
 from crm.sequences import rules

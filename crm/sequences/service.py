@@ -7,18 +7,19 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, text, update
 
-from crm import clock
 from crm.audit import service as audit
 from crm.contacts.models import Contact
-from crm.content import library
 from crm.content import service as content
-from crm.content.fields import LANGUAGES
-from crm.db import db
-from crm.errors import Conflict, NotFound
+from crm.content.render import library
+from crm.content.render.fields import LANGUAGES
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import Conflict, NotFound
+from crm.core.queue import enqueue
 from crm.messages import service as messages
-from crm.queue import enqueue
 from crm.sequences import rules
 from crm.sequences.models import Enrolment, Sequence, SequenceVersion
+from crm.sequences.queries import newest_version
 from crm.staff import alerts
 
 ENDS = ("active", "paused", "held")
@@ -69,16 +70,6 @@ def stored_plan(shipped: library.Sequence) -> dict[str, Any]:
         "weekdays": [library.WEEKDAYS.index(day) for day in shipped.window.weekdays],
     }
     return {"window": window, "steps": steps, "entry": shipped.entry, "exit_on": list(shipped.exit_on)}
-
-
-def newest_version(sequence_id: int) -> SequenceVersion | None:
-    """Return the version that new people begin."""
-    return db.session.scalar(
-        select(SequenceVersion)
-        .where(SequenceVersion.sequence_id == sequence_id)
-        .order_by(SequenceVersion.number.desc())
-        .limit(1)
-    )
 
 
 def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = None) -> int | None:

@@ -59,7 +59,7 @@ def may(roles: Iterable[str], permission: str) -> bool:
 
 
 def require(permission: str) -> Callable[[View], View]:
-    """Open a console view to the roles that have `permission`. The check itself is in `crm.web.guard`."""
+    """Open a console view to the roles that have `permission`. The check itself is in `crm.web.access_guard`."""
     if permission not in PERMISSIONS:
         raise KeyError(f"No permission is called {permission}.")
 

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import case, func, select, text, update
 
-from crm import clock
 from crm.audit import service as audit
-from crm.db import db
-from crm.errors import Conflict, NotFound
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import Conflict, NotFound
 from crm.staff.models import Alert
 
 LEVELS = ("danger", "warning", "info")

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from crm import clock
 from crm.audit import service as audit
-from crm.db import db, fast
-from crm.errors import Conflict, Invalid, NotFound
+from crm.core import clock
+from crm.core.db import db, fast
+from crm.core.errors import Conflict, Invalid, NotFound
 from crm.staff.models import ApiKey, KeptReply
 
 SCOPES = (

@@ -17,10 +17,10 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from flask_security import current_user, login_user
 
-from crm import clock, current
 from crm.audit import service as audit
-from crm.db import db
-from crm.errors import Invalid
+from crm.core import clock, current
+from crm.core.db import db
+from crm.core.errors import Invalid
 from crm.staff import access, service
 from crm.staff import alerts as bells
 from crm.staff.models import User
@@ -37,7 +37,8 @@ def index() -> ResponseReturnValue:
 
 def _index(status: int = 200, **more: Any) -> Response:
     return make_response(
-        render_template("console/staff.html", people=service.everyone(), roles=access.ROLES, **more), status
+        render_template("console/staff/index.html", people=service.everyone(), roles=access.ROLES, **more),
+        status,
     )
 
 
@@ -119,7 +120,7 @@ def account() -> ResponseReturnValue:
 def _account(status: int = 200, **more: Any) -> Response:
     zones = [(name, name) for name in sorted(available_timezones())]
     return make_response(
-        render_template("console/account.html", user=_me(), zone_options=zones, **more), status
+        render_template("console/staff/account.html", user=_me(), zone_options=zones, **more), status
     )
 
 
@@ -168,7 +169,7 @@ def set_alert_emails() -> ResponseReturnValue:
 def alerts() -> ResponseReturnValue:
     """What somebody must look at, open ones first."""
     return render_template(
-        "console/alerts.html", groups=bells.groups(), past=bells.closed_lately(), now=clock.now()
+        "console/staff/alerts.html", groups=bells.groups(), past=bells.closed_lately(), now=clock.now()
     )
 
 
@@ -205,5 +206,5 @@ def settings() -> ResponseReturnValue:
     found = current.settings()
     audit.record("settings.view")
     return render_template(
-        "console/settings.html", settings=found, permissions=access.PERMISSIONS, roles=access.ROLES
+        "console/staff/settings.html", settings=found, permissions=access.PERMISSIONS, roles=access.ROLES
     )

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.db import Base, HasId
+from crm.core.db import Base, HasId
 
 user_role = Table(
     "user_role",

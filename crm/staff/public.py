@@ -4,9 +4,9 @@ from flask import Blueprint, current_app, redirect, render_template, request, ur
 from flask.typing import ResponseReturnValue
 from flask_security import login_user
 
-from crm import limits
-from crm.errors import TooMany
-from crm.limits import Limit
+from crm.core import limits
+from crm.core.errors import TooMany
+from crm.core.limits import Limit
 from crm.staff import service
 
 pages = Blueprint("sign_in", __name__)
@@ -17,7 +17,7 @@ TRIES_PER_MINUTE = 20  # of one network address
 @pages.get("/sign-in/<token>")
 def ask(token: str) -> ResponseReturnValue:
     """Say whom the link signs in, with a button."""
-    return render_template("console/sign_in_link.html", user=service.link_owner(token), token=token)
+    return render_template("console/staff/sign_in_link.html", user=service.link_owner(token), token=token)
 
 
 @pages.post("/sign-in/<token>")

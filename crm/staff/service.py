@@ -10,13 +10,13 @@ from email_validator import EmailNotValidError, validate_email
 from flask_security import hash_password
 from sqlalchemy import select, update
 
-from crm import clock, tokens
 from crm.audit import service as audit
-from crm.db import db
-from crm.errors import Conflict, Invalid, NotFound
+from crm.core import clock, tokens
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotFound
+from crm.core.tokens import Purpose
 from crm.staff import access, rules
 from crm.staff.models import Role, SignInLink, User
-from crm.tokens import Purpose
 
 LINK_LIFE = timedelta(minutes=15)
 INVITATION_LIFE = timedelta(days=3)

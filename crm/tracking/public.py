@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, request
 
-from crm import clock, current
+from crm.core import clock, current
 from crm.mailer import sendgrid_events
 from crm.staff import alerts
 from crm.tracking import service

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
-from crm import clock, queue
 from crm.consent import suppressions
 from crm.consent.suppressions import Stop
 from crm.contacts.addresses import address_index
-from crm.db import after_commit, bigint_array, db, fast, text_array
-from crm.failpoints import reach
+from crm.core import clock, queue
+from crm.core.db import after_commit, bigint_array, db, fast, text_array
+from crm.core.failpoints import reach
 from crm.mailer.sendgrid_events import Event, parse
 from crm.tracking import rules
 

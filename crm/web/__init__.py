@@ -9,13 +9,13 @@ from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 from werkzeug.routing import IntegerConverter
 
-from crm.staff import signing_in
-from crm.web import api, console, errors, guard, headers, language, look, portal, public
-from crm.web.health import health
+from crm.ops.health import health
+from crm.staff import sign_in
+from crm.web import access_guard, api, console, errors, headers, language, portal, public, template_filters
 
 if TYPE_CHECKING:
-    from crm.app import CrmApp
-    from crm.config import Settings
+    from crm.core.config import Settings
+    from crm.core.flask_app import CrmApp
 
 log = structlog.get_logger()
 
@@ -38,10 +38,10 @@ def mount(app: "CrmApp", settings: "Settings") -> None:
     app.after_request(_log)
     headers.protect(app, https=settings.secure)
     Bootstrap5(app)
-    look.register(app)
+    template_filters.register(app)
     language.speak(app)
     csrf = CSRFProtect(app)
-    signing_in.set_up(app, settings)
+    sign_in.set_up(app, settings)
     for blueprint in (health, *public.FEATURES, *portal.FEATURES):
         app.register_blueprint(blueprint)
     api.mount(app)
@@ -49,7 +49,7 @@ def mount(app: "CrmApp", settings: "Settings") -> None:
     exempt = public.TOKEN_PAGES | public.MACHINES | public.CHECK_THEMSELVES
     for blueprint in (*api.FEATURES, *(part for part in public.FEATURES if part.name in exempt)):
         csrf.exempt(blueprint)
-    guard.watch(app, public=[blueprint.name for blueprint in public.FEATURES])
+    access_guard.watch(app, public=[blueprint.name for blueprint in public.FEATURES])
     errors.answer_all(app)
     app.context_processor(lambda: {"clinic": settings.clinic})
 

@@ -9,13 +9,13 @@ from flask_smorest import Api, Blueprint
 from werkzeug.exceptions import HTTPException
 
 from crm.campaigns import api as campaigns
-from crm.campaigns import why_api as why
-from crm.errors import Conflict, Invalid, NotAllowed, NotFound, Refusal, TooMany
-from crm.leads import api as leads
-from crm.leads import work_api as desk
+from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound, Refusal, TooMany
+from crm.desk import api_work as desk
+from crm.explain import api as why
+from crm.intake import api as leads
 
 if TYPE_CHECKING:
-    from crm.app import CrmApp
+    from crm.core.flask_app import CrmApp
 
 PREFIX = "/api/v1"
 FEATURES: list[Blueprint] = [

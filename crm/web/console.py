@@ -11,26 +11,26 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from crm.campaigns import console as campaigns
-from crm.campaigns import why_console as why
-from crm.content import authorizations_console as authorizations
 from crm.content import console as content
-from crm.content import drafts_console as drafts
-from crm.interop import console as imports
-from crm.interop import export_console as exports
-from crm.leads import lists, worklists
-from crm.leads import portal_console as referrals
+from crm.content.editor import console as drafts
+from crm.content.testimonials import console as authorizations
+from crm.desk import console_lists, worklists
+from crm.explain import console as why
+from crm.exports import console as exports
+from crm.imports import console as imports
 from crm.messages import console as mail
-from crm.messages import control
+from crm.messages.limits import switches
+from crm.portal import console as referrals
 from crm.privacy import console as privacy
 from crm.referrers import console as referrers
 from crm.sequences import console as sequences
 from crm.staff import access, alerts
-from crm.staff import audit_console as audit
 from crm.staff import console as staff
-from crm.web import timelines
+from crm.staff import console_audit as audit
+from crm.web import timeline_sources
 
 FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
-    lists.pages,  # the leads' own, with the front desk's pages and those of lists added
+    console_lists.pages,  # the leads' own, with the front desk's pages and those of lists added
     referrers.pages,
     referrals.pages,
     sequences.pages,
@@ -89,7 +89,7 @@ def mount(app: Flask) -> None:
         console.register_blueprint(feature)
     app.register_blueprint(console)
     app.before_request(_reader)
-    timelines.wire()
+    timeline_sources.wire()
     app.context_processor(_surroundings)
 
 
@@ -187,7 +187,7 @@ def _role() -> str:
 
 def _standing() -> list[dict[str, Any]]:
     """What concerns every page: all sending is stopped."""
-    row = control.get()
+    row = switches.get()
     if row.stopped_at is None:
         return []
     return [

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
 
-from crm.errors import Conflict, Invalid, Refusal, TooMany
+from crm.core.errors import Conflict, Invalid, Refusal, TooMany
 from crm.web import api
 
 log = structlog.get_logger()

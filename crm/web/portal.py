@@ -2,8 +2,8 @@
 
 from flask import Blueprint
 
-from crm.interop import portal as uploads
-from crm.leads import portal as referrals
+from crm.portal import portal as referrals
+from crm.portal.uploads import portal as uploads
 from crm.referrers import portal as account
 
 # one line per feature that has a portal.py

@@ -4,19 +4,20 @@ from flask import Blueprint
 
 from crm.consent import public as consent
 from crm.content import public as education
-from crm.leads import portal_join
-from crm.leads import public as contact
+from crm.intake import public as contact
+from crm.ops import metrics
+from crm.portal import public_join
 from crm.referrers import public as portal_door
 from crm.staff import public as sign_in
 from crm.tracking import public as webhooks
-from crm.web import home, metrics, notices
+from crm.web import home, notices
 
 FEATURES: list[Blueprint] = [
     sign_in.pages,
     consent.pages,
     contact.blueprint,
     portal_door.pages,
-    portal_join.pages,
+    public_join.pages,
     education.pages,
     webhooks.blueprint,
     metrics.blueprint,

@@ -6,7 +6,7 @@ from pathlib import Path
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-from crm.config import ROOT
+from crm.core.config import ROOT
 
 FOLDER = ROOT / "crm" / "translations"
 

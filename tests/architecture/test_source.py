@@ -14,8 +14,8 @@ from alembic.script import ScriptDirectory
 from rq.utils import import_attribute
 
 import crm.models
-from crm import queue
-from crm.db import db
+from crm.core import queue
+from crm.core.db import db
 from jobs import schedule
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,8 +45,8 @@ def places(find, *, allowed=()):
 def test_only_the_edge_ends_a_transaction():
     # the demo lives through months in one process, and puts away what it has read between two steps
     outside = {
-        "crm/db.py",
-        "crm/demo.py",
+        "crm/core/db.py",
+        "crm/dev/demo.py",
         *(name for name in TREES if name.startswith("crm/sandbox/")),
     }  # the stand-in has a store of its own
     assert places(lambda tree: calls(tree, "commit", "rollback"), allowed=outside) == set()
@@ -63,7 +63,7 @@ def test_only_settings_read_the_environment():
         ]
 
     # what starts the processes hands its environment on; gunicorn reads its own file before there are settings
-    tools = {"crm/config.py", "crm/local.py", "crm/launcher.py", "crm/web/gunicorn.py"}
+    tools = {"crm/core/config.py", "crm/dev/local.py", "crm/dev/launcher.py", "crm/web/gunicorn.py"}
     assert places(reads, allowed=tools) == set()
 
 
@@ -87,7 +87,7 @@ def test_nobody_asks_for_the_time_but_the_clock():
             )
         ]
 
-    outside = {"crm/clock.py", *(name for name in TREES if name.startswith("crm/sandbox/"))}
+    outside = {"crm/core/clock.py", *(name for name in TREES if name.startswith("crm/sandbox/"))}
     assert places(asks, allowed=outside) == set()
 
 

@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from crm.audit import chain, service
 from crm.audit.chain import Content
-from crm.clock import now
-from crm.db import db
+from crm.core.clock import now
+from crm.core.db import db
 
 
 @contextmanager

@@ -16,12 +16,13 @@ from typing import Any
 import psycopg
 from flask_migrate import upgrade
 
-from crm import clock, config, queue
-from crm.app import CrmApp, create_app
+from crm.app import create_app
 from crm.campaigns import service as campaigns
 from crm.content import service as content
 from crm.content.loading import DEMO_REVIEWERS
-from crm.db import db, transaction
+from crm.core import clock, config, queue
+from crm.core.db import db, transaction
+from crm.core.flask_app import CrmApp
 from crm.sequences import service as sequences
 from tests.bench.servers import Bench
 

@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from crm.interop import exporting, service
-from crm.interop.rules import LEADS
+from crm.exports import service as exports
+from crm.imports import service
+from crm.imports.rules import LEADS
 from tests.bench.clinic import Clinic, clinic
 from tests.bench.machine import MIB, PeakMemory
 from tests.bench.people import make
 from tests.bench.rows import Values, figure
 from tests.bench.servers import Bench
-from tests.visitor import member
+from tests.support.browser_client import member
 
 HEADER = "First name,Last name,Email,Phone,Date of birth,State,Message\n"
 OPEN = "select exists (select 1 from import_run where state in ('checking', 'importing', 'undoing'))"
@@ -90,7 +91,7 @@ def _timed(made: Clinic, act: Callable[[], object], still: str) -> float:
 
 
 def _ask(user_id: int) -> None:
-    exporting.ask(
+    exports.ask(
         kind="contacts", form="xlsx", purpose="Measuring how long it takes", clinical=True,
         may_read_clinical=True, user_id=user_id,
     )  # fmt: skip

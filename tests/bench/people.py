@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from crm import clock
-from crm.db import sealed
+from crm.core import clock
+from crm.core.db import sealed
 from tests.bench.clinic import clinic
 from tests.bench.load import percentile
 from tests.bench.pages import PAGES
 from tests.bench.rows import Values, figure
 from tests.bench.servers import Bench
-from tests.visitor import Visitor, member
+from tests.support.browser_client import Visitor, member
 
 WARM_UP = 10  # calls that are not counted
 TABLES = ("contact", "lead", "activity", "task")

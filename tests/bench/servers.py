@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from redis import Redis
 
-from crm.local import postgres_url, redis_url
+from crm.dev.local import postgres_url, redis_url
 from tests.bench import load
 from tests.bench.machine import Meter, cores, pin
 from tests.bench.sink import Sink

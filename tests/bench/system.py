@@ -5,9 +5,9 @@ from typing import Any
 
 import orjson
 
+from crm.consent import consent_texts
 from crm.consent import service as consent
-from crm.consent import wordings
-from crm.db import transaction
+from crm.core.db import transaction
 from crm.sequences import planner
 from crm.staff import api_keys
 from crm.tracking import service as tracking
@@ -197,7 +197,7 @@ def _request(number: int, headers: dict[str, str]) -> bytes:
         "message": "Please call me in the afternoon.",
         "language": "en",
         "educational_email": True,
-        "wording": wordings.current("contact-form", "en").name,
+        "wording": consent_texts.current("contact-form", "en").name,
     }
     return load.request("/api/v1/contact-requests", orjson.dumps(body), headers=headers)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.fleet import Fleet, fleet
+from tests.support.stack import Fleet, fleet
 
 
 @pytest.fixture(scope="session")

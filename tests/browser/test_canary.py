@@ -7,8 +7,8 @@ import pytest
 import requests
 from redis import Redis
 
-from crm.consent import wordings
-from tests.fleet import Fleet, wait_until
+from crm.consent import consent_texts
+from tests.support.stack import Fleet, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
@@ -44,7 +44,7 @@ def send_in(site: Fleet) -> None:
             "state": "CA",
             "message": SECRETS["message"],
             "educational_email": True,
-            "wording": wordings.current("contact-form", "en").name,
+            "wording": consent_texts.current("contact-form", "en").name,
         },
         timeout=10,
     )

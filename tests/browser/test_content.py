@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.test_journey import confirm, fill_in
 from tests.browser.test_pages import check
-from tests.fleet import Fleet, wait_until
+from tests.support.stack import Fleet, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
 

@@ -9,8 +9,8 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
-from crm.consent import wordings
-from tests.fleet import Fleet, wait_until
+from crm.consent import consent_texts
+from tests.support.stack import Fleet, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 LA = ZoneInfo("America/Los_Angeles")
@@ -152,5 +152,5 @@ def referral(email: str) -> dict:
         "reason": {"text": "Chronic low back pain"},
         "patient_informed": True,
         "agreed_to_email": True,
-        "attestation": wordings.current("referral-attestation", "es").name,
+        "attestation": consent_texts.current("referral-attestation", "es").name,
     }  # fmt: skip

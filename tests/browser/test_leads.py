@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import Page, expect
 from redis import Redis
 
-from crm import clock, queue
+from crm.core import clock, queue
 from tests.browser.test_journey import confirm, fill_in
 from tests.browser.test_pages import check
-from tests.fleet import Fleet, wait_until
+from tests.support.stack import Fleet, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
 LA = ZoneInfo("America/Los_Angeles")

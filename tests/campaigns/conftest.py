@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from crm.campaigns import freezing, queries, service
-from crm.db import db, transaction
+from crm.campaigns import audience as freezing
+from crm.campaigns import queries, service
+from crm.core.db import db, transaction
 from crm.mailer.memory import MemoryMailer
-from crm.messages import doors, pipeline
-from tests import makers
+from crm.messages import transports
+from crm.messages.engine import pipeline
+from tests.support import factories as support_factories
 
 ITEM = "contact-request/01-welcome"
 
@@ -28,17 +30,17 @@ _CONSENT = """
 def outbox(database, redis, clock) -> Iterator[MemoryMailer]:
     """The shipped content is there, time stands still, and mail ends in `outbox.sent`."""
     mailer = MemoryMailer(name="sendgrid")
-    doors.use({"sendgrid": mailer})
+    transports.use({"sendgrid": mailer})
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
     yield mailer
-    doors.use({})
+    transports.use({})
 
 
 def audience(count: int, *, prefix: str = "ana", **values: Any) -> list[int]:
     """People who said yes to educational email an hour ago; return their ids."""
     with transaction():
-        ids = makers.many_contacts(count, at=makers.clock.now(), **values)
+        ids = support_factories.many_contacts(count, at=support_factories.clock.now(), **values)
         db.session.execute(
             text("update contact set email = :prefix || email where id = any(:ids)"),
             {"prefix": prefix, "ids": ids},
@@ -46,7 +48,7 @@ def audience(count: int, *, prefix: str = "ana", **values: Any) -> list[int]:
         db.session.execute(
             text("update contact set email_index = sha256(email::bytea) where id = any(:ids)"), {"ids": ids}
         )
-        consent(ids, at=makers.clock.now() - timedelta(hours=1))
+        consent(ids, at=support_factories.clock.now() - timedelta(hours=1))
     return ids
 
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import update
 
-from crm.db import db, transaction
+from crm.core.db import db, transaction
 from crm.staff import api_keys
 from crm.staff.models import ApiKey
 from tests.campaigns.conftest import ITEM, audience, deliver, freeze, reached

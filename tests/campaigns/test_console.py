@@ -7,10 +7,10 @@ from sqlalchemy import select
 
 from crm.campaigns import rules
 from crm.campaigns.models import Campaign
-from crm.db import db, transaction
-from crm.messages import control
+from crm.core.db import db, transaction
+from crm.messages.limits import switches
 from tests.campaigns.conftest import ITEM, audience, deliver, freeze, reached
-from tests.visitor import signed_in
+from tests.support.browser_client import signed_in
 
 PATH = "/console/campaigns"
 
@@ -93,5 +93,5 @@ def test_a_pace_at_which_some_would_not_get_it_is_said_before_the_launch(markete
     page = drafted(marketer)
     assert "some would not get it" not in marketer.get(page).text
     with transaction():
-        control.set_pace(per_minute=None, per_day=1, ramp_from=None, domains={})
+        switches.set_pace(per_minute=None, per_day=1, ramp_from=None, domains={})
     assert "some would not get it" in marketer.get(page).text

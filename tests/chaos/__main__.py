@@ -12,7 +12,7 @@ import structlog
 
 from tests.chaos.results import Result, Skipped
 from tests.chaos.scenarios import SCENARIOS
-from tests.fleet import ROOT, fleet
+from tests.support.stack import ROOT, fleet
 
 
 def main() -> int:

@@ -8,11 +8,11 @@ from types import TracebackType
 
 import requests
 
-from crm.consent import wordings
-from tests.fleet import Fleet
+from crm.consent import consent_texts
+from tests.support.stack import Fleet
 
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
-_WORDING = wordings.current("contact-form", "en").name
+_WORDING = consent_texts.current("contact-form", "en").name
 _ADMIN = "chaos@clinic.example"
 
 

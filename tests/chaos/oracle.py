@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import requests
 
-from tests.fleet import Fleet
+from tests.support.stack import Fleet
 
 # What the ledger says of every message: its own state, else its batch's.
 LEDGER = """

@@ -7,9 +7,9 @@ import requests
 
 from tests.chaos.desk import Desk
 from tests.chaos.oracle import arrivals
-from tests.chaos.play import broadcast, finish, people, settle
 from tests.chaos.results import Done
-from tests.fleet import Fleet, wait_until
+from tests.chaos.scenario import broadcast, finish, people, settle
+from tests.support.stack import Fleet, wait_until
 
 _STOPPED = "select stopped_at is not null from sending_control"
 _TOLD = "select count(*) from alert where key = %s and closed_at is null"

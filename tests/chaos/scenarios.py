@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 
-from tests.chaos import changing, dying, provider, servers, telling
+from tests.chaos import changes, kills, provider, report, servers
 from tests.chaos.results import Done
 
 SCENARIOS: dict[str, Callable[..., Done]] = {
     scenario.__name__: scenario
     for scenario in (
-        dying.kills, dying.sleepers, dying.many_hands,
+        kills.kills, kills.sleepers, kills.many_hands,
         servers.redis_away, servers.database_cut, servers.database_crowded, servers.database_full, servers.collisions,
         provider.provider_moods, provider.half_refused, provider.key_revoked, provider.clocks_apart,
-        telling.events_storm, telling.events_late,
-        changing.rolling_restart, changing.migration, changing.old_jobs, changing.copied, changing.three_days_off,
+        report.events_storm, report.events_late,
+        changes.rolling_restart, changes.migration, changes.old_jobs, changes.copied, changes.three_days_off,
     )
 }  # fmt: skip

@@ -15,9 +15,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.chaos.desk import Desk, Visitors
-from tests.chaos.play import broadcast, finish, people
 from tests.chaos.results import Done, Skipped
-from tests.fleet import Fleet, wait_until
+from tests.chaos.scenario import broadcast, finish, people
+from tests.support.stack import Fleet, wait_until
 
 _AWAY_SECONDS = 60
 

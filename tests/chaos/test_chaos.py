@@ -3,7 +3,7 @@
 import pytest
 
 from tests.chaos.scenarios import SCENARIOS
-from tests.fleet import fleet
+from tests.support.stack import fleet
 
 pytestmark = [pytest.mark.slow]
 

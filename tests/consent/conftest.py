@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from crm import events
 from crm.consent.events import (
     AddressesSuppressed,
     ConfirmationAsked,
@@ -14,6 +13,7 @@ from crm.consent.events import (
     ConsentRestored,
     ConsentWithdrawn,
 )
+from crm.core import events
 
 
 @pytest.fixture(autouse=True)

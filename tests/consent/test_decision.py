@@ -8,17 +8,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from crm import clock as time
-from crm.consent import queries, service, wordings
+from crm.consent import consent_texts, queries, service
 from crm.consent.models import ConsentRecord, ConsentState
 from crm.consent.replay import verdict_at
 from crm.consent.rules import TOPICS, WORDS, Facts, Reason, decide, standing, worth_asking
 from crm.contacts.addresses import address_index
 from crm.contacts.models import Contact
-from crm.db import db
-from crm.errors import NotFound
+from crm.core import clock as time
+from crm.core.db import db
+from crm.core.errors import NotFound
 from tests.conftest import NOW
-from tests.consent.makers import person
+from tests.consent.factories import person
 
 YES = Facts(now=NOW, granted=True)
 LATER = NOW + timedelta(days=1)
@@ -223,7 +223,7 @@ class World:
             contact=contact,
             topics=[topic],
             kind="confirmation",
-            wording=wordings.current("contact-form", "en"),
+            wording=consent_texts.current("contact-form", "en"),
             language="en",
             source="form",
         )

@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import literal, null, select
 from sqlalchemy.dialects.postgresql import JSONB
 
-from crm import clock as time
 from crm.contacts import queries, service
 from crm.contacts.models import Contact, Tag
 from crm.contacts.rules import Person
-from crm.db import Encrypted, db
-from crm.errors import Invalid
+from crm.core import clock as time
+from crm.core.db import Encrypted, db
+from crm.core.errors import Invalid
 
 ANA = Person(
     first_name="Ana", last_name="Ruiz", email="ana.ruiz@example.com", phone="+12135550142", time_zone="UTC"

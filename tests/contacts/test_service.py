@@ -10,8 +10,8 @@ from crm.audit.models import AuditEntry
 from crm.contacts import service
 from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.rules import Person
-from crm.db import db
-from crm.errors import Invalid, NotFound
+from crm.core.db import db
+from crm.core.errors import Invalid, NotFound
 
 ANA = Person(
     first_name="Ana",

@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from crm.app import CrmApp
-from crm.db import transaction
+from crm.core.db import transaction
+from crm.core.flask_app import CrmApp
 from crm.mailer.memory import MemoryMailer
-from crm.messages import doors
-from tests import makers
+from crm.messages import transports
+from tests.support import factories as support_factories
 
 
 @pytest.fixture
 def outbox(database: CrmApp, redis: Any, clock: Any) -> Iterator[MemoryMailer]:
     """The shipped content is there, time stands still, and mail ends in `outbox.sent`."""
     mailer = MemoryMailer(name="sendgrid")
-    doors.use({"sendgrid": mailer})
+    transports.use({"sendgrid": mailer})
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
     yield mailer
-    doors.use({})
+    transports.use({})

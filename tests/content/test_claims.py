@@ -12,20 +12,20 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crm.config import ConfigError
-from crm.content.checking import neutral_sender
 from crm.content.claims import BadRules, Severity, check, check_content, check_text, engine, rulebook
 from crm.content.claims.corpus import measure, read_lines
-from crm.content.claims.reading import (
+from crm.content.claims.readability import (
     english_syllables,
     fernandez_huerta,
     flesch_kincaid,
     spanish_syllables,
     too_hard,
 )
-from crm.content.claims.text import sentences
+from crm.content.claims.sentences import sentences
+from crm.content.claims_gate import neutral_sender
 from crm.content.cli import content
-from crm.content.source import Block, Source, parse, parse_block
+from crm.content.render.source import Block, Source, parse, parse_block
+from crm.core.config import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.jsonl"))

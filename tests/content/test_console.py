@@ -6,18 +6,20 @@ import re
 import pytest
 from sqlalchemy import select, text
 
-from crm.content import approval, checking, composing, drafting
+from crm.content import approval, claims_gate
 from crm.content.claims import engine
+from crm.content.editor import form_codec
+from crm.content.editor import service as editor
 from crm.content.models import Comment, ContentItem, ContentVersion
-from crm.db import db, transaction
+from crm.core.db import db, transaction
 from crm.mailer.memory import MemoryMailer
-from crm.messages import doors
+from crm.messages import transports
 from crm.staff import service as staff
 from crm.staff.models import User
 from jobs import content as jobs
 from jobs import context
-from tests import makers
-from tests.visitor import Visitor, signed_in
+from tests.support import factories as support_factories
+from tests.support.browser_client import Visitor, signed_in
 
 KEY = "contact-request/02-understanding"
 MOST_STATEMENTS = 20  # of one save, signing in, checking and keeping history included
@@ -27,7 +29,7 @@ JSON = {"Accept": "application/json"}
 @pytest.fixture
 def loaded(client) -> None:
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def item(key: str = KEY) -> ContentItem:
 
 def newest(key: str = KEY, language: str = "en") -> ContentVersion:
     db.session.expire_all()
-    found = drafting.newest(item(key).id, language=language)
+    found = editor.newest(item(key).id, language=language)
     assert found is not None
     return found
 
@@ -70,7 +72,7 @@ def begin(visitor: Visitor, key: str = KEY, language: str = "en") -> ContentVers
 
 
 def form(version: ContentVersion, **changed) -> dict[str, object]:
-    parts = composing.take_apart(version.source)
+    parts = form_codec.take_apart(version.source)
     return {
         "base": version.version,
         "subject": parts.subject,
@@ -85,7 +87,7 @@ def form(version: ContentVersion, **changed) -> dict[str, object]:
 
 
 def body(version: ContentVersion) -> str:
-    return composing.take_apart(version.source).body
+    return form_codec.take_apart(version.source).body
 
 
 def save(visitor: Visitor, version: ContentVersion, add: str, **more):
@@ -263,7 +265,7 @@ def test_translating_duplicating_and_bringing_back(marketer):
     draft = begin(marketer)
     first = body(draft)
     save(marketer, draft, "Words to undo.")
-    rows = drafting.history(draft.id)
+    rows = editor.history(draft.id)
     marketer.get(f"/console/content/drafts/{draft.id}")
     marketer.post(f"/console/content/drafts/{draft.id}/restore/{rows[-1].id}")
     assert body(newest()) == first
@@ -292,14 +294,14 @@ def test_many_void_texts_are_handed_in_at_once(marketer):
 def test_a_test_goes_to_oneself_and_nowhere_else(marketer, database, asked):
     draft = begin(marketer)
     mailer = MemoryMailer(name="sendgrid")
-    doors.use({"sendgrid": mailer})
+    transports.use({"sendgrid": mailer})
     context.use(database)
     marketer.post(f"/console/content/versions/{draft.id}/test", {"to": "else@patients.example"})
     user_id = db.session.scalar(select(User.id).where(User.email == "marketer@clinic.example"))
     [wish] = [job for job in asked() if job[0] == "content.try_out"]
     assert wish[1:] == (draft.id, user_id)
     jobs.try_out(*wish[1:])
-    doors.use({})
+    transports.use({})
     [(envelope, [to])] = mailer.sent
     assert to.email == "marketer@clinic.example"
     assert envelope.subject == draft.subject
@@ -325,11 +327,11 @@ def test_a_save_costs_few_statements_and_reads_the_text_once(marketer, statement
     costs = set()
     for number in range(3):
         draft = newest("contact-request/04-research")
-        whole, pieces = checking._found.cache_info(), engine._checked.cache_info()
+        whole, pieces = claims_gate._found.cache_info(), engine._checked.cache_info()
         with statements() as counted:
             assert save(marketer, draft, f"Another plain sentence, number {number}.").status_code == 200
         costs.add(counted.total)
-        assert checking._found.cache_info().misses == whole.misses + 1
+        assert claims_gate._found.cache_info().misses == whole.misses + 1
         assert engine._checked.cache_info().misses <= pieces.misses + 1
         assert engine._checked.cache_info().hits > pieces.hits
     assert max(costs) <= MOST_STATEMENTS

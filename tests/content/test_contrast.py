@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import Browser
 
-from crm.content.library import load_library
-from crm.content.rendering import ClinicFacts, parse, render
+from crm.content.render.library import load_library
+from crm.content.render.rendering import ClinicFacts, parse, render
 
 CLINIC = ClinicFacts(
     name="Pacific Pain & Wellness Group",

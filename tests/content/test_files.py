@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from crm.content import approval, composing, drafting, files, service
-from crm.content.library import TEMPLATES
+from crm.content import approval, files, service
+from crm.content.editor import form_codec
+from crm.content.editor import service as editor
 from crm.content.models import Autosave, ContentItem, ContentVersion
-from crm.db import db, transaction
-from crm.errors import Invalid
-from tests import makers
-from tests.visitor import Visitor, signed_in
+from crm.content.render.library import TEMPLATES
+from crm.core.db import db, transaction
+from crm.core.errors import Invalid
+from tests.support import factories as support_factories
+from tests.support.browser_client import Visitor, signed_in
 
 WRITER = "staff:1"
 KEY = "contact-request/02-understanding"
@@ -23,13 +25,13 @@ SHIPPED = sorted(path for path in TEMPLATES.rglob("*.md") if not path.name.start
 
 @pytest.fixture
 def loaded(edge, clock) -> None:
-    makers.shipped()
+    support_factories.shipped()
 
 
 def newest(key: str, language: str = "en") -> ContentVersion:
     db.session.expire_all()
     item = db.session.scalars(select(ContentItem).where(ContentItem.key == key)).one()
-    found = drafting.newest(item.id, language=language)
+    found = editor.newest(item.id, language=language)
     assert found is not None
     return found
 
@@ -38,7 +40,7 @@ def newest(key: str, language: str = "en") -> ContentVersion:
 def test_every_shipped_file_knows_its_item_and_its_place(path):
     relative = path.relative_to(TEMPLATES).as_posix()
     text = files.read(path.read_bytes())
-    assert files.path_of(files.key_of(relative), composing.take_apart(text).language) == relative
+    assert files.path_of(files.key_of(relative), form_codec.take_apart(text).language) == relative
 
 
 @given(st.text(max_size=400))
@@ -81,8 +83,8 @@ def test_a_file_becomes_the_draft_to_the_byte(loaded, ending):
     assert made.source == text
     out = dict(files.stored(drafts=True))
     assert out["content/contact-request/02-understanding.en.md"] == text.encode()
-    parts = composing.take_apart(made.source)
-    assert drafting.save(made.id, parts=parts, base=made.version, actor=WRITER).theirs is None
+    parts = form_codec.take_apart(made.source)
+    assert editor.save(made.id, parts=parts, base=made.version, actor=WRITER).theirs is None
     assert made.source == text  # saved from the form without a change, too
 
 
@@ -115,7 +117,7 @@ def test_a_new_file_makes_an_item_of_its_own(loaded):
 
 def test_the_commands_go_round(database, clock, tmp_path):
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
     run = database.test_cli_runner().invoke
     assert f"{len(SHIPPED)} files" in run(args=["content", "export", str(tmp_path)]).output
     one = tmp_path / "content" / "contact-request" / "02-understanding.es.md"
@@ -133,7 +135,7 @@ def test_the_commands_go_round(database, clock, tmp_path):
 
 def test_the_console_goes_round(client, database):
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
     marketer: Visitor = signed_in(database, "marketer")
     before = newest(KEY)
     answer = marketer.get(f"/console/content/versions/{before.id}/file")
@@ -151,7 +153,7 @@ def test_the_console_goes_round(client, database):
 
 def test_a_block_of_ones_own_is_begun_translated_approved_and_inserted(client, database):
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
     marketer: Visitor = signed_in(database, "marketer")
     marketer.get("/console/content")
     made = marketer.post("/console/content/blocks", {"name": "Holiday hours"})
@@ -161,7 +163,7 @@ def test_a_block_of_ones_own_is_begun_translated_approved_and_inserted(client, d
         files.take_in(
             block.source.replace("…", "We are closed on holidays."), key="block/holiday-hours", actor=WRITER
         )
-        other = drafting.translate(block.id, language="es", actor=WRITER)
+        other = editor.translate(block.id, language="es", actor=WRITER)
         approval.submit(block.id, actor=WRITER)
         approval.approve(block.id, actor="staff:98", roles=["clinician"], kind="clinical")
         approval.approve(block.id, actor="staff:99", roles=["marketer"], kind="compliance")
@@ -177,12 +179,12 @@ def test_a_block_of_ones_own_is_begun_translated_approved_and_inserted(client, d
 
 def test_a_block_can_be_asked_for_from_now_on(client, database):
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
     marketer: Visitor = signed_in(database, "marketer")
     marketer.get("/console/content")
     marketer.post(f"/console/content/drafts/begin/{newest(KEY).item_id}", {"language": "en"})
     draft = newest(KEY)
-    parts = composing.take_apart(draft.source)
+    parts = form_codec.take_apart(draft.source)
     typed = {
         "base": draft.version,
         "body": parts.body,
@@ -196,7 +198,7 @@ def test_a_block_can_be_asked_for_from_now_on(client, database):
         typed | {"require": ["emergency", "evidence", "not-advice"]},
         headers={"Accept": "application/json"},
     ).json
-    assert composing.take_apart(newest(KEY).source).blocks == ("not-advice", "emergency", "evidence")
+    assert form_codec.take_apart(newest(KEY).source).blocks == ("not-advice", "emergency", "evidence")
     assert answer["stops"]
     assert "add [[block: evidence]]" in answer["findings"]
     page = marketer.get(f"/console/content/drafts/{draft.id}").text

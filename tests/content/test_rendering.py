@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crm.content import merge
-from crm.content.library import load_library
-from crm.content.rendering import (
+from crm.content.render import merge_fields
+from crm.content.render.library import load_library
+from crm.content.render.rendering import (
     ClinicFacts,
     ContentError,
     content_hash,
@@ -244,7 +244,7 @@ def test_a_name_stays_a_name(name: str) -> None:
         if any(mark in value for mark in ("[", "{{", "<", "\r", "\n", "\x00"))
     ]
     mail = personalise(RENDERED, FIELDS | {"first_name": name})
-    shown = merge.clean(name)[: merge.LONGEST_NAME].rstrip()
+    shown = merge_fields.clean(name)[: merge_fields.LONGEST_NAME].rstrip()
     page = Words(mail.html)
     assert page.tags == Words(personalise(RENDERED, FIELDS).html).tags
     assert (f"Hello {shown}," if shown else "Hello,") in page.text
@@ -313,12 +313,12 @@ def test_personal_values_fit_what_a_provider_takes() -> None:
 
 def test_a_value_that_needs_no_escaping_is_looked_at_once() -> None:
     """What a batch of 1,000 costs is mostly this, so the work per person is counted: a look per field, none per place."""
-    looks = merge._value.__name__, merge.escape.__name__
+    looks = merge_fields._value.__name__, merge_fields.escape.__name__
     person = FIELDS | {"signup_date": "3 May 2026"}
     counted = _calls(lambda: substitutions(person, wanted=RENDERED.placeholders))
     spaced = {"first_name_space", "first_name_comma"}  # each carries the name with what stands before it
     fields = {one.field for one in RENDERED.placeholders} | spaced
-    places = [one for one in RENDERED.placeholders if one.field in merge.URL_FIELDS]
+    places = [one for one in RENDERED.placeholders if one.field in merge_fields.URL_FIELDS]
     assert counted[looks[0]] <= len(fields) + len(places)
     assert counted[looks[1]] <= len(fields)
     assert counted["clean"] == 0
@@ -332,7 +332,7 @@ def _calls(work: Callable[[], object]) -> Counter[str]:
     counted: Counter[str] = Counter()
 
     def look(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_globals.get("__name__") == merge.__name__:
+        if event == "call" and frame.f_globals.get("__name__") == merge_fields.__name__:
             counted[frame.f_code.co_name] += 1
 
     before = sys.getprofile()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm.content.source import BlockRef, Button, Claim, ContentError, Prose, parse, parse_block
+from crm.content.render.source import BlockRef, Button, Claim, ContentError, Prose, parse, parse_block
 
 EMAIL = """---
 subject: "Something to read"

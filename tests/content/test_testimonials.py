@@ -7,25 +7,29 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from crm import clock as time
-from crm.content import approval, authorizations, checking, composing, drafting, service, testimonials
+from crm.content import approval, claims_gate, service
+from crm.content.editor import form_codec
+from crm.content.editor import service as drafting
 from crm.content.models import Approval, Authorization, ContentItem, ContentVersion
-from crm.content.source import ContentError, parse
-from crm.db import db, transaction
-from crm.errors import Conflict, Invalid, NotAllowed
-from crm.messages.deliver import deliver
+from crm.content.render.source import ContentError, parse
+from crm.content.testimonials import rules as testimonials_rules
+from crm.content.testimonials import service as authorizations
+from crm.core import clock as time
+from crm.core.db import db, transaction
+from crm.core.errors import Conflict, Invalid, NotAllowed
+from crm.messages.engine.deliver import deliver
 from crm.messages.models import Batch
 from crm.staff.models import Alert
-from tests import makers
 from tests.messages.test_engine import enrolled, plan
-from tests.visitor import Visitor, signed_in
+from tests.support import factories as support_factories
+from tests.support.browser_client import Visitor, signed_in
 
 WORDS = "The team told me what they did, and I felt listened to."
 KEY = "contact-request/02-understanding"
 WRITER, DOCTOR, LAWYER = "staff:1", "staff:2", "staff:3"
 DAY = 86_400
 NOW = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
-PAPER = testimonials.Paper(
+PAPER = testimonials_rules.Paper(
     language="en", words=WORDS, signed_on=date(2026, 3, 1), ends_on=date(2026, 12, 31), revoked=False
 )
 EMAIL = """---
@@ -64,7 +68,7 @@ Hello {{ first_name }},
     ids=["holds", "none", "taken back", "ended", "last day", "language", "other words", "half of it"],
 )
 def test_what_a_paper_lets_us_print(paper, said) -> None:
-    why = testimonials.refusal(parse(EMAIL), paper, now=NOW)
+    why = testimonials_rules.refusal(parse(EMAIL), paper, now=NOW)
     assert (why is None) if said is None else said in why
 
 
@@ -86,7 +90,8 @@ def test_service_emails_quote_nobody() -> None:
 def _found(email: str) -> dict[str, str]:
     blocks = service.library.load_library().blocks["en"]
     return {
-        one.id: one.severity.value for one in checking.findings(email, blocks=blocks, host="clinic.example")
+        one.id: one.severity.value
+        for one in claims_gate.findings(email, blocks=blocks, host="clinic.example")
     }
 
 
@@ -124,7 +129,7 @@ def test_a_quote_does_not_excuse_what_it_says_about_a_treatment() -> None:
 
 @pytest.fixture
 def loaded(edge, clock) -> None:
-    makers.shipped()
+    support_factories.shipped()
 
 
 def paper(**changed) -> Authorization:
@@ -136,7 +141,7 @@ def paper(**changed) -> Authorization:
         "words": WORDS,
         "signed_on": today,
         "ends_on": today + timedelta(days=100),
-        "stated": list(testimonials.STATEMENTS),
+        "stated": list(testimonials_rules.STATEMENTS),
         "actor": DOCTOR,
     }
     return authorizations.record(**(values | changed))
@@ -145,7 +150,7 @@ def paper(**changed) -> Authorization:
 def quoting(reference: str, *, words: str = WORDS) -> ContentVersion:
     item = db.session.scalars(select(ContentItem).where(ContentItem.key == KEY)).one()
     made = drafting.begin(item.id, language="en", actor=WRITER)
-    parts = composing.take_apart(made.source)
+    parts = form_codec.take_apart(made.source)
     quote = f"\n> “{words}”\n\n[[block: evidence]]\n\n[[block: off-label]]\n\n[[block: risk-short]]\n"
     drafting.save(
         made.id,
@@ -186,8 +191,8 @@ def used() -> int | None:
         ({"ends_on": date(2026, 1, 1)}, "ends_on"),
         ({"ends_on": date(2040, 1, 1)}, "ends_on"),
         *[
-            ({"stated": [one for one in testimonials.STATEMENTS if one != key]}, "stated")
-            for key in testimonials.STATEMENTS
+            ({"stated": [one for one in testimonials_rules.STATEMENTS if one != key]}, "stated")
+            for key in testimonials_rules.STATEMENTS
         ],
     ],
 )
@@ -236,7 +241,7 @@ def test_taking_it_back_voids_the_email_and_tells_staff(loaded):
 
 def test_the_approval_ends_with_the_paper(loaded, clock):
     signed, made = printed()
-    assert made.expires_at == testimonials.ends_at(
+    assert made.expires_at == testimonials_rules.ends_at(
         authorizations.papers([signed.reference])[signed.reference]
     )
     clock.shift(94 * DAY)
@@ -277,7 +282,7 @@ def test_an_email_on_its_way_waits_when_the_person_takes_it_back(outbox, app):
     )
     with transaction():
         plain = drafting.begin(made.item_id, language="en", actor=WRITER)
-        parts = composing.take_apart(plain.source)
+        parts = form_codec.take_apart(plain.source)
         body = parts.body.replace(f"> “{WORDS}”", "")
         drafting.save(
             plain.id, parts=replace(parts, testimonial="", body=body), base=plain.version, actor=WRITER
@@ -301,7 +306,7 @@ def typed(**changed) -> dict[str, object]:
         "words": WORDS,
         "signed_on": today.isoformat(),
         "ends_on": (today + timedelta(days=100)).isoformat(),
-        "stated": list(testimonials.STATEMENTS),
+        "stated": list(testimonials_rules.STATEMENTS),
         **changed,
     }
 
@@ -323,7 +328,7 @@ def test_who_keeps_the_papers_records_and_takes_back(client, database):
 
 def test_who_writes_sees_the_words_and_not_the_name(client, database):
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
         signed = paper()
         made = quoting(signed.reference)
     marketer: Visitor = signed_in(database, "marketer")

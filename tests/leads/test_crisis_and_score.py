@@ -9,10 +9,11 @@ from hypothesis import strategies as some
 from sqlalchemy import select
 
 from crm.contacts.rules import Person
-from crm.db import db
-from crm.leads import crisis, intake
-from crm.leads.intake import ContactRequest
-from crm.leads.score import Known, score
+from crm.core.db import db
+from crm.intake import crisis
+from crm.intake import service as intake
+from crm.intake.service import ContactRequest
+from crm.leads.scoring import Known, score
 from crm.staff.models import Alert
 
 NOW = datetime(2026, 3, 3, 17, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 
 from crm.leads import rules
 from crm.leads.rules import CONTACT_REQUEST, REFERRAL, STAGES, Clock
-from tests.leads.test_clocks import OFFICE
+from tests.core.test_business_hours import OFFICE
 
 ENDS = {
     CONTACT_REQUEST: {"patient", "not_a_fit", "lost", "spam"},

@@ -8,13 +8,14 @@ from sqlalchemy import select, update
 from crm.audit import service as audit
 from crm.contacts.models import Activity
 from crm.contacts.rules import Person
-from crm.db import db
-from crm.errors import Conflict, Invalid, NotFound
-from crm.leads import intake, service
-from crm.leads.intake import ContactRequest
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotFound
+from crm.intake import service as intake
+from crm.intake.service import ContactRequest
+from crm.leads import service
 from crm.leads.models import Lead, StageMove, Task
 from crm.staff.models import User
-from tests.leads.test_intake import refer
+from tests.intake.test_service import refer
 
 NOW = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
 

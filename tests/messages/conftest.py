@@ -4,18 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from crm.db import transaction
+from crm.core.db import transaction
 from crm.mailer.memory import MemoryMailer
-from crm.messages import doors
-from tests import makers
+from crm.messages import transports
+from tests.support import factories as support_factories
 
 
 @pytest.fixture
 def outbox(database, redis, clock) -> Iterator[MemoryMailer]:
     """The shipped content is there, time stands still, and mail ends in `outbox.sent`."""
     mailer = MemoryMailer(name="sendgrid")
-    doors.use({"sendgrid": mailer})
+    transports.use({"sendgrid": mailer})
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
     yield mailer
-    doors.use({})
+    transports.use({})

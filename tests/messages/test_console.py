@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import select
 
-from crm.db import db
+from crm.core.db import db
 from crm.messages.models import SendingControl
 from tests.messages.test_engine import deliver_all, enrolled, plan
-from tests.visitor import signed_in
+from tests.support.browser_client import signed_in
 
 PACE = "/console/mail/pace"
 

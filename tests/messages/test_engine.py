@@ -5,19 +5,21 @@ import uuid
 import pytest
 from sqlalchemy import select, text
 
+from crm.consent import consent_texts
 from crm.consent import service as consent
-from crm.consent import wordings
 from crm.contacts import service as contacts
-from crm.db import db, transaction
+from crm.core.db import db, transaction
 from crm.mailer import Fate, Outcome
-from crm.messages import claim, control, record, service, sweep
-from crm.messages.deliver import deliver
+from crm.messages import service
+from crm.messages.engine import claim, record, sweep
+from crm.messages.engine.deliver import deliver
+from crm.messages.limits import switches
 from crm.messages.models import Batch, Message
 from crm.sequences import planner
 from crm.sequences import service as sequences
 from crm.sequences.models import Enrolment, Sequence
 from crm.staff.models import Alert
-from tests import makers
+from tests.support import factories as support_factories
 
 DAY = 86_400
 
@@ -25,8 +27,8 @@ DAY = 86_400
 def enrolled(**values) -> int:
     """A person who said yes; the confirmation email is taken out of the way. Returns the contact id."""
     with transaction():
-        who = makers.contact(**values)
-        makers.opted_in(who)
+        who = support_factories.contact(**values)
+        support_factories.opted_in(who)
         db.session.execute(
             text("update batch set state = 'accepted' where kind = 'transactional' and state = 'ready'")
         )
@@ -131,7 +133,7 @@ def test_two_people_at_one_address_get_a_call_each(outbox, app, clock):
 
 def test_a_thousand_in_one_call_and_few_statements(outbox, app, statements):
     with transaction():
-        ids = makers.many_contacts(1_200, at=makers.clock.now())
+        ids = support_factories.many_contacts(1_200, at=support_factories.clock.now())
         for contact_id in ids:
             db.session.execute(
                 text("""
@@ -141,7 +143,7 @@ def test_a_thousand_in_one_call_and_few_statements(outbox, app, statements):
                     insert into consent_state (contact_id, topic, granted, record_id, at, address_index)
                     select contact_id, 'prospect_edu', true, id, at, address_index from r
                 """),
-                {"id": contact_id, "now": makers.clock.now()},
+                {"id": contact_id, "now": support_factories.clock.now()},
             )
         db.session.execute(
             text("""
@@ -149,7 +151,7 @@ def test_a_thousand_in_one_call_and_few_statements(outbox, app, statements):
                 select c.id, s.id, v.id, 'active', 0, :now, :now, :now, false
                 from contact c, sequence s join sequence_version v on v.sequence_id = s.id where s.key = 'contact-request'
             """),
-            {"now": makers.clock.now()},
+            {"now": support_factories.clock.now()},
         )
     with statements() as counted:
         assert plan() == 1_200
@@ -182,11 +184,11 @@ def test_a_refused_key_stops_everything_and_loses_nothing(outbox, app):
     plan()
     outbox.answers.append(Outcome(fate=Fate.UNAUTHORISED, error="401"))
     assert deliver_all(app) == ["ready"]
-    assert control.get().stopped_at is not None
+    assert switches.get().stopped_at is not None
     assert db.session.scalar(select(Alert.key).where(Alert.key == "provider-key")) == "provider-key"
     assert deliver_all(app) == ["nothing"]
     with transaction():
-        control.release(by="staff:1")
+        switches.release(by="staff:1")
     assert deliver_all(app) == ["accepted"]
     assert len(outbox.sent) == 1
 
@@ -286,7 +288,7 @@ def test_pausing_freezes_and_resuming_keeps_the_distance(outbox, app, clock):
     deliver_all(app)
     sequence_id = db.session.scalar(select(Sequence.id).where(Sequence.key == "contact-request"))
     due = db.session.scalar(select(Enrolment.due_at))
-    left = due - makers.clock.now()
+    left = due - support_factories.clock.now()
     with transaction():
         assert sequences.pause(sequence_id) == 1
     clock.shift(10 * DAY)
@@ -294,17 +296,22 @@ def test_pausing_freezes_and_resuming_keeps_the_distance(outbox, app, clock):
     with transaction():
         assert sequences.resume(sequence_id) == 1
     db.session.expire_all()
-    assert abs(db.session.scalar(select(Enrolment.due_at)) - makers.clock.now() - left).total_seconds() < 2
+    assert (
+        abs(
+            db.session.scalar(select(Enrolment.due_at)) - support_factories.clock.now() - left
+        ).total_seconds()
+        < 2
+    )
 
 
 def test_mail_about_patients_needs_a_baa_or_a_named_person(outbox, app):
     with transaction():
-        who = makers.contact()
+        who = support_factories.contact()
         made = consent.ask(
             contact=who,
             topics=["referred_edu"],
             kind="invitation",
-            wording=wordings.current("referral-attestation", "en"),
+            wording=consent_texts.current("referral-attestation", "en"),
             language="en",
             source="api",
         )
@@ -315,13 +322,13 @@ def test_mail_about_patients_needs_a_baa_or_a_named_person(outbox, app):
         select(Message.state, Batch.error).join(Batch, Batch.id == Message.batch_id)
     ).all() == [("blocked_policy", "blocked_policy")]
     with transaction():
-        control.attest_phi(transport="sendgrid", wording="v1", by="staff:1")
-        other = makers.contact(email="ben@patients.example", first_name="Ben")
+        switches.attest_phi(transport="sendgrid", wording="v1", by="staff:1")
+        other = support_factories.contact(email="ben@patients.example", first_name="Ben")
         consent.ask(
             contact=other,
             topics=["referred_edu"],
             kind="invitation",
-            wording=wordings.current("referral-attestation", "en"),
+            wording=consent_texts.current("referral-attestation", "en"),
             language="en",
             source="api",
         )
@@ -348,7 +355,7 @@ def test_a_copied_database_sends_nothing(outbox, app):
     with transaction():
         sweep.sweep(production=True)
     assert deliver_all(app) == ["nothing"]
-    assert "copy" in control.get().stop_reason or "copied" in control.get().stop_reason
+    assert "copy" in switches.get().stop_reason or "copied" in switches.get().stop_reason
 
 
 def test_too_late_is_listed_not_sent(outbox, app, clock):

@@ -8,21 +8,23 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 
-from crm import db as databases
-from crm.db import db, insist, transaction
+from crm.core import db as databases
+from crm.core.db import db, insist, transaction
 from crm.mailer import Fate
-from crm.messages import claim, control, service, sweep
-from crm.messages.deliver import NOT_CALLED, note, post
+from crm.messages import service
+from crm.messages.engine import claim, sweep
+from crm.messages.engine.deliver import NOT_CALLED, note, post
+from crm.messages.limits import switches
 from crm.messages.models import Batch, SendingControl
 from crm.sequences import planner
-from tests import makers
+from tests.support import factories as support_factories
 
 
 @pytest.fixture
 def ready(outbox) -> int:
     """A batch that may leave."""
     with transaction():
-        makers.opted_in(makers.contact())
+        support_factories.opted_in(support_factories.contact())
         db.session.execute(text("update batch set state = 'cancelled' where kind = 'transactional'"))
     with transaction():
         planner.plan_due()
@@ -41,7 +43,7 @@ def state(batch_id: int) -> str:
     return db.session.scalars(select(Batch.state).where(Batch.id == batch_id)).one()
 
 
-HERE = "select here from (" + control._HERE + ") place"
+HERE = "select here from (" + switches._HERE + ") place"
 MARKS = [
     ("select null", True),  # nobody has looked yet
     (HERE, True),
@@ -61,11 +63,11 @@ def test_a_copy_is_noticed_by_the_claim_itself(app, ready, mark, leaves):
 
 def test_after_a_day_of_silence_the_sweep_comes_first(app, clock, ready):
     with transaction():
-        control.beat(guard_silence=True)
+        switches.beat(guard_silence=True)
     clock.shift(timedelta(hours=25))
     assert take(app, ready) is None
     with transaction():
-        control.beat(guard_silence=True)
+        switches.beat(guard_silence=True)
     assert db.session.scalars(select(SendingControl.stopped_by)).one() == "system"
 
 

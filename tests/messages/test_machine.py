@@ -20,14 +20,16 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select, text
 
-from crm import clock as clocks
-from crm.db import db, transaction
+from crm.core import clock as clocks
+from crm.core.db import db, transaction
 from crm.mailer import Fate, Outcome
-from crm.messages import claim, control, record, rules, service, sweep
-from crm.messages.deliver import NOT_CALLED
+from crm.messages import rules, service
+from crm.messages.engine import claim, record, sweep
+from crm.messages.engine.deliver import NOT_CALLED
+from crm.messages.limits import switches
 from crm.messages.models import Batch, Message
 from crm.sequences import planner
-from tests import makers
+from tests.support import factories as support_factories
 
 # The dangerous ones more often: what the provider did take.
 FATES = st.sampled_from([Fate.ACCEPTED] * 5 + [Fate.UNKNOWN] * 4 + list(Fate))
@@ -57,8 +59,8 @@ class Engine(RuleBasedStateMachine):
     def somebody_is_due(self, language: str) -> None:
         self.people += 1
         with transaction():
-            who = makers.contact(email=f"p{self.people}@patients.example", language=language)
-            makers.opted_in(who)
+            who = support_factories.contact(email=f"p{self.people}@patients.example", language=language)
+            support_factories.opted_in(who)
             db.session.execute(
                 text("update batch set state = 'cancelled' where kind = 'transactional' and state = 'ready'")
             )
@@ -123,7 +125,7 @@ class Engine(RuleBasedStateMachine):
         self.clock.shift(timedelta(seconds=seconds))
         with transaction():
             sweep.sweep(production=False)
-            control.release(by="staff:1")
+            switches.release(by="staff:1")
         doubtful = self.batches("uncertain")
         if doubtful and decision != "none":
             with transaction():

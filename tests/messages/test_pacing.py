@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from crm.db import db, transaction
-from crm.messages import claim, control, pacing, rules
+from crm.core.db import db, transaction
+from crm.messages import rules
+from crm.messages.engine import claim
+from crm.messages.limits import pacing, switches
 from crm.messages.models import Batch, Message, Pace
-from tests import makers
 from tests.campaigns import conftest as broadcasts
 from tests.messages.test_engine import deliver_all, enrolled, plan
+from tests.support import factories as support_factories
 
 NOON = datetime(2026, 3, 3, 12, tzinfo=UTC)
 
@@ -88,7 +90,7 @@ def crowd(outbox):
 
 def pace(**values) -> None:
     with transaction():
-        control.set_pace(**{"per_minute": None, "per_day": None, "ramp_from": None, "domains": {}, **values})
+        switches.set_pace(**{"per_minute": None, "per_day": None, "ramp_from": None, "domains": {}, **values})
 
 
 def at_gmail(outbox) -> int:
@@ -139,7 +141,7 @@ def test_one_mailbox_provider_waits_and_holds_up_nobody_else(crowd, outbox, app,
     waiting = db.session.scalars(
         select(Batch.not_before).where(Batch.state == "ready").order_by(Batch.id)
     ).all()
-    assert [at - makers.clock.now() for at in waiting] == [timedelta(minutes=n) for n in (1, 2, 3)]
+    assert [at - support_factories.clock.now() for at in waiting] == [timedelta(minutes=n) for n in (1, 2, 3)]
     for expected in (2, 3, 4):
         clock.shift(60)
         broadcasts.deliver(app)
@@ -160,7 +162,7 @@ def test_mail_somebody_waits_for_is_counted_and_never_held(outbox, app):
     pace(per_minute=1, domains={"patients.example": 1})
     with transaction():
         for number in range(3):
-            makers.asked(makers.contact(email=f"p{number}@patients.example"))
+            support_factories.asked(support_factories.contact(email=f"p{number}@patients.example"))
     assert deliver_all(app) == ["accepted"] * 3
     assert dict(db.session.execute(select(Pace.scope, Pace.used)).all())["minute"] == 3
     enrolled(email="late@patients.example")

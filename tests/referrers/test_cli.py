@@ -1,6 +1,6 @@
 """Keys made, shown and revoked at the command line."""
 
-from crm.db import db, transaction
+from crm.core.db import db, transaction
 from crm.referrers import service
 from crm.referrers.cli import api_key
 from crm.referrers.service import Sender

@@ -13,15 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
 from crm.audit.models import AuditEntry
-from crm.db import db, transaction
+from crm.core.db import db, transaction
+from crm.core.tokens import Purpose, sign
 from crm.privacy import service as privacy
-from crm.referrers import passkeys, people, rules
+from crm.referrers import accounts, passkeys, rules
 from crm.referrers import service as referrers
 from crm.referrers.models import Passkey
 from crm.referrers.service import Sender
-from crm.tokens import Purpose, sign
-from tests import makers
-from tests.visitor import Visitor
+from tests.support import factories as support_factories
+from tests.support.browser_client import Visitor
 
 ORIGIN = "https://crm.clinic.example"
 NPIS = ("1234567893", "1558598797")
@@ -87,13 +87,13 @@ def practice_person(number=0):
         sender = Sender(clinician="Dr. Ada North", npi=NPIS[number], practice=f"Clinic {number}")
         practice_id = referrers.find_or_create(sender=sender).practice_id
         email, zone = f"nurse{number}@north.example", "America/Los_Angeles"
-        return people.invite(practice_id=practice_id, name="Nina Nurse", email=email, zone=zone)
+        return accounts.invite(practice_id=practice_id, name="Nina Nurse", email=email, zone=zone)
 
 
 def enter(app, person):
     visitor = Visitor(app)
     with transaction():
-        token = sign(Purpose.PORTAL_SIGN_IN, people.make_link(person).id)
+        token = sign(Purpose.PORTAL_SIGN_IN, accounts.make_link(person).id)
     visitor.get(f"/refer/in/{token}")
     assert visitor.post(f"/refer/in/{token}").status_code == 303
     assert visitor.get("/refer/account/").status_code == 200
@@ -112,7 +112,7 @@ def named(database, redis):
 @pytest.fixture
 def nurse(named):
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
     return practice_person()
 
 
@@ -269,14 +269,14 @@ def test_a_challenge_is_for_one_browser_and_one_purpose(named, nurse, device):
 
 def test_a_closed_account_is_not_signed_in(named, nurse, device):
     with transaction():
-        people.close(nurse.id)
+        accounts.close(nurse.id)
     assert try_in(stranger(named), device).status_code == 422
     assert why() == "closed"
 
 
 def test_an_erasure_takes_passkeys_along(named, nurse, device):
     with transaction():
-        people.close(nurse.id)
+        accounts.close(nurse.id)
         privacy.erase(contact_id=nurse.contact_id, reason="asked")
     assert kept() == []
 

@@ -7,22 +7,23 @@ import pytest
 import segno
 from sqlalchemy import select
 
-from crm import current
-from crm.db import db, transaction
-from crm.leads import lead_page, proof
+from crm.core import current
+from crm.core.db import db, transaction
+from crm.desk import lead_detail
+from crm.intake import proof_of_work
 from crm.leads.models import Lead
 from crm.referrers import poster, service
 from crm.referrers.service import Sender
-from tests import makers
-from tests.web.test_contact import inputs, solve
+from tests.intake.test_public import inputs, solve
+from tests.support import factories as support_factories
 
 
 @pytest.fixture
 def practices(database, monkeypatch):
     """Two practices with a poster each."""
-    monkeypatch.setattr(proof, "HARDNESS", 50)
+    monkeypatch.setattr(proof_of_work, "HARDNESS", 50)
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
         return [
             service.find_or_create(
                 sender=Sender(clinician="Dr. Ada North", npi=npi, practice=name)
@@ -67,5 +68,5 @@ def test_who_scans_the_poster_is_credited_to_its_practice(practices, client, clo
     assert answer.status_code == 303, answer.text
     lead = db.session.scalar(select(Lead))
     assert (lead.source, lead.first_touch["practice"]) == ("form", str(practice_id))
-    [(_, told)] = lead_page.touches(lead, [])
+    [(_, told)] = lead_detail.touches(lead, [])
     assert ("Practice that sent them", "South Clinic") in told

@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from crm.sandbox import SandboxServer, SandboxSettings, create_sandbox
-from tests.sandbox.letters import KEY
+from tests.sandbox.requests_data import KEY
 
 
 class _Listener(ThreadingHTTPServer):

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from flask.testing import FlaskClient
 
-from tests.sandbox.letters import HEADERS, letter
+from tests.sandbox.requests_data import HEADERS, letter
 
 FILES = Path(__file__).resolve().parents[3] / "shared" / "sendgrid"
 pytestmark = pytest.mark.skipif(

@@ -15,12 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from sendgrid.helpers.eventwebhook import EventWebhook
 
-from crm.sandbox import SandboxServer, SandboxSettings, inbox, outbox, public_key_base64
-from crm.sandbox.keys import SIGNATURE_HEADER, TIMESTAMP_HEADER
-from crm.sandbox.steering import KINDS, Told, event, plan
+from crm.sandbox import SandboxServer, SandboxSettings, inbox, public_key_base64
+from crm.sandbox.events import outbox
+from crm.sandbox.events.magic_addresses import KINDS, Told, event, plan
+from crm.sandbox.events.signing_key import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from crm.sandbox.store import Store
 from tests.sandbox.conftest import Hook, wait_until
-from tests.sandbox.letters import Wire, letter, person
+from tests.sandbox.requests_data import Wire, letter, person
 
 
 @pytest.fixture

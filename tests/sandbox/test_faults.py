@@ -16,7 +16,7 @@ import pytest
 from crm.sandbox import SandboxServer, SandboxSettings
 from crm.sandbox.faults import BadFault, Fault, parse
 from tests.sandbox.conftest import wait_until
-from tests.sandbox.letters import KEY, Wire, letter, person
+from tests.sandbox.requests_data import KEY, Wire, letter, person
 
 ROOT = Path(__file__).resolve().parents[2]
 SEND = "/v3/mail/send"

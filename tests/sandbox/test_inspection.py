@@ -7,7 +7,7 @@ import orjson
 from flask.testing import FlaskClient
 
 import crm.sandbox
-from tests.sandbox.letters import HEADERS, letter
+from tests.sandbox.requests_data import HEADERS, letter
 
 HERE = Path(crm.sandbox.__file__).parent
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm.sandbox.mail import links, mail_at, replacer
-from tests.sandbox.letters import letter, person
+from tests.sandbox.requests_data import letter, person
 
 
 def test_a_mail_is_what_its_receiver_would_see() -> None:

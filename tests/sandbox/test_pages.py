@@ -8,9 +8,9 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page, expect
 
 from crm.sandbox import SandboxServer
-from crm.sandbox.outcomes import outcome
+from crm.sandbox.events.outcomes import outcome
 from tests.sandbox.conftest import Hook
-from tests.sandbox.letters import HEADERS, Wire, letter
+from tests.sandbox.requests_data import HEADERS, Wire, letter
 
 HOSTILE = (
     "<script>document.title='taken'</script><img src='https://elsewhere.example/x.png'><p>Dear -name-</p>"

@@ -7,8 +7,8 @@ import orjson
 import pytest
 from flask.testing import FlaskClient
 
-from crm.sandbox.limits import MAX_REQUEST_BYTES
-from tests.sandbox.letters import HEADERS, letter
+from crm.sandbox.api.validation import MAX_REQUEST_BYTES
+from tests.sandbox.requests_data import HEADERS, letter
 
 ANA = "ana@mail.example"
 

@@ -15,9 +15,9 @@ from sendgrid import SendGridAPIClient
 from sendgrid.helpers.mail import Mail
 
 from crm.sandbox import SandboxServer, SandboxSettings, run
-from crm.sandbox.limits import MAX_REQUEST_BYTES
+from crm.sandbox.api.validation import MAX_REQUEST_BYTES
 from tests.sandbox.conftest import Hook, wait_until
-from tests.sandbox.letters import KEY, Wire, letter
+from tests.sandbox.requests_data import KEY, Wire, letter
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """

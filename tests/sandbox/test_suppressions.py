@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from crm.sandbox import SandboxServer
 from tests.sandbox.conftest import Hook
-from tests.sandbox.letters import HEADERS, Wire, letter
+from tests.sandbox.requests_data import HEADERS, Wire, letter
 
 GLOBAL = "/v3/asm/suppressions/global"
 

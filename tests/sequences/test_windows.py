@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select, text
 
-from crm.db import db, transaction
-from crm.messages import control
+from crm.core.db import db, transaction
+from crm.messages.limits import switches
 from crm.messages.models import Batch
 from crm.sequences.models import Enrolment
 from crm.sequences.rules import Window, into_window
@@ -82,7 +82,7 @@ def test_a_step_that_our_own_pace_holds_back_does_not_leave_in_the_night(outbox,
     enrolled(email="ben@patients.example", language="es")
     plan()
     with transaction():
-        control.set_pace(per_minute=None, per_day=1, ramp_from=None, domains={})
+        switches.set_pace(per_minute=None, per_day=1, ramp_from=None, domains={})
     assert sorted(deliver_all(app)) == ["accepted", "nothing"]
     clock.move_to(
         datetime(2026, 3, 4, 6, tzinfo=UTC)

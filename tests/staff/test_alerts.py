@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
-from crm.db import db, transaction
-from crm.errors import Conflict
+from crm.core.db import db, transaction
+from crm.core.errors import Conflict
 from crm.staff import alerts, rules
 from crm.staff.models import Alert
-from tests.visitor import signed_in
+from tests.support.browser_client import signed_in
 
 NOW = datetime(2026, 3, 3, 17, tzinfo=UTC)
 

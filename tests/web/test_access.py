@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from crm.audit.models import AuditEntry
-from crm.db import db
+from crm.core.db import db
 from crm.staff import access
-from crm.web import guard
-from tests.visitor import Visitor, member
+from crm.web import access_guard
+from tests.support.browser_client import Visitor, member
 
 PARTS = {"reference": "C-222222", "stream": "none", "filename": "x", "token": "x"}
 
@@ -18,7 +18,7 @@ def console(app):
     """(method, address, permission) of every endpoint that asks for one."""
     found = []
     for rule in app.url_map.iter_rules():
-        kind = guard.kind_of(app, rule.endpoint)
+        kind = access_guard.kind_of(app, rule.endpoint)
         if kind in access.PERMISSIONS:
             chosen = re.sub(r"<any\((\w+)[^)]*\):\w+>", r"\1", rule.rule)
             address = re.sub(r"<(?:\w+:)?(\w+)>", lambda part: PARTS.get(part[1], "999999"), chosen)

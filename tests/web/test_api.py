@@ -7,17 +7,17 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select, text
 from structlog.testing import capture_logs
 
-from crm import limits, queue
 from crm.consent.models import Confirmation, ConsentRecord
 from crm.contacts.models import Contact
-from crm.db import db, transaction
+from crm.core import limits, queue
+from crm.core.db import db, transaction
 from crm.leads.models import Lead, Referral, Task
 from crm.referrers import service as referrers
 from crm.referrers.service import Sender
 from crm.sequences.models import Enrolment
-from crm.staff import api_keys, callers
+from crm.staff import api_auth, api_keys
 from crm.staff.models import ApiKey, KeptReply
-from tests import makers
+from tests.support import factories as support_factories
 
 REQUEST = {
     "first_name": "Ana",
@@ -70,7 +70,7 @@ def key(client):
 def mail(database):
     """The shipped emails, approved: whoever ticks the box gets one."""
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
 
 
 def rows(model):
@@ -341,7 +341,7 @@ def test_malformed_over_long_and_wrong_type(client, key):
     assert send(b"{") == (400, "malformed")
     assert send(b'{"first_name": "\xff"}') == (400, "malformed")
     assert send(b"[" * 20_000 + b"]" * 20_000) == (400, "malformed")
-    assert send(b'{"message": "' + b"x" * callers.BODY_LIMIT + b'"}') == (413, "too_long")
+    assert send(b'{"message": "' + b"x" * api_auth.BODY_LIMIT + b'"}') == (413, "too_long")
     assert send(b"first_name=Ana", "application/x-www-form-urlencoded") == (415, "wrong_type")
 
 
@@ -417,7 +417,7 @@ def test_a_caller_who_knocks_too_often_waits(client, key, monkeypatch):
 
 
 def test_guessing_keys_is_slowed_down(client, key, monkeypatch):
-    monkeypatch.setattr(callers, "GUESSES", 1)
+    monkeypatch.setattr(api_auth, "GUESSES", 1)
     wrong = {"Authorization": "Bearer crm_guess"}
     assert [post(client, wrong, REQUEST).status_code for _ in range(2)] == [401, 429]
     assert post(client, key, REQUEST).status_code == 201

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from werkzeug.exceptions import BadRequest
 
 from crm.app import create_app
-from crm.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
+from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
 
 RAISED = {
     "not-found": (NotFound("There is no such lead."), 404, "not_found"),
@@ -123,8 +123,8 @@ def test_health(client):
 def test_not_ready_without_redis_or_with_old_tables(client, database, redis):
     from sqlalchemy import text
 
-    from crm import queue
-    from crm.db import db
+    from crm.core import queue
+    from crm.core.db import db
 
     db.session.execute(text("update alembic_version set version_num = '0001'"))
     db.session.commit()

@@ -7,13 +7,15 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from crm.db import transaction
-from crm.leads import calls, consultations, merging, service
+from crm.consultations import service as consultations
+from crm.core.db import transaction
+from crm.duplicates import service as duplicates
+from crm.leads import call_log, service
 from crm.staff import access, alerts
-from tests import makers
-from tests.leads.test_desk import new_lead
-from tests.leads.test_intake import refer
-from tests.visitor import Visitor, member
+from tests.desk.test_console_work import new_lead
+from tests.intake.test_service import refer
+from tests.support import factories as support_factories
+from tests.support.browser_client import Visitor, member
 
 HREF = re.compile(r'(?:href|action)="([^"]+)"(?: role="search")?')
 POSTS = re.compile(r'<form[^>]*method="post"[^>]*action="([^"]+)"')
@@ -25,16 +27,16 @@ NAV_LIMIT = 8
 def house(client, database, clock):
     """Something of everything."""
     with transaction():
-        makers.shipped()
+        support_factories.shipped()
     one, other = new_lead(1), new_lead(2, first_name="Ben", phone="+12135550001")
     with transaction():
         referred = service.get(refer().lead_id)
-        calls.log(lead_id=one.id, channel="phone", outcome="reached")
+        call_log.log(lead_id=one.id, channel="phone", outcome="reached")
         consultations.book(lead_id=one.id, version=one.version, starts_at=one.created_at.replace(day=5))
         service.add_note(lead_id=referred.id, text="A note")
         service.add_task(lead_id=other.id, kind="call", title="Call", due_at=other.due_at)
-        makers.opted_in(other.contact)
-        merging.merge(kept_id=one.contact_id, gone_id=other.contact_id)
+        support_factories.opted_in(other.contact)
+        duplicates.merge(kept_id=one.contact_id, gone_id=other.contact_id)
         alerts.raise_alert(key="x", level="info", text="Look", link=f"/console/leads/{one.reference}")
     return database
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.leads.test_desk import new_lead
-from tests.visitor import signed_in
+from tests.desk.test_console_work import new_lead
+from tests.support.browser_client import signed_in
 
 SUPERSCRIPT, ENDLESS = "²", "9" * 5000
 

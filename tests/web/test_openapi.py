@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.leads.test_desk import new_lead
+from tests.desk.test_console_work import new_lead
 from tests.web.test_api import make_key
 
 CHECKS = [

@@ -6,10 +6,19 @@ from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from crm.content.claims.engine import Finding, check, finding
-from crm.content.claims.reading import too_hard
+from crm.content.claims.readability import too_hard
 from crm.content.claims.rulebook import Book, rulebook
-from crm.content.claims.text import fold
-from crm.content.source import COMMERCIAL, PAGE, TRANSACTIONAL, URL_FIELDS, Block, BlockRef, Claim, Source
+from crm.content.claims.sentences import fold
+from crm.content.render.source import (
+    COMMERCIAL,
+    PAGE,
+    TRANSACTIONAL,
+    URL_FIELDS,
+    Block,
+    BlockRef,
+    Claim,
+    Source,
+)
 
 LARGEST = 102 * 1024  # bytes of HTML
 OFF_LABEL, RISKS, EVIDENCE, EMERGENCY, NOT_ADVICE = (

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from crm.content.claims.patterns import Match, Pattern, find
 from crm.content.claims.rulebook import LANGUAGES, Book, Guard, Rule, Severity, rulebook
-from crm.content.claims.text import BREAK, Sentence, fold, sentences
+from crm.content.claims.sentences import BREAK, Sentence, fold, sentences
 
 
 @dataclass(frozen=True, slots=True)

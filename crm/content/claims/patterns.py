@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from crm.content.claims.text import BREAK, Sentence
+from crm.content.claims.sentences import BREAK, Sentence
 
 Span = tuple[int, int]
 Said = tuple[Span, ...]

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-import crm.db
+import crm.core.db
 
 revision = "0002"
 down_revision = "0001"
@@ -14,7 +14,7 @@ ACTIONS = "'attested','requested','granted','withdrawn','merged'"
 
 
 def upgrade():
-    op.add_column("consent_record", sa.Column("until", crm.db.UtcDateTime(timezone=True), nullable=True))
+    op.add_column("consent_record", sa.Column("until", crm.core.db.UtcDateTime(timezone=True), nullable=True))
     op.drop_constraint(op.f("ck_consent_record_action"), "consent_record")
     op.create_check_constraint(
         op.f("ck_consent_record_action"), "consent_record", f"action in ({ACTIONS},'snoozed')"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-import crm.db
+import crm.core.db
 
 revision = "0004"
 down_revision = "0003"
@@ -16,9 +16,9 @@ def upgrade():
         "sign_in_link",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("user_id", sa.BigInteger(), nullable=False),
-        sa.Column("made_at", crm.db.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", crm.db.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("used_at", crm.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("made_at", crm.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", crm.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("used_at", crm.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_sign_in_link_user_id_user")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sign_in_link")),
     )
@@ -28,7 +28,7 @@ def upgrade():
 
 
 def downgrade():
-    op.add_column("user", sa.Column("locked_until", crm.db.UtcDateTime(timezone=True), nullable=True))
+    op.add_column("user", sa.Column("locked_until", crm.core.db.UtcDateTime(timezone=True), nullable=True))
     op.add_column("user", sa.Column("failed_sign_ins", sa.BigInteger(), server_default="0", nullable=False))
     op.drop_index(op.f("ix_sign_in_link_user_id"), table_name="sign_in_link")
     op.drop_table("sign_in_link")

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-import crm.db
+import crm.core.db
 
 revision = "0006"
 down_revision = "0005"
@@ -13,7 +13,7 @@ depends_on = None
 
 def upgrade():
     op.add_column("content_version", sa.Column("submitted_by", sa.Text(), nullable=True))
-    op.add_column("content_version", sa.Column("submitted_at", crm.db.UtcDateTime(timezone=True), nullable=True))
+    op.add_column("content_version", sa.Column("submitted_at", crm.core.db.UtcDateTime(timezone=True), nullable=True))
     op.create_table(
         "content_comment",
         sa.Column("version_id", sa.BigInteger(), nullable=False),
@@ -21,9 +21,9 @@ def upgrade():
         sa.Column("sentence", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("author", sa.Text(), nullable=False),
-        sa.Column("at", crm.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("at", crm.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.Column("settled_by", sa.Text(), nullable=True),
-        sa.Column("settled_at", crm.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("settled_at", crm.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.CheckConstraint("kind in ('comment','changes')", name=op.f("ck_content_comment_kind")),
         sa.ForeignKeyConstraint(
@@ -37,7 +37,7 @@ def upgrade():
         sa.Column("version_id", sa.BigInteger(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("author", sa.Text(), nullable=False),
-        sa.Column("at", crm.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("at", crm.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.ForeignKeyConstraint(
             ["version_id"], ["content_version.id"], name=op.f("fk_content_autosave_version_id_content_version")

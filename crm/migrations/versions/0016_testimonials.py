@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-import crm.db
+import crm.core.db
 
 revision = "0016"
 down_revision = "0015"
@@ -16,17 +16,17 @@ def upgrade():
     op.create_table(
         "content_authorization",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
-        sa.Column("person", crm.db.Encrypted(), nullable=False),
-        sa.Column("kept_at", crm.db.Encrypted(), nullable=False),
+        sa.Column("person", crm.core.db.Encrypted(), nullable=False),
+        sa.Column("kept_at", crm.core.db.Encrypted(), nullable=False),
         sa.Column("language", sa.Text(), nullable=False),
         sa.Column("words", sa.Text(), nullable=False),
         sa.Column("signed_on", sa.Date(), nullable=False),
         sa.Column("ends_on", sa.Date(), nullable=False),
         sa.Column("stated", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("recorded_by", sa.Text(), nullable=False),
-        sa.Column("recorded_at", crm.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("recorded_at", crm.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.Column("revoked_by", sa.Text(), nullable=True),
-        sa.Column("revoked_at", crm.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", crm.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.CheckConstraint("ends_on > signed_on", name=op.f("ck_content_authorization_ends_on")),
         sa.CheckConstraint(
             "(revoked_at is null) = (revoked_by is null)", name=op.f("ck_content_authorization_revoked")

@@ -1,0 +1,1 @@
+"""Booking a consultation: booked, moved, cancelled, missed, attended."""

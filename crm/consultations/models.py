@@ -1,0 +1,31 @@
+"""Consultations: a visit with a day and an hour."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from crm.core.db import Base, HasId
+from crm.leads.models import Lead
+
+
+class Consultation(HasId, Base):
+    """A visit with a day and an hour. A new time is a new row; the old one says `rescheduled`."""
+
+    __tablename__ = "consultation"
+    __table_args__ = (
+        CheckConstraint("state in ('booked','rescheduled','cancelled','no_show','attended')", name="state"),
+        Index("ix_consultation_lead", "lead_id", "id"),
+        Index("ix_consultation_starts", "starts_at", "id"),
+        Index("uq_consultation_booked", "lead_id", unique=True, postgresql_where=text("state = 'booked'")),
+    )
+
+    lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"))
+    starts_at: Mapped[datetime]
+    minutes: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(Text, server_default="booked")
+    state_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(Text)
+
+    lead: Mapped[Lead] = relationship(lazy="joined", innerjoin=True)

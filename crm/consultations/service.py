@@ -1,0 +1,205 @@
+"""Consultations: booked, moved to another time, cancelled, missed, attended. Each act also moves the lead."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import select
+
+from crm.audit import service as audit
+from crm.consultations.models import Consultation
+from crm.contacts import service as contacts
+from crm.core import business_hours, clock, events
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotFound
+from crm.leads import service
+from crm.leads.events import ConsultationChanged
+from crm.leads.models import Lead
+from crm.leads.rules import CONTACT_REQUEST, REFERRAL
+
+LENGTHS = (15, 30, 45, 60, 90, 120)  # minutes
+FARTHEST = timedelta(days=366)
+SHOWN = 100  # of one day
+
+# What an act does to the lead: kind -> the stages it goes through. None: it stays where it is.
+BOOKED = {CONTACT_REQUEST: "consult_scheduled", REFERRAL: "scheduled"}
+ENDS: dict[str, dict[str, tuple[str, str | None]]] = {
+    "attended": {CONTACT_REQUEST: ("consult_done", None), REFERRAL: ("seen", None)},
+    "no_show": {CONTACT_REQUEST: ("qualified", None), REFERRAL: ("no_show", None)},
+    "cancelled": {CONTACT_REQUEST: ("qualified", None), REFERRAL: ("cancelled", "other")},
+}
+
+
+def book(*, lead_id: int, version: int, starts_at: datetime, minutes: int = 60) -> Consultation:
+    """Book a consultation and move the lead; the person is told by email where they have an address.
+
+    Raises Invalid for a time that is past, too far or outside opening days, Conflict when one is booked or the lead
+    is not at a stage from which one can be booked.
+    """
+    lead = service.get(lead_id)
+    _check(starts_at=starts_at, minutes=minutes)
+    if booked(lead_id) is not None:
+        raise Conflict("A consultation is booked already. Move that one to another time.")
+    if lead.stage == "contacted":  # somebody who gets a consultation is thereby qualified
+        service.move_stage(lead_id=lead_id, version=version, to="qualified")
+        version = lead.version
+    service.move_stage(lead_id=lead_id, version=version, to=BOOKED[lead.kind])
+    made = _store(lead, starts_at=starts_at, minutes=minutes)
+    _tell(made, "booked")
+    return made
+
+
+def rebook(*, consultation_id: int, starts_at: datetime, minutes: int | None = None) -> Consultation:
+    """Move a booked consultation to another time; the lead stays where it is."""
+    old = _open(consultation_id)
+    minutes = minutes or old.minutes
+    _check(starts_at=starts_at, minutes=minutes)
+    if starts_at == old.starts_at and minutes == old.minutes:
+        raise Conflict("That is the time it is booked for now.")
+    _end(old, "rescheduled")
+    made = _store(old.lead, starts_at=starts_at, minutes=minutes)
+    _tell(made, "moved")
+    return made
+
+
+def finish(*, consultation_id: int, state: str, version: int) -> Consultation:
+    """Say what became of a consultation: attended, no_show (both only once it has begun) or cancelled."""
+    found = _open(consultation_id)
+    if state not in ENDS:
+        raise Invalid({"state": ["Choose attended, missed or cancelled."]})
+    if state != "cancelled" and found.starts_at > clock.now():
+        raise Conflict("This consultation has not begun yet.")
+    to, reason = ENDS[state][found.lead.kind]
+    service.move_stage(lead_id=found.lead_id, version=version, to=to, reason=reason)
+    _end(found, state)
+    _tell(found, state)
+    return found
+
+
+def booked(lead_id: int) -> Consultation | None:
+    """Return the consultation a lead is booked for."""
+    rows = select(Consultation).where(Consultation.lead_id == lead_id, Consultation.state == "booked")
+    return db.session.scalar(rows)
+
+
+def of(lead_id: int) -> Sequence[Consultation]:
+    """Return a lead's consultations, newest first."""
+    rows = select(Consultation).where(Consultation.lead_id == lead_id)
+    return db.session.scalars(rows.order_by(Consultation.id.desc()).limit(20)).all()
+
+
+def get(*, lead_id: int, consultation_id: int) -> Consultation:
+    """Return one consultation of a lead. Raises NotFound."""
+    found = db.session.get(Consultation, consultation_id)
+    if found is None or found.lead_id != lead_id:
+        raise NotFound("There is no such consultation.")
+    return found
+
+
+def on_day(day: date) -> Sequence[Consultation]:
+    """Return the consultations of a local day that are booked or were held or missed, in order."""
+    zone = business_hours.clinic().zone
+    begins = datetime.combine(day, time(), zone).astimezone(UTC)
+    ends = datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
+    rows = select(Consultation).where(
+        Consultation.starts_at >= begins,
+        Consultation.starts_at < ends,
+        Consultation.state.in_(("booked", "attended", "no_show")),
+    )
+    return db.session.scalars(rows.order_by(Consultation.starts_at, Consultation.id).limit(SHOWN)).all()
+
+
+def this_day() -> date:
+    """Return the day it is at the clinic."""
+    return clock.now().astimezone(business_hours.clinic().zone).date()
+
+
+def _check(*, starts_at: datetime, minutes: int) -> None:
+    now, wrong = clock.now(), {}
+    if not now < starts_at < now + FARTHEST:
+        wrong["starts_at"] = ["Choose a time ahead, within a year."]
+    elif business_hours.clinic().opening(starts_at.astimezone(business_hours.clinic().zone).date()) is None:
+        wrong["starts_at"] = ["The clinic is closed on that day."]
+    if minutes not in LENGTHS:
+        wrong["minutes"] = [f"Choose one of {', '.join(map(str, LENGTHS))} minutes."]
+    if wrong:
+        raise Invalid(wrong)
+
+
+def _store(lead: Lead, *, starts_at: datetime, minutes: int) -> Consultation:
+    now, actor = clock.now(), audit.current().actor
+    made = Consultation(
+        lead=lead, starts_at=starts_at, minutes=minutes, state="booked", state_at=now, created_at=now, actor=actor
+    )  # fmt: skip
+    db.session.add(made)
+    db.session.flush()
+    return made
+
+
+def _open(consultation_id: int) -> Consultation:
+    found = db.session.get(Consultation, consultation_id, with_for_update={"of": Consultation})
+    if found is None:
+        raise NotFound("There is no such consultation.")
+    if found.state != "booked":
+        raise Conflict("This consultation is over, or was moved to another time.")
+    return found
+
+
+def _end(consultation: Consultation, state: str) -> None:
+    consultation.state, consultation.state_at = state, clock.now()
+    db.session.flush()
+
+
+def _tell(consultation: Consultation, what: str) -> None:
+    lead = consultation.lead
+    detail = {"what": what, "starts_at": consultation.starts_at.isoformat(), "id": consultation.id}
+    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="consultation", detail=detail)
+    audit.record("consultation." + what, object_type="lead", object_id=lead.id, detail=detail)
+    events.publish(
+        ConsultationChanged(
+            lead_id=lead.id,
+            contact_id=lead.contact_id,
+            what=what,
+            starts_at=consultation.starts_at,
+            has_email=lead.contact.email is not None,
+            language=lead.contact.language,
+        )
+    )
+
+
+def calendar_file(consultation: Consultation, *, place: str, host: str) -> str:
+    """Return an iCalendar file (RFC 5545) for staff. It names the lead by its reference, never the person."""
+
+    def stamp(moment: datetime) -> str:
+        return moment.strftime("%Y%m%dT%H%M%SZ")
+
+    ends = consultation.starts_at + timedelta(minutes=consultation.minutes)
+    gone = consultation.state in ("cancelled", "rescheduled")
+    lines = [
+        "BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Clinic CRM//Consultations//EN", "METHOD:PUBLISH", "BEGIN:VEVENT",
+        f"UID:consultation-{consultation.id}@{host}",
+        f"DTSTAMP:{stamp(consultation.state_at)}",
+        f"DTSTART:{stamp(consultation.starts_at)}",
+        f"DTEND:{stamp(ends)}",
+        f"SUMMARY:Consultation {consultation.lead.reference}",
+        f"LOCATION:{_escaped(place)}",
+        f"STATUS:{'CANCELLED' if gone else 'CONFIRMED'}",
+        "CLASS:PRIVATE", "END:VEVENT", "END:VCALENDAR",
+    ]  # fmt: skip
+    return "".join(_folded(line) + "\r\n" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    for sign in ("\\", ";", ","):
+        text = text.replace(sign, "\\" + sign)
+    return text.replace("\n", "\\n")
+
+
+def _folded(line: str) -> str:
+    """Break a line into pieces of at most 75 bytes, as the format asks."""
+    pieces, piece = [], ""
+    for character in line:
+        if len((piece + character).encode()) > 74:
+            pieces.append(piece)
+            piece = ""
+        piece += character
+    return "\r\n ".join([*pieces, piece])

@@ -1,0 +1,208 @@
+"""Content as staff look for it: what there is, what each is worth today, and where it is used."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import select, text
+
+from crm.content import approval, rules, service
+from crm.content.models import ContentItem, ContentVersion
+from crm.content.render.fields import LANGUAGES
+from crm.content.testimonials.rules import Paper
+from crm.core.db import db
+from crm.staff.models import User
+
+STATES = ("draft", "in_review", "approved", "expiring", "expired", "void", "missing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the list shows."""
+
+    q: str = ""
+    sequence: str = ""
+    language: str = ""
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One item in one language: the version in use and what it is worth, and the one being worked on."""
+
+    language: str
+    state: str  # missing, where nothing was ever approved
+    used: ContentVersion | None
+    open: ContentVersion | None
+
+    @property
+    def states(self) -> frozenset[str]:
+        """All that a filter may find it by."""
+        return frozenset({self.state, self.open.state} if self.open else {self.state})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One row of the list."""
+
+    item: ContentItem
+    standings: Sequence[Standing]
+
+    @property
+    def title(self) -> str:
+        """What people know it by."""
+        return title(self.item, self.standings)
+
+
+def title(item: ContentItem, standings: Iterable[Standing]) -> str:
+    """Return what people know an item by: its subject in the first language there is, else what it is for."""
+    if item.kind == "block":
+        return item.title.replace("-", " ").capitalize()
+    subjects = (one.subject for row in standings for one in (row.used, row.open) if one)
+    return next((said for said in subjects if said), item.title)
+
+
+def page(wanted: Wanted, *, now: datetime) -> list[Line]:
+    """Return the items that match, by key: blocks last."""
+    items = db.session.scalars(
+        select(ContentItem).order_by(ContentItem.kind == "block", ContentItem.key)
+    ).all()
+    known = standings(now=now)
+    lines = []
+    for item in items:
+        rows = [known.get((item.id, language)) or _missing(language) for language in LANGUAGES]
+        if wanted.language:
+            rows = [row for row in rows if row.language == wanted.language]
+        if _matches(item, rows, wanted):
+            lines.append(Line(item=item, standings=rows))
+    return lines
+
+
+def _missing(language: str) -> Standing:
+    return Standing(language=language, state="missing", used=None, open=None)
+
+
+def _matches(item: ContentItem, rows: Iterable[Standing], wanted: Wanted) -> bool:
+    if wanted.sequence and item.key.partition("/")[0] != wanted.sequence:
+        return False
+    if wanted.state and not any(wanted.state in row.states for row in rows):
+        return False
+    if not wanted.q:
+        return True
+    texts = [item.title, item.key, *(one.subject for row in rows for one in (row.used, row.open) if one)]
+    return all(any(word in said.casefold() for said in texts) for word in wanted.q.casefold().split())
+
+
+def standings(*, now: datetime, item_id: int | None = None) -> dict[tuple[int, str], Standing]:
+    """Return what each item is worth in each language today: (item id, language) -> standing."""
+    rows = (
+        select(ContentVersion).where(ContentVersion.state != "retired").order_by(ContentVersion.number.desc())
+    )
+    if item_id is not None:
+        rows = rows.where(ContentVersion.item_id == item_id)
+    by_place: dict[tuple[int, str], list[ContentVersion]] = {}
+    for version in db.session.scalars(rows):
+        by_place.setdefault((version.item_id, version.language), []).append(version)
+    blocks = {language: service.current_blocks(language) for language in LANGUAGES}
+    known = service.papers(one.source for versions in by_place.values() for one in versions)
+    return {place: _standing(versions, blocks, known, now=now) for place, versions in by_place.items()}
+
+
+def _standing(
+    versions: Sequence[ContentVersion],
+    blocks: Mapping[str, Mapping[str, str]],
+    papers: Mapping[str, Paper],
+    *,
+    now: datetime,
+) -> Standing:
+    used = next((one for one in versions if one.state == "approved"), None)
+    first = versions[0]
+    working = first if first.state in ("draft", "in_review") and first is not used else None
+    state = "missing"
+    if used is not None:
+        loose = used.item.kind == "block" and not used.hash
+        whole = loose or service.intact(used.source, hash=used.hash, blocks=blocks[used.language])
+        whole = whole and service.authorized(used.source, papers=papers, now=now)
+        state = rules.standing(
+            "approved", changed=not whole, expires_at=used.expires_at, superseded=False, now=now
+        )
+    return Standing(language=first.language, state=state, used=used, open=working)
+
+
+def versions(item_id: int) -> Sequence[ContentVersion]:
+    """Return all versions of an item, newest first within each language."""
+    rows = select(ContentVersion).where(ContentVersion.item_id == item_id)
+    return db.session.scalars(rows.order_by(ContentVersion.language, ContentVersion.number.desc())).all()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uses:
+    """Where an item is used."""
+
+    sequences: Sequence[tuple[int, str, int]] = field(
+        default_factory=list
+    )  # id, title, which email of it (from 1)
+    campaigns: Sequence[str] = field(default_factory=list)
+    emails: Sequence[ContentVersion] = field(default_factory=list)
+    sent: int = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether it is used anywhere."""
+        return bool(self.sequences or self.campaigns or self.emails)
+
+
+_IN_SEQUENCES = text("""
+    select s.id, s.title, step.at as number
+    from sequence s
+    join lateral (select plan from sequence_version v where v.sequence_id = s.id order by v.number desc limit 1) v on true
+    join lateral jsonb_array_elements(v.plan -> 'steps') with ordinality as step(step, at) on true
+    where step.step ->> 'item' = :key order by s.id
+""")
+_IN_CAMPAIGNS = text("select name from campaign where item_id = :id order by id desc limit 20")
+_SENT = text("""
+    select coalesce(sum(b.size), 0) from batch b join content_version v on v.id = b.content_version_id
+    where v.item_id = :id and b.state = 'accepted'
+""")
+
+
+def uses(item: ContentItem) -> Uses:
+    """Return where an item is used: sequences, campaigns, and for a block the emails it is in."""
+    emails: list[ContentVersion] = []
+    if item.kind == "block":
+        for language in LANGUAGES:
+            block = db.session.scalar(
+                select(ContentVersion)
+                .where(ContentVersion.item_id == item.id, ContentVersion.language == language)
+                .limit(1)
+            )
+            emails += approval.users_of(block) if block else []
+    return Uses(
+        sequences=[
+            (row.id, row.title, row.number) for row in db.session.execute(_IN_SEQUENCES, {"key": item.key})
+        ],
+        campaigns=list(db.session.scalars(_IN_CAMPAIGNS, {"id": item.id})),
+        emails=emails,
+        sent=int(db.session.scalar(_SENT, {"id": item.id}) or 0),
+    )
+
+
+def names(actors: Iterable[str | None]) -> dict[str, str]:
+    """Return actor -> the name people know: staff by their account, what came with the system as such."""
+    told = {actor for actor in actors if actor}
+    ids = {
+        int(actor.removeprefix("staff:")): actor for actor in told if actor.removeprefix("staff:").isdigit()
+    }
+    found = {actor: "Shipped with the system" if actor == "shipped" else actor for actor in told}
+    if ids:
+        for user in db.session.scalars(select(User).where(User.id.in_(ids))):
+            found[ids[user.id]] = user.name
+    return found
+
+
+def sequences() -> list[tuple[str, str]]:
+    """Return (key, title) of every sequence, for the filter."""
+    return [
+        (row.key, row.title)
+        for row in db.session.execute(text("select key, title from sequence order by id"))
+    ]

@@ -1,0 +1,61 @@
+"""The claims check over stored text: with the blocks it would leave with, and remembered by its bytes."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from crm.content.claims import LANGUAGES, Finding, check, check_content
+from crm.content.render.fields import ContentError
+from crm.content.render.source import Block, parse, parse_block
+from crm.content.testimonials.rules import judged
+from crm.core.config import ConfigError
+
+Blocks = tuple[tuple[str, str], ...]
+
+
+def findings(text: str, *, blocks: Mapping[str, str], host: str) -> list[Finding]:
+    """Return everything the check says about an email, a page or a block. Raises ContentError for text that cannot be read.
+
+    `blocks` maps names to block files of the text's language; `host` is where links may lead.
+    """
+    return list(_found(text, tuple(sorted(blocks.items())), host))
+
+
+def blocked(text: str, *, blocks: Mapping[str, str], host: str) -> tuple[str, ...]:
+    """Return the ids of the rules that keep a text from going out."""
+    return tuple(dict.fromkeys(one.id for one in findings(text, blocks=blocks, host=host) if one.blocks))
+
+
+@lru_cache(maxsize=512)
+def _found(text: str, blocks: Blocks, host: str) -> tuple[Finding, ...]:
+    if is_block(text):
+        block = parse_block(text)
+        return tuple(check(block.body, language=block.language))
+    source = parse(text)
+    return tuple(judged(check_content(source, blocks=_parsed(blocks), hosts=[host]), source=source))
+
+
+@lru_cache(maxsize=32)
+def _parsed(blocks: Blocks) -> dict[str, Block]:
+    found = {}
+    for name, text in blocks:
+        try:
+            found[name] = parse_block(text)
+        except ContentError:
+            continue  # the text that uses it says that it is missing
+    return found
+
+
+def neutral_sender(name: str) -> str:
+    """Return the sender's name as given; raises ConfigError when it tells on a locked screen what the mail is about."""
+    told = {one.words for language in LANGUAGES for one in check(name, language=language, where="subject")}
+    if told:
+        raise ConfigError(
+            f"CLINIC_SHORT_NAME stands on locked screens as the sender of every email and may not say "
+            f"{', '.join(sorted(map(repr, told)))}; use a name without words about health."
+        )
+    return name
+
+
+def is_block(text: str) -> bool:
+    """Tell whether a file is a shared block."""
+    return "\nblock:" in text.partition("\n---")[0]

@@ -1,0 +1,1 @@
+"""Writing content in the console: drafts, form fields, preview, editor marks."""

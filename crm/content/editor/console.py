@@ -1,0 +1,282 @@
+"""Writing content: the editor, with the email beside it and the check underneath."""
+
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    flash,
+    jsonify,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+
+from crm.content import approval, catalog, comments, preview, service
+from crm.content.console import actor, shared
+from crm.content.editor import form_codec, hints
+from crm.content.editor import service as drafting
+from crm.content.editor.form_codec import Parts, Statement
+from crm.content.models import ContentVersion
+from crm.content.render.fields import COMMERCIAL, URL_FIELDS, allowed_fields
+from crm.content.render.merge_fields import clean
+from crm.content.testimonials import service as testimonials
+from crm.core import clock
+from crm.core.errors import Conflict, Invalid
+from crm.staff import access
+
+pages = Blueprint("drafts", __name__, url_prefix="/content/drafts")
+
+MOST_CLAIMS = 60
+FIELD_WORDS = {
+    "first_name": "First name",
+    "clinic_name": "Clinic’s name",
+    "clinic_phone": "Clinic’s phone",
+    "clinic_address": "Clinic’s address",
+    "signup_date": "Day they opted in",
+    "reference": "Reference",
+    "appointment_time": "Time of the appointment",
+    "unsubscribe_url": "Link: stop these emails",
+    "preferences_url": "Link: preferences",
+    "contact_url": "Link: contact form",
+    "education_url": "Link: the guide",
+    "referral_url": "Link: refer a patient",
+    "portal_url": "Link: portal",
+    "confirm_url": "Link: confirm",
+    "signin_url": "Link: sign in",
+    "console_url": "Link: console",
+}
+
+
+@pages.post("/begin/<int:item_id>")
+@access.require("write_content")
+def begin(item_id: int) -> ResponseReturnValue:
+    """Open the draft of an item in a language, making it when there is none."""
+    made = drafting.begin(item_id, language=request.form.get("language", "en"), actor=actor())
+    return redirect(url_for(".edit", version_id=made.id))
+
+
+@pages.post("/translate/<int:version_id>")
+@access.require("write_content")
+def translate(version_id: int) -> ResponseReturnValue:
+    """Begin the other language from these words."""
+    made = drafting.translate(version_id, language=request.form.get("language", ""), actor=actor())
+    flash("The words stand here as they were: write over them, sentence by sentence.", "info")
+    return redirect(url_for(".edit", version_id=made.id, beside=1))
+
+
+@pages.post("/duplicate/<int:version_id>")
+@access.require("write_content")
+def duplicate(version_id: int) -> ResponseReturnValue:
+    """Begin an email of its own from these words."""
+    made = drafting.duplicate(version_id, title=request.form.get("title", ""), actor=actor())
+    return redirect(url_for(".edit", version_id=made.id))
+
+
+@pages.get("/<int:version_id>")
+@access.require("write_content")
+def edit(version_id: int) -> ResponseReturnValue:
+    """The editor."""
+    version = approval.get(version_id)
+    if version.state != "draft":
+        return redirect(url_for("console.content.version", version_id=version_id))
+    return _editor(version)
+
+
+def _editor(version: ContentVersion, *, status: int = 200, **more: Any) -> Response:
+    shown = more.pop("parts", None) or form_codec.take_apart(version.source)
+    page = render_template(
+        "console/content/editor.html",
+        version=version,
+        parts=shown,
+        base=more.pop("base", version.version),
+        report=hints.report(version),
+        history=drafting.history(version.id, limit=20),
+        names=catalog.names(
+            [version.author, *(row.author for row in drafting.history(version.id, limit=20))]
+        ),
+        blocks=_blocks(version),
+        required=_required(version, shown),
+        papers=_papers(version, shown),
+        fields=_fields(version),
+        links=[
+            (name, FIELD_WORDS.get(name, name))
+            for name in sorted(allowed_fields(shown.stream or None) & URL_FIELDS)
+        ],
+        beside=_other(version),
+        people=preview.PEOPLE,
+        look={name: request.args.get(name, "") for name in ("mode", "dark", "person", "beside")},
+        voids=approval.users_of(version) if version.item.kind == "block" else [],
+        sender=service.clinic_facts().short_name,
+        open_notes=[note for note in comments.comments(version.id) if note.settled_at is None],
+        **more,
+        **shared(),
+    )
+    return make_response(page, status)
+
+
+def _blocks(version: ContentVersion) -> list[str]:
+    if version.item.kind == "block":
+        return []
+    return sorted(name for name in service.current_blocks(version.language) if not name.startswith("footer"))
+
+
+def _required(version: ContentVersion, shown: Parts) -> list[str]:
+    """Every block that may be asked for: those there are, and what was asked for before."""
+    return sorted({*_blocks(version), *shown.blocks})
+
+
+def _papers(version: ContentVersion, shown: Parts) -> list[tuple[str, str]]:
+    """The authorizations that an email in this language may name today, and the one it names."""
+    if shown.stream not in COMMERCIAL:
+        return []
+    rows = testimonials.usable(language=version.language, now=clock.now())
+    found = {one.reference: f"{one.reference}: {one.words[:60]}" for one in rows}
+    if shown.testimonial:
+        found.setdefault(shown.testimonial, f"{shown.testimonial} (does not hold)")
+    return list(found.items())
+
+
+def _fields(version: ContentVersion) -> list[tuple[str, str]]:
+    allowed = allowed_fields(version.item.stream)
+    return [
+        (name, words) for name, words in FIELD_WORDS.items() if name in allowed and name not in URL_FIELDS
+    ]
+
+
+def _other(version: ContentVersion) -> ContentVersion | None:
+    return drafting.newest(version.item_id, language="es" if version.language == "en" else "en")
+
+
+@pages.post("/<int:version_id>")
+@access.require("write_content")
+def save(version_id: int) -> ResponseReturnValue:
+    """Save, check, and say so: as JSON to the script, as the page to everybody else."""
+    version = approval.get(version_id)
+    parts = _typed(version)
+    script = request.accept_mimetypes.best == "application/json"
+    try:
+        saved = drafting.save(
+            version_id, parts=parts, base=request.form.get("base", 0, type=int), actor=actor()
+        )
+    except (Conflict, Invalid) as error:
+        if script:
+            return jsonify(error=_words(error)), 422
+        raise
+    if saved.theirs is not None:
+        return _clash(version, parts, saved, script=script)
+    if script:
+        return jsonify(base=saved.version, **_told(hints.report(version)))
+    return _after_saving(version)
+
+
+def _words(error: Conflict | Invalid) -> str:
+    if isinstance(error, Invalid):
+        return " ".join(text for texts in error.fields.values() for text in texts)
+    return error.message
+
+
+def _clash(
+    version: ContentVersion, parts: Parts, saved: drafting.Saved, *, script: bool
+) -> ResponseReturnValue:
+    who = catalog.names([saved.by]).get(saved.by, saved.by)
+    theirs = form_codec.take_apart(saved.theirs or "")
+    if script:
+        return jsonify(base=saved.version, by=who, theirs=_plain(theirs)), 409
+    clash = {"by": who, "theirs": _plain(theirs)}
+    return _editor(version, status=409, parts=parts, base=saved.version, clash=clash)
+
+
+def _plain(parts: Parts) -> str:
+    return f"{parts.subject}\n{parts.preheader}\n\n{parts.body}".strip()
+
+
+def _after_saving(version: ContentVersion) -> ResponseReturnValue:
+    chosen = request.form.get("take", "")
+    if chosen.isdecimal() and len(chosen) < 19:
+        return _take(version, int(chosen))
+    if request.form.get("then") == "submit":
+        approval.submit(version.id, actor=actor())
+        flash("Handed in. The reviewers find it under Alerts and in this list.", "success")
+        return redirect(url_for("console.content.version", version_id=version.id))
+    flash("Saved.", "success")
+    return redirect(url_for(".edit", version_id=version.id))
+
+
+def _take(version: ContentVersion, number: int) -> ResponseReturnValue:
+    """Write a suggestion in the place of its sentence."""
+    found = [one for one in hints.report(version).findings if one.number == number]
+    if found:
+        parts = form_codec.take_apart(version.source)
+        changed = form_codec.replace(parts, body=hints.take(parts.body, found[0]))
+        drafting.save(version.id, parts=changed, base=version.version, actor=actor())
+    return redirect(url_for(".edit", version_id=version.id, _anchor="findings"))
+
+
+def _told(report: hints.Report) -> dict[str, Any]:
+    return {
+        "findings": render_template("console/content/_findings.html", report=report),
+        "marks": [
+            {"where": one.where, "start": one.start, "end": one.end, "stops": one.stops}
+            for one in report.findings
+            if one.start >= 0
+        ],
+        "stops": report.stops,
+    }
+
+
+def _typed(version: ContentVersion) -> Parts:
+    """The form as fields of a file. Lines break as the files do."""
+    form = request.form
+    was = form_codec.take_apart(version.source)
+
+    def line(name: str, before: str) -> str:
+        return clean(form[name]) if name in form else before
+
+    return form_codec.replace(
+        was,
+        body=form.get("body", "").replace("\r\n", "\n"),
+        subject=line("subject", was.subject),
+        preheader=line("preheader", was.preheader),
+        purpose=line("purpose", was.purpose),
+        why=line("why", was.why),
+        title=line("title", was.title),
+        testimonial=line("testimonial", was.testimonial),
+        blocks=_asked_blocks(was.blocks),
+        claims=_claims(),
+        words={name: line(f"word_{name}", word) for name, word in was.words.items()},
+    )
+
+
+def _asked_blocks(before: tuple[str, ...]) -> tuple[str, ...]:
+    """The blocks that have to be in the text, in the order they had; new ones at the end."""
+    if "require_asked" not in request.form:
+        return before
+    wanted = [clean(name) for name in request.form.getlist("require")]
+    return tuple(name for name in before if name in wanted) + tuple(
+        dict.fromkeys(name for name in wanted if name not in before)
+    )
+
+
+def _claims() -> tuple[Statement, ...]:
+    form = request.form
+    rows = zip(form.getlist("claim_id"), form.getlist("claim"), form.getlist("source"), strict=False)
+    found: list[Statement] = []
+    for number, (name, claim, source) in enumerate(list(rows)[:MOST_CLAIMS], start=1):
+        if claim.strip() or source.strip():
+            taken = [one.id for one in found]
+            known = name.strip() or form_codec.tidy_id(claim, taken=taken, number=number)
+            found.append(Statement(known, clean(claim), clean(source)))
+    return tuple(found)
+
+
+@pages.post("/<int:version_id>/restore/<int:autosave_id>")
+@access.require("write_content")
+def restore(version_id: int, autosave_id: int) -> ResponseReturnValue:
+    """Bring back what the draft said before."""
+    drafting.restore(version_id, autosave_id=autosave_id, actor=actor())
+    flash("Brought back. What it said until now is in the history.", "success")
+    return redirect(url_for(".edit", version_id=version_id))

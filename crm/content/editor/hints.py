@@ -1,0 +1,112 @@
+"""The check's findings as an editor shows them: where they stand in the field, and what one click would write there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crm.content import claims_gate, service
+from crm.content.claims import Finding
+from crm.content.models import ContentVersion
+from crm.content.render.fields import ContentError
+
+LONGEST_SENTENCE = 700
+BLOCKS = {  # a finding that says something is missing -> the block that says it
+    "off-label-missing": "off-label",
+    "risk-missing": "risk-short",
+    "evidence-missing": "evidence",
+    "emergency-missing": "emergency",
+    "not-advice-missing": "not-advice",
+}
+PLACES = {"body": "Text", "subject": "Subject", "preheader": "Preview line", "why": "Why they get it"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One finding. Offsets count UTF-16 units in the field, as a browser does; -1 where there is nothing to point at."""
+
+    number: int
+    rule: str
+    title: str
+    severity: str
+    where: str
+    place: str
+    words: str
+    why: str
+    suggestion: str
+    start: int = -1
+    end: int = -1
+    from_: int = -1  # of the sentence that the suggestion would stand for
+    to: int = -1
+    block: str = ""
+
+    @property
+    def stops(self) -> bool:
+        """Whether the text cannot be handed in with this in it."""
+        return self.severity != "WARN"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the check says now. `problem` is why the text cannot be read at all; then there are no findings."""
+
+    findings: Sequence[Told]
+    problem: str = ""
+
+    @property
+    def stops(self) -> bool:
+        """Whether the text cannot be handed in."""
+        return bool(self.problem) or any(one.stops for one in self.findings)
+
+
+def report(version: ContentVersion) -> Report:
+    """Check a version with the blocks it would leave with today."""
+    blocks = service.current_blocks(version.language)
+    try:
+        found = claims_gate.findings(version.source, blocks=blocks, host=service.host())
+    except ContentError as error:
+        return Report([], f"{error.field}: {error.detail}")
+    body = version.source.partition("\n---")[2].partition("\n")[2].replace("\r\n", "\n")
+    return Report([_told(number, one, body) for number, one in enumerate(found)])
+
+
+def _told(number: int, one: Finding, body: str) -> Told:
+    texts = {"body": (body, 1 if body.startswith("\n") else 0)}
+    text, shift = texts.get(one.where, ("", 0))
+    start = end = from_ = to = -1
+    if text and one.words:
+        start, end = _units(text, one.start) - shift, _units(text, one.end) - shift
+        at = text.rfind(one.sentence, 0, one.end + len(one.sentence))
+        if at >= 0 and at <= one.start and len(one.sentence) <= LONGEST_SENTENCE:
+            from_, to = _units(text, at) - shift, _units(text, at + len(one.sentence)) - shift
+    elif one.where in ("subject", "preheader") and one.words:
+        start, end = one.start, one.end
+    return Told(
+        number=number,
+        rule=one.id,
+        title=one.rule,
+        severity=one.severity.value,
+        where=one.where,
+        place=PLACES.get(one.where, one.where.replace("block:", "Block ")),
+        words=one.words,
+        why=one.why,
+        suggestion=one.suggestion,
+        start=start,
+        end=end,
+        from_=from_,
+        to=to,
+        block=BLOCKS.get(one.id, ""),
+    )
+
+
+def _units(text: str, at: int) -> int:
+    """An offset in characters as an offset in UTF-16 units."""
+    return at if text.isascii() else len(text[:at].encode("utf-16-le")) // 2
+
+
+def take(body: str, one: Told) -> str:
+    """Return the field's text with a finding's suggestion, or its block, in place."""
+    if one.block:
+        return body.rstrip("\n") + f"\n\n[[block: {one.block}]]\n"
+    if one.from_ < 0:
+        return body
+    raw = body.encode("utf-16-le")
+    return (raw[: one.from_ * 2] + one.suggestion.encode("utf-16-le") + raw[one.to * 2 :]).decode("utf-16-le")

@@ -1,0 +1,1 @@
+"""From a content file to an email: source, Markdown, merge fields, HTML and text."""

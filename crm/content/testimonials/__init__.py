@@ -1,0 +1,1 @@
+"""Patients' words in emails, and the written authorizations they need."""

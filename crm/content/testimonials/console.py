@@ -1,0 +1,116 @@
+"""Written authorizations of patients, for staff: what was signed, where it is printed, and taking it back."""
+
+from datetime import date
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+from flask_babel import format_date
+
+from crm.audit import service as audit
+from crm.content import catalog
+from crm.content.console import actor, shared
+from crm.content.models import Authorization
+from crm.content.testimonials import rules, service
+from crm.core import clock
+from crm.core.errors import Invalid
+from crm.staff import access
+
+pages = Blueprint("authorizations", __name__, url_prefix="/content/authorizations")
+
+
+@pages.get("")
+@access.require("see_content")
+def index() -> ResponseReturnValue:
+    """All of them: what they let us print, and until when."""
+    return _index()
+
+
+def _index(status: int = 200, **more: Any) -> Response:
+    rows = service.every()
+    page = render_template(
+        "console/content/testimonials.html",
+        rows=rows,
+        worth=worth,
+        day=format_date,
+        statements=list(rules.STATEMENTS.items()),
+        today=clock.now().date().isoformat(),
+        **more,
+        **shared(),
+    )
+    return make_response(page, status)
+
+
+def worth(one: Authorization) -> str:
+    """Return whether an authorization holds today: approved, expired or stopped."""
+    if one.revoked_at is not None:
+        return "stopped"
+    return "approved" if service.holds(one, now=clock.now()) else "expired"
+
+
+@pages.post("")
+@access.require("keep_authorizations")
+def record() -> ResponseReturnValue:
+    """Record what a patient signed."""
+    form = request.form
+    try:
+        made = service.record(
+            person=form.get("person", ""),
+            kept_at=form.get("kept_at", ""),
+            language=form.get("language", ""),
+            words=form.get("words", ""),
+            signed_on=_day("signed_on"),
+            ends_on=_day("ends_on"),
+            stated=form.getlist("stated"),
+            actor=actor(),
+        )
+    except Invalid as error:
+        abort(_index(422, errors=error.fields, typed=form, ticked=form.getlist("stated")))
+    flash(f"Recorded as {made.reference}. An email names it to print these words.", "success")
+    return redirect(url_for(".show", authorization_id=made.id))
+
+
+def _day(name: str) -> date | None:
+    try:
+        return date.fromisoformat(request.form.get(name, ""))
+    except ValueError:
+        return None
+
+
+@pages.get("/<int:authorization_id>")
+@access.require("see_content")
+def show(authorization_id: int) -> ResponseReturnValue:
+    """One of them. Who signed is shown to those who look after the papers, and looking is written down."""
+    found = service.get(authorization_id)
+    audit.record("authorization.seen", object_type="content_authorization", object_id=found.id)
+    return render_template(
+        "console/content/testimonial.html",
+        one=found,
+        day=format_date,
+        worth=worth(found),
+        statements=[rules.STATEMENTS[key] for key in found.stated if key in rules.STATEMENTS],
+        users=service.users(found),
+        names=catalog.names([found.recorded_by, found.revoked_by]),
+        **shared(),
+    )
+
+
+@pages.post("/<int:authorization_id>/revoke")
+@access.require("keep_authorizations")
+def revoke(authorization_id: int) -> ResponseReturnValue:
+    """The person took it back."""
+    held = service.revoke(authorization_id, actor=actor())
+    count = "1 email" if len(held) == 1 else f"{len(held)} emails"
+    said = f"{count} with these words: void from now on." if held else "No email in use prints these words."
+    flash(f"Taken back. {said}", "success")
+    return redirect(url_for(".show", authorization_id=authorization_id))

@@ -1,0 +1,248 @@
+"""Settings, read once from the environment. The only reader of `os.environ`."""
+
+import base64
+import contextlib
+import hashlib
+import ipaddress
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_PORT = 8000
+
+
+class ConfigError(Exception):
+    """The environment is not fit to boot with; says every variable that is missing or wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clinic:
+    """Facts about the clinic that pages and emails show."""
+
+    name: str = "Pacific Pain & Wellness Group"
+    short_name: str = "Pacific Wellness Group"
+    physician: str = "Dr. Kartik Ananth"
+    phone: str = "+1 555 010 0199"
+    address: str = "100 Example Street, Suite 200, Exampleton, CA 90000"
+    email: str = "hello@clinic.example"
+    from_email: str = "news@clinic.example"
+    care_email: str = "care@clinic.example"
+    time_zone: str = "America/Los_Angeles"
+    state: str = "CA"
+    staff_alert_email: str = ""
+    hours: str = "Mon-Fri 08:00-17:00"  # opening hours, by which the clocks of leads run
+    closed: str = "holidays"  # the main holidays, and single days such as 2026-12-24
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that may differ from one installation to the next."""
+
+    production: bool
+    secret_keys: tuple[str, ...]
+    field_keys: tuple[tuple[str, bytes], ...]
+    public_url: str
+    database_url: str | None
+    reports_database_url: str | None
+    redis_url: str | None
+    sendgrid_api_key: str
+    sendgrid_url: str
+    sendgrid_webhook_keys: tuple[str, ...]
+    smtp_url: str | None
+    smtp_has_baa: bool
+    two_factor_required: bool
+    trusted_proxies: int
+    sandbox_port: int
+    port: int
+    local_dir: Path
+    clinic: Clinic = field(default_factory=Clinic)
+    log_level: str = "INFO"
+    api_per_minute: int = 600
+    reviewers: int = 2  # people who look at content before it leaves, never its author among them
+    metrics_token: str = ""  # with it, /metrics answers its bearer; without, only this machine
+    fail_point: str | None = None  # for fault tests; see crm.core.failpoints
+
+    @property
+    def secure(self) -> bool:
+        """Whether people reach us over HTTPS."""
+        return self.public_url.startswith("https://")
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Build the settings from the environment.
+
+    Production is `CRM_MODE=production`, or a `PUBLIC_URL` that is not this machine. There, everything a
+    clinic needs must be set and nothing may be a default: `ConfigError` names what is missing. Elsewhere the
+    gaps are filled with secrets kept in `.local/`.
+    """
+    env = dict(os.environ if environ is None else environ)
+    port = _port(env, "PORT", DEFAULT_PORT)
+    public_url = env.get("PUBLIC_URL", "").rstrip("/") or f"http://127.0.0.1:{port}"
+    production = env.get("CRM_MODE", "") == "production" or not _is_this_machine(public_url)
+    local_dir = Path(env.get("LOCAL_DIR") or ROOT / ".local")
+    if production:
+        _refuse_gaps(env, public_url)
+    else:
+        env = {**_local_secrets(local_dir), **{name: value for name, value in env.items() if value}}
+    sandbox_port = _port(env, "SANDBOX_PORT", 8025)
+    if sandbox_port == port and not production:
+        raise ConfigError("PORT and SANDBOX_PORT must be two different numbers.")
+    return Settings(
+        production=production,
+        secret_keys=_list(env["SECRET_KEY"]),
+        field_keys=_field_keys(env["FIELD_KEYS"]),
+        public_url=public_url,
+        database_url=_postgres(env.get("DATABASE_URL")),
+        reports_database_url=_postgres(env.get("REPORTS_DATABASE_URL")),
+        redis_url=env.get("REDIS_URL") or None,
+        sendgrid_api_key=env["SENDGRID_API_KEY"],
+        sendgrid_url=env.get("SENDGRID_URL", "").rstrip("/")
+        or ("https://api.sendgrid.com" if production else f"http://127.0.0.1:{sandbox_port}"),
+        sendgrid_webhook_keys=_list(env.get("SENDGRID_WEBHOOK_KEY", "")),
+        smtp_url=env.get("SMTP_URL") or None,
+        smtp_has_baa=env.get("SMTP_HAS_BAA", "") in ("1", "true", "yes"),
+        two_factor_required=env.get("TWO_FACTOR_REQUIRED", "") in ("1", "true", "yes"),
+        trusted_proxies=_int(env, "TRUSTED_PROXIES", 0),
+        sandbox_port=sandbox_port,
+        port=port,
+        local_dir=local_dir,
+        clinic=_clinic(env),
+        log_level=env.get("LOG_LEVEL", "INFO").upper(),
+        api_per_minute=_int(env, "API_PER_MINUTE", 600),
+        reviewers=_reviewers(env),
+        metrics_token=env.get("METRICS_TOKEN", ""),
+        fail_point=env.get("FAIL_POINT") or None,
+    )
+
+
+_NEEDED = (
+    "SECRET_KEY",
+    "FIELD_KEYS",
+    "PUBLIC_URL",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SENDGRID_API_KEY",
+    "SENDGRID_WEBHOOK_KEY",
+    "CLINIC_NAME",
+    "CLINIC_PHONE",
+    "CLINIC_ADDRESS",
+    "CLINIC_FROM_EMAIL",
+    "CLINIC_TIME_ZONE",
+)
+
+
+def _refuse_gaps(env: Mapping[str, str], public_url: str) -> None:
+    wrong = [f"{name} is missing" for name in _NEEDED if not env.get(name, "").strip()]
+    if env.get("PUBLIC_URL") and not public_url.startswith("https://"):
+        wrong.append("PUBLIC_URL must start with https://")
+    if env.get("SECRET_KEY") and min(map(len, _list(env["SECRET_KEY"]))) < 32:
+        wrong.append("SECRET_KEY needs at least 32 characters")
+    if re.search(r"change-?me|example|secret123", env.get("SECRET_KEY", ""), re.IGNORECASE):
+        wrong.append("SECRET_KEY is a default; make a random one")
+    if wrong:
+        raise ConfigError("This cannot start in production: " + "; ".join(wrong) + ". README lists them all.")
+
+
+def _clinic(env: Mapping[str, str]) -> Clinic:
+    names = {
+        name: value
+        for name in Clinic.__dataclass_fields__
+        if (value := env.get(f"CLINIC_{name.upper()}", "").strip())
+    }
+    if any(character in value for value in names.values() for character in "\r\n\0"):
+        raise ConfigError("CLINIC_* values must be one line each.")
+    if names.get("time_zone", "UTC") not in available_timezones():
+        raise ConfigError("CLINIC_TIME_ZONE must be a zone name such as America/Los_Angeles.")
+    return Clinic(**names)
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _int(env: Mapping[str, str], name: str, default: int) -> int:
+    try:
+        return int(env.get(name) or default)
+    except ValueError as error:
+        raise ConfigError(f"{name} must be a whole number.") from error
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    port = _int(env, name, default)
+    if not 1 <= port <= 65_535:
+        raise ConfigError(f"{name} must be between 1 and 65535.")
+    return port
+
+
+def _reviewers(env: Mapping[str, str]) -> int:
+    number = _int(env, "CLINIC_REVIEWERS", 2)
+    if number not in (1, 2):
+        raise ConfigError("CLINIC_REVIEWERS must be 2, or 1 where nobody else can look at content.")
+    return number
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _postgres(url: str | None) -> str | None:
+    """SQLAlchemy wants the driver in the scheme; people and hosting providers leave it out."""
+    return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url) if url else None
+
+
+def _field_keys(text: str) -> tuple[tuple[str, bytes], ...]:
+    """Parse `id:base64,id:base64`. The first encrypts, all decrypt, the last also makes the blind indexes."""
+    keys = []
+    for part in _list(text):
+        key_id, _, encoded = part.partition(":")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except ValueError as error:
+            raise ConfigError("FIELD_KEYS must be `id:base64` pairs, separated by commas.") from error
+        if not key_id or len(key_id) > 16 or len(key) != 32:
+            raise ConfigError("Each of FIELD_KEYS needs a short id and 32 bytes in base64.")
+        keys.append((key_id, key))
+    if not keys:
+        raise ConfigError("FIELD_KEYS is missing.")
+    return tuple(keys)
+
+
+def _local_secrets(local_dir: Path) -> dict[str, str]:
+    """Read this machine's own secrets, making them on the first call."""
+    path = local_dir / "secrets.json"
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        pass
+    made = {
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "FIELD_KEYS": "local:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        "SENDGRID_API_KEY": "SG.local." + hashlib.sha256(secrets.token_bytes(16)).hexdigest()[:32],
+    }
+    local_dir.mkdir(parents=True, exist_ok=True)
+    mine = path.with_name(f"secrets.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(made, file)
+    with contextlib.suppress(
+        FileExistsError
+    ):  # another process was quicker; its secrets are the ones to share
+        os.link(mine, path)  # whole or not at all: nobody reads half a file
+    mine.unlink()
+    return dict(json.loads(path.read_text()))

@@ -1,0 +1,37 @@
+"""The Flask class of this service: one transaction per request."""
+
+import random
+import time
+
+import structlog
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import OperationalError
+
+from crm.core.config import Settings
+from crm.core.db import collided, transaction
+
+TRY_AGAIN_AFTER = (0.01, 0.05, 0.2, 0.5)  # seconds at most, after PostgreSQL undid one of two that collided
+
+log = structlog.get_logger()
+
+
+class CrmApp(Flask):
+    """Flask with one transaction per request: return to keep, raise to refuse."""
+
+    settings: Settings
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        for pause in TRY_AGAIN_AFTER:
+            try:
+                return self._dispatch()
+            except OperationalError as error:
+                if not collided(error) or request.files:  # a file has been read and cannot be read again
+                    raise
+                log.warning("request.again", error=type(error.orig).__name__)
+            time.sleep(pause * random.random())  # noqa: S311 - parts those who collided, guards nothing
+        return self._dispatch()
+
+    def _dispatch(self) -> ResponseReturnValue:
+        with transaction():
+            return super().dispatch_request()

@@ -1,0 +1,1 @@
+"""What staff see of leads: work lists, lead page, inbox, table, board, search, bulk actions."""

@@ -1,0 +1,208 @@
+"""Acts on many leads at once: planned without changing anything, done in slices, taken back within the hour."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import selectinload
+
+from crm.audit import service as audit
+from crm.core import clock
+from crm.core.db import db, transaction
+from crm.core.errors import Conflict, Invalid, NotFound, Refusal
+from crm.core.queue import enqueue
+from crm.desk.bulk_actions import ACTS, CHANGED, check, look_up
+from crm.desk.models import BulkItem, BulkRun
+from crm.leads.models import Lead
+
+MOST = 2_000  # leads in one run
+SLICE = 100  # leads in one transaction; up to so many are done while the reader waits
+UNDO_WITHIN = timedelta(hours=1)
+STALLED = timedelta(minutes=2)  # a run whose last slice is older than this is taken up again
+TOO_MANY = f"That is more than {MOST:,} leads. Narrow the filters, then do it in parts."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """How many leads were, or would be, left out for one reason, and the reference of one of them."""
+
+    why: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a run stands: leads by state, and why those that did not change did not."""
+
+    counts: Mapping[str, int]
+    left: Sequence[Left]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def waiting(self) -> int:
+        return self.counts.get("waiting", 0)
+
+    @property
+    def done(self) -> int:
+        return self.counts.get("done", 0)
+
+
+def plan(*, act: str, form: Mapping[str, str], lead_ids: Sequence[int], user_id: int) -> BulkRun:
+    """Look at what an act would do to these leads, and keep that; nothing changes. Raises Invalid."""
+    if act not in ACTS:
+        raise Invalid({"act": ["Choose what to do."]})
+    given = check(act, form)
+    if not lead_ids:
+        raise Invalid({"pick": ["Pick at least one lead."]})
+    if len(lead_ids) > MOST:
+        raise Invalid({"pick": [TOO_MANY]})
+    now = clock.now()
+    run = BulkRun(user_id=user_id, act=act, given=given, state="planned", created_at=now, beat_at=now)
+    db.session.add(run)
+    db.session.flush()
+    leads = _leads(sorted(set(lead_ids)))
+    known = look_up(leads, act=act, given=given)
+    rows = [_planned(run, lead, ACTS[act].why_not(lead, given, known)) for lead in leads]
+    if not rows:
+        raise Invalid({"pick": ["These leads are not there any more."]})
+    db.session.execute(insert(BulkItem), rows)
+    audit.record("lead.bulk_plan", object_type="bulk", object_id=run.id, detail={"act": act, "of": len(rows)})
+    return run
+
+
+def _planned(run: BulkRun, lead: Lead, why_not: str | None) -> dict[str, Any]:
+    state = "waiting" if why_not is None else "refused"
+    return {"run_id": run.id, "lead_id": lead.id, "version": lead.version, "state": state, "why": why_not}
+
+
+def _leads(ids: Sequence[int], *, lock: bool = False) -> Sequence[Lead]:
+    rows = select(Lead).where(Lead.id.in_(ids)).order_by(Lead.id).options(selectinload(Lead.referral))
+    if lock:
+        rows = rows.with_for_update(of=Lead).execution_options(populate_existing=True)
+    return db.session.scalars(rows).all()
+
+
+def of(*, run_id: int, user_id: int, lock: bool = False) -> BulkRun:
+    """Return a run of this person. Raises NotFound for anybody else's."""
+    run = db.session.get(BulkRun, run_id, with_for_update=lock or None, populate_existing=lock)
+    if run is None or run.user_id != user_id:
+        raise NotFound("There is no such act of yours.")
+    return run
+
+
+def summary(run_id: int) -> Summary:
+    """Return how a run stands. Two statements, however many leads."""
+    states = select(BulkItem.state, func.count()).where(BulkItem.run_id == run_id).group_by(BulkItem.state)
+    counts = {row[0]: int(row[1]) for row in db.session.execute(states)}
+    reasons = (
+        select(BulkItem.why, func.count().label("times"), func.min(Lead.reference).label("example"))
+        .join(Lead, Lead.id == BulkItem.lead_id)
+        .where(BulkItem.run_id == run_id, BulkItem.state.in_(("refused", "kept")))
+        .group_by(BulkItem.why)
+        .order_by(func.count().desc(), BulkItem.why)
+    )
+    left = [Left(why=row.why, count=row.times, example=row.example) for row in db.session.execute(reasons)]
+    return Summary(counts=counts, left=left)
+
+
+def start(*, run_id: int, user_id: int) -> BulkRun:
+    """Do what was planned: a few leads at once, many by a job. Raises NotFound; Conflict when it was done before."""
+    run = of(run_id=run_id, user_id=user_id, lock=True)
+    if run.state != "planned":
+        raise Conflict("This was done already.")
+    return _begin(run, "running")
+
+
+def take_back(*, run_id: int, user_id: int) -> BulkRun:
+    """Take an act back where nobody has changed the lead since. Raises NotFound; Conflict after an hour."""
+    run = of(run_id=run_id, user_id=user_id, lock=True)
+    if not undoable(run):
+        raise Conflict("This can no longer be taken back.")
+    return _begin(run, "undoing")
+
+
+def undoable(run: BulkRun) -> bool:
+    """Tell whether an act can still be taken back."""
+    return run.state == "done" and run.done_at is not None and clock.now() < run.done_at + UNDO_WITHIN
+
+
+def _begin(run: BulkRun, state: str) -> BulkRun:
+    run.state, run.beat_at = state, clock.now()
+    db.session.flush()
+    if _step(run):
+        enqueue("leads.bulk", run.id, key=state)
+    audit.record(
+        "lead.bulk_undo" if state == "undoing" else "lead.bulk_do", object_type="bulk", object_id=run.id
+    )
+    return run
+
+
+def work(run_id: int) -> None:
+    """Go on with a run, one slice and one transaction at a time; goes on where it stopped."""
+    more = True
+    while more:
+        with transaction():
+            run = db.session.get(BulkRun, run_id, with_for_update=True, populate_existing=True)
+            if run is None or run.state not in ("running", "undoing"):
+                return
+            with audit.acting(f"staff:{run.user_id}"):
+                more = _step(run)
+
+
+def stalled() -> Sequence[int]:
+    """Return the runs that nobody has worked on for two minutes though they are not done."""
+    old = BulkRun.beat_at < clock.now() - STALLED
+    return db.session.scalars(select(BulkRun.id).where(BulkRun.state.in_(("running", "undoing")), old)).all()
+
+
+def _step(run: BulkRun) -> bool:
+    """Work one slice; return whether there is more."""
+    undoing = run.state == "undoing"
+    wanted = (
+        select(BulkItem)
+        .where(BulkItem.run_id == run.id, BulkItem.state == ("done" if undoing else "waiting"))
+        .order_by(BulkItem.lead_id)
+        .limit(SLICE + 1)
+    )
+    items = db.session.scalars(wanted).all()
+    more, items = len(items) > SLICE, items[:SLICE]
+    leads = {lead.id: lead for lead in _leads([item.lead_id for item in items], lock=True)}
+    known = look_up(list(leads.values()), act=run.act, given=run.given)
+    for item in items:
+        if undoing:
+            _undo_one(run, item, leads[item.lead_id])
+        else:
+            _do_one(
+                run, item, leads[item.lead_id], ACTS[run.act].why_not(leads[item.lead_id], run.given, known)
+            )
+    run.beat_at = clock.now()
+    if not more:
+        run.state = "undone" if undoing else "done"
+        run.done_at = run.done_at or clock.now()
+    db.session.flush()
+    return more
+
+
+def _do_one(run: BulkRun, item: BulkItem, lead: Lead, why_not: str | None) -> None:
+    if lead.version != item.version:
+        why_not = CHANGED
+    if why_not is None:
+        try:
+            item.before = ACTS[run.act].do(lead, run.given)
+        except Refusal as error:  # raised before anything was written
+            why_not = error.message
+    item.state, item.why = ("done", None) if why_not is None else ("refused", why_not)
+
+
+def _undo_one(run: BulkRun, item: BulkItem, lead: Lead) -> None:
+    try:
+        ACTS[run.act].undo(lead, item.before or {})
+        item.state = "undone"
+    except Refusal as error:
+        item.state, item.why = "kept", error.message

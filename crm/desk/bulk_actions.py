@@ -1,0 +1,203 @@
+"""What can be done to many leads at once: for each act, who is left out and why, how it is done, how it is taken back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from crm.audit import service as audit
+from crm.consultations import service as consultations
+from crm.contacts import service as contacts
+from crm.contacts.models import Tag
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid
+from crm.leads import contact_attempts, rules, service
+from crm.leads.models import Lead, Task
+from crm.staff.models import User
+
+Given = Mapping[str, Any]
+FARTHEST = consultations.FARTHEST
+
+WITH_A_VISIT = frozenset(
+    ["scheduled", "consult_scheduled", "seen", "consult_done", "no_show", "cancelled", "rescheduled"]
+)  # these stages go with a consultation of one person
+MOVES = {
+    stage: one
+    for stages in rules.STAGES.values()
+    for stage, one in stages.items()
+    if stage not in WITH_A_VISIT and stage not in ("new", "unconfirmed", "received")
+}
+CHANGED = "Somebody changed this lead in the meantime."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is looked up once for all leads of a slice: who has the tag, and which ids were tried often enough."""
+
+    tagged: frozenset[int] = frozenset()
+    tried: Mapping[int, Sequence[contact_attempts.Attempt]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """One act. `why_not`: why a lead is left out, None when it is not. `do` returns what `undo` needs."""
+
+    label: str
+    why_not: Callable[[Lead, Given, Known], str | None]
+    do: Callable[[Lead, Given], dict[str, Any]]
+    undo: Callable[[Lead, Mapping[str, Any]], None]
+
+
+def look_up(leads: Sequence[Lead], *, act: str, given: Given) -> Known:
+    """Return what `why_not` needs to know about these leads. One statement at most."""
+    if act == "tag":
+        people = [lead.contact_id for lead in leads]
+        rows = select(Tag.contact_id).where(Tag.tag == given["tag"], Tag.contact_id.in_(people))
+        return Known(tagged=frozenset(db.session.scalars(rows)), tried={})
+    if act == "move" and given["to"] in {to for _, to in contact_attempts.GIVEN_UP}:
+        return Known(tried=contact_attempts.of_many([lead.id for lead in leads]))
+    return Known(tried={})
+
+
+def check(act: str, form: Mapping[str, str]) -> dict[str, Any]:
+    """Return what an act was given, as it is kept. Raises Invalid, naming the field."""
+    if act == "assign":
+        return {"owner_id": _owner(form.get("owner", ""))}
+    if act == "move":
+        return _move(form.get("to", ""), form.get("reason", ""))
+    if act == "tag":
+        return {"tag": contacts.clean_tag(form.get("tag", ""))}
+    if act == "task":
+        return _task(form.get("title", ""), form.get("due_at", ""))
+    if act in ("spam", "restore"):
+        return {"to": "spam" if act == "spam" else "new", "reason": None}
+    raise Invalid({"act": ["Choose what to do."]})
+
+
+def _owner(text: str) -> int | None:
+    if text == "nobody":
+        return None
+    known = text.isascii() and text.isdigit() and len(text) < 19
+    user = db.session.get(User, int(text)) if known else None
+    if user is None or not user.active or user.practice_id is not None:
+        raise Invalid({"owner": ["Choose who takes these leads."]})
+    return user.id
+
+
+def _move(to: str, reason: str) -> dict[str, Any]:
+    if to not in MOVES:
+        raise Invalid({"to": ["Choose the stage to move to."]})
+    asked = {one for stages in rules.STAGES.values() if to in stages for one in stages[to].reasons}
+    if asked and reason not in asked:
+        words = ", ".join(sorted(map(rules.spoken, asked)))
+        raise Invalid({"reason": [f"“{rules.spoken(to)}” needs a reason: {words}."]})
+    return {"to": to, "reason": reason if asked else None}
+
+
+def _task(title: str, due_at: str) -> dict[str, Any]:
+    title = " ".join(title.split())
+    wrong = {}
+    if not 0 < len(title) <= service.TITLE_LIMIT or not title.isprintable():
+        wrong["title"] = ["Say in up to 120 characters what is to be done."]
+    try:
+        due = datetime.fromisoformat(due_at)
+    except ValueError:
+        due = None
+    if due is None or due.tzinfo is None or not clock.now() < due < clock.now() + FARTHEST:
+        wrong["due_at"] = ["Choose a time ahead, within a year."]
+    if wrong:
+        raise Invalid(wrong)
+    return {"title": title, "due_at": due_at}
+
+
+def _not_theirs(lead: Lead, given: Given, _known: Known) -> str | None:
+    return "It has this owner already." if lead.owner_id == given["owner_id"] else None
+
+
+def _assign(lead: Lead, given: Given) -> dict[str, Any]:
+    was = lead.owner_id
+    service.assign(lead_id=lead.id, version=lead.version, owner_id=given["owner_id"])
+    return {"owner_id": was, "version": lead.version}
+
+
+def _assign_back(lead: Lead, before: Mapping[str, Any]) -> None:
+    _unchanged(lead, before)
+    service.assign(lead_id=lead.id, version=lead.version, owner_id=before["owner_id"])
+
+
+def _unchanged(lead: Lead, before: Mapping[str, Any]) -> None:
+    if lead.version != before["version"]:
+        raise Conflict(CHANGED)
+
+
+def _not_movable(lead: Lead, given: Given, known: Known) -> str | None:
+    to, reason = given["to"], given["reason"]
+    if to not in rules.STAGES[lead.kind]:
+        return f"A {rules.spoken(lead.kind)} has no stage “{rules.spoken(to)}”."
+    if lead.stage == to:
+        return f"It is “{rules.spoken(to)}” already."
+    sent = lead.referral is not None and lead.referral.outcome_sent_at is not None
+    why_not = rules.refused(kind=lead.kind, was=lead.stage, to=to, reason=reason, outcome_sent=sent)
+    if why_not is not None:
+        return why_not
+    return contact_attempts.why_not_given_up(lead, to=to, reason=reason, made=known.tried.get(lead.id, ()))
+
+
+def _do_move(lead: Lead, given: Given) -> dict[str, Any]:
+    was = service.as_it_was(lead)
+    service.move_stage(lead_id=lead.id, version=lead.version, to=given["to"], reason=given["reason"])
+    return was | {"version": lead.version}
+
+
+def _move_back(lead: Lead, before: Mapping[str, Any]) -> None:
+    _unchanged(lead, before)
+    service.take_back_move(lead_id=lead.id, before=before)
+
+
+def _tagged(lead: Lead, _given: Given, known: Known) -> str | None:
+    return "The person has this tag already." if lead.contact_id in known.tagged else None
+
+
+def _tag(lead: Lead, given: Given) -> dict[str, Any]:
+    added = contacts.add_tag(contact_id=lead.contact_id, tag=given["tag"])
+    return {"tag": given["tag"] if added else None}  # two leads of one person: the second finds it there
+
+
+def _untag(lead: Lead, before: Mapping[str, Any]) -> None:
+    if before["tag"] is not None and not contacts.remove_tag(contact_id=lead.contact_id, tag=before["tag"]):
+        raise Conflict("Somebody took the tag off in the meantime.")
+
+
+def _ended(lead: Lead, _given: Given, _known: Known) -> str | None:
+    return "It has ended." if lead.closed_at is not None else None
+
+
+def _add_task(lead: Lead, given: Given) -> dict[str, Any]:
+    due = datetime.fromisoformat(given["due_at"])
+    task = service.add_task(
+        lead_id=lead.id, kind="other", title=given["title"], due_at=due, owner_id=lead.owner_id
+    )
+    return {"task_id": task.id}
+
+
+def _drop_task(lead: Lead, before: Mapping[str, Any]) -> None:
+    task = db.session.get(Task, before["task_id"])
+    if task is None or task.done_at is not None:
+        raise Conflict("The task was done in the meantime.")
+    db.session.delete(task)
+    detail = {"task_id": task.id}
+    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="task_dropped", detail=detail)
+    audit.record("task.drop", object_type="lead", object_id=lead.id, detail=detail)
+
+
+ACTS: Mapping[str, Act] = {
+    "assign": Act(label="Give to", why_not=_not_theirs, do=_assign, undo=_assign_back),
+    "move": Act(label="Move to a stage", why_not=_not_movable, do=_do_move, undo=_move_back),
+    "tag": Act(label="Add a tag", why_not=_tagged, do=_tag, undo=_untag),
+    "task": Act(label="Add a task", why_not=_ended, do=_add_task, undo=_drop_task),
+    "spam": Act(label="Mark as spam", why_not=_not_movable, do=_do_move, undo=_move_back),
+    "restore": Act(label="Restore from spam", why_not=_not_movable, do=_do_move, undo=_move_back),
+}

@@ -1,0 +1,140 @@
+"""The inbox of contact requests: what nobody has answered yet, the oldest first."""
+
+from datetime import datetime
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_security import current_user
+
+from crm.audit import service as audit
+from crm.contacts import service as contacts
+from crm.core import clock, paging
+from crm.core.errors import Invalid
+from crm.core.paging import Page
+from crm.desk import replies
+from crm.desk.console import _back, _may, _show, _version
+from crm.desk.console_work import pages
+from crm.leads import index_scan, rules, service
+from crm.leads.models import Lead
+from crm.staff import access, redirects
+
+__all__ = ["pages"]
+
+ROWS = 25
+TABS = {"open": "To answer", "mine": "Mine", "nobody": "Nobody's"}
+CLOSES = {"lost": "Lost", "not_a_fit": "Not a fit"}
+
+
+def unanswered(tab: str, *, me: int, cursor: str | None = None, limit: int = ROWS) -> Page[Lead]:
+    """Return contact requests that nobody has reached or ended, those that wait longest first."""
+    after = paging.decode(cursor, (datetime, int)) if cursor else None
+    rows = index_scan.open_leads(Lead.created_at, after=after)
+    wanted = [rows.c.kind == rules.CONTACT_REQUEST, rows.c.stage.in_(sorted(rules.UNTOUCHED))]
+    if tab == "mine":
+        wanted.append(rows.c.owner_id == me)
+    elif tab == "nobody":
+        wanted.append(rows.c.owner_id.is_(None))
+    found = index_scan.load(index_scan.first(rows, *wanted, limit=limit + 1), Lead.created_at, Lead.id)
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(rows=found[:limit], next=paging.encode(last.created_at, last.id) if last else None)
+
+
+@pages.get("/inbox")
+@access.require("see_leads")
+def inbox() -> ResponseReturnValue:
+    """Contact requests to answer, with what people wrote."""
+    tab = request.args.get("tab", "open")
+    if tab not in TABS:
+        raise Invalid({"tab": ["There is no such list."]})
+    shown = unanswered(tab, me=current_user.id, cursor=request.args.get("cursor"))
+    clinical = _may("read_clinical")
+    audit.record(
+        "lead.inbox", purpose="care", detail={"ids": [lead.id for lead in shown.rows], "messages": clinical}
+    )
+    return render_template(
+        "console/desk/inbox.html",
+        leads=shown.rows,
+        tab=tab,
+        tabs_of=TABS,
+        clinical=clinical,
+        answers=list(replies.ANSWERS.items()),
+        closes={stage: _reasons(stage) for stage in CLOSES},
+        close_labels=CLOSES,
+        here=url_for(".inbox", tab=tab),
+        later=url_for(".inbox", tab=tab, cursor=shown.next) if shown.next else None,
+        now=clock.now(),
+    )
+
+
+def _reasons(stage: str) -> list[tuple[str, str]]:
+    # nobody is given up as unreachable from here: that takes logged attempts
+    codes = rules.CONTACT_REQUEST_STAGES[stage].reasons - {"no_answer", "wrong_number"}
+    return [(f"{stage}:{code}", rules.spoken(code).capitalize()) for code in sorted(codes)]
+
+
+@pages.post("/<reference>/answer")
+@access.require("work_leads")
+def answer(reference: str) -> ResponseReturnValue:
+    """Answer a contact request by an approved email."""
+    lead = service.by_reference(reference)
+    try:
+        replies.answer(lead_id=lead.id, kind=request.form.get("answer", ""))
+    except Invalid as error:
+        abort(_show(lead, 422, errors=error.fields))
+    flash(gettext("The answer is on its way."), "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/take")
+@access.require("work_leads")
+def take(reference: str) -> ResponseReturnValue:
+    """Make a lead one's own."""
+    lead = service.by_reference(reference)
+    service.assign(lead_id=lead.id, version=_version(), owner_id=current_user.id)
+    flash(gettext("%(reference)s is yours.", reference=lead.reference), "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/close")
+@access.require("work_leads")
+def close(reference: str) -> ResponseReturnValue:
+    """End a contact request, with the reason, or as spam."""
+    lead = service.by_reference(reference)
+    to, _, reason = request.form.get("as", "").partition(":")
+    if to not in (*CLOSES, "spam"):
+        abort(_show(lead, 422, errors={"to": ["Choose why this ends."]}))
+    service.move_stage(lead_id=lead.id, version=_version(), to=to, reason=reason or None)
+    text = gettext("%(reference)s is in the spam bin.", reference=lead.reference) if to == "spam" else None
+    undo = url_for(".reopen", reference=lead.reference, version=lead.version, back=redirects.back())
+    said = {"text": text or gettext("%(reference)s has ended.", reference=lead.reference), "undo": undo}
+    flash(said, "success")  # type: ignore[arg-type]
+    return _back(lead)
+
+
+@pages.post("/<reference>/reopen")
+@access.require("work_leads")
+def reopen(reference: str) -> ResponseReturnValue:
+    """Take up again what was ended by mistake: from spam it is new, else it was reached."""
+    lead = service.by_reference(reference)
+    to = "new" if lead.stage == "spam" else "contacted"
+    version = request.args.get("version", "")
+    sent = int(version) if version.isdecimal() and len(version) < 19 else _version()
+    service.move_stage(lead_id=lead.id, version=sent, to=to)
+    flash(gettext("%(reference)s is open again.", reference=lead.reference), "success")
+    return redirect(redirects.back() or url_for(".show", reference=lead.reference))
+
+
+@pages.post("/<reference>/tags")
+@access.require("work_leads")
+def tag(reference: str) -> ResponseReturnValue:
+    """Put a tag on the person, or take one off."""
+    lead = service.by_reference(reference)
+    try:
+        if request.form.get("off"):
+            contacts.remove_tag(contact_id=lead.contact_id, tag=request.form["off"])
+        else:
+            contacts.add_tag(contact_id=lead.contact_id, tag=request.form.get("tag", ""))
+    except Invalid as error:
+        abort(_show(lead, 422, errors=error.fields, typed=request.form))
+    return _back(lead)

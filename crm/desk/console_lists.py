@@ -1,0 +1,159 @@
+"""Lists of leads for staff: filters with a name, acts on many leads at once, the board."""
+
+from datetime import UTC, datetime
+
+from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext, ngettext
+from flask_security import current_user
+
+from crm.audit import service as audit
+from crm.core import business_hours, clock
+from crm.core.errors import Invalid
+from crm.desk import board as boards
+from crm.desk import bulk, saved_filters, search
+from crm.desk.bulk_actions import ACTS
+from crm.desk.console import KINDS, LABELS, _address, _wanted
+from crm.desk.console_inbox import pages
+from crm.desk.models import BulkRun
+from crm.leads import rules
+from crm.staff import access, redirects
+from crm.staff import service as staff
+
+__all__ = ["pages"]
+
+
+def _asked() -> dict[str, str]:
+    return {name: request.form.get(name, "").strip() for name in LABELS}
+
+
+@pages.post("/filters")
+@access.require("see_leads")
+def save_filter() -> ResponseReturnValue:
+    """Keep the filters in force under a name."""
+    asked = _asked()
+    name = request.form.get("name", "")
+    kept = saved_filters.save(
+        user_id=current_user.id, name=name, shared=request.form.get("shared") == "yes", filters=asked
+    )
+    flash(gettext("Saved as “%(name)s”.", name=kept.name), "success")
+    return redirect(_address(".index", **asked))
+
+
+@pages.post("/filters/<int:filter_id>/remove")
+@access.require("see_leads")
+def remove_filter(filter_id: int) -> ResponseReturnValue:
+    """Remove one of one's own filters."""
+    saved_filters.remove(filter_id=filter_id, user_id=current_user.id)
+    flash(gettext("The saved filter is gone."), "success")
+    return redirect(url_for(".index"))
+
+
+@pages.post("/bulk")
+@access.require("work_leads")
+def plan_bulk() -> ResponseReturnValue:
+    """Look at what an act would do to the picked leads, or to all that match the filters."""
+    form = request.form.to_dict()
+    if form.get("due_at"):
+        form["due_at"] = _clinic_time(form["due_at"])
+    if request.form.get("all") == "yes":
+        ids = search.ids(_wanted(_asked()), limit=bulk.MOST + 1)
+    else:
+        ids = [int(text) for text in request.form.getlist("pick") if text.isdecimal() and len(text) < 19]
+    run = bulk.plan(act=form.get("act", ""), form=form, lead_ids=ids, user_id=current_user.id)
+    return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.back()))
+
+
+def _clinic_time(text: str) -> str:
+    try:
+        return (
+            datetime.fromisoformat(text)
+            .replace(tzinfo=business_hours.clinic().zone)
+            .astimezone(UTC)
+            .isoformat()
+        )
+    except ValueError:
+        return ""
+
+
+@pages.get("/bulk/<int:run_id>")
+@access.require("work_leads")
+def show_bulk(run_id: int) -> ResponseReturnValue:
+    """What an act would do, does, or did."""
+    run = bulk.of(run_id=run_id, user_id=current_user.id)
+    return render_template(
+        "console/desk/bulk.html",
+        run=run,
+        what=_what(run),
+        summary=bulk.summary(run.id),
+        undoable=bulk.undoable(run),
+        until=run.done_at + bulk.UNDO_WITHIN if run.done_at else None,
+        back=redirects.back() or url_for(".index"),
+    )
+
+
+def _what(run: BulkRun) -> str:
+    given = run.given
+    if run.act == "assign":
+        names = {user.id: user.name for user in staff.at_work()}
+        owner = names.get(given["owner_id"], gettext("somebody"))
+        said = gettext("Give to %(name)s", name=owner) if given["owner_id"] else gettext("Give to nobody")
+    elif run.act == "tag":
+        said = gettext("Add the tag “%(tag)s”", tag=given["tag"])
+    elif run.act == "task":
+        said = gettext("Add the task “%(title)s”", title=given["title"])
+    elif run.act == "move":
+        said = gettext("Move to “%(stage)s”", stage=rules.spoken(given["to"]))
+    else:
+        said = gettext(ACTS[run.act].label)
+    return str(said)
+
+
+@pages.post("/bulk/<int:run_id>/do")
+@access.require("work_leads")
+def do_bulk(run_id: int) -> ResponseReturnValue:
+    """Do what was planned."""
+    run = bulk.start(run_id=run_id, user_id=current_user.id)
+    if run.state != "done":
+        return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.back()))
+    found = bulk.summary(run.id)
+    text = ngettext("%(num)s lead changed.", "%(num)s leads changed.", found.done)
+    if found.total > found.done:
+        text += " " + ngettext(
+            "%(num)s left as it was.", "%(num)s left as they were.", found.total - found.done
+        )
+    undo = url_for(".undo_bulk", run_id=run.id, back=redirects.back())
+    flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
+    return redirect(redirects.back() or url_for(".index"))
+
+
+@pages.post("/bulk/<int:run_id>/undo")
+@access.require("work_leads")
+def undo_bulk(run_id: int) -> ResponseReturnValue:
+    """Take an act back."""
+    run = bulk.take_back(run_id=run_id, user_id=current_user.id)
+    return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.back()))
+
+
+@pages.get("/board")
+@access.require("see_leads")
+def board() -> ResponseReturnValue:
+    """Open leads in columns, one for each stage."""
+    kind = request.args.get("kind") or rules.CONTACT_REQUEST
+    if kind not in rules.KINDS:
+        raise Invalid({"kind": ["There is no such kind of lead."]})
+    mine = request.args.get("owner") == "me"
+    stage, cursor = request.args.get("stage", ""), request.args.get("cursor")
+    columns = boards.board(kind, owner=current_user.id if mine else None, stage=stage, cursor=cursor)
+    ids = [lead.id for column in columns for lead in column.leads]
+    audit.record("lead.board", detail={"kind": kind, "ids": ids})
+    return render_template(
+        "console/desk/board.html",
+        kind=kind,
+        kinds=KINDS,
+        mine=mine,
+        columns=columns,
+        ways=boards.ways,
+        spoken=rules.spoken,
+        now=clock.now(),
+    )

@@ -1,0 +1,253 @@
+"""The front desk's pages: work lists, tasks, the call log, consultations, and who takes new leads."""
+
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from flask import Response, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_security import current_user
+
+from crm.audit import service as audit
+from crm.consultations import service as consultations
+from crm.core import business_hours, clock, current
+from crm.core.errors import Invalid, NotFound
+from crm.desk import worklists
+from crm.desk.console import KINDS, _back, _show, _version, pages
+from crm.duplicates import service as duplicates
+from crm.leads import assignment, call_log, service
+from crm.leads.models import Lead
+from crm.staff import access
+from crm.staff import service as staff
+
+__all__ = ["pages"]
+
+TODAY = "today"
+
+
+@pages.get("/work")
+@access.require("see_leads")
+def work() -> ResponseReturnValue:
+    """One work list, and how long the others are."""
+    name = request.args.get("list", worklists.FIRST)
+    if name not in worklists.LISTS and name != TODAY:
+        raise Invalid({"list": ["There is no such list."]})
+    shown = (
+        worklists.page(name, me=current_user.id, cursor=request.args.get("cursor")) if name != TODAY else None
+    )
+    day = consultations.on_day(consultations.this_day()) if name == TODAY else []
+    leads = list(shown.rows) if shown else [one.lead for one in day]
+    audit.record("lead.worklist", detail={"list": name, "ids": [lead.id for lead in leads]})
+    return render_template(
+        "console/desk/work.html",
+        name=name,
+        lists=worklists.LISTS,
+        counts=worklists.counts(me=current_user.id),
+        leads=leads,
+        day=day,
+        later=url_for(".work", list=name, cursor=shown.next) if shown and shown.next else None,
+        kinds=KINDS,
+        now=clock.now(),
+    )
+
+
+@pages.get("/tasks")
+@access.require("see_leads")
+def tasks() -> ResponseReturnValue:
+    """What is to be done, the most urgent first: mine, or everybody's."""
+    everybody = request.args.get("who") == "all"
+    shown = worklists.tasks(me=None if everybody else current_user.id, cursor=request.args.get("cursor"))
+    audit.record("task.list", detail={"ids": [item.lead.id for item in shown.rows]})
+    who = "all" if everybody else None
+    return render_template(
+        "console/desk/tasks.html",
+        items=shown.rows,
+        everybody=everybody,
+        later=url_for(".tasks", who=who, cursor=shown.next) if shown.next else None,
+        now=clock.now(),
+    )
+
+
+@pages.post("/tasks/<int:task_id>/done")
+@access.require("work_leads")
+def tick_off(task_id: int) -> ResponseReturnValue:
+    """Tick a task off from the list."""
+    service.finish_task(task_id=task_id)
+    flash(gettext("Done."), "success")
+    return redirect(url_for(".tasks", who=request.form.get("who") or None))
+
+
+def _moment(field: str) -> datetime:
+    """Read a wall time of the clinic from the form. Raises Invalid."""
+    try:
+        there = datetime.fromisoformat(request.form.get(field, "").strip())
+    except ValueError as error:
+        raise Invalid({field: ["Enter a day and a time."]}) from error
+    if there.tzinfo is not None:
+        raise Invalid({field: ["Enter a day and a time of the clinic, without a time zone."]})
+    return there.replace(tzinfo=business_hours.clinic().zone).astimezone(UTC)
+
+
+def _number(field: str) -> int | None:
+    text = request.form.get(field, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise Invalid({field: ["Enter a whole number."]})
+    return int(text)
+
+
+def _again(lead: Lead, error: Invalid) -> None:
+    abort(_show(lead, 422, errors=error.fields, typed=request.form))
+
+
+@pages.post("/<reference>/calls")
+@access.require("work_leads")
+def log_call(reference: str) -> ResponseReturnValue:
+    """Write down an attempt to reach the person."""
+    lead = service.by_reference(reference)
+    try:
+        call_log.log(
+            lead_id=lead.id,
+            channel=request.form.get("channel", ""),
+            outcome=request.form.get("outcome", ""),
+            note=request.form.get("note", ""),
+            call_again_at=_moment("call_again_at") if request.form.get("call_again_at") else None,
+        )
+    except Invalid as error:
+        _again(lead, error)
+    flash(gettext("Attempt %(number)s logged.", number=lead.attempts), "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/tasks")
+@access.require("work_leads")
+def add_task(reference: str) -> ResponseReturnValue:
+    """Open a task with a time."""
+    lead = service.by_reference(reference)
+    try:
+        due = _moment("due_at")
+        title, owner_id = request.form.get("title", ""), _number("task_owner")
+        if not clock.now() < due < clock.now() + timedelta(days=366):
+            raise Invalid({"due_at": ["Choose a time ahead, within a year."]})
+        if owner_id is not None and owner_id not in {user.id for user in staff.at_work()}:
+            raise Invalid({"task_owner": ["There is no such member of staff."]})
+        service.add_task(lead_id=lead.id, kind="other", title=title, due_at=due, owner_id=owner_id)
+    except Invalid as error:
+        _again(lead, error)
+    flash(gettext("Task added."), "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/consultations")
+@access.require("work_leads")
+def book(reference: str) -> ResponseReturnValue:
+    """Book a consultation."""
+    lead = service.by_reference(reference)
+    try:
+        starts_at, minutes = _moment("starts_at"), _number("minutes") or 60
+        consultations.book(lead_id=lead.id, version=_version(), starts_at=starts_at, minutes=minutes)
+    except Invalid as error:
+        _again(lead, error)
+    flash(gettext("Consultation booked."), "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/consultations/<int:consultation_id>/time")
+@access.require("work_leads")
+def rebook(reference: str, consultation_id: int) -> ResponseReturnValue:
+    """Move a consultation to another time."""
+    lead = service.by_reference(reference)
+    consultations.get(lead_id=lead.id, consultation_id=consultation_id)
+    try:
+        starts_at = _moment("starts_at")
+        consultations.rebook(consultation_id=consultation_id, starts_at=starts_at)
+    except Invalid as error:
+        _again(lead, error)
+    flash(gettext("Consultation moved."), "success")
+    return _back(lead)
+
+
+@pages.post("/<reference>/consultations/<int:consultation_id>/state")
+@access.require("work_leads")
+def finish(reference: str, consultation_id: int) -> ResponseReturnValue:
+    """Say what became of a consultation."""
+    lead = service.by_reference(reference)
+    consultations.get(lead_id=lead.id, consultation_id=consultation_id)
+    state = request.form.get("state", "")
+    consultations.finish(consultation_id=consultation_id, state=state, version=_version())
+    flash(gettext("Noted."), "success")
+    return _back(lead)
+
+
+@pages.get("/<reference>/consultations/<int:consultation_id>.ics")
+@access.require("see_leads")
+def calendar(reference: str, consultation_id: int) -> ResponseReturnValue:
+    """A file for the calendars of staff; it names nobody."""
+    lead = service.by_reference(reference)
+    found = consultations.get(lead_id=lead.id, consultation_id=consultation_id)
+    settings = current.settings()
+    host = urlsplit(settings.public_url).hostname or "localhost"
+    place = f"{settings.clinic.name}, {settings.clinic.address}"
+    text = consultations.calendar_file(found, place=place, host=host)
+    headers = {"Content-Disposition": f'attachment; filename="{lead.reference}.ics"'}
+    return Response(text, mimetype="text/calendar", headers=headers)
+
+
+@pages.get("/turns")
+@access.require("manage_staff")
+def turns() -> ResponseReturnValue:
+    """Who takes new leads in turn."""
+    return _turns()
+
+
+def _turns(status: int = 200, errors: dict[str, list[str]] | None = None) -> tuple[str, int]:
+    taking = {one.user_id: one for one in assignment.everyone()}
+    page = render_template(
+        "console/desk/assignment.html", people=staff.at_work(), taking=taking, errors=errors or {}
+    )
+    return page, status
+
+
+@pages.post("/turns/<int:user_id>")
+@access.require("manage_staff")
+def set_turn(user_id: int) -> ResponseReturnValue:
+    """Let somebody take new leads, or no more."""
+    try:
+        if request.form.get("takes") == "yes":
+            languages = request.form.getlist("languages")
+            states = request.form.get("states", "").upper().replace(",", " ").split()
+            capacity = _number("capacity")
+            assignment.include(user_id=user_id, languages=languages, states=states, capacity=capacity)
+        else:
+            assignment.leave_out(user_id=user_id)
+    except Invalid as error:
+        return _turns(422, dict(error.fields))
+    flash(gettext("Saved."), "success")
+    return redirect(url_for(".turns"))
+
+
+@pages.post("/<reference>/merge")
+@access.require("manage_contacts")
+def merge(reference: str) -> ResponseReturnValue:
+    """Bring another record of the same person into this one."""
+    lead = service.by_reference(reference)
+    gone_id = _number("gone")
+    if gone_id not in {one.contact.id for one in duplicates.candidates(lead.contact)} or gone_id is None:
+        raise Invalid({"gone": ["Choose one of the records that may be the same person."]})
+    made = duplicates.merge(kept_id=lead.contact_id, gone_id=gone_id)
+    undo = url_for(".unmerge", reference=lead.reference, merge_id=made.id)
+    flash({"text": gettext("The records are one now."), "undo": undo}, "success")  # type: ignore[arg-type]
+    return _back(lead)
+
+
+@pages.post("/<reference>/unmerge/<int:merge_id>")
+@access.require("manage_contacts")
+def unmerge(reference: str, merge_id: int) -> ResponseReturnValue:
+    """Part two records again."""
+    lead = service.by_reference(reference)
+    if merge_id not in {one.id for one in duplicates.of(lead.contact_id)}:
+        raise NotFound("There is no such merge.")
+    duplicates.undo(merge_id)
+    flash(gettext("The records are two again. Emails stay off where either had said no."), "success")
+    return _back(lead)

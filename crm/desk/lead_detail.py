@@ -1,0 +1,128 @@
+"""What the page of one lead shows beside the lead itself."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from crm.consent import queries as consent
+from crm.consultations import service as consultations
+from crm.consultations.models import Consultation
+from crm.contacts import queries as people
+from crm.contacts.queries import Line, Only
+from crm.core import clock
+from crm.core.db import db
+from crm.desk import replies, timeline_labels
+from crm.duplicates import service as duplicates
+from crm.leads import contact_attempts, scoring
+from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
+from crm.leads.models import Lead
+from crm.leads.rules import STAGES
+from crm.referrers.models import Practice
+
+SPOKEN_TO = frozenset(
+    {"contacted", "qualified", "consult_scheduled", "consult_done", "patient", "scheduled", "seen"}
+)
+
+
+SHOWS: Mapping[str, tuple[str, Only | None]] = {  # what of a timeline can be shown alone
+    "": ("Everything", None),
+    "words": ("Notes and calls", {"activity": ("note", "called", "told_otherwise")}),
+    "steps": (
+        "Steps",
+        {
+            "activity": (
+                "lead_opened", "stage_moved", "assigned", "clock_ran_out", "outcome_sent", "consultation", "merged",
+                "merge_undone", "possible_duplicate", "imported",
+            )
+        },
+    ),
+    "mail": ("Emails and consent", {
+        "mail": None, "entered": None, "left": None, "consent": None, "activity": ("stopped", "stop_lifted"),
+    }),
+    "tasks": ("Tasks and tags", {"activity": ("task_opened", "task_done", "task_dropped", "tagged", "untagged")}),
+}  # fmt: skip
+
+
+def told(lines: Sequence[Line], *, names: Mapping[str, str], clinical: bool) -> list[timeline_labels.Entry]:
+    """Put lines into words; why somebody was stopped is for those who read what is clinical."""
+    entries = []
+    for line in lines:
+        entry = timeline_labels.tell(line, names=names, clinical=clinical)
+        hidden = line.kind == "stopped" and not clinical
+        entries.append(replace(entry, why=None) if hidden else entry)
+    return entries
+
+
+TOUCH_WORDS = {
+    "utm_source": "Source",
+    "utm_medium": "Medium",
+    "utm_campaign": "Campaign",
+    "utm_term": "Search word",
+    "utm_content": "Version",
+    "landing_page": "First page",
+    "referring_host": "Coming from",
+    "practice": "Practice that sent them",
+}
+
+
+def touches(lead: Lead, others: Sequence[Lead]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return where a person came from the first time and the last, in words, as far as their leads know."""
+    told = [one for one in sorted((lead, *others), key=lambda one: one.id) if one.first_touch]
+    if not told:
+        return []
+    first, last = told[0], told[-1]
+    if first is last:
+        return [("Where they came from", _touch(first))]
+    return [("Where they came from first", _touch(first)), ("Where they came from last", _touch(last))]
+
+
+def _touch(lead: Lead) -> list[tuple[str, str]]:
+    return [
+        (TOUCH_WORDS.get(key, key), _practice_name(value) if key == "practice" else value)
+        for key, value in (lead.first_touch or {}).items()
+    ]
+
+
+def _practice_name(number: str) -> str:
+    found = db.session.get(Practice, int(number)) if re.fullmatch("[0-9]{1,18}", number) else None
+    return found.name if found is not None else number
+
+
+def _known(lead: Lead, held: Sequence[Consultation]) -> scoring.Known:
+    states = {one.state for one in held}
+    reached = any(one.outcome in REACHED for one in contact_attempts.of(lead.id))
+    return scoring.Known(
+        kind=lead.kind,
+        urgency=lead.referral.urgency if lead.referral else None,
+        created_at=lead.created_at,
+        has_phone=lead.contact.phone is not None,
+        has_email=lead.contact.email is not None,
+        has_message=bool(lead.message),
+        heard_from=lead.heard_from,
+        said_yes=any(state.granted for state in consent.states(lead.contact_id)),
+        reached=reached or lead.stage in SPOKEN_TO,
+        attempts=lead.attempts,
+        booked="booked" in states,
+        missed="no_show" in states,
+    )
+
+
+def parts(lead: Lead) -> dict[str, Any]:
+    """Return the work that can be done on a lead: calls, tasks, consultations."""
+    held = consultations.of(lead.id)
+    ways = STAGES[lead.kind][lead.stage].to
+    bookable = consultations.BOOKED[lead.kind] in ways or lead.stage == "contacted"
+    return {
+        "tags": people.tags_of(lead.contact_id),
+        "answers": list(replies.ANSWERS.items()) if replies.why_not(lead) is None else [],
+        "same": duplicates.candidates(lead.contact),
+        "merges": duplicates.of(lead.contact_id),
+        "score": scoring.score(_known(lead, held), now=clock.now()),
+        "channels": list(CHANNELS.items()),
+        "outcomes": list(OUTCOMES.items()),
+        "consultations": held,
+        "lengths": [(minutes, f"{minutes} min") for minutes in consultations.LENGTHS],
+        "booked": next((one for one in held if one.state == "booked"), None),
+        "bookable": bookable and not any(one.state == "booked" for one in held),
+    }

@@ -1,0 +1,61 @@
+"""What people keep about lists of leads: filters with a name, and what was done to many leads at once."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from crm.core.db import Base, HasId
+from crm.staff.models import User
+
+
+class SavedFilter(HasId, Base):
+    """Filters of the list of leads under a name: of one person, or for everybody."""
+
+    __tablename__ = "saved_filter"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    name: Mapped[str] = mapped_column(Text)
+    shared: Mapped[bool] = mapped_column(Boolean)
+    filters: Mapped[dict[str, Any]]  # field -> code; never words that were searched for: they may be a name
+    created_at: Mapped[datetime]
+
+    user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
+
+
+class BulkRun(HasId, Base):
+    """One act on many leads: planned first, then done, then perhaps taken back."""
+
+    __tablename__ = "bulk_run"
+    __table_args__ = (
+        CheckConstraint("state in ('planned','running','done','undoing','undone')", name="state"),
+        Index("ix_bulk_run_state", "state", "beat_at"),
+    )
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    act: Mapped[str] = mapped_column(Text)  # assign, move, tag, task, spam, restore
+    given: Mapped[dict[str, Any]]  # what the act needs: an owner, a stage, a tag...
+    state: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    beat_at: Mapped[datetime]  # of the last slice: a run that stands still is taken up again
+    done_at: Mapped[datetime | None]
+
+
+class BulkItem(Base):
+    """What becomes of one lead in a run. `version`: how the lead was when the act was planned."""
+
+    __tablename__ = "bulk_item"
+    __table_args__ = (
+        CheckConstraint("state in ('waiting','refused','done','undone','kept')", name="state"),
+        Index("ix_bulk_item_state", "run_id", "state", "lead_id"),
+        Index("ix_bulk_item_lead", "lead_id"),
+    )
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("bulk_run.id"), primary_key=True)
+    lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"), primary_key=True)
+    version: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(Text)
+    why: Mapped[str | None] = mapped_column(Text)  # why it was refused, or could not be taken back
+    before: Mapped[dict[str, Any] | None]  # what an undo needs

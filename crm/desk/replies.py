@@ -1,0 +1,56 @@
+"""Answering a contact request by email, with one of the approved texts."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import select
+
+from crm.audit import service as audit
+from crm.core import events
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid
+from crm.leads import call_log, rules, service
+from crm.leads.events import AnswerAsked
+from crm.leads.models import Lead
+
+ANSWERS: Mapping[str, str] = {  # an email under templates/email -> what it says, in a line
+    "answer-please-call": "Please call us, or tell us when to call",
+    "answer-tried-to-reach": "We tried to reach you",
+    "answer-not-here": "We cannot help with this; who may",
+}
+
+
+def why_not(lead: Lead) -> str | None:
+    """Return why no answer can go to this person by email, in words; None when one can."""
+    if lead.kind != rules.CONTACT_REQUEST:
+        return "Only contact requests are answered by email. Call the patient, or write to the practice."
+    if lead.closed_at is not None:
+        return "This lead has ended. Take it up again first."
+    if lead.contact.email is None:
+        return "There is no email address."
+    if lead.contact.stopped_at is not None:
+        return "A clinical stop is set."
+    # An answer is neutral mail to somebody who asked; to a patient, the same mail would tell of care.
+    others = select(Lead.id).where(
+        Lead.contact_id == lead.contact_id, (Lead.kind == rules.REFERRAL) | (Lead.stage == "patient")
+    )
+    if db.session.scalar(others.limit(1)) is not None:
+        return "This person was referred to us or is a patient. Call them."
+    return None
+
+
+def answer(*, lead_id: int, kind: str) -> None:
+    """Send the person one of `ANSWERS` in their language; it counts as an attempt to reach them.
+
+    Raises Invalid for an unknown text, Conflict when none may be sent or nobody has approved it yet.
+    """
+    if kind not in ANSWERS:
+        raise Invalid({"answer": ["Choose what to answer."]})
+    lead = service.get(lead_id)
+    refused = why_not(lead)
+    if refused is not None:
+        raise Conflict(refused)
+    call_log.log(lead_id=lead_id, channel="email", outcome="sent")
+    audit.record("lead.answer", object_type="lead", object_id=lead_id, detail={"kind": kind})
+    events.publish(
+        AnswerAsked(lead_id=lead_id, contact_id=lead.contact_id, kind=kind, language=lead.contact.language)
+    )

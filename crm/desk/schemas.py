@@ -1,0 +1,195 @@
+"""Leads as other systems of the clinic work them: what they may ask, change and get back."""
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from crm.consultations import service as consultations
+from crm.leads import contact_attempts as attempts
+from crm.leads import rules
+
+STAGES = sorted({stage for stages in rules.STAGES.values() for stage in stages})
+REASONS = sorted(
+    {reason for stages in rules.STAGES.values() for one in stages.values() for reason in one.reasons}
+)
+BIGGEST_ID = 2**63 - 1
+
+
+class LeadSchema(Schema):
+    """One lead without anything clinical. `version` also comes as ETag; changes ask for it back as If-Match."""
+
+    reference = fields.String(metadata={"example": "R-7K3F9Q"})
+    version = fields.Integer()
+    kind = fields.String()
+    stage = fields.String()
+    reason = fields.String(allow_none=True)
+    owner_id = fields.Integer(allow_none=True)
+    source = fields.String()
+    first_name = fields.String()
+    last_name = fields.String()
+    email = fields.String(allow_none=True)
+    phone = fields.String(allow_none=True)
+    language = fields.String()
+    attempts = fields.Integer()
+    created_at = fields.AwareDateTime()
+    stage_at = fields.AwareDateTime()
+    due_at = fields.AwareDateTime(allow_none=True)
+    first_human_touch_at = fields.AwareDateTime(allow_none=True)
+    closed_at = fields.AwareDateTime(allow_none=True)
+
+
+FIELDS = tuple(LeadSchema().fields)
+
+
+class FieldsSchema(Schema):
+    """Which fields are wanted."""
+
+    fields_ = fields.String(
+        data_key="fields",
+        load_default="",
+        metadata={"description": f"Names with commas between, of: {', '.join(FIELDS)}. Empty: all."},
+    )
+
+    @validates_schema
+    def _known(self, data: dict[str, Any], **_options: Any) -> None:
+        unknown = sorted(set(filter(None, data["fields_"].split(","))) - set(FIELDS))
+        if unknown:
+            raise ValidationError("There are fields here that a lead does not have.", "fields")
+
+
+class LeadQuerySchema(FieldsSchema):
+    """Which leads, newest first. `owner_id` 0: nobody's."""
+
+    kind = fields.String(load_default="", validate=validate.OneOf(("", *rules.KINDS)))
+    stage = fields.String(load_default="", validate=validate.OneOf(("", *STAGES)))
+    state = fields.String(load_default="", validate=validate.OneOf(("", "open", "overdue", "ended")))
+    owner_id = fields.Integer(load_default=None, strict=False, validate=validate.Range(min=0, max=BIGGEST_ID))
+    cursor = fields.String(load_default=None, metadata={"description": "`next` of the page before."})
+    limit = fields.Integer(load_default=50, validate=validate.Range(min=1, max=200))
+
+
+class LeadPageSchema(Schema):
+    """Some leads, and the cursor of the older ones."""
+
+    leads = fields.List(fields.Nested(LeadSchema))
+    next = fields.String(allow_none=True)
+
+
+class IfMatchSchema(Schema):
+    """The version a change is made to."""
+
+    if_match = fields.String(
+        data_key="If-Match",
+        load_default=None,
+        metadata={"description": "The ETag of the lead as it was read."},
+    )
+
+
+class MoveSchema(Schema):
+    """A move to another stage."""
+
+    to = fields.String(required=True, validate=validate.OneOf(STAGES))
+    reason = fields.String(load_default=None, allow_none=True, validate=validate.OneOf(REASONS))
+
+
+class OwnerSchema(Schema):
+    """Who takes the lead; null: nobody."""
+
+    owner_id = fields.Integer(
+        required=True, allow_none=True, strict=True, validate=validate.Range(min=1, max=BIGGEST_ID)
+    )
+
+
+class NoteSchema(Schema):
+    """A note for the timeline; stored encrypted."""
+
+    text = fields.String(required=True, validate=validate.Length(min=1, max=4000))
+
+
+class NotedSchema(Schema):
+    """The lead a note was added to."""
+
+    reference = fields.String()
+
+
+class CursorSchema(Schema):
+    """Which part of a long list."""
+
+    cursor = fields.String(load_default=None, metadata={"description": "`next` of the page before."})
+    limit = fields.Integer(load_default=50, validate=validate.Range(min=1, max=200))
+
+
+class EntrySchema(Schema):
+    """One line of a timeline."""
+
+    at = fields.AwareDateTime()
+    source = fields.String(metadata={"description": "activity, consent, mail, entered or left (a sequence)"})
+    kind = fields.String()
+    title = fields.String(metadata={"example": "Moved from “new” to “contacted”"})
+    why = fields.String(allow_none=True)
+
+
+class TimelineSchema(Schema):
+    """Some lines of a timeline, and the cursor of the older ones."""
+
+    entries = fields.List(fields.Nested(EntrySchema))
+    next = fields.String(allow_none=True)
+
+
+class CallSchema(Schema):
+    """One attempt to reach somebody; the note is stored encrypted."""
+
+    channel = fields.String(required=True, validate=validate.OneOf(sorted(attempts.CHANNELS)))
+    outcome = fields.String(required=True, validate=validate.OneOf(sorted(attempts.OUTCOMES)))
+    note = fields.String(load_default="", validate=validate.Length(max=2000))
+    call_again_at = fields.AwareDateTime(load_default=None, allow_none=True)
+
+
+class NewTaskSchema(Schema):
+    """Something to be done by a time. The title shows in lists: no health details."""
+
+    title = fields.String(required=True, validate=validate.Length(min=1, max=120))
+    due_at = fields.AwareDateTime(required=True)
+    owner_id = fields.Integer(
+        load_default=None, allow_none=True, strict=True, validate=validate.Range(min=1, max=BIGGEST_ID)
+    )
+
+
+class MadeSchema(Schema):
+    """The number of what was made or done."""
+
+    id = fields.Integer()
+
+
+class TaskSchema(Schema):
+    """One open task."""
+
+    id = fields.Integer()
+    reference = fields.String()
+    kind = fields.String()
+    title = fields.String()
+    due_at = fields.AwareDateTime()
+    owner_id = fields.Integer(allow_none=True)
+
+
+class TaskPageSchema(Schema):
+    """Some tasks, and the cursor of the later ones."""
+
+    tasks = fields.List(fields.Nested(TaskSchema))
+    next = fields.String(allow_none=True)
+
+
+class NewConsultationSchema(Schema):
+    """When a consultation is, and for how long."""
+
+    starts_at = fields.AwareDateTime(required=True)
+    minutes = fields.Integer(load_default=60, validate=validate.OneOf(consultations.LENGTHS))
+
+
+class ConsultationSchema(Schema):
+    """A booked consultation."""
+
+    id = fields.Integer()
+    starts_at = fields.AwareDateTime()
+    minutes = fields.Integer()
+    state = fields.String()

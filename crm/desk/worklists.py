@@ -1,0 +1,191 @@
+"""What the front desk works off: lists with an order of their own, each a bounded select over an index."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, literal, or_, select, tuple_, union_all
+from sqlalchemy.orm import InstrumentedAttribute
+
+from crm.contacts.models import Contact
+from crm.core import clock, paging
+from crm.core.db import db
+from crm.core.paging import Page
+from crm.leads import index_scan
+from crm.leads.models import Lead, Task
+from crm.leads.rules import PAUSED, REFERRAL
+from crm.staff.models import User
+
+PAGE = 50
+COUNTED = 100  # rows a count looks at before it says "99+"
+STALE_AFTER = timedelta(days=14)
+BETWEEN_ATTEMPTS = timedelta(hours=3)
+CALLING_HOURS = (8, 21)  # local time of the person: 47 CFR 64.1200(c)(1)
+TO_CALL = (
+    "new", "unconfirmed", "confirmed", "contacted", "qualified",
+    "accepted", "contacting", "no_show", "cancelled", "rescheduled",
+)  # fmt: skip
+
+Conditions = Callable[[Any, datetime, int], Sequence[ColumnElement[bool]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkList:
+    """One list: what is on it (given a lead's columns, now and the reader's id), and its order, earliest first.
+
+    `walked`: no index begins with what is on it, so that open leads are gone through one by one.
+    """
+
+    label: str
+    empty: str
+    conditions: Conditions
+    by: InstrumentedAttribute[Any]
+    walked: bool = False
+
+
+def _call_now(row: Any, now: datetime, _me: int) -> Sequence[ColumnElement[bool]]:
+    local = func.timezone(Contact.time_zone, literal(now, Lead.due_at.type))
+    hour = func.extract("hour", local)
+    callable_now = (
+        select(Contact.id)
+        .where(
+            Contact.id == row.contact_id,
+            Contact.phone.is_not(None),
+            Contact.stopped_at.is_(None),
+            hour >= CALLING_HOURS[0],
+            hour < CALLING_HOURS[1],
+        )
+        .exists()
+    )
+    rested = or_(row.last_attempt_at.is_(None), row.last_attempt_at < now - BETWEEN_ATTEMPTS)
+    return (row.stage.in_(TO_CALL), rested, callable_now)
+
+
+LISTS: Mapping[str, WorkList] = {
+    "call_now": WorkList(
+        label="Call now",
+        empty="Nobody is waiting for a call at this hour.",
+        conditions=_call_now,
+        by=Lead.due_at,
+        walked=True,
+    ),
+    "overdue": WorkList(
+        label="Overdue",
+        empty="Nothing is past its time.",
+        conditions=lambda row, now, _me: (row.due_at < now,),
+        by=Lead.due_at,
+    ),
+    "waiting": WorkList(
+        label="Waiting on referrer",
+        empty="No referrer owes us an answer.",
+        conditions=lambda row, _now, _me: (row.kind == REFERRAL, row.stage == PAUSED),
+        by=Lead.stage_at,
+    ),
+    "stale": WorkList(
+        label="Stale",
+        empty="Nothing has stood still for two weeks.",
+        conditions=lambda row, now, _me: (row.stage_at < now - STALE_AFTER,),
+        by=Lead.stage_at,
+    ),
+    "mine": WorkList(
+        label="Mine",
+        empty="No open lead is yours.",
+        conditions=lambda row, _now, me: (row.owner_id == me,),
+        by=Lead.stage_at,
+    ),
+    "unassigned": WorkList(
+        label="Nobody's",
+        empty="Every open lead has an owner.",
+        conditions=lambda row, _now, _me: (row.owner_id.is_(None),),
+        by=Lead.stage_at,
+    ),
+}
+FIRST = "call_now"
+
+
+def page(name: str, *, me: int, cursor: str | None = None, limit: int = PAGE) -> Page[Lead]:
+    """Return a part of the list called `name`, for the person whose id is `me`. Raises KeyError, Invalid."""
+    wanted = LISTS[name]
+    after = paging.decode(cursor, (datetime, int)) if cursor else None
+    found = index_scan.load(_ids(wanted, me, limit=limit + 1, after=after), wanted.by, Lead.id)
+    last = found[limit - 1] if len(found) > limit else None
+    more = paging.encode(getattr(last, wanted.by.key), last.id) if last is not None else None
+    return Page(rows=found[:limit], next=more)
+
+
+def _ids(wanted: WorkList, me: int, *, limit: int, after: index_scan.Key | None = None) -> Select[int]:
+    """Select the ids of the first leads on a list."""
+    now = clock.now()
+    if wanted.walked:
+        rows = index_scan.open_leads(wanted.by, after=after)
+        return index_scan.first(rows, *wanted.conditions(rows.c, now, me), limit=limit)
+    ids = select(Lead.id).where(Lead.closed_at.is_(None), *wanted.conditions(Lead, now, me))
+    if after:
+        ids = ids.where(tuple_(wanted.by, Lead.id) > tuple_(*after))
+    return ids.order_by(wanted.by, Lead.id).limit(limit)
+
+
+def counts(*, me: int) -> dict[str, str]:
+    """Return how long each list is, as far as 99, and how many tasks are open for this person. One statement."""
+    branches = [_counted(name, _ids(wanted, me, limit=COUNTED)) for name, wanted in LISTS.items()]
+    branches.append(_counted("tasks", _tasks_of(me, limit=COUNTED)))
+    found = {row.name: int(row.rows) for row in db.session.execute(union_all(*branches))}
+    return {name: f"{COUNTED - 1}+" if count >= COUNTED else str(count) for name, count in found.items()}
+
+
+def _counted(name: str, rows: Select[Any]) -> Select[str, int]:
+    return select(literal(name).label("name"), func.count().label("rows")).select_from(rows.subquery())
+
+
+def _tasks_of(me: int, *, limit: int, after: index_scan.Key | None = None) -> Select[int]:
+    """Select the ids of the most urgent open tasks that are this person's, or nobody's about a lead of theirs."""
+    theirs = select(Lead.id).where(Lead.id == Task.lead_id, Lead.owner_id == me).correlate(Task).exists()
+    ways = ((Task.owner_id == me,), (Task.owner_id.is_(None), theirs))
+    parts = (_urgent(select(Task.id, Task.due_at).where(*way), limit, after).subquery() for way in ways)
+    both = union_all(*(select(part) for part in parts)).subquery()
+    return select(both.c.id).order_by(both.c.due_at, both.c.id).limit(limit)
+
+
+def _urgent(tasks: index_scan.Rows, limit: int, after: index_scan.Key | None) -> index_scan.Rows:
+    key = (Task.due_at, Task.id)
+    tasks = tasks.where(Task.done_at.is_(None))
+    if after:
+        tasks = tasks.where(tuple_(*key) > tuple_(*after))
+    return tasks.order_by(*key).limit(limit)
+
+
+def waiting_for(me: int) -> int:
+    """Return how many tasks of this person's own are due by tomorrow or come from being named, as far as 100."""
+    soon = or_(Task.due_at < clock.now() + timedelta(days=1), Task.kind == "mention")
+    mine = select(Task.id).where(Task.owner_id == me, Task.done_at.is_(None), soon).limit(COUNTED).subquery()
+    return db.session.scalar(select(func.count()).select_from(mine)) or 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToDo:
+    """An open task, the lead it is about, and whose it is."""
+
+    task: Task
+    lead: Lead
+    owner: str | None
+
+
+def tasks(*, me: int | None, cursor: str | None = None, limit: int = PAGE) -> Page[ToDo]:
+    """Return open tasks, the most urgent first: one person's, or (None) everybody's. Raises Invalid."""
+    after = paging.decode(cursor, (datetime, int)) if cursor else None
+    ids = (
+        _tasks_of(me, limit=limit + 1, after=after)
+        if me is not None
+        else _urgent(select(Task.id), limit + 1, after)
+    )
+    rows = (
+        select(Task, Lead, User.name)
+        .join(Lead, Lead.id == Task.lead_id)
+        .outerjoin(User, User.id == Task.owner_id)
+        .where(Task.id.in_(ids))
+    )
+    found = db.session.execute(rows.order_by(Task.due_at, Task.id)).all()
+    shown = [ToDo(task=task, lead=lead, owner=owner) for task, lead, owner in found[:limit]]
+    last = shown[-1].task if len(found) > limit else None
+    return Page(rows=shown, next=paging.encode(last.due_at, last.id) if last else None)

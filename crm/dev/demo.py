@@ -1,0 +1,406 @@
+"""A believable demo clinic: clearly marked, removable by one command. Never in production.
+
+Its past is not made up row by row: 90 days are lived through by the real verbs, planner and sender, with a clock that
+pretends and a transport that keeps mail to itself.
+"""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import orjson
+from faker import Faker
+from flask.cli import with_appcontext
+from flask_migrate import upgrade
+from sqlalchemy import select, text
+
+from crm.audit.service import acting
+from crm.consent import consent_texts
+from crm.consent import service as consent
+from crm.contacts.models import Contact
+from crm.contacts.rules import Person
+from crm.content.loading import load
+from crm.core import clock, current, queue, tokens
+from crm.core.config import DEFAULT_PORT
+from crm.core.db import db, transaction
+from crm.core.tokens import Purpose
+from crm.intake import service as intake
+from crm.intake.service import ContactRequest, NewReferral
+from crm.leads import rules as lead_rules
+from crm.leads import service as leads
+from crm.leads.models import Lead
+from crm.mailer.memory import MemoryMailer
+from crm.messages import transports
+from crm.messages.engine.deliver import deliver
+from crm.messages.limits import switches
+from crm.messages.models import Batch, Message
+from crm.referrers import accounts
+from crm.referrers.models import PortalPerson, Practice
+from crm.referrers.service import Sender
+from crm.sequences import planner
+from crm.sequences import service as sequences
+from crm.staff import service as staff
+from crm.staff.models import User
+from crm.tracking import service as tracking
+
+DAYS, LEADS, SEED = 90, 200, 20_26
+LINK_LIFE = timedelta(days=1)  # longer than a real one: it is a demo on this machine
+NURSE = "referrer@demo.example"
+ROLES = {
+    "admin": "Alex Admin (demo)",
+    "marketer": "Mara Marketer (demo)",
+    "front_desk": "Fran Frontdesk (demo)",
+    "clinician": "Chris Clinician (demo)",
+    "viewer": "Vic Viewer (demo)",
+}
+ZONES = ("America/Los_Angeles", "America/Los_Angeles", "America/Denver", "America/Chicago")
+SENDERS = [
+    Sender(
+        clinician="Dr. Nora Demo-Field",
+        npi="1234567893",
+        practice="Demo Family Medicine",
+        city="Exampleton",
+        state="CA",
+    ),
+    Sender(
+        clinician="Dr. Omar Demo-Reyes",
+        npi="2000000002",
+        practice="Demo Orthopedics",
+        city="Sampleville",
+        state="CA",
+    ),
+    Sender(
+        clinician="Dr. Petra Demo-Lind",
+        npi="1000000004",
+        practice="Demo Neurology Partners",
+        city="Testburg",
+        state="OR",
+    ),
+]
+
+group = click.Group("demo", help="The demo clinic on this machine.")
+
+
+@group.command()
+@with_appcontext
+def fill() -> None:
+    """Make the demo clinic, unless there are people in the database already."""
+    _refuse_production()
+    if db.session.scalar(select(Contact.id).limit(1)) is not None:
+        db.session.rollback()
+        return
+    click.echo("Making a demo clinic: 90 days, 200 leads. This takes about half a minute, once.")
+    with acting("system"), transaction():
+        for role, name in ROLES.items():
+            staff.create(email=f"{role.replace('_', '')}@demo.example", name=name, roles=[role], demo=True)
+        sequences.load_shipped(live=True)
+        switches.attest_phi(
+            transport="sendgrid",
+            wording="demo clinic: no real patients, mail stays here",
+            by="demo",
+            demo=True,
+        )
+    try:
+        _live_through()
+        _let_a_referrer_in()
+    except BaseException:
+        db.session.rollback()
+        _empty()  # half a demo would look like a whole one to the next start
+        raise
+    queue.redis().flushdb()  # bells of a made-up past
+
+
+@group.command()
+@click.pass_context
+@with_appcontext
+def prepare(context: click.Context) -> None:
+    """Everything before the first start of the day: migrate, load the shipped content, make the demo clinic."""
+    _refuse_production()
+    upgrade()
+    context.invoke(load, approved_by=(), approved_by_demo=True)
+    context.invoke(fill)
+
+
+@group.command(name="doors")
+@with_appcontext
+def show_doors() -> None:
+    """Print the addresses, and a fresh one-time sign-in for each role of the demo clinic."""
+    _refuse_production()
+    settings = current.settings()
+    click.echo(
+        f"\n  Console        {settings.public_url}/console\n  Contact form   {settings.public_url}/contact"
+    )
+    click.echo(
+        f"  Referrers      {settings.public_url}/refer\n  Mail sandbox   http://127.0.0.1:{settings.sandbox_port}\n"
+    )
+    port = "" if settings.port == DEFAULT_PORT else f"PORT={settings.port} "
+    click.echo(
+        f"  One-time sign-ins of the demo clinic (make new ones: {port}.venv/bin/flask --app wsgi demo doors)"
+    )
+    with acting("system"), transaction():
+        for user in db.session.scalars(
+            select(User).where(User.demo, User.practice_id.is_(None)).order_by(User.id)
+        ):
+            role = user.roles[0].name
+            token = staff.sign_in_link(user=user, life=LINK_LIFE)
+            click.echo(f"    {role:11} {settings.public_url}/sign-in/{token}")
+        nurse = db.session.scalar(select(PortalPerson).where(PortalPerson.email == NURSE))
+        if nurse is not None:
+            token = tokens.sign(Purpose.PORTAL_SIGN_IN, accounts.make_link(nurse, life=LINK_LIFE).id)
+            click.echo(f"    {'referrer':11} {settings.public_url}/refer/in/{token}")
+    click.echo(
+        "\n  Time flies: .venv/bin/flask --app wsgi demo skip 2   moves the clock two days ahead.\n  Ctrl-C stops everything.\n"
+    )
+
+
+@group.command()
+@click.argument("days", type=click.FloatRange(0.01, 365), default=1.0)
+@with_appcontext
+def skip(days: float) -> None:
+    """Move the demo clock DAYS ahead and on to the next office hour, for all processes here; wake whoever is due."""
+    _refuse_production()
+    now = clock.now()
+    moment = clock.move_ahead(_office_hour(now + timedelta(days=days)) - now)
+    queue.push([("sequences.plan", (), f"skip-{int(moment.timestamp())}")])
+    zone = current.settings().clinic.zone
+    click.echo(f"It is now {moment.astimezone(zone):%A, %d %B %Y, %H:%M} at the clinic.")
+
+
+@group.command()
+@click.confirmation_option(prompt="Remove the demo clinic and everything that belongs to it?")
+@with_appcontext
+def remove() -> None:
+    """Remove all demo people, leads, mail and accounts. Refuses when there are people who are not of the demo."""
+    _refuse_production()
+    if db.session.scalar(select(Contact.id).where(~Contact.demo).limit(1)) is not None:
+        raise click.ClickException(
+            "There are people here who are not of the demo clinic; nothing was removed."
+        )
+    _empty()
+    click.echo("The demo clinic is gone.")
+
+
+def _office_hour(moment: datetime) -> datetime:
+    """The moment itself, or eleven on the next working day: educational email keeps to the reader's office hours."""
+    local = moment.astimezone(current.settings().clinic.zone)
+    if local.weekday() < 5 and 9 <= local.hour < 17:
+        return moment
+    if local.hour >= 11:
+        local += timedelta(days=1)
+    while local.weekday() >= 5:
+        local += timedelta(days=1)
+    return local.replace(hour=11, minute=0, second=0, microsecond=0).astimezone(UTC)
+
+
+def _empty() -> None:
+    tables = [
+        name
+        for (name,) in db.session.execute(text("select tablename from pg_tables where schemaname = 'public'"))
+    ]
+    keep = {"alembic_version", "content_item", "content_version", "content_approval", "role"}
+    emptied = ", ".join(f'"{name}"' for name in tables if name not in keep)
+    with transaction():
+        # The append-only guards are for clinics, not for made-up people.
+        db.session.execute(text("set local session_replication_role = replica"))
+        db.session.execute(text(f"truncate {emptied} restart identity"))
+        db.session.execute(text("insert into sending_control (id) values (1)"))
+    queue.redis().flushdb()
+
+
+def _refuse_production() -> None:
+    if current.settings().production:
+        raise click.ClickException("There is no demo clinic in production.")
+
+
+def _let_a_referrer_in() -> None:
+    """Somebody of one of the demo's practices gets an account for the portal."""
+    with acting("system"), transaction():
+        home = db.session.scalars(select(Practice).where(Practice.name == SENDERS[0].practice)).first()
+        if home is not None:
+            zone = str(current.settings().clinic.zone)
+            nurse = accounts.invite(practice_id=home.id, name="Rita Referrer (demo)", email=NURSE, zone=zone)
+            db.session.get_one(Contact, nurse.contact_id).demo = True
+
+
+def _live_through() -> None:
+    """Ninety days, four looks at the clock a day: people come in, answer, are worked, get their emails."""
+    dice, made_up = random.Random(SEED), {"en": Faker("en_US"), "es": Faker("es_MX")}  # noqa: S311 - a demo's dice
+    for number, faker in enumerate(made_up.values()):
+        faker.seed_instance(SEED + number)
+    start = clock.now() - timedelta(days=DAYS)
+    arrivals = sorted(start + timedelta(seconds=dice.randrange(DAYS * 86_400 - 7_200)) for _ in range(LEADS))
+    agenda: list[tuple[datetime, Callable[[], None]]] = []
+    outbox = MemoryMailer(name="sendgrid")
+    transports.use({"sendgrid": outbox})
+    moment = start
+    while moment < start + timedelta(days=DAYS):
+        moment += timedelta(hours=6)
+        while arrivals and arrivals[0] <= moment:
+            with clock.pretend(arrivals.pop(0)):
+                agenda += _arrive(dice, made_up)
+        agenda.sort(key=lambda item: item[0])
+        while agenda and agenda[0][0] <= moment:
+            at, act = agenda.pop(0)
+            with clock.pretend(at):
+                act()
+        with clock.pretend(moment):
+            _send_what_is_due(dice)
+    transports.use({})
+
+
+def _arrive(dice: random.Random, made_up: dict[str, Faker]) -> list[tuple[datetime, Callable[[], None]]]:
+    """One person comes in; return what they and the front desk will do later."""
+    language = "es" if dice.random() < 0.3 else "en"
+    faker = made_up[language]
+    first, last = faker.first_name(), faker.last_name()
+    person = Person(
+        first_name=first,
+        last_name=last,
+        email=f"{_plain(first)}.{_plain(last)}{dice.randrange(100)}@demo.example",
+        phone=f"+1555010{dice.randrange(10_000):04d}",
+        language=language,
+        time_zone=dice.choice(ZONES),
+        state="CA",
+    )
+    with acting("public"), transaction():
+        if dice.random() < 0.25:
+            opened = intake.open_referral(
+                referral=NewReferral(
+                    person=person,
+                    sender=dice.choice(SENDERS),
+                    source="api",
+                    sent_at=clock.now(),
+                    health={"reason": "Demo referral; not a real person."},
+                    patient_informed=True,
+                    attestation=consent_texts.current("referral-attestation", language)
+                    if dice.random() < 0.7
+                    else None,
+                ),
+                demo=True,
+            )
+        else:
+            opened = intake.open_contact_request(
+                request=ContactRequest(
+                    person=person,
+                    source="form",
+                    message="Demo request; not a real person." if dice.random() < 0.6 else None,
+                    heard_from=dice.choice(["search", "friend", "doctor", "other"]),
+                    first_touch={"utm_source": dice.choice(["clinic-site", "newsletter", "poster"])},
+                    wording=consent_texts.current("contact-form", language) if dice.random() < 0.8 else None,
+                ),
+                demo=True,
+            )
+    return _later(dice, opened.contact_id, opened.lead_id)
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isascii() and c.isalpha()) or "demo"
+
+
+def _later(dice: random.Random, contact_id: int, lead_id: int) -> list[tuple[datetime, Callable[[], None]]]:
+    now = clock.now()
+    acts: list[tuple[datetime, Callable[[], None]]] = []
+    if dice.random() < 0.75:
+        acts.append((now + timedelta(minutes=dice.randrange(5, 2_000)), lambda: _say_yes(contact_id)))
+    if dice.random() < 0.08:
+        acts.append((now + timedelta(days=dice.uniform(4, 30)), lambda: _say_no(contact_id)))
+    at = now
+    for _ in range(dice.randrange(2, 9)):
+        at += timedelta(hours=dice.uniform(1, 90))
+        acts.append((_office_hour(at), lambda: _work_lead(dice, lead_id)))
+    if dice.random() < 0.95:  # a desk that leaves hardly anything lying
+        for _ in range(8):
+            at += timedelta(hours=dice.uniform(4, 48))
+            acts.append((_office_hour(at), lambda: _work_lead(dice, lead_id)))
+    return acts
+
+
+def _say_yes(contact_id: int) -> None:
+    found = db.session.execute(
+        text(
+            "select id from confirmation where contact_id = :id and confirmed_at is null and expires_at > :now"
+        ),
+        {"id": contact_id, "now": clock.now()},
+    ).scalar()
+    db.session.rollback()
+    if found is not None:
+        with acting("public"), transaction():
+            consent.confirm(confirmation_id=found)
+
+
+def _say_no(contact_id: int) -> None:
+    with acting("public"), transaction():
+        consent.withdraw(contact_id=contact_id, topic=None, source="one_click")
+
+
+def _work_lead(dice: random.Random, lead_id: int) -> None:
+    """A member of staff moves the lead one stage on, as often forward as real life does."""
+    with acting("system"), transaction():
+        lead = db.session.get_one(Lead, lead_id)
+        stage = lead_rules.STAGES[lead.kind][lead.stage]
+        ways = sorted(
+            stage.to
+            - {"spam", "duplicate", "entered_in_error", "unconfirmed", "new", "closed", "unable_to_reach"}
+        )
+        if not ways:
+            return
+        hopeful = [way for way in ways if not lead_rules.STAGES[lead.kind][way].reasons]
+        to = dice.choice(hopeful) if hopeful and dice.random() < 0.8 else dice.choice(ways)
+        target = lead_rules.STAGES[lead.kind][to]
+        reasons = sorted(target.reasons - {"no_answer", "wrong_number"})  # these take logged attempts
+        owner = db.session.scalar(select(User.id).where(User.email == "frontdesk@demo.example"))
+        with acting(f"staff:{owner}"):
+            if lead.owner_id is None:
+                leads.assign(lead_id=lead_id, version=lead.version, owner_id=owner)
+                db.session.flush()
+            if target.needs_outcome:
+                leads.record_outcome_sent(lead_id=lead_id)
+                db.session.flush()
+            leads.move_stage(
+                lead_id=lead_id, version=lead.version, to=to, reason=dice.choice(reasons) if reasons else None
+            )
+            if dice.random() < 0.4:
+                leads.add_note(
+                    lead_id=lead_id,
+                    text=dice.choice(["Called, left a message.", "Spoke; will think about it."]),
+                )
+
+
+def _send_what_is_due(dice: random.Random) -> None:
+    with acting("system"):
+        with transaction():
+            planner.plan_due()
+        ids = db.session.scalars(
+            select(Batch.id).where(Batch.state == "ready", Batch.not_before <= clock.now()).order_by(Batch.id)
+        ).all()
+        db.session.rollback()
+        for batch_id in ids:
+            deliver(batch_id, settings=current.settings())
+        if ids:
+            _events_come_back(dice, list(ids))
+
+
+def _events_come_back(dice: random.Random, batch_ids: list[int]) -> None:
+    rows = db.session.execute(
+        select(Message.id, Contact.email)
+        .join(Contact, Contact.id == Message.contact_id)
+        .where(Message.batch_id.in_(batch_ids), Message.state.is_(None))
+    ).all()
+    events: list[dict[str, Any]] = []
+    for message_id, email in rows:
+        chance = dice.random()
+        kind = "bounce" if chance < 0.006 else "spamreport" if chance < 0.0065 else "delivered"
+        events.append(
+            {
+                "sg_event_id": f"demo-{message_id}-{kind}",
+                "event": kind,
+                "type": "bounce",
+                "email": email,
+                "timestamp": int(clock.now().timestamp()),
+                "pp_msg": str(message_id),
+            }
+        )
+    with transaction():
+        tracking.apply(tracking.store_only(orjson.dumps(events)))

@@ -1,0 +1,13 @@
+"""`python -m crm.dev.launch`, behind `make run`. Only says plainly when something is not installed."""
+
+import sys
+
+try:
+    from crm.dev.launcher import main
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"Cannot start: the Python package {str(error.name).split('.')[0]} is missing. Run: rm -rf .venv && make run"
+    )
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Records that were made one, with what went over, so that it can go back."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from crm.contacts.models import Contact
+from crm.core.db import Base, HasId
+
+
+class Merge(HasId, Base):
+    """`gone` went up in `kept`. `moved`: {"leads": ids, "activities": ids, "tags": words, "enrolments": ids}."""
+
+    __tablename__ = "contact_merge"
+    __table_args__ = (
+        Index("ix_contact_merge_kept", "kept_id", "id"),
+        Index("ix_contact_merge_gone", "gone_id"),
+    )
+
+    kept_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    gone_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(Text)
+    moved: Mapped[dict[str, Any]]
+    undone_at: Mapped[datetime | None]
+
+    gone: Mapped[Contact] = relationship(lazy="joined", innerjoin=True, foreign_keys=[gone_id])

@@ -1,0 +1,1 @@
+"""Why somebody got, or did not get, an email."""

@@ -1,0 +1,271 @@
+"""Why did this person get, or not get, this, and when: one answer from the rows that hold it, for any email ever queued
+and for a broadcast's or a sequence's email that somebody did not get.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, text
+
+from crm.audit import service as audit
+from crm.campaigns.models import Campaign
+from crm.consent import queries as consent
+from crm.consent import replay
+from crm.consent.models import ConsentState
+from crm.contacts.models import Contact, Tag
+from crm.content.models import ContentItem, ContentVersion
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import NotFound
+from crm.explain import facts
+from crm.explain.facts import Fact
+from crm.messages import reason_labels as words
+from crm.messages.models import Batch, Message
+from crm.messages.rules import STREAMS
+from crm.sequences import rules as plans
+from crm.sequences.models import Enrolment, Sequence, SequenceVersion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """`got` is yes, no, waiting or in_doubt; `short` says it in a sentence, `reason` why, as a code or capped text."""
+
+    contact_id: int
+    got: str
+    short: str
+    reason: str | None
+    about: str  # what it is: the email's title
+    at: datetime | None  # when that was decided
+    message_id: int | None = None
+    batch_id: int | None = None
+    campaign_id: int | None = None
+    sequence_id: int | None = None
+    step: int | None = None  # of the sequence, from 1
+    facts: list[Fact] = field(default_factory=list)
+
+    @property
+    def because(self) -> str | None:
+        """The reason in words."""
+        return words.reason(self.reason)
+
+
+def of_message(message_id: int) -> Answer:
+    """Answer for one email. Raises NotFound. The look is written to the audit log."""
+    message = _row(Message, message_id)
+    batch = _row(Batch, message.batch_id)
+    contact = _row(Contact, message.contact_id)
+    version = _row(ContentVersion, message.content_version_id)
+    enrolment = db.session.get(Enrolment, message.enrolment_id) if message.enrolment_id else None
+    got, short = words.STATES.get(message.state or batch.state, ("waiting", message.state or batch.state))
+    said = message.reason if message.state else batch.error
+    queued, *left = _decisions(message, batch)
+    made, *sending = facts.of_batch(batch)
+    found = [*facts.of_consent(contact.id, batch.topic), *facts.of_stops(contact)]
+    found += [*facts.of_content(version.id), *_of_origin(message, enrolment)]
+    found += [queued, made, *left, *sending, *facts.of_message(message)]
+    _looked(contact.id, "message", message.id)
+    return Answer(
+        contact_id=contact.id,
+        got=got,
+        short=short,
+        reason=said if got != "yes" else None,
+        about=version.subject or version.item.title,
+        at=message.state_at if message.state else batch.state_at,
+        message_id=message.id,
+        batch_id=batch.id,
+        campaign_id=message.campaign_id,
+        sequence_id=enrolment.sequence_id if enrolment else None,
+        step=message.step + 1 if message.step is not None else None,
+        facts=facts.in_order(found),
+    )
+
+
+def of_campaign(campaign_id: int, contact_id: int) -> Answer:
+    """Answer for a person and a broadcast, whether they got it or not. Raises NotFound."""
+    campaign, contact = _row(Campaign, campaign_id), _row(Contact, contact_id)
+    same = select(Message.id).where(Message.campaign_id == campaign_id, Message.contact_id == contact_id)
+    message_id = db.session.scalar(same)
+    if message_id is not None:
+        return of_message(message_id)
+    item = _row(ContentItem, campaign.item_id)
+    got, reason, batch_id = _missed(campaign, contact)
+    found = [*facts.of_consent(contact.id, campaign.topic), *facts.of_stops(contact), *_of_launch(campaign)]
+    at = campaign.launched_at
+    if at is not None:
+        found.append(facts.decision(contact.id, stream=item.stream or "", at=at, when="At the launch"))
+    found.append(facts.decision(contact.id, stream=item.stream or "", at=clock.now(), when="Now"))
+    _looked(contact.id, "campaign", campaign.id)
+    return Answer(
+        contact_id=contact.id,
+        got=got,
+        short="It waits to leave." if got == "waiting" else "It was not sent.",
+        reason=reason,
+        about=item.title,
+        at=at,
+        batch_id=batch_id,
+        campaign_id=campaign.id,
+        facts=facts.in_order(found),
+    )
+
+
+def of_step(sequence_key: str, step: int, contact_id: int) -> Answer:
+    """Answer for a person and an email of a sequence (`step` from 1), whether they got it or not. Raises NotFound."""
+    sequence = db.session.scalar(select(Sequence).where(Sequence.key == sequence_key))
+    contact = _row(Contact, contact_id)
+    if sequence is None:
+        raise NotFound("There is no such sequence.")
+    rows = select(Enrolment).where(Enrolment.contact_id == contact_id, Enrolment.sequence_id == sequence.id)
+    enrolment = db.session.scalar(rows.order_by(Enrolment.id.desc()).limit(1))
+    if enrolment is not None:
+        same = select(Message.id).where(Message.enrolment_id == enrolment.id, Message.step == step - 1)
+        message_id = db.session.scalar(same)
+        if message_id is not None:
+            return of_message(message_id)
+    got, reason, at = _not_there(sequence, enrolment, step, contact_id)
+    found = [*facts.of_consent(contact.id, sequence.topic), *facts.of_stops(contact)]
+    found += list(_of_enrolment(enrolment)) if enrolment else []
+    found.append(facts.decision(contact.id, stream=sequence.stream, at=clock.now(), when="Now"))
+    _looked(contact.id, "sequence", sequence.id)
+    return Answer(
+        contact_id=contact.id,
+        got=got,
+        short="Its turn comes later." if got == "waiting" else "It was not sent.",
+        reason=reason,
+        about=f"{sequence.title}, email {step}",
+        at=at,
+        sequence_id=sequence.id,
+        step=step,
+        facts=facts.in_order(found),
+    )
+
+
+def _row(kind: Any, row_id: int) -> Any:
+    found = db.session.get(kind, row_id)
+    if found is None:
+        raise NotFound("There is nothing with this number.")
+    return found
+
+
+def _looked(contact_id: int, kind: str, object_id: int) -> None:
+    audit.record("why.view", object_type=kind, object_id=object_id, detail={"contact_ids": [contact_id]})
+
+
+def _decisions(message: Message, batch: Batch) -> Iterator[Fact]:
+    """What the rules said when it was queued, and again right before it was to leave."""
+    ids = {"message": message.id, "consent_record": message.consent_record_id}
+    queued = facts.decision(
+        message.contact_id, stream=batch.stream, at=message.created_at, when="When it was queued"
+    )
+    yield replace(queued, ids=queued.ids | ids)
+    if (
+        message.state != "skipped"
+        and batch.state in ("sending", "accepted", "uncertain", "failed")
+        and batch.attempts
+    ):
+        at = next((fact.at for fact in facts.of_batch(batch) if fact.part == "attempt"), batch.state_at)
+        yield facts.decision(message.contact_id, stream=batch.stream, at=at, when="Right before it left")
+
+
+def _of_origin(message: Message, enrolment: Enrolment | None) -> Iterator[Fact]:
+    """What made it: a broadcast, or a step of a sequence."""
+    if message.campaign_id is not None:
+        yield from _of_launch(_row(Campaign, message.campaign_id))
+    if enrolment is not None:
+        yield from _of_enrolment(enrolment)
+
+
+def _of_launch(campaign: Campaign) -> Iterator[Fact]:
+    ids = {"campaign": campaign.id}
+    yield Fact(at=campaign.created_at, part="broadcast", text=f"Broadcast “{campaign.name}” drafted", ids=ids)
+    if campaign.launched_at is not None:
+        by = {"by": campaign.launched_by}
+        yield Fact(
+            at=campaign.launched_at, part="broadcast", text="Launched; the audience is fixed", ids=ids | by
+        )
+    if campaign.finished_at is not None:
+        how = "Cancelled" if campaign.state == "cancelled" else "Finished"
+        yield Fact(at=campaign.finished_at, part="broadcast", text=how, ids=ids)
+
+
+def _of_enrolment(enrolment: Enrolment) -> Iterator[Fact]:
+    version = _row(SequenceVersion, enrolment.version_id)
+    ids = {"enrolment": enrolment.id, "sequence_version": version.id}
+    title = f"Began “{version.sequence.title}”, version {version.number}"
+    yield Fact(at=enrolment.entered_at, part="sequence", text=title, ids=ids)
+    if enrolment.left_at is not None:
+        how = "Left the sequence" if enrolment.state == "exited" else "Finished the sequence"
+        why = words.reason(enrolment.reason)
+        yield Fact(at=enrolment.left_at, part="sequence", text=how, why=why, ids=ids)
+
+
+_IN_BATCH = text("""
+    select id, state, error from batch where campaign_id = :campaign and contact_ids @> array[cast(:contact as bigint)]
+    order by id desc limit 1
+""")
+_HAD_FIRST = text("""
+    select exists (select 1 from message m join batch b on b.id = m.batch_id
+        where m.campaign_id = :first and m.contact_id = :contact
+            and coalesce(m.state, b.state) not in ('skipped', 'failed', 'cancelled'))
+""")
+
+
+def _missed(campaign: Campaign, contact: Contact) -> tuple[str, str | None, int | None]:
+    """Why there is no email to this person in the broadcast: (got, reason, batch that holds them)."""
+    if campaign.launched_at is None:
+        return "no", "not_launched", None
+    given = {"campaign": campaign.id, "contact": contact.id}
+    batch = db.session.execute(_IN_BATCH, given).first()
+    if batch is not None:
+        if batch.state in ("ready", "held", "sending"):
+            return "waiting", batch.error, batch.id
+        return "no", batch.error or batch.state, batch.id
+    if contact.id > (campaign.frozen_max or 0):
+        return "no", "came_later", None
+    return _unmeant(campaign, contact)
+
+
+def _unmeant(campaign: Campaign, contact: Contact) -> tuple[str, str | None, None]:
+    """Why somebody was not in the audience, as far as today's rows tell."""
+    at_launch = replay.verdict_at(contact.id, campaign.topic, campaign.launched_at or clock.now()).reason
+    state = db.session.get(ConsentState, (contact.id, campaign.topic))
+    if state is not None and state.granted and campaign.launched_at and state.at > campaign.launched_at:
+        return "no", "said_yes_later", None
+    if at_launch is not None:
+        return "no", str(at_launch), None
+    tags = set(db.session.scalars(select(Tag.tag).where(Tag.contact_id == contact.id)))
+    if tags & set(campaign.audience.get("exclude_tags") or ()):
+        return "no", "excluded", None
+    wanted = set(campaign.audience.get("tags") or ())
+    if wanted and not tags & wanted:
+        return "no", "no_tag", None
+    given = {"first": campaign.resend_of_id, "contact": contact.id}
+    if campaign.resend_of_id is not None and db.session.scalar(_HAD_FIRST, given):
+        return "no", "had_first", None
+    if campaign.frozen_at is None:
+        return "waiting", None, None
+    return "no", "not_in_audience", None
+
+
+def _not_there(
+    sequence: Sequence, enrolment: Enrolment | None, step: int, contact_id: int
+) -> tuple[str, str | None, datetime | None]:
+    """Why there is no email of this step: (got, reason, when that was or will be)."""
+    if enrolment is None:
+        now = consent.refusal(
+            contact_id=contact_id,
+            topic=sequence.topic,
+            transactional=STREAMS[sequence.stream].transactional,
+            now=clock.now(),
+        )
+        return "no", str(now) if now else "not_enrolled", None
+    version = _row(SequenceVersion, enrolment.version_id)
+    if step > len(plans.plan_from(version.plan).steps):
+        return "no", "not_in_version", None
+    if enrolment.state == "exited":
+        return "no", enrolment.reason, enrolment.left_at
+    waits = {"paused": "sequence_paused", "held": enrolment.reason, "active": enrolment.reason or "not_due"}
+    if enrolment.state in waits:
+        return "waiting", waits[enrolment.state], enrolment.due_at
+    return "no", "not_in_version", enrolment.left_at

@@ -1,0 +1,1 @@
+"""Files of people in: upload, check, import, undo."""

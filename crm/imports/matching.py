@@ -1,0 +1,239 @@
+"""Some thousand rows of a file against everybody we know: a constant number of statements, whatever the rows hold.
+
+Nobody known is changed: an import adds people and requests, never a word about consent, and overwrites nothing.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+
+from crm.audit import service as audit
+from crm.contacts import service as contacts
+from crm.contacts.models import Contact
+from crm.contacts.rules import folded, same_person
+from crm.core import business_hours, clock, crypto
+from crm.core.db import as_json, db, fast, sealed
+from crm.imports.rules import LEADS, Row
+from crm.leads import rules as leads
+
+KEYS = ("email_index", "phone_index", "name_birth_index")
+_KNOWN = " union ".join(
+    f"""
+    select c.id from unnest(%({name})s::bytea[]) one join contact c on c.{name} = one
+    where c.merged_into_id is null and c.erased_at is null
+    """
+    for name in KEYS
+)
+_OPEN = """
+    select contact_id, content_index from lead
+    where contact_id = any(%(contacts)s::bigint[]) and closed_at is null and kind = 'contact_request'
+"""
+_IDS = "select nextval(pg_get_serial_sequence(%(table)s, 'id')) as id from generate_series(1, %(count)s)"
+_CONTACTS = """
+    insert into contact (id, created_at, first_name, last_name, email, email_index, phone, phone_index, birth_date,
+        name_birth_index, language, time_zone, state, version)
+    select id, %(now)s, first_name, last_name, email, email_index, phone, phone_index, birth_date, name_birth_index,
+        language, time_zone, state, 1
+    from unnest(%(id)s::bigint[], %(first_name)s::text[], %(last_name)s::text[], %(email)s::text[],
+        %(email_index)s::bytea[], %(phone)s::bytea[], %(phone_index)s::bytea[], %(birth_date)s::bytea[],
+        %(name_birth_index)s::bytea[], %(language)s::text[], %(time_zone)s::text[], %(state)s::text[])
+        as one (id, first_name, last_name, email, email_index, phone, phone_index, birth_date, name_birth_index,
+            language, time_zone, state)
+"""
+_NOTED = """
+    insert into activity (contact_id, at, kind, actor, detail)
+    select contact_id, %(now)s, case when alike is null then 'imported' else 'possible_duplicate' end, %(actor)s,
+        case when alike is null then %(detail)s else jsonb_build_object('contact_id', alike) end
+    from unnest(%(contact_id)s::bigint[], %(alike)s::bigint[]) as one (contact_id, alike)
+"""
+# No line in the history of moves, which nothing can remove: it begins with the first move somebody makes.
+_LEADS = """
+    with opened as (
+        insert into lead (id, reference, contact_id, kind, stage, source, message, content_index, created_at, stage_at,
+            due_at, version)
+        select id, reference, contact_id, 'contact_request', %(stage)s, 'import', message, content_index, %(now)s,
+            %(now)s, %(due_at)s, 1
+        from unnest(%(id)s::bigint[], %(reference)s::text[], %(contact_id)s::bigint[], %(message)s::bytea[],
+            %(content_index)s::bytea[]) as one (id, reference, contact_id, message, content_index)
+        returning id, contact_id)
+    insert into activity (contact_id, lead_id, at, kind, actor, detail)
+    select contact_id, id, %(now)s, 'lead_opened', %(actor)s, %(detail)s from opened
+"""
+
+
+@dataclass
+class Outcome:
+    """What became of a batch of rows."""
+
+    new: int = 0
+    known: int = 0
+    duplicates: int = 0
+    contact_ids: list[int] = field(default_factory=list)
+    lead_ids: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Plan:
+    row: Row
+    indexes: dict[str, bytes | None]
+    content: bytes
+    contact_id: int | None = None  # of somebody known
+    alike: list[int] = field(default_factory=list)
+
+
+def take(rows: Sequence[Row], *, kind: str, seen: set[bytes], write: bool, run_id: int) -> Outcome:
+    """Match `rows` and, where `write`, add who and what is new. `seen`: keys of earlier rows of the file, kept up."""
+    outcome, plans = Outcome(), []
+    for row in rows:
+        plan = _Plan(row, contacts.indexes(row.person), _content(row))
+        key = _key(plan, kind)
+        if key in seen:
+            outcome.duplicates += 1
+        else:
+            seen.add(key)
+            plans.append(plan)
+    known = _match(plans, _known(plans))
+    if write:  # others wait from here on, not while all is read and compared
+        contacts.hold_others()
+        _match(plans, _known(plans) - known)
+    if kind == LEADS:
+        plans = _without_open(plans, outcome)
+    fresh = [plan for plan in plans if plan.contact_id is None]
+    outcome.new, outcome.known = len(fresh), len(plans) - len(fresh)
+    if write:
+        _write(plans, fresh, kind=kind, run_id=run_id, outcome=outcome)
+    return outcome
+
+
+def _content(row: Row) -> bytes:
+    return crypto.blind_index("lead content", f"{leads.CONTACT_REQUEST}|{row.message or ''}")
+
+
+def _key(plan: _Plan, kind: str) -> bytes:
+    """The same for two rows of a file that are one person (and, of leads, one request)."""
+    person, indexes = plan.row.person, plan.indexes
+    parts = [indexes["email_index"] or indexes["phone_index"] or b""]
+    if person.birth_date or not person.email:  # a family may share an address or a phone
+        parts.append(f"{folded(person.first_name)}|{folded(person.last_name)}|{person.birth_date}".encode())
+    if kind == LEADS:
+        parts.append(plan.content)
+    return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+
+
+def _all(plans: Sequence[_Plan], name: str) -> list[bytes]:
+    return sorted({index for plan in plans if (index := plan.indexes[name])})
+
+
+def _known(plans: Sequence[_Plan]) -> set[int]:
+    """Return the ids of everybody who has an address, a phone, or a name and birth date of these rows."""
+    return {row.id for row in fast(_KNOWN, {name: _all(plans, name) for name in KEYS})}
+
+
+def _match(plans: Sequence[_Plan], ids: set[int]) -> set[int]:
+    """Say for each plan who of `ids` is the same person or looks alike; return `ids`."""
+    found: Mapping[tuple[str, bytes], list[Contact]] = _by_index(ids)
+    for plan in plans:
+        for name in KEYS:
+            for contact in found.get((name, plan.indexes[name] or b""), ()):
+                if plan.contact_id is None:
+                    _compare(plan, contact, by_email=name == "email_index")
+    return ids
+
+
+def _by_index(ids: Collection[int]) -> dict[tuple[str, bytes], list[Contact]]:
+    found: defaultdict[tuple[str, bytes], list[Contact]] = defaultdict(list)
+    if ids:
+        for contact in db.session.scalars(select(Contact).where(Contact.id.in_(ids)).order_by(Contact.id)):
+            for name in KEYS:
+                if index := getattr(contact, name):
+                    found[name, bytes(index)].append(contact)
+    return found
+
+
+def _compare(plan: _Plan, contact: Contact, *, by_email: bool) -> None:
+    verdict = same_person(plan.row.person, contacts.told(contact), by_email=by_email)
+    if verdict == "same":
+        plan.contact_id = contact.id
+    elif verdict == "look_alike" and contact.id not in plan.alike:
+        plan.alike.append(contact.id)
+
+
+def _without_open(plans: Sequence[_Plan], outcome: Outcome) -> list[_Plan]:
+    """Leave out requests that are open already."""
+    known = [plan.contact_id for plan in plans if plan.contact_id is not None]
+    there = {(row.contact_id, bytes(row.content_index or b"")) for row in fast(_OPEN, {"contacts": known})}
+    kept = [plan for plan in plans if (plan.contact_id, plan.content) not in there]
+    outcome.duplicates += len(plans) - len(kept)
+    return kept
+
+
+def _ids(table: str, count: int) -> list[int]:
+    return [row.id for row in fast(_IDS, {"table": table, "count": count})]
+
+
+def _write(
+    plans: Sequence[_Plan], fresh: Sequence[_Plan], *, kind: str, run_id: int, outcome: Outcome
+) -> None:
+    common = {
+        "now": clock.now(),
+        "actor": audit.current().actor,
+        "detail": as_json({"source": "import", "import_id": run_id, "kind": leads.CONTACT_REQUEST}),
+    }
+    outcome.contact_ids = _ids("contact", len(fresh))
+    people: defaultdict[str, list[Any]] = defaultdict(list)
+    for plan, new_id in zip(fresh, outcome.contact_ids, strict=True):
+        plan.contact_id = new_id
+        for name, value in _columns(plan).items():
+            people[name].append(value)
+    if fresh:
+        fast(_CONTACTS, people | common)
+        noted = [(plan.contact_id, alike) for plan in fresh for alike in (None, *plan.alike)]
+        fast(_NOTED, {"contact_id": [a for a, _ in noted], "alike": [b for _, b in noted], **common})
+    if kind == LEADS and plans:
+        outcome.lead_ids = _open_leads(plans, common)
+
+
+def _columns(plan: _Plan) -> dict[str, Any]:
+    person = plan.row.person
+    return {
+        **plan.indexes,
+        "id": plan.contact_id,
+        "first_name": person.first_name,
+        "last_name": person.last_name,
+        "email": person.email,
+        "phone": sealed(person.phone),
+        "birth_date": sealed(person.birth_date.isoformat() if person.birth_date else None),
+        "language": person.language,
+        "time_zone": person.time_zone,
+        "state": person.state,
+    }
+
+
+def _open_leads(plans: Sequence[_Plan], common: Mapping[str, Any]) -> list[int]:
+    ids, stage = _ids("lead", len(plans)), leads.first_stage(leads.CONTACT_REQUEST)
+    due = leads.due_at(
+        kind=leads.CONTACT_REQUEST, stage=stage, since=common["now"], calendar=business_hours.clinic()
+    )
+    given = {
+        "id": ids,
+        "reference": _references(len(plans)),
+        "contact_id": [plan.contact_id for plan in plans],
+        "message": [sealed(plan.row.message) for plan in plans],
+        "content_index": [plan.content for plan in plans],
+        "stage": stage,
+        "due_at": due,
+    }
+    fast(_LEADS, given | dict(common))
+    return ids
+
+
+def _references(count: int) -> list[str]:
+    """Return that many references nobody has: some more are drawn, and those that are taken left out."""
+    drawn = list(dict.fromkeys(leads.new_reference(leads.CONTACT_REQUEST) for _ in range(count + 50)))
+    taken = fast("select reference from lead where reference = any(%(drawn)s)", {"drawn": drawn})
+    gone = {row.reference for row in taken}
+    return [one for one in drawn if one not in gone][:count]

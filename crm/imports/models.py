@@ -1,0 +1,103 @@
+"""Files of people on their way in and out. Their content is encrypted and goes when its time is over."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.core.db import Base, Encrypted, HasId
+
+
+class ImportRun(HasId, Base):
+    """One uploaded file, from upload to taken back."""
+
+    __tablename__ = "import_run"
+    __table_args__ = (
+        CheckConstraint(
+            "state in ('uploaded','checking','checked','importing','done','undoing','undone','failed')",
+            name="state",
+        ),
+        CheckConstraint("kind in ('contacts','leads')", name="kind"),
+        Index("ix_import_run_state", "state", "beat_at"),
+    )
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    kind: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Encrypted)  # of the file
+    state: Mapped[str] = mapped_column(Text)
+    encoding: Mapped[str] = mapped_column(Text)
+    delimiter: Mapped[str] = mapped_column(Text)
+    header: Mapped[str] = mapped_column(Encrypted)  # JSON list
+    mapping: Mapped[dict[str, Any]]  # column number -> field
+    size: Mapped[int]  # bytes
+    rows: Mapped[int]  # about how many, until they are counted
+    done: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    new: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    known: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    duplicates: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    errors: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    kept: Mapped[int] = mapped_column(BigInteger, server_default="0")  # not taken back: worked on since
+    failure: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    beat_at: Mapped[datetime]  # last sign of progress
+    finished_at: Mapped[datetime | None]
+
+
+class ImportPart(Base):
+    """A piece of the file, encrypted."""
+
+    __tablename__ = "import_part"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("import_run.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ImportBatch(Base):
+    """What became of some thousand rows: who was made, and what was wrong (JSON: [[line, words, cells]])."""
+
+    __tablename__ = "import_batch"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("import_run.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    contact_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    lead_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    problems: Mapped[str | None] = mapped_column(Encrypted)
+
+
+class ImportMapping(Base):
+    """What somebody chose for columns, by the columns' names, for the next file."""
+
+    __tablename__ = "import_mapping"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    mapping: Mapped[dict[str, Any]]
+
+
+class Export(HasId, Base):
+    """A file of people for one member of staff, for a purpose, for a day."""
+
+    __tablename__ = "export"
+    __table_args__ = (CheckConstraint("state in ('asked','ready','failed')", name="state"),)
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    kind: Mapped[str] = mapped_column(Text)
+    form: Mapped[str] = mapped_column(Text)  # csv, xlsx
+    clinical: Mapped[bool]
+    purpose: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    rows: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class ExportPart(Base):
+    """A piece of an exported file, encrypted."""
+
+    __tablename__ = "export_part"
+
+    export_id: Mapped[int] = mapped_column(ForeignKey("export.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)

@@ -1,0 +1,82 @@
+"""Taking an import back: what it made goes, except for what somebody has worked on since."""
+
+from sqlalchemy import select
+
+from crm.audit import service as audit
+from crm.core import clock
+from crm.core.db import db, fast, transaction
+from crm.imports.models import ImportBatch
+from crm.imports.service import get
+
+# What the import itself and the system's own clocks write; any other row that points to a lead or person keeps it.
+_OWN = {"lead": ("task", "lead_breach"), "contact": ("lead", "activity")}
+
+
+def take_back(run_id: int) -> None:
+    """Remove what an import made, one batch and one transaction at a time; goes on where it stopped."""
+    while True:
+        with transaction():
+            run = get(run_id, lock=True)
+            if run.state != "undoing":
+                return
+            batch = db.session.scalar(
+                select(ImportBatch)
+                .where(ImportBatch.run_id == run_id, ImportBatch.number >= run.done)
+                .order_by(ImportBatch.number)
+                .limit(1)
+            )
+            if batch is None:
+                run.state, run.done = "undone", run.rows
+                audit.record(
+                    "import.undone", object_type="import", object_id=run_id, detail={"kept": run.kept}
+                )
+                return
+            run.kept += _remove(batch)
+            run.done, run.beat_at = batch.number + 1, clock.now()
+            db.session.flush()
+
+
+def _remove(batch: ImportBatch) -> int:
+    """Remove one batch; return how many people and leads stay."""
+    run = get(batch.run_id)
+    given = {"contacts": batch.contact_ids, "leads": batch.lead_ids, "importer": f"staff:{run.user_id}"}
+    gone = fast(_touched("lead", "leads"), given).scalars().all()
+    fast(_LEADS, {"ids": gone})
+    people = fast(_touched("contact", "contacts"), given).scalars().all()
+    fast("delete from activity where contact_id = any(%(ids)s::bigint[])", {"ids": people})
+    fast("delete from contact where id = any(%(ids)s::bigint[])", {"ids": people})
+    return len(batch.contact_ids) - len(people) + len(batch.lead_ids) - len(gone)
+
+
+def _touched(table: str, ids: str) -> str:
+    """A select of those `ids` of `table` that nobody has worked on."""
+    others = [
+        (column.table.name, column.name)
+        for other in db.metadata.sorted_tables
+        if other.name not in _OWN[table]
+        for column in other.columns
+        if any(key.column.table.name == table for key in column.foreign_keys)
+    ]
+    pointing = " ".join(
+        f'and not exists (select 1 from "{other}" o where o.{column} = t.id)' for other, column in others
+    )
+    mine = "contact_id = t.id" if table == "contact" else "lead_id = t.id"
+    open_leads = (
+        "and not exists (select 1 from lead l where l.contact_id = t.id)" if table == "contact" else ""
+    )
+    tasks = "and not exists (select 1 from task k where k.lead_id = t.id and k.done_at is not null)"
+    return f"""
+        select t.id from "{table}" t where t.id = any(%({ids})s::bigint[]) {open_leads} {tasks if table == "lead" else ""}
+            and not exists (select 1 from activity a where a.{mine} and a.actor <> 'system'
+                and not (a.actor = %(importer)s and a.kind in ('imported', 'lead_opened', 'possible_duplicate')))
+            {pointing}
+        for update
+    """
+
+
+_LEADS = """
+    with a as (delete from activity where lead_id = any(%(ids)s::bigint[])),
+        b as (delete from task where lead_id = any(%(ids)s::bigint[])),
+        c as (delete from lead_breach where lead_id = any(%(ids)s::bigint[]))
+    delete from lead where id = any(%(ids)s::bigint[])
+"""

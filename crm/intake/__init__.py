@@ -1,0 +1,1 @@
+"""Every way in (form, API, portal, import) ends in one service."""

@@ -1,0 +1,138 @@
+"""Intake and status for other systems."""
+
+from typing import Any
+
+from flask_smorest import Blueprint
+
+from crm.consent import consent_texts
+from crm.contacts.rules import Person, zone_for
+from crm.core import current
+from crm.intake import service
+from crm.intake.schemas import (
+    ContactRequestSchema,
+    ReceiptSchema,
+    ReferralSchema,
+    StatusSchema,
+    WordingSchema,
+)
+from crm.intake.service import ContactRequest, NewReferral, Opened
+from crm.leads import queries, rules
+from crm.referrers.service import Sender
+from crm.staff.api_auth import caller, needs, once
+
+blueprint = Blueprint("leads-api", __name__, description="Contact requests and referrals")
+
+Answer = tuple[dict[str, Any], int]
+
+
+@blueprint.route("/contact-requests", methods=["POST"])
+@needs("contact-requests:write")
+@blueprint.arguments(ContactRequestSchema)
+@blueprint.response(201, ReceiptSchema)
+@once
+def create_contact_request(data: dict[str, Any]) -> Answer:
+    """Take in a contact request. 201: a new lead; 200: the same request was sent within the last day."""
+    ticked = data["educational_email"]
+    request = ContactRequest(
+        person=_person(data),
+        source="api",
+        message=data["message"],
+        heard_from=data["heard_from"],
+        first_touch=rules.first_touch(data["first_touch"] or {}),
+        wording=consent_texts.find(data["wording"], data["language"]) if ticked else None,
+    )
+    return _receipt(service.open_contact_request(request=request))
+
+
+@blueprint.route("/referrals", methods=["POST"])
+@needs("referrals:write")
+@blueprint.arguments(ReferralSchema)
+@blueprint.response(201, ReceiptSchema)
+@once
+def create_referral(data: dict[str, Any]) -> Answer:
+    """Take in a referral. 201: a new one; 200: it was sent before (same external id, or same content within a day).
+
+    `agreed_to_email` never signs anybody up: the patient is asked by one email, and their own yes counts.
+    """
+    opened = service.open_referral(referral=_referral(data), practice_id=caller().practice_id)
+    return _receipt(opened)
+
+
+@blueprint.route("/leads/<reference>")
+@needs("leads:read")
+@blueprint.response(200, StatusSchema)
+def show_lead(reference: str) -> dict[str, Any]:
+    """How far a lead has come that was sent with this key, or that belongs to its practice."""
+    lead = queries.sent_by(reference=reference, actor=caller().actor, practice_id=caller().practice_id)
+    codes = rules.REFERRAL_CODES[lead.stage] if lead.kind == rules.REFERRAL else None
+    return {
+        "reference": lead.reference,
+        "kind": lead.kind,
+        "stage": lead.stage,
+        "fhir_task_status": codes.task if codes else None,
+        "bser_status": codes.bser if codes else None,
+        "received_at": lead.created_at,
+        "stage_at": lead.stage_at,
+    }
+
+
+@blueprint.route("/wordings")
+@needs(None)
+@blueprint.response(200, WordingSchema(many=True))
+def list_wordings() -> list[dict[str, str]]:
+    """The texts to show beside the boxes that people tick, in the version in use."""
+    found = [
+        consent_texts.current(key, language)
+        for key in ("contact-form", "referral-attestation")
+        for language in ("en", "es")
+    ]
+    return [{"name": one.name, "language": one.language, "text": one.text} for one in found]
+
+
+def _receipt(opened: Opened) -> Answer:
+    return {"reference": opened.reference}, 201 if opened.is_new else 200
+
+
+def _person(data: dict[str, Any]) -> Person:
+    clinic = current.settings().clinic.time_zone
+    return Person(
+        first_name=data["first_name"],
+        last_name=data["last_name"],
+        email=data["email"],
+        phone=data["phone"],
+        birth_date=data.get("birth_date"),
+        language=data["language"],
+        time_zone=zone_for(given=data["time_zone"], state=data["state"], clinic=clinic),
+        state=data["state"],
+    )
+
+
+def _referral(data: dict[str, Any]) -> NewReferral:
+    referrer, patient = data["referrer"], data["patient"]
+    agreed = data["agreed_to_email"]
+    return NewReferral(
+        person=_person(patient),
+        sender=Sender(
+            clinician=referrer["name"],
+            npi=referrer["npi"],
+            practice=referrer["practice"],
+            phone=referrer["phone"],
+            fax=referrer["fax"],
+            email=referrer["email"],
+        ),
+        source="api",
+        sent_at=data["sent_at"],
+        health={
+            "reason": data["reason"],
+            "payer": data["payer"],
+            "attachments": data["attachments"],
+            "preferred_contact": patient["preferred_contact"],
+        },
+        guardian=patient["guardian"],
+        urgency=data["urgency"],
+        service=data["service"],
+        contact_person=referrer["contact_person"],
+        external_id=data["external_id"],
+        patient_informed=data["patient_informed"],
+        attestation=consent_texts.find(data["attestation"], patient["language"]) if agreed else None,
+    )

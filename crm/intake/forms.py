@@ -1,0 +1,130 @@
+"""The public contact form's fields. The rules are those of the API; the words are the person's language."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flask_wtf import FlaskForm
+from wtforms import (
+    BooleanField,
+    EmailField,
+    RadioField,
+    SelectField,
+    StringField,
+    TelField,
+    TextAreaField,
+)
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import StopValidation
+
+from crm.consent import consent_texts
+from crm.consent.consent_texts import Wording
+from crm.contacts import rules as people
+from crm.contacts.rules import Person, Unfit, zone_for
+from crm.core.us_states import STATES
+from crm.intake.service import ContactRequest
+from crm.intake.texts import HEARD_FROM, LANGUAGE_NAMES, WORDS
+from crm.leads import rules
+
+
+class Clean:
+    """A validator that keeps the normalised value in `form.clean`, and what was typed in the field."""
+
+    def __init__(self, rule: Callable[[str], str], *, required: bool = False) -> None:
+        self.rule = rule
+        self.field_flags = {"required": True} if required else {}
+        self.required = required
+
+    def __call__(self, form: "ContactForm", field: Any) -> None:
+        typed = field.data or ""
+        form.clean[field.name] = None
+        if not typed.strip() and not self.required:
+            return
+        try:
+            form.clean[field.name] = self.rule(typed)
+        except Unfit as error:
+            raise StopValidation(form.say(error.code, field.name)) from error
+
+
+def _message(text: str) -> str:
+    return people.clean_text(text, limit=rules.MESSAGE_LIMIT)
+
+
+def _choices(pairs: Sequence[tuple[str, str]]) -> list[SelectChoice]:
+    return [SelectChoice(value, label) for value, label in pairs]
+
+
+class ContactForm(FlaskForm):  # type: ignore[misc]
+    """First contact. `words` are the words of the page's language."""
+
+    first_name = StringField(validators=[Clean(people.clean_name, required=True)])
+    last_name = StringField(validators=[Clean(people.clean_name, required=True)])
+    email = EmailField(validators=[Clean(people.clean_email, required=True)])
+    phone = TelField(validators=[Clean(people.clean_phone)])
+    language = RadioField(choices=_choices(LANGUAGE_NAMES), validate_choice=False)
+    state = SelectField(validate_choice=False, validators=[Clean(people.clean_state)])
+    heard_from = SelectField(validate_choice=False)
+    message = TextAreaField(validators=[Clean(_message)])
+    educational_email = BooleanField()
+
+    def __init__(self, *, page_language: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.words: Mapping[str, str] = WORDS[page_language]
+        self.page_language = page_language
+        self.clean: dict[str, str | None] = {}
+        nothing = ("", self.words["choose"])
+        self.heard_from.choices = _choices((nothing, *HEARD_FROM[page_language].items()))
+        self.state.choices = _choices((nothing, *STATES))
+
+    def say(self, code: str, field: str) -> str:
+        """Return the words for what is wrong with a field."""
+        for key in (f"wrong_{code}_{field}", f"wrong_{code}"):
+            if key in self.words:
+                return self.words[key]
+        return self.words["wrong_choice"]
+
+    def validate_language(self, field: Any) -> None:
+        if field.data not in people.LANGUAGES:
+            raise StopValidation(self.words["wrong_choice"])
+
+    def validate_heard_from(self, field: Any) -> None:
+        if field.data and field.data not in rules.HEARD_FROM:
+            raise StopValidation(self.words["wrong_choice"])
+
+    def problems(self) -> dict[str, list[str]]:
+        """Return field name -> what is wrong, in the order of the page; "_" is for what belongs to no field."""
+        found = {
+            name: [str(text) for text in texts] for name, texts in self.errors.items() if name != "csrf_token"
+        }
+        if "csrf_token" in self.errors:
+            found["_"] = [self.words["csrf"]]
+        return found
+
+    def request(
+        self, *, clinic_zone: str, touch: Mapping[str, str | None], shown: str | None
+    ) -> ContactRequest:
+        """Return the intake of a form that is in order. `shown` names the wording beside the box."""
+        state = self.clean["state"]
+        return ContactRequest(
+            person=Person(
+                first_name=self.clean["first_name"] or "",
+                last_name=self.clean["last_name"] or "",
+                email=self.clean["email"],
+                phone=self.clean["phone"],
+                language=self.language.data,
+                time_zone=zone_for(given=None, state=state, clinic=clinic_zone),
+                state=state,
+            ),
+            source="form",
+            message=self.clean["message"],
+            heard_from=self.heard_from.data or None,
+            first_touch=rules.first_touch(touch),
+            wording=self._ticked(shown) if self.educational_email.data else None,
+        )
+
+    def _ticked(self, shown: str | None) -> Wording:
+        if shown and shown.startswith("contact-form/"):
+            try:
+                return consent_texts.find(shown, self.page_language)
+            except KeyError:
+                pass
+        return consent_texts.current("contact-form", self.page_language)

@@ -1,0 +1,167 @@
+"""The contact form for everybody: English and Spanish, guarded against robots without asking anybody else."""
+
+from urllib.parse import urlsplit
+
+from flask import Blueprint, current_app, jsonify, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import get_locale
+
+from crm.consent import consent_texts
+from crm.core import current, limits
+from crm.core.limits import Limit, Reached
+from crm.intake import crisis, proof_of_work, service
+from crm.intake.forms import ContactForm
+from crm.intake.texts import LANGUAGE_NAMES, WORDS
+from crm.leads import rules
+from crm.referrers import poster
+
+blueprint = Blueprint("contact", __name__)
+
+BODY_LIMIT = 32 * 1024  # bytes; a form filled to the brim has some 12,000
+TRAP = "website"  # a field people do not see
+
+
+def _language() -> str:
+    locale = get_locale()
+    return locale.language if locale is not None and locale.language in WORDS else "en"
+
+
+@blueprint.get("/contacto")
+def in_spanish() -> ResponseReturnValue:
+    """The address for Spanish print and speech."""
+    return redirect(_address("es"))
+
+
+def _address(language: str) -> str:
+    """The form's address in a language, with what the link here said about where the visitor comes from."""
+    known = {key: request.args.get(key) for key in (*rules.UTM_KEYS, "landing_page", "from")}
+    return url_for("contact.form", lang=language, **known)  # type: ignore[arg-type]
+
+
+@blueprint.get("/contact/challenge")
+def challenge() -> ResponseReturnValue:
+    """A proof of work for the browser to solve while the form is filled in."""
+    return jsonify(proof_of_work.challenge(current.settings().secret_keys))
+
+
+@blueprint.get("/contact")
+def form() -> ResponseReturnValue:
+    """Show the empty form."""
+    language = _language()
+    page = ContactForm(page_language=language, formdata=None)
+    page.language.data = language
+    return _render(page, touch=_first_touch(), mark=proof_of_work.start_mark(current.settings().secret_keys))
+
+
+@blueprint.post("/contact")
+def send() -> ResponseReturnValue:
+    """Take a filled form in, or show it again with what is wrong; nothing typed is lost."""
+    request.max_content_length = BODY_LIMIT
+    page = ContactForm(page_language=_language())
+    if request.form.get(TRAP):
+        return _thank()  # a robot learns nothing
+    reached = limits.hit([_per_ip("contact-post", most=30, seconds=600)])
+    if reached is not None:
+        return _refuse(page, "too_many", status=429, reached=reached)
+    if not page.validate():
+        return _refuse(page, None, status=422)
+    keys = current.settings().secret_keys
+    open_for = proof_of_work.seconds_open(request.form.get("started", ""), keys)
+    if open_for is None:
+        return _refuse(page, "csrf", status=422)
+    if open_for < proof_of_work.FASTEST:
+        return _refuse(page, "too_fast", status=422)
+    solved = proof_of_work.solved(request.form.get("altcha", ""), keys)
+    if solved is None or not proof_of_work.spend(solved):
+        return _refuse(page, "proof", status=422)
+    reached = limits.hit(_for_accepted(page.clean["email"] or ""))
+    if reached is not None:
+        return _refuse(page, "too_many", status=429, reached=reached)
+    touch = {key: request.form.get(key) for key in rules.TOUCH_KEYS}
+    touch["practice"] = poster.practice_of(touch["practice"])
+    service.open_contact_request(
+        request=page.request(
+            clinic_zone=current.settings().clinic.time_zone, touch=touch, shown=request.form.get("wording")
+        )
+    )
+    return _thank(at_once=crisis.in_crisis(page.clean["message"]))
+
+
+@blueprint.get("/contact/sent")
+def sent() -> ResponseReturnValue:
+    """Say thanks: the same page for everybody, known or not; whoever wrote of dying sees first who helps now."""
+    language, at_once = _language(), request.args.get("help") == "now"
+    here = {"help": "now"} if at_once else {}
+    languages = [
+        {"code": code, "label": label, "href": url_for("contact.sent", lang=code, **here)}  # type: ignore[arg-type]
+        for code, label in LANGUAGE_NAMES
+    ]
+    return render_template(
+        "public/contact_sent.html", w=WORDS[language], lang=language, languages=languages, at_once=at_once
+    )
+
+
+def _thank(*, at_once: bool = False) -> ResponseReturnValue:
+    return redirect(url_for("contact.sent", lang=_language(), help="now" if at_once else None), code=303)
+
+
+def _per_ip(name: str, *, most: int, seconds: int) -> Limit:
+    return Limit(name=name, who=request.remote_addr or "", most=most, seconds=seconds)
+
+
+def _for_accepted(email: str) -> list[Limit]:
+    """What a form in order is counted against: a family behind one address may write, a flood may not."""
+    return [
+        _per_ip("contact-sent", most=10, seconds=3600),
+        Limit(name="contact-address", who=email, most=5, seconds=24 * 3600),
+        Limit(name="contact-all", who="everybody", most=120, seconds=60),
+    ]
+
+
+def _refuse(
+    page: ContactForm, code: str | None, *, status: int, reached: Reached | None = None
+) -> ResponseReturnValue:
+    problems = page.problems()
+    if code is not None:
+        problems = {"_": [page.words[code].format(phone=current.settings().clinic.phone)]} | problems
+    mark = request.form.get("started", "")
+    if proof_of_work.seconds_open(mark, current.settings().secret_keys) is None:
+        mark = proof_of_work.start_mark(current.settings().secret_keys)
+    touch = {key: request.form.get(key) for key in rules.TOUCH_KEYS}
+    answer = current_app.make_response(
+        (_render(page, touch=rules.first_touch(touch) or {}, mark=mark, problems=problems), status)
+    )
+    if reached is not None:
+        answer.headers["Retry-After"] = str(reached.retry_after)
+    return answer
+
+
+def _render(
+    page: ContactForm, *, touch: dict[str, str], mark: str, problems: dict[str, list[str]] | None = None
+) -> str:
+    language = page.page_language
+    languages = [{"code": code, "label": label, "href": _address(code)} for code, label in LANGUAGE_NAMES]
+    return render_template(
+        "public/contact.html",
+        form=page,
+        w=page.words,
+        lang=language,
+        languages=languages,
+        language_names=LANGUAGE_NAMES,
+        errors=problems or {},
+        wording=consent_texts.current("contact-form", language),
+        touch=touch,
+        mark=mark,
+    )
+
+
+def _first_touch() -> dict[str, str]:
+    """Where the visitor came from: what the link said, and the site it stood on."""
+    referrer = urlsplit(request.referrer or "").hostname or ""
+    own = urlsplit(current.settings().public_url).hostname
+    found = {key: request.args.get(key) for key in rules.UTM_KEYS}
+    found["landing_page"] = request.args.get("landing_page") or request.path
+    token = request.args.get("from")
+    found["practice"] = token if poster.practice_of(token) else None
+    found["referring_host"] = referrer if referrer != own else None
+    return rules.first_touch(found) or {}

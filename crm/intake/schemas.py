@@ -1,0 +1,242 @@
+"""What other systems may send us, and what they get back. Unknown fields are refused."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+
+from crm.consent import consent_texts
+from crm.consent.consent_texts import Wording
+from crm.contacts import rules as people
+from crm.contacts.rules import Unfit
+from crm.core import clock
+from crm.leads import rules
+from crm.referrers.rules import is_npi_format
+from crm.referrers.service import NPI_HINT
+
+
+class Clean(fields.String):
+    """Text that a rule normalises or refuses; "" counts as not given where the field is optional."""
+
+    def __init__(self, rule: Callable[[str], str], **options: Any) -> None:
+        super().__init__(**options)
+        self.rule = rule
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **options)
+        if text is None or (not text.strip() and not self.required):
+            return None
+        try:
+            return self.rule(text)
+        except Unfit as error:
+            raise ValidationError(str(error)) from error
+
+
+def line(limit: int) -> Callable[[str], str]:
+    """A rule: one line of text, at most `limit` characters."""
+    return lambda text: people.clean_text(text, limit=limit, lines=False)
+
+
+def _message(text: str) -> str:
+    return people.clean_text(text, limit=rules.MESSAGE_LIMIT)
+
+
+def _npi(text: str) -> str:
+    text = text.strip()
+    if not is_npi_format(text):
+        raise ValidationError(NPI_HINT)
+    return text
+
+
+def _name(**options: Any) -> Clean:
+    return Clean(people.clean_name, required=True, **options)
+
+
+def _language() -> fields.String:
+    return fields.String(load_default="en", validate=validate.OneOf(people.LANGUAGES))
+
+
+class PersonSchema(Schema):
+    """A person, as far as both kinds of intake ask the same."""
+
+    first_name = _name(metadata={"example": "Ana"})
+    last_name = _name(metadata={"example": "Ruiz"})
+    phone = Clean(
+        people.clean_phone, load_default=None, allow_none=True, metadata={"example": "+12135550142"}
+    )
+    language = _language()
+    state = Clean(people.clean_state, load_default=None, allow_none=True, metadata={"example": "CA"})
+    time_zone = Clean(people.clean_zone, load_default=None, allow_none=True)
+
+
+class FirstTouchSchema(Schema):
+    """Where a visitor came from."""
+
+    utm_source = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
+    utm_medium = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
+    utm_campaign = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
+    utm_term = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
+    utm_content = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
+    landing_page = fields.String(validate=validate.Length(max=500))
+    referring_host = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
+
+
+class ContactRequestSchema(PersonSchema):
+    """A contact request. `wording` names the text that stood beside the box the person ticked."""
+
+    email = Clean(people.clean_email, required=True, metadata={"example": "ana.ruiz@example.com"})
+    heard_from = fields.String(load_default=None, allow_none=True, validate=validate.OneOf(rules.HEARD_FROM))
+    message = Clean(_message, load_default=None, allow_none=True)
+    educational_email = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+    wording = fields.String(load_default=None, allow_none=True, metadata={"example": "contact-form/1"})
+    first_touch = fields.Nested(FirstTouchSchema, load_default=None, allow_none=True)
+
+    @validates_schema
+    def _box(self, data: dict[str, Any], **_options: Any) -> None:
+        if data["educational_email"]:
+            known_wording(data["wording"], key="contact-form", language=data["language"], field="wording")
+
+
+def known_wording(name: str | None, *, key: str, language: str, field: str) -> Wording:
+    """Return the wording of this name and kind. Raises ValidationError that says which one is in use."""
+    try:
+        if name is not None and name.startswith(f"{key}/"):
+            return consent_texts.find(name, language)
+    except KeyError:
+        pass
+    raise ValidationError(
+        f"Name the wording that was agreed to; in use now: {consent_texts.current(key, language).name}.",
+        field,
+    )
+
+
+class ReferrerSchema(Schema):
+    """Who refers."""
+
+    name = Clean(line(120), required=True)
+    npi = Clean(
+        _npi, required=True, metadata={"example": "1234567893", "description": "Its format is checked."}
+    )
+    practice = Clean(line(200), required=True)
+    phone = Clean(people.clean_phone, required=True)
+    fax = Clean(people.clean_phone, load_default=None, allow_none=True)
+    email = Clean(people.clean_email, load_default=None, allow_none=True)
+    contact_person = Clean(line(120), load_default=None, allow_none=True)
+
+
+class GuardianSchema(Schema):
+    """Who speaks for a minor."""
+
+    name = Clean(line(120), required=True)
+    relation = Clean(line(60), required=True)
+    phone = Clean(people.clean_phone, load_default=None, allow_none=True)
+
+
+class PatientSchema(PersonSchema):
+    """Whom it is about. A phone number is needed: somebody will call."""
+
+    phone = Clean(people.clean_phone, required=True, metadata={"example": "+12135550142"})
+    email = Clean(people.clean_email, load_default=None, allow_none=True)
+    birth_date = fields.Date(required=True, metadata={"example": "1970-05-17"})
+    preferred_contact = fields.String(load_default="phone", validate=validate.OneOf(("phone", "email")))
+    guardian = fields.Nested(GuardianSchema, load_default=None, allow_none=True)
+
+    @validates_schema
+    def _age(self, data: dict[str, Any], **_options: Any) -> None:
+        today = clock.now().date()
+        try:
+            people.clean_birth_date(data["birth_date"], today=today)
+        except Unfit as error:
+            raise ValidationError(str(error), "birth_date") from error
+        if _years(data["birth_date"], today) < 18 and data["guardian"] is None:
+            raise ValidationError("A patient under 18 needs a guardian.", "guardian")
+
+
+def _years(born: date, today: date) -> int:
+    return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+
+
+class ReasonSchema(Schema):
+    """Why. Stored encrypted; codes are ICD-10-CM."""
+
+    text = Clean(lambda text: people.clean_text(text, limit=2000), required=True)
+    diagnoses = fields.List(
+        fields.String(validate=validate.Regexp(r"^[A-TV-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?$")),
+        load_default=list,
+        validate=validate.Length(max=12),
+        metadata={"example": ["G90.511"]},
+    )
+
+
+class PayerSchema(Schema):
+    """Who pays. Stored encrypted."""
+
+    name = Clean(line(120), required=True)
+    member_id = Clean(line(60), load_default=None, allow_none=True)
+
+
+class ReferralSchema(Schema):
+    """A referral. `agreed_to_email` is the referrer's word that the patient agreed to be asked by email, nothing more."""
+
+    referrer = fields.Nested(ReferrerSchema, required=True)
+    patient = fields.Nested(PatientSchema, required=True)
+    reason = fields.Nested(ReasonSchema, required=True)
+    payer = fields.Nested(PayerSchema, load_default=None, allow_none=True)
+    urgency = fields.String(
+        load_default="routine",
+        validate=validate.OneOf(("routine", "urgent")),
+        metadata={"description": "Emergencies are for the phone: 911, or 988 for a crisis of the mind."},
+    )
+    service = fields.String(load_default="consult", validate=validate.OneOf(("consult", "treat")))
+    attachments = fields.List(Clean(line(200)), load_default=list, validate=validate.Length(max=20))
+    external_id = Clean(line(100), load_default=None, allow_none=True)
+    sent_at = fields.AwareDateTime(load_default=None, allow_none=True, default_timezone=UTC)
+    patient_informed = fields.Boolean(required=True, truthy={True}, falsy={False})
+    agreed_to_email = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+    attestation = fields.String(
+        load_default=None, allow_none=True, metadata={"example": "referral-attestation/1"}
+    )
+
+    @validates_schema
+    def _attested(self, data: dict[str, Any], **_options: Any) -> None:
+        if data["agreed_to_email"]:
+            language = data["patient"]["language"]
+            known_wording(
+                data["attestation"], key="referral-attestation", language=language, field="attestation"
+            )
+            if data["patient"]["email"] is None:
+                raise ValidationError({"patient": {"email": ["There is no address to ask at."]}})
+
+    @post_load
+    def _dated(self, data: dict[str, Any], **_options: Any) -> dict[str, Any]:
+        sent: datetime | None = data["sent_at"]
+        now = clock.now()
+        data["sent_at"] = min(sent, now) if sent else now
+        return data
+
+
+class ReceiptSchema(Schema):
+    """What came of an intake."""
+
+    reference = fields.String(metadata={"example": "R-7K3F9Q"})
+
+
+class StatusSchema(Schema):
+    """How far a lead has come; no names, no health facts."""
+
+    reference = fields.String()
+    kind = fields.String()
+    stage = fields.String()
+    fhir_task_status = fields.String(allow_none=True)
+    bser_status = fields.String(allow_none=True)
+    received_at = fields.AwareDateTime()
+    stage_at = fields.AwareDateTime()
+
+
+class WordingSchema(Schema):
+    """A text people are asked to agree to."""
+
+    name = fields.String(metadata={"example": "contact-form/1"})
+    language = fields.String()
+    text = fields.String()

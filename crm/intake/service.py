@@ -1,0 +1,301 @@
+"""What comes in, whatever the way it came: find or make the contact, open the lead, keep the evidence. One transaction."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from crm.audit import service as audit
+from crm.consent import service as consent
+from crm.consent.consent_texts import Wording
+from crm.contacts import service as contacts
+from crm.contacts.models import Contact
+from crm.contacts.rules import Person
+from crm.core import business_hours, clock, crypto, events
+from crm.core.db import as_json, db, fast, sealed
+from crm.core.errors import Conflict
+from crm.intake import crisis
+from crm.leads import rules
+from crm.leads.events import LeadOpened
+from crm.leads.models import Lead, Referral, Task
+from crm.referrers import service as referrers
+from crm.referrers.models import Clinician
+from crm.referrers.service import Sender
+from crm.staff import alerts
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactRequest:
+    """What a person asked of us. `wording` is the text beside the box they ticked, None when they did not."""
+
+    person: Person
+    source: str  # form, api, import
+    message: str | None = None
+    heard_from: str | None = None
+    first_touch: dict[str, str] | None = None
+    wording: Wording | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewReferral:
+    """What a referrer told us. `health` and `guardian` are stored encrypted, as JSON.
+
+    `attestation` is the text by which the referrer states that the patient agreed to be asked by email.
+    """
+
+    person: Person
+    sender: Sender
+    source: str  # api, portal, import
+    sent_at: datetime
+    health: Mapping[str, Any] = field(default_factory=dict)
+    guardian: Mapping[str, Any] | None = None
+    urgency: str = "routine"
+    service: str = "consult"
+    contact_person: str | None = None
+    external_id: str | None = None
+    patient_informed: bool = False
+    attestation: Wording | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The lead of an intake. `is_new` is False when the same request was sent before."""
+
+    lead_id: int
+    contact_id: int
+    reference: str
+    stage: str
+    is_new: bool
+
+
+def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Opened:
+    """Take in a contact request; the same request again within a day is the same lead."""
+    found = contacts.find_or_create(person=request.person, demo=demo)
+    content = _content_index(rules.CONTACT_REQUEST, request.message or "")
+    opened = None if found.is_new else _same_open(found.contact, rules.CONTACT_REQUEST, content)
+    if opened is None:
+        asks = request.wording is not None and found.contact.email is not None
+        opened = _open(
+            contact=found.contact,
+            kind=rules.CONTACT_REQUEST,
+            stage=rules.first_stage(rules.CONTACT_REQUEST, asked_to_confirm=asks),
+            source=request.source,
+            values={
+                "message": request.message,
+                "heard_from": request.heard_from,
+                "first_touch": request.first_touch,
+                "content_index": content,
+                "demo": demo,
+            },
+        )
+        if crisis.in_crisis(request.message):
+            _alarm(opened)
+    _note_differences(opened, found, request.person)
+    if request.wording is not None:
+        _ask(
+            found, request.person, kind="confirmation", topic="prospect_edu",
+            wording=request.wording, source=request.source,
+        )  # fmt: skip
+    return opened
+
+
+def _alarm(opened: Opened) -> None:
+    alerts.raise_alert(
+        key=f"crisis:{opened.lead_id}",
+        level="danger",
+        text=f"{opened.reference}: the message may speak of a crisis. Read it now and call.",
+        link=f"/console/leads/{opened.reference}",
+    )
+
+
+def open_referral(*, referral: NewReferral, practice_id: int | None = None, demo: bool = False) -> Opened:
+    """Take in a referral. Its external id, or else the same content within a day, makes it the same referral.
+
+    `practice_id` is the one practice the caller may speak for. Raises Invalid for an NPI that is none, Conflict for
+    a clinician of another practice or for an external id that another patient's referral has.
+    """
+    clinician = referrers.find_or_create(sender=referral.sender, practice_id=practice_id, demo=demo)
+    if practice_id is not None and clinician.practice_id != practice_id:
+        raise Conflict("This NPI belongs to a clinician of another practice.")
+    found = contacts.find_or_create(person=referral.person, demo=demo)
+    # the practice belongs to it: two practices may well say the same of one patient on one day
+    content = _content_index(rules.REFERRAL, f"{clinician.practice_id} {_as_json(referral.health)}")
+    opened = _same_referral(referral, clinician, found.contact)
+    if opened is None and not found.is_new:
+        opened = _same_open(found.contact, rules.REFERRAL, content)
+    if opened is None:
+        opened = _open(
+            contact=found.contact,
+            kind=rules.REFERRAL,
+            stage=rules.first_stage(rules.REFERRAL),
+            source=referral.source,
+            values={"heard_from": "doctor", "content_index": content, "demo": demo},
+        )
+        _store(opened, referral, clinician)
+        _open_call_task(opened)
+    _note_differences(opened, found, referral.person)
+    if opened.is_new and referral.attestation is not None:
+        _ask(
+            found, referral.person, kind="invitation", topic="referred_edu",
+            wording=referral.attestation, source="referrer",
+        )  # fmt: skip
+    return opened
+
+
+def _ask(
+    found: contacts.Found, person: Person, *, kind: str, topic: str, wording: Wording, source: str
+) -> None:
+    """Have the person asked by email; never at another address than the one that was given just now."""
+    if found.contact.email is None or "email" in found.differing:
+        return
+    consent.ask(
+        contact=found.contact,
+        topics=[topic],
+        kind=kind,
+        wording=wording,
+        language=person.language,
+        source=source,
+    )
+
+
+def _content_index(kind: str, content: str) -> bytes:
+    return crypto.blind_index("lead content", f"{kind}|{content}")
+
+
+def _as_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+_SAME = (
+    select(Lead.id, Lead.contact_id, Lead.reference, Lead.stage)
+    .where(
+        Lead.contact_id == bindparam("contact_id"),
+        Lead.kind == bindparam("kind"),
+        Lead.content_index == bindparam("content"),
+        Lead.created_at > bindparam("after"),
+        Lead.closed_at.is_(None),
+    )
+    .order_by(Lead.id.desc())
+    .limit(1)
+)
+
+
+def _same_open(contact: Contact, kind: str, content: bytes) -> Opened | None:
+    after = clock.now() - rules.SAME_WITHIN
+    given = {"contact_id": contact.id, "kind": kind, "content": content, "after": after}
+    row = db.session.execute(_SAME, given).first()
+    return _again(row) if row else None
+
+
+def _again(row: Any) -> Opened:
+    return Opened(
+        lead_id=row.id, contact_id=row.contact_id, reference=row.reference, stage=row.stage, is_new=False
+    )
+
+
+def _same_referral(referral: NewReferral, clinician: Clinician, contact: Contact) -> Opened | None:
+    if referral.external_id is None:
+        return None
+    row = db.session.execute(
+        select(Lead.id, Lead.contact_id, Lead.reference, Lead.stage)
+        .join(Referral, Referral.lead_id == Lead.id)
+        .where(Referral.practice_id == clinician.practice_id, Referral.external_id == referral.external_id)
+    ).first()
+    if row is not None and row.contact_id != contact.id:
+        raise Conflict("This external id belongs to the referral of another patient.")
+    return _again(row) if row else None
+
+
+# The lead, the first line of its history, of the timeline and of the audit log: one statement, one round trip.
+_OPEN = f"""
+    with opened as (
+        insert into lead (reference, contact_id, kind, stage, source, heard_from, first_touch, message, content_index,
+            created_at, stage_at, due_at, demo, version)
+        values (%(reference)s, %(contact_id)s, %(kind)s, %(stage)s, %(source)s, %(heard_from)s, %(first_touch)s,
+            %(message)s, %(content_index)s, %(now)s, %(now)s, %(due_at)s, %(demo)s, 1)
+        on conflict (reference) do nothing
+        returning id),
+    moved as (
+        insert into stage_move (lead_id, now, actor, at) select id, %(stage)s, %(actor)s, %(now)s from opened),
+    noted as (
+        insert into activity (contact_id, lead_id, at, kind, actor, detail)
+        select %(contact_id)s, id, %(now)s, 'lead_opened', %(actor)s, %(detail)s from opened),
+    logged as ({audit.beside("lead.open", "lead", rows="opened")})
+    select id from opened
+"""
+
+
+def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mapping[str, Any]) -> Opened:
+    now = clock.now()
+    given = {
+        "heard_from": None,
+        **values,
+        "contact_id": contact.id,
+        "kind": kind,
+        "stage": stage,
+        "source": source,
+        "first_touch": as_json(values.get("first_touch")),
+        "message": sealed(values.get("message")),
+        "now": now,
+        "due_at": rules.due_at(kind=kind, stage=stage, since=now, calendar=business_hours.clinic()),
+        **audit.noted(),
+        "detail": as_json({"kind": kind, "source": source}),
+    }
+    lead_id = None
+    while lead_id is None:  # a reference that is taken already: draw again
+        reference = rules.new_reference(kind)
+        lead_id = fast(_OPEN, given | {"reference": reference}).scalar_one_or_none()
+    events.publish(LeadOpened(lead_id=lead_id, contact_id=contact.id, kind=kind, language=contact.language))
+    return Opened(lead_id=lead_id, contact_id=contact.id, reference=reference, stage=stage, is_new=True)
+
+
+def _store(opened: Opened, referral: NewReferral, clinician: Clinician) -> None:
+    attested = referral.attestation
+    db.session.add(
+        Referral(
+            lead_id=opened.lead_id,
+            practice_id=clinician.practice_id,
+            clinician_id=clinician.id,
+            external_id=referral.external_id,
+            urgency=referral.urgency,
+            service=referral.service,
+            health=_as_json(referral.health),
+            contact_person=referral.contact_person,
+            guardian=_as_json(referral.guardian) if referral.guardian else None,
+            patient_informed=referral.patient_informed,
+            patient_agreed_to_email=attested is not None,
+            attestation=attested.name if attested else None,
+            attestation_hash=attested.hash if attested else None,
+            sent_at=referral.sent_at,
+        )
+    )
+
+
+def _open_call_task(opened: Opened) -> None:
+    now = clock.now()
+    db.session.add(
+        Task(
+            lead_id=opened.lead_id,
+            kind="call",
+            title="Call the patient about the referral",
+            due_at=now + rules.DAY,
+            created_at=now,
+        )
+    )
+
+
+def _note_differences(opened: Opened, found: contacts.Found, person: Person) -> None:
+    """Keep what was said otherwise than the record has it, for staff to decide."""
+    if not found.differing:
+        return
+    said = "; ".join(f"{name.replace('_', ' ')}: {getattr(person, name)}" for name in found.differing)
+    contacts.record_activity(
+        contact_id=found.contact.id,
+        lead_id=opened.lead_id,
+        kind="told_otherwise",
+        text=said,
+        detail={"fields": list(found.differing)},
+    )

@@ -1,1 +1,0 @@
-"""Data in and out: files of contacts and leads."""

@@ -1,0 +1,95 @@
+"""Who takes a new lead: in turn, among those on duty who speak the language, look after the state and have room."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+
+from crm.audit import service as audit
+from crm.core import clock, us_states
+from crm.core.db import db, fast
+from crm.core.errors import Invalid
+from crm.leads.models import Assignee
+from crm.staff.models import User
+
+LANGUAGES = ("en", "es")
+MOST = 10_000  # of a capacity
+STATES = frozenset(code for code, _ in us_states.STATES)
+
+# One statement. The turn is read off the leads themselves: whoever got one longest ago is next. Somebody who names the
+# language comes before somebody who takes all, and then somebody who names the state.
+_GIVE = """
+    with next as (
+        select a.user_id from assignee a join "user" u on u.id = a.user_id and u.active and u.practice_id is null
+        where a.on_duty and (a.languages = '{}' or %(language)s = any(a.languages))
+            and (a.states = '{}' or exists (
+                select 1 from lead l join contact c on c.id = l.contact_id
+                where l.id = %(lead_id)s and c.state = any(a.states)))
+            and (a.capacity is null or a.capacity > (
+                select count(*) from (
+                    select 1 from lead l where l.owner_id = a.user_id and l.closed_at is null limit a.capacity) full_up))
+        order by a.languages = '{}', a.states = '{}',
+            (select l.created_at from lead l where l.owner_id = a.user_id order by l.created_at desc, l.id desc limit 1)
+                nulls first,
+            a.user_id
+        limit 1),
+    given as (
+        update lead set owner_id = next.user_id from next where lead.id = %(lead_id)s and lead.owner_id is null
+        returning lead.id, lead.contact_id, lead.owner_id)
+    insert into activity (contact_id, lead_id, at, kind, actor, detail)
+    select contact_id, id, %(now)s, 'assigned', 'system', jsonb_build_object('owner_id', owner_id, 'by', 'rule') from given
+    returning detail
+"""
+
+
+def give(*, lead_id: int, language: str) -> int | None:
+    """Give a new lead to whoever's turn it is; return their id, None when nobody takes leads or has room."""
+    row = fast(_GIVE, {"lead_id": lead_id, "language": language, "now": clock.now()}).first()
+    if row is None:
+        return None
+    audit.record_at_once("lead.assign", object_type="lead", object_id=lead_id, detail=row.detail)
+    owner_id: int = row.detail["owner_id"]
+    return owner_id
+
+
+def everyone() -> Sequence[Assignee]:
+    """Return who takes new leads."""
+    return db.session.scalars(select(Assignee).order_by(Assignee.user_id)).all()
+
+
+def include(
+    *,
+    user_id: int,
+    languages: Collection[str] = (),
+    states: Collection[str] = (),
+    capacity: int | None = None,
+    on_duty: bool = True,
+) -> None:
+    """Let somebody take new leads, or change how. `states`: of people's homes, two letters. Raises Invalid."""
+    user = db.session.get(User, user_id)
+    wrong = {}
+    if user is None or not user.active or user.practice_id is not None:
+        wrong["user_id"] = ["There is no such member of staff."]
+    if not set(languages) <= set(LANGUAGES):
+        wrong["languages"] = ["Choose English, Spanish, both, or neither for all."]
+    if not set(states) <= STATES:
+        wrong["states"] = ["Enter states by their two letters, such as CA, NV, or leave this empty."]
+    if capacity is not None and not 0 < capacity <= MOST:
+        wrong["capacity"] = ["Enter how many open leads at the same time, or leave this empty."]
+    if wrong:
+        raise Invalid(wrong)
+    values = {
+        "languages": sorted(set(languages)),
+        "states": sorted(set(states)),
+        "capacity": capacity,
+        "on_duty": on_duty,
+    }
+    row = insert(Assignee).values(user_id=user_id, **values)
+    db.session.execute(row.on_conflict_do_update(index_elements=["user_id"], set_=values))
+    audit.record("assignment.set", object_type="staff", object_id=user_id, detail=values)
+
+
+def leave_out(*, user_id: int) -> None:
+    """Give somebody no new leads any more."""
+    db.session.execute(delete(Assignee).where(Assignee.user_id == user_id))
+    audit.record("assignment.unset", object_type="staff", object_id=user_id)

@@ -1,0 +1,82 @@
+"""The call log: each attempt to reach a person, what came of it, and what follows from it."""
+
+from datetime import datetime, timedelta
+
+from crm.audit import service as audit
+from crm.contacts import service as contacts
+from crm.core import business_hours, clock
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid
+from crm.leads import service, sla
+from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
+from crm.leads.models import Call, Lead
+
+NOTE_LIMIT = 2000  # characters
+TRY_AGAIN_WITHIN = timedelta(days=1)  # open days after an attempt that reached nobody
+ON_REACHING = {  # where speaking to somebody for the first time takes a lead
+    "new": "contacted", "unconfirmed": "contacted", "confirmed": "contacted", "accepted": "contacting",
+}  # fmt: skip
+
+
+def log(
+    *,
+    lead_id: int,
+    channel: str,
+    outcome: str,
+    note: str = "",
+    call_again_at: datetime | None = None,
+) -> Call:
+    """Write down one attempt by whoever is acting. `note` is stored encrypted; `call_again_at` opens a task.
+
+    Speaking to the person moves a fresh lead on; an attempt in vain gives it one more open day.
+    Raises Invalid for unknown codes, a long note or a time that has passed, Conflict for a lead that has ended.
+    """
+    lead = service.get(lead_id)
+    now = clock.now()
+    note = note.strip()
+    _check(channel=channel, outcome=outcome, note=note, call_again_at=call_again_at, now=now)
+    if lead.closed_at is not None:
+        raise Conflict("This lead has ended. Take it up again first.")
+    actor = audit.current().actor
+    call = Call(lead_id=lead.id, at=now, actor=actor, channel=channel, outcome=outcome, note=note or None)
+    db.session.add(call)
+    lead.attempts, lead.last_attempt_at = lead.attempts + 1, now
+    if lead.first_human_touch_at is None and actor.startswith("staff:"):
+        lead.first_human_touch_at = now
+    detail = {"channel": channel, "outcome": outcome, "attempt": lead.attempts}
+    contacts.record_activity(
+        contact_id=lead.contact_id, lead_id=lead.id, kind="called", text=note or None, detail=detail
+    )
+    audit.record("lead.call", object_type="lead", object_id=lead.id, detail=detail)
+    if call_again_at is not None:
+        service.add_task(
+            lead_id=lead.id, kind="call", title="Call again", due_at=call_again_at, owner_id=lead.owner_id
+        )
+    _go_on(lead, outcome=outcome, now=now)
+    return call
+
+
+def _check(*, channel: str, outcome: str, note: str, call_again_at: datetime | None, now: datetime) -> None:
+    wrong = {}
+    if channel not in CHANNELS:
+        wrong["channel"] = ["Choose how you tried to reach them."]
+    if outcome not in OUTCOMES:
+        wrong["outcome"] = ["Choose what came of it."]
+    if len(note) > NOTE_LIMIT or "\0" in note:
+        wrong["note"] = [f"Shorten the note to {NOTE_LIMIT:,} characters."]
+    if call_again_at is not None and not now < call_again_at < now + timedelta(days=366):
+        wrong["call_again_at"] = ["Choose a time ahead, within a year."]
+    if wrong:
+        raise Invalid(wrong)
+
+
+def _go_on(lead: Lead, *, outcome: str, now: datetime) -> None:
+    to = ON_REACHING.get(lead.stage) if outcome in REACHED else None
+    if to is not None:
+        service.flush()  # the attempt itself is a change: the move is made to the lead with it
+        service.move_stage(lead_id=lead.id, version=lead.version, to=to)
+        return
+    sla.acted_on(lead.id)
+    if lead.due_at is not None:
+        lead.due_at = max(lead.due_at, business_hours.clinic().after(now, TRY_AGAIN_WITHIN))
+    service.flush()

@@ -1,0 +1,94 @@
+"""Reaching somebody: the ways, what can come of it, and when enough has been tried. Pure but for the one look-up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import Conflict
+from crm.leads.models import Call, Lead
+
+CHANNELS = {"phone": "Phone call", "text": "Text message", "email": "Email", "letter": "Letter"}
+OUTCOMES = {
+    "reached": "Spoke to the person",
+    "callback": "They asked to be called back",
+    "no_answer": "No answer",
+    "voicemail": "Left a voice message",
+    "sent": "Sent, no answer yet",
+    "wrong_number": "Wrong number or address",
+}
+REACHED = frozenset({"reached", "callback"})
+
+LEAST_ATTEMPTS, LEAST_CHANNELS, LEAST_TIME = 3, 2, timedelta(days=7)
+GIVEN_UP = frozenset({("contact_request", "lost"), ("referral", "unable_to_reach")})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt: when, by which way, and what came of it."""
+
+    at: datetime
+    channel: str
+    outcome: str
+
+
+def too_early(attempts: Sequence[Attempt], *, now: datetime) -> str | None:
+    """Return why nobody may be given up as unreachable yet, in words; None when enough was tried.
+
+    Enough is three attempts in two ways, the first of them a week ago. Speaking to the person begins anew.
+    """
+    last = max((index for index, one in enumerate(attempts) if one.outcome in REACHED), default=-1)
+    tried = attempts[last + 1 :]
+    missing = []
+    if len(tried) < LEAST_ATTEMPTS:
+        missing.append(f"{LEAST_ATTEMPTS} attempts (so far {len(tried)})")
+    if len({one.channel for one in tried}) < LEAST_CHANNELS:
+        missing.append(f"{LEAST_CHANNELS} ways, such as phone and letter")
+    if not tried or now - tried[0].at < LEAST_TIME:
+        missing.append(f"{LEAST_TIME.days} days since the first attempt")
+    return f"Nobody is given up before: {'; '.join(missing)}." if missing else None
+
+
+def of(lead_id: int) -> list[Attempt]:
+    """Return all attempts to reach a lead, oldest first."""
+    rows = select(Call.at, Call.channel, Call.outcome).where(Call.lead_id == lead_id)
+    found = db.session.execute(rows.order_by(Call.at, Call.id)).all()
+    return [Attempt(at=row.at, channel=row.channel, outcome=row.outcome) for row in found]
+
+
+def of_many(lead_ids: Sequence[int]) -> dict[int, list[Attempt]]:
+    """Return the same for several leads; nothing for those nobody has tried to reach. One statement."""
+    rows = select(Call.lead_id, Call.at, Call.channel, Call.outcome).where(Call.lead_id.in_(lead_ids))
+    found: dict[int, list[Attempt]] = {}
+    for row in db.session.execute(rows.order_by(Call.at, Call.id)):
+        found.setdefault(row.lead_id, []).append(Attempt(at=row.at, channel=row.channel, outcome=row.outcome))
+    return found
+
+
+def _gives_up(lead: Lead, *, to: str, reason: str | None) -> bool:
+    return (lead.kind, to) in GIVEN_UP and (to != "lost" or reason in ("no_answer", "wrong_number"))
+
+
+def why_not_given_up(lead: Lead, *, to: str, reason: str | None, made: Sequence[Attempt]) -> str | None:
+    """Return why a move would give somebody up as unreachable too early, in words; None when it does not.
+
+    A wrong number was found out by trying.
+    """
+    if not _gives_up(lead, to=to, reason=reason):
+        return None
+    if reason == "wrong_number":
+        found_out = any(one.outcome == "wrong_number" for one in made)
+        return None if found_out else "Log the attempt that found the number to be wrong first."
+    return too_early(made, now=clock.now())
+
+
+def check_given_up(lead: Lead, *, to: str, reason: str | None) -> None:
+    """Raise Conflict when this move gives somebody up as unreachable too early."""
+    if not _gives_up(lead, to=to, reason=reason):
+        return
+    why_not = why_not_given_up(lead, to=to, reason=reason, made=of(lead.id))
+    if why_not is not None:
+        raise Conflict(why_not)

@@ -1,0 +1,53 @@
+"""Naming colleagues in a note: "@sam, please call her" puts the lead on Sam's list."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from crm.contacts.rules import folded
+from crm.core import business_hours, clock
+from crm.core.db import db
+from crm.leads.models import Lead, Task
+from crm.staff import service as staff
+from crm.staff.models import User
+
+_HANDLE = re.compile(r"(?<![\w@.])@([^\W_][\w.-]{0,79})")
+
+
+def handles(text: str) -> set[str]:
+    """Return what follows each @ in a text, folded; addresses such as a@b.example name nobody."""
+    return {folded(name.rstrip(".-")) for name in _HANDLE.findall(text)}
+
+
+def named(text: str, people: Iterable[User]) -> list[User]:
+    """Return who is named: by first name where only one person has it, by full name with dots, by the address's first part."""
+    asked = handles(text)
+    if not asked:
+        return []
+    by_handle: dict[str, set[int]] = {}
+    known = {person.id: person for person in people}
+    for person in known.values():
+        words = folded(person.name).split()
+        for handle in {words[0], " ".join(words), folded(person.email.partition("@")[0])}:
+            by_handle.setdefault(handle, set()).add(person.id)
+    ids = {owner for name in asked for owner in by_handle.get(name, ()) if len(by_handle[name]) == 1}
+    return [known[one] for one in sorted(ids)]
+
+
+def tell_named(lead: Lead, text: str) -> Sequence[User]:
+    """Open a task for everybody who is named in a note; return them."""
+    if "@" not in text:
+        return []
+    now = clock.now()
+    found = named(text, staff.at_work())
+    for person in found:
+        db.session.add(
+            Task(
+                lead_id=lead.id,
+                kind="mention",
+                title="You were named in a note",
+                owner_id=person.id,
+                due_at=business_hours.clinic().add_days(now, 1),
+                created_at=now,
+            )
+        )
+    return found

@@ -1,0 +1,95 @@
+"""Clocks that ran out: each is noted once, with an alert, a task and a line in the timeline."""
+
+from datetime import timedelta
+
+from sqlalchemy import exists, select
+from sqlalchemy.dialects.postgresql import insert
+
+from crm.audit import service as audit
+from crm.contacts import service as contacts
+from crm.core import business_hours, clock, events
+from crm.core.db import db
+from crm.leads.events import LeadLate
+from crm.leads.models import Breach, Lead, Task
+from crm.leads.rules import spoken
+from crm.staff import alerts
+
+SLICE = 100  # leads in one transaction
+ACT_WITHIN = timedelta(hours=1)  # opening time
+BACKLOG = timedelta(
+    days=7
+)  # what is later than this is one alert for all: nobody works off a hundred of them
+
+
+def escalate() -> int:
+    """Note up to 100 leads whose clock has run out and that were not noted for this moment; return how many."""
+    now = clock.now()
+    noted = exists().where(Breach.lead_id == Lead.id, Breach.due_at == Lead.due_at)
+    late = (
+        select(Lead)
+        .where(Lead.closed_at.is_(None), Lead.due_at < now, ~noted)
+        .order_by(Lead.due_at, Lead.id)
+        .limit(SLICE)
+        .with_for_update(of=Lead, skip_locked=True)
+    )
+    found = db.session.scalars(late).all()
+    for lead in found:
+        _escalate(lead)
+    return len(found)
+
+
+def _escalate(lead: Lead) -> None:
+    now = clock.now()
+    row = insert(Breach).values(lead_id=lead.id, stage=lead.stage, due_at=lead.due_at, at=now)
+    if db.session.execute(row.on_conflict_do_nothing().returning(Breach.id)).first() is None:
+        return
+    detail = {"stage": lead.stage, "due_at": lead.due_at.isoformat() if lead.due_at else None}
+    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="clock_ran_out", detail=detail)
+    audit.record("lead.late", object_type="lead", object_id=lead.id, detail=detail)
+    events.publish(LeadLate(lead_id=lead.id, contact_id=lead.contact_id, kind=lead.kind, stage=lead.stage))
+    if lead.due_at is not None and lead.due_at < now - BACKLOG:
+        alerts.raise_alert(
+            key="leads-long-late",
+            level="warning",
+            text="Leads have been waiting for more than a week past their time.",
+            link="/console/leads/work?list=overdue",
+        )
+    else:
+        _hand_over(lead)
+
+
+def _hand_over(lead: Lead) -> None:
+    now = clock.now()
+    owner_id = lead.owner_id if lead.owner is not None and lead.owner.active else None
+    alert_id = alerts.raise_alert(
+        key=alert_key(lead.id),
+        level="warning",
+        text=f"{lead.reference} ({spoken(lead.stage)}) should have been acted on by now.",
+        link=f"/console/leads/{lead.reference}",
+    )
+    if alert_id is not None and owner_id is not None:
+        alerts.take(alert_id=alert_id, owner_id=owner_id)
+    db.session.add(
+        Task(
+            lead_id=lead.id,
+            kind="late",
+            title=f"Act on this lead: its time in “{spoken(lead.stage)}” is over",
+            owner_id=owner_id,
+            due_at=business_hours.clinic().add_time(now, ACT_WITHIN),
+            created_at=now,
+        )
+    )
+
+
+def alert_key(lead_id: int) -> str:
+    """Return the key under which a late lead is in the list of alerts."""
+    return f"lead-late:{lead_id}"
+
+
+def acted_on(lead_id: int) -> None:
+    """Somebody has acted: close the alert and tick off the tasks that asked for it."""
+    alerts.close(alert_key(lead_id))
+    now, actor = clock.now(), audit.current().actor
+    open_tasks = select(Task).where(Task.lead_id == lead_id, Task.kind == "late", Task.done_at.is_(None))
+    for task in db.session.scalars(open_tasks).all():
+        task.done_at, task.done_by = now, actor

@@ -1,0 +1,79 @@
+"""One batch, from ready to an outcome: claim and commit, call the provider with nothing open, record.
+
+Why nothing is sent twice: a call is only made by the attempt whose token the batch row holds; the row says
+`sending` before the first byte leaves; a batch in `sending` is never taken again, only settled. Why nothing is lost:
+whatever does not end in an outcome is found by the sweep.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from crm.core.config import Settings
+from crm.core.db import insist, transaction
+from crm.core.failpoints import reach
+from crm.mailer import Fate, Outcome
+from crm.messages import rules
+from crm.messages.engine.claim import Attempt, claim
+from crm.messages.engine.record import record
+
+log = structlog.get_logger()
+
+
+Found = TypeVar("Found")
+PATIENCE = (
+    30.0  # seconds in which an answer that is known must reach the database; then the sweep calls it in doubt
+)
+NOT_CALLED = Outcome(fate=Fate.TRY_AGAIN, error="no call was made")
+
+
+def deliver(batch_id: int, *, settings: Settings) -> str:
+    """Deliver one batch; return what became of it: "nothing", or the batch's new state."""
+    attempt = take(lambda: claim(batch_id, clinic=settings.clinic, public_url=settings.public_url))
+    if attempt is None:
+        return "nothing"
+    return str(note(attempt, post(attempt)).state)
+
+
+def take(claiming: Callable[[], Found]) -> Found:
+    """Claim in a transaction of its own. When its commit failed it may have gone through all the same; that is undone."""
+    reach("before-claim")
+    found: list[Found] = []
+    try:
+        with transaction():
+            found.append(claiming())
+            reach("claimed")
+    except SQLAlchemyError:
+        for attempt in found:
+            if isinstance(attempt, Attempt):
+                note(attempt, NOT_CALLED)
+        raise
+    reach("committed")
+    return found[0]
+
+
+def post(attempt: Attempt) -> Outcome:
+    """Make the call of a committed attempt, unless it comes too late to be sure that it is ours to make."""
+    if time.monotonic() > attempt.until:
+        # We were asleep for long, and somebody may be deciding about this batch. That we did not call is worth noting.
+        log.warning("batch.too_slow", batch=attempt.batch_id)
+        return NOT_CALLED
+    return attempt.mailer.post(attempt.prepared)
+
+
+def note(attempt: Attempt, outcome: Outcome) -> rules.Next:
+    """Write down what became of an attempt; while the database cannot, try again."""
+    reach("posted")
+
+    def writing() -> rules.Next:
+        following = record(attempt, outcome)
+        reach("recorded")
+        return following
+
+    following = insist(writing, seconds=PATIENCE)
+    reach("done")
+    log.info("batch.sent", batch=attempt.batch_id, size=len(attempt.message_ids), fate=outcome.fate.value)
+    return following

@@ -1,0 +1,79 @@
+"""Finding what should have moved: the reason why Redis may be emptied and workers killed at any instant."""
+
+from datetime import datetime
+
+from sqlalchemy import text
+
+from crm.core import clock, queue
+from crm.core.db import after_commit, db
+from crm.messages.engine import pipeline
+from crm.messages.limits import quiet_hours, switches
+from crm.staff import alerts
+
+ASK_AT_ONCE = 500  # batches asked for per sweep; the next one asks for more
+
+_EXPIRED = text("""
+    update batch set state = 'uncertain', lease_until = null, state_at = :now,
+        error = 'the worker stopped between calling the provider and noting the answer'
+    where state = 'sending' and lease_until < :now returning id
+""")
+_TOO_LATE = text("""
+    update batch set state = 'failed', state_at = :now, error = 'too late to be sent'
+    where state = 'ready' and too_late_at <= :now returning id
+""")
+# Transactional mail by its number; of the rest it is enough to know how much there is.
+_READY = text("""
+    select id, kind, attempts from batch where state = 'ready' and not_before <= :now
+    order by not_before, id limit :limit
+""")
+_NIGHT = text(f"""
+    update batch set not_before = (select max({quiet_hours.opens("z")}) from unnest(time_zones) z)
+    where state = 'ready' and not_before <= :now and time_zones is not null
+        and exists (select 1 from unnest(time_zones) z where not {quiet_hours.is_day("z")})
+""")
+# One event about any of its messages shows that the provider took the whole call.
+_SETTLED = text("""
+    update batch b set state = 'accepted', state_at = :now, settled_by = 'events', error = null
+    where b.state = 'uncertain' and exists (
+        select 1 from message m join provider_event e on e.message_id = m.id where m.batch_id = b.id)
+    returning id
+""")
+
+
+def sweep(*, production: bool) -> dict[str, int]:
+    """Move what got stuck and ask again for what waits; return how many of each."""
+    now = clock.now()
+    switches.beat(guard_silence=production)
+    found = {
+        "uncertain": len(db.session.execute(_EXPIRED, {"now": now}).all()),
+        "settled": len(db.session.execute(_SETTLED, {"now": now}).all()),
+        "too_late": len(db.session.execute(_TOO_LATE, {"now": now}).all()),
+        "ready": ask_for_ready(now),
+    }
+    if found["uncertain"]:
+        alerts.raise_alert(
+            key="uncertain",
+            level="warning",
+            text="Some emails may or may not have left. Events usually settle this within the hour.",
+            link="/console/mail",
+        )
+    if found["too_late"]:
+        alerts.raise_alert(
+            key="too-late",
+            level="warning",
+            text="Some emails were not sent: it was too late.",
+            link="/console/mail",
+        )
+    return found
+
+
+def ask_for_ready(now: datetime) -> int:
+    """Ask for what is ready and whose time has come. A wish that still waits in Redis is not asked twice."""
+    db.session.execute(_NIGHT, {"now": now})
+    found = db.session.execute(_READY, {"now": now, "limit": ASK_AT_ONCE}).all()
+    asked: list[queue.Wish] = [
+        ("messages.deliver_now", (row.id,), str(row.attempts)) for row in found if row.kind == "transactional"
+    ]
+    asked += pipeline.wishes(len(found) - len(asked), key="sweep")
+    after_commit(lambda: queue.push(asked))
+    return len(found)

@@ -1,0 +1,1 @@
+"""What slows or stops sending: pacing, switches, circuit breakers, quiet hours."""

@@ -1,0 +1,100 @@
+"""Breakers: a stream, or a campaign, that bounces or annoys too much stops, until a named person lets it go on.
+
+What was sent is added up from batches; bounces and complaints come from an index that holds nothing else: looking
+costs the same however much was sent.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Row, TextClause, text
+
+from crm.core import clock
+from crm.core.db import db
+from crm.messages import rules
+from crm.messages.limits import switches
+from crm.staff import alerts
+
+SPAN = timedelta(days=7)
+WAIT = timedelta(days=7)  # the longest that a batch may have waited before it left
+
+# {scope} names what is judged as an expression over a batch `b`, {among} which batches. What was sent before a person
+# let it go on does not count.
+_RATES = """
+    with sent as (
+        select {scope} as scope, b.id, b.size - b.left_out as emails
+        from batch b left join breaker_reset r on r.scope = {kind} || {scope}
+        where b.state = 'accepted' and b.created_at > :before and b.state_at > greatest(cast(:since as timestamptz), r.at)
+            and {among}
+    ), grave as (
+        select sent.scope, count(distinct m.id) filter (where e.kind = 'bounced') as bounced,
+            count(distinct m.id) filter (where e.kind = 'complained') as complained
+        from provider_event e join message m on m.id = e.message_id join sent on sent.id = m.batch_id
+        where e.kind in ('bounced','complained') and e.received_at > :since
+        group by sent.scope
+    )
+    select scope, sum(emails) as accepted, coalesce(max(bounced), 0) as bounced, coalesce(max(complained), 0) as complained
+    from sent left join grave using (scope) group by scope order by scope
+"""
+_OF_STREAMS = text(_RATES.format(scope="b.stream", kind="'stream:'", among="true"))
+_OF_CAMPAIGNS = text(
+    _RATES.format(scope="b.campaign_id", kind="'campaign:'", among="b.campaign_id = any(:campaigns)")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """What became of the mail of a stream or a campaign in the last seven days."""
+
+    scope: str
+    accepted: int
+    bounced: int
+    complained: int
+
+    @property
+    def verdict(self) -> str | None:
+        """Why it must stop; None while it may go on."""
+        return rules.breaker(accepted=self.accepted, bounced=self.bounced, complained=self.complained)
+
+
+def of_streams() -> list[Rates]:
+    """Return the rates of every stream that sent anything."""
+    return [_rates(row) for row in _ask(_OF_STREAMS)]
+
+
+def of_campaigns(campaign_ids: Collection[int]) -> list[Rates]:
+    """Return the rates of these campaigns; `scope` is the campaign's number as text."""
+    return [_rates(row) for row in _ask(_OF_CAMPAIGNS, campaigns=list(campaign_ids))] if campaign_ids else []
+
+
+def trip_streams() -> list[str]:
+    """Stop each stream that has gone too far and warn of what comes close; return the names of those stopped."""
+    tripped = []
+    for rates in of_streams():
+        reason = rates.verdict
+        if reason is not None:
+            switches.stop_stream(rates.scope, reason=reason)
+            tripped.append(rates.scope)
+        elif rules.near_limit(accepted=rates.accepted, complained=rates.complained):
+            alerts.raise_alert(
+                key=f"stream-near:{rates.scope}",
+                level="warning",
+                text=f"Complaints about the stream {rates.scope} come close to where it stops itself.",
+                link="/console/mail",
+            )
+    return tripped
+
+
+def _ask(statement: TextClause, **given: object) -> list[Row[tuple[object, ...]]]:
+    since = clock.now() - SPAN
+    return list(db.session.execute(statement, {"since": since, "before": since - WAIT, **given}))
+
+
+def _rates(row: Row[tuple[object, ...]]) -> Rates:
+    return Rates(
+        scope=str(row.scope),
+        accepted=int(row.accepted),
+        bounced=int(row.bounced),
+        complained=int(row.complained),
+    )

@@ -1,0 +1,82 @@
+"""Mail as staff look at it: what waits for a decision, and what has left lately."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row, select, text
+
+from crm.contacts.models import Contact
+from crm.content.models import ContentItem, ContentVersion
+from crm.core import clock
+from crm.core.db import db
+from crm.core.errors import NotFound
+from crm.core.paging import Page, keyset
+from crm.leads.models import Lead
+from crm.messages.models import Batch, Message, StreamStop
+from crm.messages.rules import UNCERTAIN_GRACE
+
+STATES = ("ready", "held", "sending", "accepted", "failed", "uncertain", "cancelled")
+
+
+def _batches() -> Any:
+    return (
+        select(Batch, ContentVersion.subject, ContentItem.title)
+        .join(ContentVersion, ContentVersion.id == Batch.content_version_id)
+        .join(ContentItem, ContentItem.id == ContentVersion.item_id)
+    )
+
+
+def batches(*, state: str = "", cursor: str | None = None, limit: int = 50) -> Page[Any]:
+    """Return batches, newest first: rows of (Batch, subject, title of the content)."""
+    rows = _batches()
+    if state in STATES:
+        rows = rows.where(Batch.state == state)
+    return keyset(rows, by=(Batch.id,), cursor=cursor, limit=limit, kinds=(int,))
+
+
+def undecided(*, limit: int = 200) -> Sequence[Row[Any]]:
+    """Return batches that wait for a person: failed, or in doubt for longer than events need to settle it."""
+    doubt = (Batch.state == "uncertain") & (Batch.state_at < clock.now() - UNCERTAIN_GRACE)
+    rows = _batches().where(Batch.state.in_(("failed", "uncertain")), (Batch.state == "failed") | doubt)
+    found: Sequence[Row[Any]] = db.session.execute(rows.order_by(Batch.id.desc()).limit(limit)).all()
+    return found
+
+
+def get(batch_id: int) -> Row[Any]:
+    """Return (Batch, subject, title). Raises NotFound."""
+    found: Row[Any] | None = db.session.execute(_batches().where(Batch.id == batch_id)).first()
+    if found is None:
+        raise NotFound("There is no such batch.")
+    return found
+
+
+def messages(batch_id: int, *, cursor: str | None = None, limit: int = 50) -> Page[Any]:
+    """Return a batch's messages, newest first: rows of (Message, Contact, a lead's reference)."""
+    newest = (
+        select(Lead.reference).where(Lead.contact_id == Message.contact_id).order_by(Lead.id.desc()).limit(1)
+    )
+    rows = select(Message, Contact, newest.scalar_subquery().label("reference"))
+    rows = rows.join(Contact, Contact.id == Message.contact_id).where(Message.batch_id == batch_id)
+    return keyset(rows, by=(Message.id,), cursor=cursor, limit=limit, kinds=(int,))
+
+
+_DAY = text("""
+    select coalesce(sum(size) filter (where state = 'accepted'), 0) as sent,
+        coalesce(sum(size) filter (where state in ('ready', 'sending')), 0) as waiting,
+        coalesce(sum(size) filter (where state = 'held'), 0) as held,
+        coalesce(sum(size) filter (where state = 'failed'), 0) as failed,
+        coalesce(sum(size) filter (where state = 'uncertain'), 0) as uncertain
+    from batch where state in ('ready', 'sending', 'held', 'failed', 'uncertain')
+        or (state = 'accepted' and id > (select coalesce(max(id), 0) - 20000 from batch) and state_at > :since)
+""")
+
+
+def last_day() -> Row[Any]:
+    """Return how many emails left in the last 24 hours, and how many wait, are on hold, failed or are in doubt."""
+    return db.session.execute(_DAY, {"since": clock.now() - timedelta(days=1)}).one()
+
+
+def stopped_streams() -> Sequence[StreamStop]:
+    """Return streams that a breaker stopped."""
+    return db.session.scalars(select(StreamStop).order_by(StreamStop.stream)).all()

@@ -1,0 +1,1 @@
+"""Running the system: diagnostics, metrics, health checks."""

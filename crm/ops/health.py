@@ -1,0 +1,52 @@
+"""Whether this process lives, and whether it can serve: for load balancers and supervisors."""
+
+from functools import cache
+
+from alembic.script import ScriptDirectory
+from flask import Blueprint, abort, jsonify, make_response
+from flask.typing import ResponseReturnValue
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from crm.core import queue
+from crm.core.config import ROOT
+from crm.core.db import db
+
+health = Blueprint("health", __name__, url_prefix="/health")
+
+
+@health.get("/live")
+def live() -> ResponseReturnValue:
+    """200 while the process answers."""
+    return {"status": "alive"}
+
+
+@health.get("/ready")
+def ready() -> ResponseReturnValue:
+    """200 when the database is there with today's tables, and Redis; 503 and what is missing otherwise."""
+    found = {"database": _database(), "redis": _redis()}
+    if set(found.values()) != {"ok"}:
+        abort(make_response(jsonify(status="not ready", **found), 503))
+    return {"status": "ready", **found}
+
+
+def _database() -> str:
+    try:
+        current = set(db.session.scalars(text("select version_num from alembic_version")))
+    except SQLAlchemyError:
+        return "unreachable"
+    return "ok" if current == {_newest()} else "behind"
+
+
+@cache
+def _newest() -> str | None:
+    return ScriptDirectory(str(ROOT / "crm" / "migrations")).get_current_head()
+
+
+def _redis() -> str:
+    try:
+        queue.redis().ping()
+    except RedisError:
+        return "unreachable"
+    return "ok"

@@ -1,0 +1,163 @@
+"""`/metrics`: numbers about queues, batches and events for Prometheus. No personal data, no names of people or content."""
+
+import hmac
+import ipaddress
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from redis.exceptions import RedisError
+from rq import Worker
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from sqlalchemy import select, text
+
+from crm.core import clock, current, queue
+from crm.core.db import db
+from crm.core.errors import NotFound
+from crm.messages.limits import circuit_breakers, pacing, switches
+from crm.messages.models import StreamStop
+from crm.messages.rules import STREAMS
+
+blueprint = Blueprint("metrics", __name__)
+
+_BATCHES = text(
+    "select state, count(*) as n, coalesce(sum(size - left_out), 0) as emails from batch group by state"
+)
+_NOW = text("""
+    select
+        (select extract(epoch from cast(:now as timestamptz) - min(not_before)) from batch
+            where state = 'ready' and not_before <= :now) as mail_waits,
+        (select extract(epoch from cast(:now as timestamptz) - min(state_at)) from batch
+            where state = 'uncertain') as uncertain_waits,
+        (select extract(epoch from cast(:now as timestamptz) - min(due_at)) from enrolment
+            where state = 'active' and due_at <= :now) as steps_wait,
+        (select count(*) from (select 1 from enrolment where state = 'active' and due_at <= :now limit 100000) d)
+            as steps_due,
+        (select extract(epoch from cast(:now as timestamptz) - min(received_at)) from webhook_receipt
+            where applied_at is null) as events_wait,
+        (select count(*) from webhook_receipt where applied_at is null) as events_waiting,
+        (select extract(epoch from cast(:now as timestamptz) - max(received_at)) from webhook_receipt) as webhook_silent,
+        (select extract(epoch from cast(:now as timestamptz) - max(finished_at)) from reconciliation
+            where error is null) as lists_compared,
+        (select count(*) from alert where closed_at is null) as alerts,
+        (select (stopped_at is not null)::int from sending_control) as stopped,
+        (select greatest(extract(epoch from throttled_until - cast(:now as timestamptz)), 0) from sending_control)
+            as throttled,
+        (select count(*) from campaign where state = 'paused') as campaigns_paused
+""")
+_HELP = {
+    "mail_waits": "Age of the oldest batch that is due and has not left, in seconds",
+    "uncertain_waits": "Age of the oldest batch that may or may not have left, in seconds",
+    "steps_wait": "Age of the oldest sequence step that is due and was not planned, in seconds",
+    "steps_due": "Sequence steps that are due and were not planned, counted to 100,000",
+    "events_wait": "Age of the oldest provider post that was not applied, in seconds",
+    "events_waiting": "Provider posts that were not applied",
+    "webhook_silent": "Seconds since the provider last told us anything",
+    "lists_compared": "Seconds since our stops were last compared with the provider's lists",
+    "alerts": "Open alerts",
+    "stopped": "1 while all sending is stopped",
+    "throttled": "Seconds for which the provider asked us to wait",
+    "campaigns_paused": "Broadcasts that somebody paused or that paused themselves",
+}
+
+
+class _Collector:
+    """Everything, in six statements and a few rounds to Redis."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _outcomes()
+        found = db.session.execute(_NOW, {"now": clock.now()}).one()
+        for name, words in _HELP.items():
+            yield GaugeMetricFamily(f"crm_{name}", words, value=float(getattr(found, name) or 0))
+        yield from _streams()
+        yield from _pace()
+        yield from _queues()
+
+
+def _outcomes() -> Iterator[Metric]:
+    batches = GaugeMetricFamily("crm_batches", "Batches by state", labels=["state"])
+    emails = GaugeMetricFamily("crm_emails", "Emails by the state of their batch", labels=["state"])
+    for row in db.session.execute(_BATCHES):
+        batches.add_metric([row.state], row.n)
+        emails.add_metric([row.state], float(row.emails))
+    yield from (batches, emails)
+
+
+def _streams() -> Iterator[Metric]:
+    stopped = GaugeMetricFamily(
+        "crm_stream_stopped", "1 while a breaker holds this stream", labels=["stream"]
+    )
+    bounces = GaugeMetricFamily("crm_stream_bounce_rate", "Hard bounces of a week, 0 to 1", labels=["stream"])
+    complaints = GaugeMetricFamily(
+        "crm_stream_complaint_rate", "Complaints of a week, 0 to 1", labels=["stream"]
+    )
+    held = set(db.session.scalars(select(StreamStop.stream)))
+    for name in STREAMS:
+        stopped.add_metric([name], float(name in held))
+    for rates in circuit_breakers.of_streams():
+        bounces.add_metric([rates.scope], rates.bounced / max(rates.accepted, 1))
+        complaints.add_metric([rates.scope], rates.complained / max(rates.accepted, 1))
+    yield from (stopped, bounces, complaints)
+
+
+def _pace() -> Iterator[Metric]:
+    """How much of each cap on all mail is used; caps that are not set are not shown."""
+    now = clock.now()
+    used = GaugeMetricFamily("crm_pace_used", "Emails counted in the present window", labels=["window"])
+    cap = GaugeMetricFamily("crm_pace_cap", "Emails that may leave in a window", labels=["window"])
+    counted = pacing.used(now=now)
+    for name, most in pacing.caps(switches.get(), now=now).overall.items():
+        used.add_metric([name], float(counted.get(name, 0)))
+        cap.add_metric([name], float(most))
+    yield from (used, cap)
+
+
+def _queues() -> Iterator[Metric]:
+    jobs = GaugeMetricFamily("crm_jobs_waiting", "Jobs waiting in Redis", labels=["queue"])
+    lag = GaugeMetricFamily("crm_queue_lag", "Age of the oldest job that waits, in seconds", labels=["queue"])
+    workers = GaugeMetricFamily("crm_workers", "Workers that look at a queue", labels=["queue"])
+    leads = GaugeMetricFamily("crm_scheduler", "1 while a scheduler leads")
+    reachable = GaugeMetricFamily("crm_redis", "1 while Redis answers")
+    try:
+        for name in queue.QUEUES:
+            waiting = queue.queue(name)
+            jobs.add_metric([name], waiting.count)
+            lag.add_metric([name], _age(waiting.get_job_ids(length=1)))
+            workers.add_metric([name], Worker.count(queue=waiting))
+        leads.add_metric([], float(queue.redis().exists("scheduler:lead")))
+        reachable.add_metric([], 1)
+    except RedisError:
+        reachable.add_metric([], 0)
+    yield from (jobs, lag, workers, leads, reachable)
+
+
+def _age(job_ids: list[str]) -> float:
+    """Age of a job in seconds."""
+    try:
+        job = Job.fetch(job_ids[0], connection=queue.redis(), serializer=JSONSerializer) if job_ids else None
+    except NoSuchJobError:
+        return 0.0
+    since = job.enqueued_at if job is not None else None
+    return max((_real_now() - since).total_seconds(), 0.0) if since else 0.0
+
+
+def _real_now() -> datetime:
+    """Redis keeps real time, whatever the demo's clock says."""
+    return datetime.now(UTC)
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Answer the machine itself, or whoever brings the token; to everybody else this page does not exist."""
+    token = current.settings().metrics_token
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    local = ipaddress.ip_address(request.remote_addr or "0.0.0.0").is_loopback  # noqa: S104 - nobody's address
+    if not (hmac.compare_digest(given.encode(), token.encode()) if token else local):
+        raise NotFound("This page is not here.")
+    registry = CollectorRegistry()
+    registry.register(_Collector())
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,1 @@
+"""What referrers see: their referrals, a new referral, messages, files."""

@@ -1,0 +1,286 @@
+"""The portal for people of referring practices: what they sent, a new referral, its status, messages, files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    flash,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+from flask_babel import get_locale, gettext
+
+from crm.audit import service as audit
+from crm.consent import consent_texts
+from crm.contacts.rules import STATE_ZONES
+from crm.core import clock, current, limits
+from crm.core.errors import Conflict, Invalid, TooMany
+from crm.core.limits import Limit
+from crm.leads.models import Lead
+from crm.portal import file_types, form, queries, service
+from crm.portal import texts as words
+from crm.portal.queries import Wanted
+from crm.portal.service import File
+from crm.referrers import accounts, portal_session, poster
+
+pages = Blueprint("refer", __name__, url_prefix="/refer")
+
+BODY = (file_types.MOST_FILES * file_types.MOST_BYTES) + 1024 * 1024  # bytes: all files, and the form
+WITH_FILES = ("refer.create", "refer.add_files")
+
+
+@pages.url_value_preprocessor
+def _room_for_files(endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Files need room; only who is signed in gets it. Before anything has read the body."""
+    if endpoint in WITH_FILES and request.method == "POST" and portal_session.who() is not None:
+        request.max_content_length = BODY
+
+
+@pages.context_processor
+def frame() -> dict[str, Any]:
+    """What every page of the portal shows around itself."""
+    person = g.get("portal_person")
+    if person is None:
+        return {}
+    shown = [
+        (gettext("Your referrals"), "refer.home"),
+        (gettext("New referral"), "refer.new"),
+        (gettext("Many at once"), "refer_upload.index"),
+        (gettext("Poster"), "refer.show_poster"),
+    ]
+    return {
+        "me": {"name": person.name, "practice": person.practice.name},
+        "sign_out_href": url_for("refer.sign_out"),
+        "home_href": url_for("refer.home"),
+        "portal_nav": [
+            {"label": label, "href": url_for(endpoint), "current": request.endpoint == endpoint}
+            for label, endpoint in shown
+        ],
+        "stage_words": words.STAGES,
+        "reason_words": words.REASONS,
+    }
+
+
+def language() -> str:
+    """The language of this page."""
+    locale = get_locale()
+    return locale.language if locale is not None else "en"
+
+
+@pages.before_request
+def keep_language() -> None:
+    """A language chosen by address is kept with the account, for emails too."""
+    wish, person = request.args.get("lang"), g.get("portal_person")
+    if person is not None and wish in ("en", "es") and person.language != wish:
+        person.language = wish
+
+
+@pages.get("/")
+@portal_session.signed_in
+def home() -> ResponseReturnValue:
+    """What this practice sent, newest first."""
+    person = portal_session.person()
+    wanted = Wanted(stage=request.args.get("stage", ""), q=request.args.get("q", "").strip()[:100])
+    if wanted.stage not in ("", "open", *words.STAGES):
+        raise Invalid({"stage": ["There is no such state."]})
+    found = queries.sent_by(
+        practice_id=person.practice_id,
+        wanted=wanted,
+        cursor=request.args.get("cursor"),
+        initials=person.practice.show_initials,
+    )
+    audit.record("referral.list", detail={"leads": [row.id for row in found.rows]})
+    keep: dict[str, Any] = {"stage": wanted.stage or None, "q": wanted.q or None}
+    return render_template(
+        "portal/home.html",
+        rows=found.rows,
+        wanted=wanted,
+        initials=person.practice.show_initials,
+        draft=service.draft_of(person),
+        older=url_for(".home", cursor=found.next, **keep) if found.next else None,
+        newest=url_for(".home", **keep) if request.args.get("cursor") else None,
+    )
+
+
+@pages.get("/new")
+@portal_session.signed_in
+def new() -> ResponseReturnValue:
+    """The form, with what was kept of it."""
+    return _form(service.draft_of(portal_session.person()) or {})
+
+
+@pages.post("/new")
+@portal_session.signed_in
+def create() -> ResponseReturnValue:
+    """Send a referral, or keep what was typed; what is wrong is shown beside it and nothing typed is lost."""
+    person, typed = portal_session.person(), form.typed(request.form)
+    if request.form.get("act") == "save":
+        service.save_draft(person=person, answers=typed)
+        flash(gettext("Saved. Your draft is kept for 7 days; only you can see it."), "success")
+        return redirect(url_for(".home"), code=303)
+    own = {str(one.id): (one.name, one.npi) for one in queries.clinicians_of(person.practice_id)}
+    read = form.read(typed, clinicians=own, today=clock.now().date())
+    errors: dict[str, Any] = {name: words.wrong(code, name) for name, code in read.wrong.items()}
+    files = _files()
+    if wrong := service.check_files(files):
+        errors["files"] = [words.wrong(code, "files") % {"name": name} for code, name in wrong]
+    if errors:
+        if files and "files" not in errors:
+            errors["files"] = words.wrong("files_again", "files")
+        return _form(typed, errors=errors)
+    not_too_often("refer-new", most=120)
+    zone = current.settings().clinic.time_zone
+    try:
+        lead = service.submit(person=person, clean=read.clean, language=language(), zone=zone, files=files)
+    except Conflict as error:
+        code = ("external_id", "external_id") if "external" in error.message else ("npi_taken", "npi")
+        return _form(typed, errors={code[1]: words.wrong(code[0], code[1])}, status=409)
+    return redirect(url_for(".show", reference=lead.reference, sent=1), code=303)
+
+
+def _files() -> list[File]:
+    """What was chosen; of a file one byte more than we take tells that there was more."""
+    found = []
+    for file in request.files.getlist("files"):
+        with file.stream as stream:
+            if file.filename:
+                found.append(File(name=file.filename, content=stream.read(file_types.MOST_BYTES + 1)))
+    return found
+
+
+def _form(
+    typed: Mapping[str, str], *, errors: Mapping[str, Any] | None = None, status: int | None = None
+) -> Response:
+    person, spoken = portal_session.person(), language()
+    clinicians = [
+        (str(one.id), f"{one.name} (NPI {one.npi})") for one in queries.clinicians_of(person.practice_id)
+    ]
+    page = render_template(
+        "portal/new.html",
+        typed=dict(typed),
+        errors=errors or {},
+        clinicians=clinicians,
+        states=[(code, code) for code in sorted(STATE_ZONES)],
+        informed=consent_texts.current("referral-informed", spoken),
+        agreed=consent_texts.current("referral-attestation", spoken),
+    )
+    return make_response(page, status or (422 if errors else 200))
+
+
+def not_too_often(name: str, *, most: int) -> None:
+    """Refuse what one person asks more than `most` times an hour. Raises TooMany."""
+    reached = limits.hit([Limit(name=name, who=str(portal_session.person().id), most=most, seconds=3600)])
+    if reached is not None:
+        raise TooMany(
+            gettext("That was a little too often. Please wait, then try again."),
+            retry_after=reached.retry_after,
+        )
+
+
+def _own(reference: str) -> Lead:
+    return service.of_practice(reference=reference, practice_id=portal_session.person().practice_id)
+
+
+@pages.get("/r/<reference>")
+@portal_session.signed_in
+def show(reference: str) -> ResponseReturnValue:
+    """How far a referral has come, in plain words."""
+    return _show(_own(reference))
+
+
+def _show(lead: Lead, *, errors: Mapping[str, Any] | None = None, typed: str = "") -> Response:
+    audit.record("referral.view", object_type="lead", object_id=lead.id, purpose="care")
+    page = render_template(
+        "portal/referral.html",
+        lead=lead,
+        moves=queries.moves_of(lead.id),
+        messages=service.messages_of(lead.id),
+        files=service.files_of(lead.id),
+        sent="sent" in request.args,
+        errors=errors or {},
+        typed=typed,
+    )
+    return make_response(page, 422 if errors else 200)
+
+
+@pages.get("/r/<reference>/print")
+@portal_session.signed_in
+def confirmation(reference: str) -> ResponseReturnValue:
+    """One page to print: what was sent when, by reference; nothing about the patient."""
+    lead = _own(reference)
+    audit.record("referral.print", object_type="lead", object_id=lead.id, purpose="care")
+    return render_template("portal/confirmation.html", lead=lead, files=service.files_of(lead.id))
+
+
+@pages.post("/r/<reference>/messages")
+@portal_session.signed_in
+def write(reference: str) -> ResponseReturnValue:
+    """Write to the clinic about a referral."""
+    lead, text = _own(reference), request.form.get("text", "")
+    not_too_often("refer-write", most=60)
+    try:
+        service.write(lead=lead, text=text, from_clinic=False)
+    except Invalid as error:
+        return _show(lead, errors={"text": words.wrong(error.fields["text"][0], "text")}, typed=text[:4000])
+    flash(gettext("Your message was sent."), "success")
+    return redirect(url_for(".show", reference=lead.reference), code=303)
+
+
+@pages.post("/r/<reference>/files")
+@portal_session.signed_in
+def add_files(reference: str) -> ResponseReturnValue:
+    """Add files to a referral."""
+    lead, files = _own(reference), _files()
+    not_too_often("refer-files", most=60)
+    if not files:
+        return _show(lead, errors={"files": gettext("Choose a file.")})
+    try:
+        service.add_files(lead=lead, files=files)
+    except Invalid as error:
+        wrong = [text.partition("|") for text in error.fields["files"]]
+        shown = [words.wrong(code, "files") % {"name": name} for code, _bar, name in wrong]
+        return _show(lead, errors={"files": shown})
+    flash(gettext("Your files were added."), "success")
+    return redirect(url_for(".show", reference=lead.reference), code=303)
+
+
+@pages.get("/poster")
+@portal_session.signed_in
+def show_poster() -> ResponseReturnValue:
+    """A page to print and hang up."""
+    return render_template("portal/poster.html")
+
+
+@pages.get("/poster.svg")
+@portal_session.signed_in
+def qr_code() -> ResponseReturnValue:
+    """The code on it: patients who scan it come to the contact form, this practice credited."""
+    url = current.settings().public_url
+    return Response(
+        poster.qr_code(portal_session.person().practice_id, public_url=url), mimetype="image/svg+xml"
+    )
+
+
+@pages.post("/discard")
+@portal_session.signed_in
+def discard() -> ResponseReturnValue:
+    """Throw the draft away."""
+    service.drop_draft(portal_session.person())
+    flash(gettext("Your draft was deleted."), "success")
+    return redirect(url_for(".home"), code=303)
+
+
+@pages.post("/sign-out")
+@portal_session.signed_in
+def sign_out() -> ResponseReturnValue:
+    """End this session, and copies of its cookie wherever they are."""
+    accounts.end_sessions(portal_session.person())
+    portal_session.end()
+    return redirect(url_for("refer_in.ask"), code=303)

@@ -1,0 +1,237 @@
+"""The verbs of the portal: send a referral, keep a draft, add files, write messages. A practice reaches only its own."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from crm.audit import service as audit
+from crm.consent import consent_texts
+from crm.contacts.rules import Unfit, clean_text
+from crm.core import clock, crypto, events
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotFound
+from crm.intake.service import NewReferral, open_referral
+from crm.leads.models import Lead, Referral
+from crm.portal import file_types, form
+from crm.portal.events import ClinicWrote, ReferralSubmitted
+from crm.portal.models import Attachment, Draft, PortalMessage, Submission
+from crm.referrers import accounts
+from crm.referrers.models import PortalPerson
+from crm.referrers.service import Sender
+from crm.staff import alerts
+
+DRAFT_LIFE = timedelta(days=7)
+MESSAGE_LIMIT = 2000  # characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file as it came in."""
+
+    name: str
+    content: bytes
+
+
+def of_practice(*, reference: str, practice_id: int) -> Lead:
+    """Return a referral that this practice sent. Raises NotFound, the same for one of another practice and for none."""
+    lead = db.session.scalar(
+        select(Lead)
+        .join(Referral, Referral.lead_id == Lead.id)
+        .where(Lead.reference == reference.strip().upper(), Referral.practice_id == practice_id)
+    )
+    if lead is None:
+        raise NotFound("Your practice sent no referral with this reference.")
+    return lead
+
+
+def submit(
+    *, person: PortalPerson, clean: Mapping[str, Any], language: str, zone: str, files: Sequence[File] = ()
+) -> Lead:
+    """Take in a form that is in order; the same form again gives the same referral.
+
+    `language` is that of the page, whose wordings were ticked; `zone` the clinic's time zone. Raises Conflict for a
+    clinician of another practice, or an external id of another patient.
+    """
+    lead, is_new = take_in(person=person, clean=clean, language=language, zone=zone)
+    if is_new:
+        add_files(lead=lead, files=files)
+        _acknowledge(lead, person)
+    drop_draft(person)
+    return lead
+
+
+def take_in(*, person: PortalPerson, clean: Mapping[str, Any], language: str, zone: str) -> tuple[Lead, bool]:
+    """Open a referral, as `submit` does, for one of many: no email to the practice for each; a draft stays.
+
+    Returns the referral and whether it is new. Raises Conflict as `submit`.
+    """
+    opened = open_referral(
+        referral=_referral(person, clean, language=language, zone=zone), practice_id=person.practice_id
+    )
+    db.session.flush()
+    lead = of_practice(reference=opened.reference, practice_id=person.practice_id)
+    if opened.is_new:
+        _note_submission(lead, person, language=language)
+    return lead, opened.is_new
+
+
+def _referral(person: PortalPerson, clean: Mapping[str, Any], *, language: str, zone: str) -> NewReferral:
+    return NewReferral(
+        person=form.person(clean, clinic_zone=zone),
+        sender=Sender(clinician=clean["clinician_name"], npi=clean["npi"], practice=person.practice.name),
+        source="portal",
+        sent_at=clock.now(),
+        health=form.health(clean),
+        guardian=form.guardian(clean),
+        urgency=clean["urgency"],
+        service=clean["service"],
+        contact_person=clean["contact_person"] or person.name,
+        external_id=clean["external_id"],
+        patient_informed=True,
+        attestation=consent_texts.current("referral-attestation", language) if clean["agreed"] else None,
+    )
+
+
+def _note_submission(lead: Lead, person: PortalPerson, *, language: str) -> None:
+    informed = consent_texts.current("referral-informed", language)
+    db.session.add(
+        Submission(
+            lead_id=lead.id,
+            person_id=person.id,
+            informed=informed.name,
+            informed_hash=informed.hash,
+            at=clock.now(),
+        )
+    )
+
+
+def _acknowledge(lead: Lead, person: PortalPerson) -> None:
+    events.publish(
+        ReferralSubmitted(
+            lead_id=lead.id, contact_id=person.contact_id, reference=lead.reference, language=person.language
+        )
+    )
+
+
+def check_files(files: Sequence[File]) -> list[tuple[str, str]]:
+    """Return (code, file name) of everything that is wrong with the files."""
+    wrong = []
+    if len(files) > file_types.MOST_FILES:
+        wrong.append(("many_files", ""))
+    for file in files:
+        code = file_types.refused(name=file.name, content=file.content)
+        if code is not None:
+            wrong.append((f"file_{code}", file_types.safe_name(file.name)))
+    return wrong
+
+
+def add_files(*, lead: Lead, files: Sequence[File]) -> None:
+    """Keep files with a referral, encrypted. Raises Invalid with codes for files we do not take."""
+    kept = db.session.scalar(select(func.count()).where(Attachment.lead_id == lead.id)) or 0
+    wrong = check_files(files)
+    if kept + len(files) > file_types.MOST_FILES and ("many_files", "") not in wrong:
+        wrong.append(("many_files", ""))
+    if wrong:
+        raise Invalid({"files": [f"{code}|{name}" for code, name in wrong]})
+    for file in files:
+        row = Attachment(
+            lead_id=lead.id,
+            name=file_types.safe_name(file.name),
+            kind=file_types.kind_of(file.content) or "",
+            size=len(file.content),
+            content=crypto.encrypt(file.content),
+            actor=audit.current().actor,
+            at=clock.now(),
+        )
+        db.session.add(row)
+        db.session.flush()
+        audit.record("attachment.add", object_type="attachment", object_id=row.id)
+
+
+def files_of(lead_id: int) -> Sequence[Attachment]:
+    """Return the files of a referral, without what is in them, the oldest first."""
+    query = select(Attachment).where(Attachment.lead_id == lead_id).order_by(Attachment.id)
+    return db.session.scalars(query).all()
+
+
+def open_file(*, lead_id: int, attachment_id: int) -> tuple[Attachment, bytes]:
+    """Return a file of a referral and what is in it; the look is noted. Raises NotFound."""
+    row = db.session.get(Attachment, attachment_id)
+    if row is None or row.lead_id != lead_id:
+        raise NotFound("There is no such file.")
+    audit.record("attachment.view", object_type="attachment", object_id=row.id, purpose="care")
+    return row, crypto.decrypt(row.content)
+
+
+def save_draft(*, person: PortalPerson, answers: Mapping[str, str]) -> None:
+    """Keep what was typed for a week; what was kept before is replaced."""
+    now = clock.now()
+    values = {
+        "answers": json.dumps(form.typed(answers)),
+        "saved_at": now,
+        "expires_at": now + DRAFT_LIFE,
+    }
+    row = insert(Draft).values(person_id=person.id, **values)
+    db.session.execute(row.on_conflict_do_update(index_elements=[Draft.person_id], set_=values))
+    audit.record("draft.save", object_type="portal_person", object_id=person.id)
+
+
+def draft_of(person: PortalPerson) -> dict[str, str] | None:
+    """Return what this person began and did not send; None when there is nothing or it is too old."""
+    row = db.session.scalar(select(Draft).where(Draft.person_id == person.id, Draft.expires_at > clock.now()))
+    return form.typed(json.loads(row.answers)) if row is not None else None
+
+
+def drop_draft(person: PortalPerson) -> None:
+    """Forget what was begun."""
+    db.session.execute(delete(Draft).where(Draft.person_id == person.id))
+
+
+def drop_old_drafts() -> None:
+    """Forget drafts whose week is over."""
+    db.session.execute(delete(Draft).where(Draft.expires_at <= clock.now()))
+
+
+def messages_of(lead_id: int) -> Sequence[PortalMessage]:
+    """Return what practice and clinic wrote about a referral, the oldest first."""
+    query = select(PortalMessage).where(PortalMessage.lead_id == lead_id).order_by(PortalMessage.id)
+    return db.session.scalars(query.limit(500)).all()
+
+
+def write(*, lead: Lead, text: str, from_clinic: bool) -> PortalMessage:
+    """Add a message about a referral. The other side is told that there is one, and not what it says.
+
+    Raises Invalid with the code of what is wrong with the text, Conflict for a lead no practice sent.
+    """
+    if lead.referral is None:
+        raise Conflict("No practice sent this lead.")
+    try:
+        text = clean_text(text, limit=MESSAGE_LIMIT)
+    except Unfit as error:
+        raise Invalid({"text": [error.code]}) from error
+    if not text:
+        raise Invalid({"text": ["required"]})
+    row = PortalMessage(
+        lead_id=lead.id, from_clinic=from_clinic, actor=audit.current().actor, text=text, at=clock.now()
+    )
+    db.session.add(row)
+    db.session.flush()
+    audit.record("portal_message.write", object_type="lead", object_id=lead.id)
+    if from_clinic:
+        for person in accounts.people_of(lead.referral.practice_id):
+            if person.state == "open":
+                events.publish(ClinicWrote(contact_id=person.contact_id, language=person.language))
+        alerts.close(f"portal-message:{lead.id}")
+    else:
+        alerts.raise_alert(
+            key=f"portal-message:{lead.id}",
+            level="info",
+            text=f"A practice wrote about referral {lead.reference}.",
+            link=f"/console/referrers/referrals/{lead.reference}",
+        )
+    return row

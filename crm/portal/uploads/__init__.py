@@ -1,0 +1,1 @@
+"""Bulk upload of referrals by a practice."""

@@ -1,0 +1,229 @@
+"""The verbs of portal accounts: invite, ask to join, approve, refuse, close, links to sign in with."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select, text, update
+
+from crm.audit import service as audit
+from crm.contacts.addresses import address_index
+from crm.contacts.models import Contact, Tag
+from crm.contacts.rules import Unfit, clean_email
+from crm.core import clock, events, tokens
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotFound
+from crm.core.tokens import Purpose
+from crm.referrers import service
+from crm.referrers.events import PortalLinkMade
+from crm.referrers.models import PortalLink, PortalPerson, Practice
+from crm.referrers.service import Sender
+
+LINK_LIFE = timedelta(minutes=15)
+INVITATION_LIFE = timedelta(days=3)
+TAG = "referring-practice"
+GONE = "This link was used before or is too old. Ask for a new one."
+
+
+def get(person_id: int) -> PortalPerson:
+    """Return a person of a practice. Raises NotFound."""
+    person = db.session.get(PortalPerson, person_id)
+    if person is None:
+        raise NotFound("There is no such person.")
+    return person
+
+
+def practice(practice_id: int) -> Practice:
+    """Return a practice. Raises NotFound."""
+    found = db.session.get(Practice, practice_id)
+    if found is None:
+        raise NotFound("There is no such practice.")
+    return found
+
+
+def people_of(practice_id: int) -> Sequence[PortalPerson]:
+    """Return the people of a practice: those who wait first."""
+    query = select(PortalPerson).where(PortalPerson.practice_id == practice_id)
+    return db.session.scalars(query.order_by(PortalPerson.state, PortalPerson.name, PortalPerson.id)).all()
+
+
+def waiting(limit: int = 50) -> Sequence[PortalPerson]:
+    """Return who asked to join and waits for an answer, the oldest first."""
+    query = select(PortalPerson).where(PortalPerson.state == "asked").order_by(PortalPerson.id).limit(limit)
+    return db.session.scalars(query).all()
+
+
+def invite(*, practice_id: int, name: str, email: str, zone: str, language: str = "en") -> PortalPerson:
+    """Open an account for somebody of a practice and have a link mailed to them."""
+    home, wrong = practice(practice_id), {}
+    name = name.strip()
+    if not 0 < len(name) <= 80:
+        wrong["name"] = ["Enter a name of up to 80 characters."]
+    try:
+        email = clean_email(email)
+    except Unfit:
+        wrong["email"] = ["Enter an email address, such as name@practice.example."]
+    else:
+        if _by_email(email) is not None:
+            wrong["email"] = ["Somebody with this address has an account already."]
+    if language not in ("en", "es"):
+        wrong["language"] = ["Choose English or Spanish."]
+    if wrong:
+        raise Invalid(wrong)
+    person = _create(home.id, name=name, email=email, zone=zone, language=language, state="open")
+    if home.approved_at is None:
+        home.approved_at = clock.now()
+    _send_link(person, life=INVITATION_LIFE)
+    audit.record("portal.invite", object_type="portal_person", object_id=person.id)
+    return person
+
+
+def ask_to_join(*, sender: Sender, name: str, email: str, zone: str, language: str) -> PortalPerson | None:
+    """Note that somebody asks for an account; staff decide. None when the address has one already.
+
+    Who names an NPI we know asks to join that practice. Raises Invalid for what is no NPI.
+    """
+    clinician = service.find_or_create(sender=sender)
+    db.session.execute(text("select pg_advisory_xact_lock(hashtext(:email))"), {"email": email})
+    if _by_email(email) is not None:
+        return None
+    person = _create(
+        clinician.practice_id, name=name, email=email, zone=zone, language=language, state="asked"
+    )
+    audit.record("portal.ask", object_type="portal_person", object_id=person.id)
+    return person
+
+
+def approve(person_id: int) -> None:
+    """Let somebody in who asked, their practice too; they get a link by email."""
+    person = _locked(person_id)
+    if person.state == "open":
+        raise Conflict("This account is open already.")
+    person.state, person.approved_at = "open", clock.now()
+    person.practice.approved_at = person.practice.approved_at or clock.now()
+    _send_link(person, life=INVITATION_LIFE)
+    audit.record("portal.approve", object_type="portal_person", object_id=person.id)
+
+
+def close(person_id: int) -> None:
+    """Refuse somebody who asked, or close an account: sessions and links end at once."""
+    person = _locked(person_id)
+    if person.state == "closed":
+        raise Conflict("This account is closed already.")
+    person.state = "closed"
+    end_sessions(person)
+    db.session.execute(
+        update(PortalLink)
+        .where(PortalLink.person_id == person.id, PortalLink.used_at.is_(None))
+        .values(used_at=_real_now())
+    )
+    audit.record("portal.close", object_type="portal_person", object_id=person.id)
+
+
+def end_sessions(person: PortalPerson) -> None:
+    """Sign somebody out on all devices."""
+    person.serial += 1
+
+
+def ask_link(email: str) -> None:
+    """Have a link mailed to this address if it has an open account; tell nobody whether it has."""
+    try:
+        person = _by_email(clean_email(email))
+    except Unfit:
+        return
+    if person is not None and person.state == "open":
+        _send_link(person, life=LINK_LIFE)
+
+
+def make_link(person: PortalPerson, *, life: timedelta = LINK_LIFE) -> PortalLink:
+    """Make a link that works once, within `life` (real time, whatever the demo clock says)."""
+    link = PortalLink(person_id=person.id, made_at=_real_now(), expires_at=_real_now() + life)
+    db.session.add(link)
+    db.session.flush()
+    audit.record("portal.link_made", object_type="portal_person", object_id=person.id)
+    return link
+
+
+def link_owner(token: str) -> PortalPerson:
+    """Return whom an unused link would sign in. Raises NotFound."""
+    link_id, _ = tokens.read(Purpose.PORTAL_SIGN_IN, token)
+    person = db.session.scalar(
+        select(PortalPerson)
+        .join(PortalLink, PortalLink.person_id == PortalPerson.id)
+        .where(
+            PortalLink.id == link_id,
+            PortalLink.used_at.is_(None),
+            PortalLink.expires_at > _real_now(),
+            PortalPerson.state == "open",
+        )
+    )
+    if person is None:
+        raise NotFound(GONE)
+    return person
+
+
+def use_link(token: str) -> PortalPerson:
+    """Use a link up and return whom it signs in; of two at once, one wins. Raises NotFound."""
+    person = link_owner(token)
+    link_id, _ = tokens.read(Purpose.PORTAL_SIGN_IN, token)
+    won = db.session.scalar(
+        update(PortalLink)
+        .where(PortalLink.id == link_id, PortalLink.used_at.is_(None))
+        .values(used_at=_real_now())
+        .returning(PortalLink.id)
+    )
+    if won is None:
+        raise NotFound(GONE)
+    person.last_seen_at = clock.now()
+    audit.record("portal.sign_in", object_type="portal_person", object_id=person.id)
+    return person
+
+
+def _send_link(person: PortalPerson, *, life: timedelta) -> None:
+    link = make_link(person, life=life)
+    events.publish(PortalLinkMade(contact_id=person.contact_id, link_id=link.id, language=person.language))
+
+
+def _by_email(email: str) -> PortalPerson | None:
+    return db.session.scalar(select(PortalPerson).where(PortalPerson.email == email))
+
+
+def _create(practice_id: int, *, name: str, email: str, zone: str, language: str, state: str) -> PortalPerson:
+    first, _, last = name.partition(" ")
+    now = clock.now()
+    contact = Contact(
+        created_at=now,
+        first_name=first,
+        last_name=last,
+        email=email,
+        email_index=address_index(email),
+        language=language,
+        time_zone=zone,
+    )
+    db.session.add(contact)
+    db.session.flush()
+    db.session.add(Tag(contact_id=contact.id, tag=TAG, added_at=now))
+    person = PortalPerson(
+        practice_id=practice_id,
+        contact_id=contact.id,
+        name=name,
+        email=email,
+        language=language,
+        state=state,
+        serial=0,
+        created_at=now,
+        approved_at=now if state == "open" else None,
+    )
+    db.session.add(person)
+    db.session.flush()
+    return person
+
+
+def _locked(person_id: int) -> PortalPerson:
+    person = db.session.get(PortalPerson, person_id, with_for_update={"of": PortalPerson})
+    if person is None:
+        raise NotFound("There is no such person.")
+    return person
+
+
+def _real_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""The events of accepted mail: made, signed, posted to the webhook."""

@@ -1,0 +1,142 @@
+"""Sequences as staff look at them: who is at which step, and what has come of each email."""
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, text
+
+from crm.contacts.models import Contact
+from crm.core.db import db
+from crm.core.errors import NotFound
+from crm.core.paging import Page, keyset
+from crm.leads.models import Lead
+from crm.sequences.models import Enrolment, Sequence, SequenceVersion
+
+LIVE = ("active", "paused", "held")
+STATES = (*LIVE, "completed", "exited")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One email of the newest version: people who wait for it, and what became of it so far."""
+
+    number: int  # from 0
+    item: str
+    title: str
+    wait: str
+    waiting: int
+    sent: int
+    skipped: int
+    bounced: int
+    opted_out: int
+
+
+def every() -> Seq[tuple[Sequence, dict[str, int]]]:
+    """Return all sequences, with how many people are in each by state."""
+    counts = dict[int, dict[str, int]]()
+    for row in db.session.execute(
+        select(Enrolment.sequence_id, Enrolment.state, func.count()).group_by(
+            Enrolment.sequence_id, Enrolment.state
+        )
+    ):
+        counts.setdefault(row[0], {})[row[1]] = row[2]
+    found = db.session.scalars(select(Sequence).order_by(Sequence.id)).all()
+    return [(sequence, counts.get(sequence.id, {})) for sequence in found]
+
+
+def get(sequence_id: int) -> Sequence:
+    """Return one sequence. Raises NotFound."""
+    found = db.session.get(Sequence, sequence_id)
+    if found is None:
+        raise NotFound("There is no such sequence.")
+    return found
+
+
+_FATES = text("""
+    select m.step,
+        count(*) filter (where coalesce(m.state, b.state) not in ('skipped', 'ready', 'held', 'failed', 'cancelled',
+            'blocked_policy')) as sent,
+        count(*) filter (where m.state = 'skipped') as skipped,
+        count(*) filter (where m.state in ('bounced', 'blocked', 'dropped')) as bounced,
+        count(*) filter (where m.state in ('unsubscribed', 'complained')) as opted_out
+    from batch b join message m on m.batch_id = b.id
+    where b.sequence_id = :id and m.step is not null
+    group by m.step
+""")
+_WAITING = text("""
+    select step, count(*) as waiting from enrolment
+    where sequence_id = :id and state in ('active', 'paused', 'held') group by step
+""")
+_TITLES = text("select key, title from content_item where key = any(:keys)")
+
+
+def steps(sequence_id: int) -> list[Step]:
+    """Return the steps of the newest version, with numbers over all versions."""
+    version = newest_version(sequence_id)
+    plan = version.plan["steps"] if version else []
+    fates = {row.step: row for row in db.session.execute(_FATES, {"id": sequence_id})}
+    waiting = {row.step: row.waiting for row in db.session.execute(_WAITING, {"id": sequence_id})}
+    titles = {
+        row.key: row.title for row in db.session.execute(_TITLES, {"keys": [step["item"] for step in plan]})
+    }
+    found = []
+    for number, step in enumerate(plan):
+        fate = fates.get(number)
+        found.append(
+            Step(
+                number=number,
+                item=step["item"],
+                title=titles.get(step["item"], step["item"]),
+                wait=_wait(step["wait"]),
+                waiting=waiting.get(number, 0),
+                sent=fate.sent if fate else 0,
+                skipped=fate.skipped if fate else 0,
+                bounced=fate.bounced if fate else 0,
+                opted_out=fate.opted_out if fate else 0,
+            )
+        )
+    return found
+
+
+def _wait(wait: dict[str, Any]) -> str:
+    amount, unit = wait["amount"], wait["unit"]
+    if not amount:
+        return "at once"
+    return f"after {amount} {unit if amount > 1 else unit.removesuffix('s')}"
+
+
+def people(
+    sequence_id: int, *, state: str = "", step: int | None = None, cursor: str | None = None, limit: int = 50
+) -> Page[Any]:
+    """Return who is in a sequence (or was: `state`), newest first: rows of (Enrolment, Contact, a lead's reference)."""
+    newest = (
+        select(Lead.reference)
+        .where(Lead.contact_id == Enrolment.contact_id)
+        .order_by(Lead.id.desc())
+        .limit(1)
+    )
+    rows = select(Enrolment, Contact, newest.scalar_subquery().label("reference"))
+    rows = rows.join(Contact, Contact.id == Enrolment.contact_id).where(Enrolment.sequence_id == sequence_id)
+    rows = rows.where(Enrolment.state == state) if state in STATES else rows.where(Enrolment.state.in_(LIVE))
+    if step is not None:
+        rows = rows.where(Enrolment.step == step)
+    return keyset(rows, by=(Enrolment.id,), cursor=cursor, limit=limit, kinds=(int,))
+
+
+def sequence_of(enrolment_id: int) -> int:
+    """Return the sequence somebody is in. Raises NotFound."""
+    found = db.session.scalar(select(Enrolment.sequence_id).where(Enrolment.id == enrolment_id))
+    if found is None:
+        raise NotFound("This person is not in the sequence.")
+    return found
+
+
+def newest_version(sequence_id: int) -> SequenceVersion | None:
+    """Return the version that new people begin."""
+    return db.session.scalar(
+        select(SequenceVersion)
+        .where(SequenceVersion.sequence_id == sequence_id)
+        .order_by(SequenceVersion.number.desc())
+        .limit(1)
+    )

@@ -1,0 +1,53 @@
+"""Going on where one was: a person took back a no right after they had said it."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+
+from crm.audit import service as audit
+from crm.contacts.models import Contact
+from crm.core import clock
+from crm.core.db import db
+from crm.core.queue import enqueue
+from crm.sequences import rules
+from crm.sequences.models import Enrolment, Sequence, SequenceVersion
+
+
+def come_back(*, contact_id: int, topic: str, record_id: int, since: datetime) -> int:
+    """Revive the enrolments that an opt-out ended at `since` or later, at the step they had reached; return how many.
+
+    An email that was queued when they left is not sent after the fact; the next one is.
+    """
+    ended = db.session.execute(
+        select(Enrolment, Sequence.state, SequenceVersion.plan, Contact.time_zone)
+        .join(Sequence, Sequence.id == Enrolment.sequence_id)
+        .join(SequenceVersion, SequenceVersion.id == Enrolment.version_id)
+        .join(Contact, Contact.id == Enrolment.contact_id)
+        .where(
+            Enrolment.contact_id == contact_id,
+            Sequence.topic == topic,
+            Sequence.state.in_(("live", "paused")),
+            Enrolment.state == "exited",
+            Enrolment.reason == "opted_out",
+            Enrolment.left_at >= since,
+        )
+        .with_for_update(of=Enrolment)
+    ).all()
+    for enrolment, sequence_state, plan, zone in ended:
+        _revive(enrolment, rules.plan_from(plan), ZoneInfo(zone), paused=sequence_state == "paused")
+        enrolment.consent_record_id = record_id
+        audit.record("enrolment.returned", object_type="enrolment", object_id=enrolment.id)
+    return len(ended)
+
+
+def _revive(enrolment: Enrolment, plan: rules.Plan, zone: ZoneInfo, *, paused: bool) -> None:
+    now = clock.now()
+    due = max(now, rules.due_after(enrolment.anchor_at, plan.steps[enrolment.step], plan.window, zone))
+    enrolment.reason = enrolment.left_at = None
+    if paused:
+        enrolment.state, enrolment.paused_left = "paused", int((due - now).total_seconds())
+        return
+    enrolment.state, enrolment.due_at = "active", due
+    if due <= now:
+        enqueue("sequences.plan", key=f"{enrolment.id}-{int(now.timestamp())}")

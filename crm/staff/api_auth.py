@@ -1,0 +1,125 @@
+"""Other systems at the door: whose key it is, how often it may knock, and that nothing is done twice."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from flask import g, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized, UnsupportedMediaType
+
+from crm.audit import service as audit
+from crm.core import crypto, current, limits
+from crm.core.errors import Invalid, NotAllowed, NotFound, TooMany
+from crm.core.limits import Limit
+from crm.staff import api_keys
+from crm.staff.api_keys import Caller, Reply
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+BODY_LIMIT = 64 * 1024  # bytes; the longest referral the schema takes is well below
+GUESSES = 30  # wrong keys of one address in a minute
+KEY_LIMIT = 200  # characters of an Idempotency-Key
+
+
+def caller() -> Caller:
+    """Return whose key came with this request; only inside a view that `needs` a scope."""
+    return cast(Caller, g.caller)
+
+
+def needs(scope: str | None) -> Callable[[View], View]:
+    """Let in only requests with a key of this scope (None: any key), within its limit, with a JSON body if any."""
+
+    def guard(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            known = _recognise()
+            _slow_down(Limit(name="api", who=known.actor, most=_per_minute(), seconds=60))
+            if scope is not None and scope not in known.scopes:
+                raise NotAllowed(f"This key does not open {scope}.")
+            request.max_content_length = BODY_LIMIT
+            if _has_body() and request.mimetype != "application/json":
+                raise UnsupportedMediaType("Send JSON, and say so: Content-Type: application/json.")
+            _refuse_unstorable()
+            g.caller = known
+            with audit.acting(known.actor, ip_index=_ip_index()):
+                return view(*args, **kwargs)
+
+        guarded.api_scope = scope or "any"  # type: ignore[attr-defined]
+        return cast(View, guarded)
+
+    return guard
+
+
+def _has_body() -> bool:
+    if request.method == "GET":
+        return False
+    return bool(request.content_length or request.mimetype or "Transfer-Encoding" in request.headers)
+
+
+def _refuse_unstorable() -> None:
+    """Refuse what no column can hold: NUL characters and halves of characters anywhere, ids beyond 64 bits in the path."""
+    if any(isinstance(value, int) and value >= 2**63 for value in (request.view_args or {}).values()):
+        raise NotFound("There is nothing with this id.")
+    body = request.get_json(silent=True) if request.method != "GET" else None
+    given: list[Any] = [body, request.view_args or {}, list(request.args.values()), list(request.args)]
+    while given:
+        value = given.pop()
+        if isinstance(value, dict):
+            given += [*value, *value.values()]
+        elif isinstance(value, list):
+            given += value
+        elif isinstance(value, str) and (
+            "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value)
+        ):
+            raise Invalid({"body": ["There are characters in the request that cannot be stored."]})
+
+
+def _per_minute() -> int:
+    return current.settings().api_per_minute
+
+
+def _recognise() -> Caller:
+    kind, _, key = request.headers.get("Authorization", "").partition(" ")
+    known = api_keys.find(key.strip()) if kind.lower() == "bearer" and key else None
+    if known is None:
+        _slow_down(Limit(name="api-guess", who=request.remote_addr or "", most=GUESSES, seconds=60))
+        raise Unauthorized(
+            "Send a valid key: Authorization: Bearer <key>.", www_authenticate=WWWAuthenticate("bearer")
+        )
+    return known
+
+
+def _slow_down(limit: Limit) -> None:
+    reached = limits.hit([limit])
+    if reached is not None:
+        raise TooMany("Too many requests. Wait a little, then go on.", retry_after=reached.retry_after)
+
+
+def _ip_index() -> bytes | None:
+    return crypto.blind_index("ip", request.remote_addr) if request.remote_addr else None
+
+
+def once(view: View) -> View:
+    """Honour an Idempotency-Key: the same request again gets the same answer and does nothing.
+
+    The view returns (JSON object with ids and codes only, status).
+    """
+
+    @wraps(view)
+    def kept(*args: Any, **kwargs: Any) -> Any:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return view(*args, **kwargs)
+        if not 0 < len(key) <= KEY_LIMIT or not key.isascii() or not key.isprintable():
+            raise Invalid({"Idempotency-Key": [f"Use 1 to {KEY_LIMIT} printable ASCII characters."]})
+        who = caller().actor
+        asked = f"{request.method} {request.path}\n".encode() + request.get_data()
+        before = api_keys.first_time(caller=who, key=key, request=asked)
+        if before is None:
+            body, status = view(*args, **kwargs)
+            api_keys.keep(caller=who, key=key, reply=Reply(status=status, body=body))
+            return body, status
+        return before.body, before.status, {"Idempotent-Replay": "true"}
+
+    return cast(View, kept)

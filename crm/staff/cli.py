@@ -1,0 +1,71 @@
+"""Commands about the people who work here."""
+
+from datetime import timedelta
+
+import click
+
+from crm.core import current
+from crm.core.db import transaction
+from crm.core.errors import Invalid, NotFound
+from crm.staff import access, service
+
+staff = click.Group("staff", help="Accounts of the people who work here.")
+
+_ROLE = click.option("--role", "roles", type=click.Choice(list(access.ROLES)), multiple=True, required=True)
+
+
+@staff.command()
+@click.argument("email")
+@_ROLE
+@click.option("--name", help="How pages call this person; the first part of the address when left out.")
+def create(email: str, roles: tuple[str, ...], name: str | None) -> None:
+    """Open an account and print an invitation: a link to sign in with, once, within three days."""
+    try:
+        with transaction():
+            user = service.create(email=email, name=name or email.partition("@")[0], roles=roles)
+            click.echo(
+                f"Invitation for {user.email}: {_address(service.sign_in_link(user=user, life=service.INVITATION_LIFE))}"
+            )
+    except Invalid as error:
+        raise click.ClickException(
+            " ".join(text for texts in error.fields.values() for text in texts)
+        ) from error
+
+
+@staff.command("sign-in-link")
+@click.argument("email")
+@click.option("--minutes", type=click.IntRange(1, 7 * 24 * 60), default=15, show_default=True)
+def sign_in_link(email: str, minutes: int) -> None:
+    """Print a link that signs this person in, once."""
+    try:
+        with transaction():
+            user = service.by_email(email)
+            click.echo(_address(service.sign_in_link(user=user, life=timedelta(minutes=minutes))))
+    except NotFound as error:
+        raise click.ClickException(error.message) from error
+
+
+@staff.command("list")
+def list_() -> None:
+    """List everybody with their roles."""
+    with transaction():
+        for user in service.everyone():
+            state = "open" if user.active else "closed"
+            click.echo(
+                f"{user.id:5} {state:7} {user.email:40} {', '.join(sorted(role.name for role in user.roles))}"
+            )
+
+
+@staff.command()
+@click.argument("email")
+def disable(email: str) -> None:
+    """Close an account and end its sign-ins."""
+    try:
+        with transaction():
+            service.disable(user_id=service.by_email(email).id)
+    except (NotFound, Invalid) as error:
+        raise click.ClickException(error.message) from error
+
+
+def _address(token: str) -> str:
+    return f"{current.settings().public_url}/sign-in/{token}"

@@ -1,0 +1,96 @@
+"""The one check that every request passes: public, another system with a key, somebody of a practice,
+or staff with the right role.
+
+What is neither listed as public nor names a permission is refused: forgetting a guard closes a page, never opens it.
+"""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from flask import Flask, current_app, flash, g, redirect, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_security import current_user, logout_user
+
+from crm.audit import service as audit
+from crm.core import crypto
+from crm.core.db import transaction
+from crm.core.errors import NotAllowed
+from crm.referrers import portal_session
+from crm.staff import access, sessions
+
+OPEN = frozenset(
+    {"static", "bootstrap.static", "health.live", "health.ready", "api-docs.openapi_json", "security.static"}
+)
+"""Endpoints for everybody, besides the blueprints that `watch` is told are public."""
+
+SIGN_IN = frozenset({
+    "security.login", "security.logout", "security.two_factor_token_validation", "security.two_factor_setup",
+    "security.two_factor_rescue", "security.verify", "security.mf_recovery", "security.mf_recovery_codes",
+    "security.two_factor_setup_validate", "security.tf_select",
+})  # fmt: skip
+"""Pages of signing in; flask-security guards those of them that need a session."""
+
+
+def watch(app: Flask, *, public: Iterable[str]) -> None:
+    """Check every request of `app`. `public`: names of blueprints that are open to everybody."""
+    app.extensions["public_blueprints"] = frozenset(public)
+    app.before_request(_name_actor)
+    app.before_request(_check)
+    app.teardown_request(_forget_actor)
+
+
+def kind_of(app: Flask, endpoint: str) -> str | None:
+    """Return what opens an endpoint: "public", "sign-in", "key", "referrer", a permission, or None: nothing does."""
+    view = app.view_functions[endpoint]
+    if hasattr(view, "api_scope"):
+        return "key"
+    if hasattr(view, "portal"):
+        return "referrer"
+    if permission := getattr(view, "permission", None):
+        return str(permission)
+    if endpoint in SIGN_IN:
+        return "sign-in"
+    if endpoint in OPEN or endpoint.split(".")[0] in app.extensions["public_blueprints"]:
+        return "public"
+    return None
+
+
+def _name_actor() -> None:
+    user = current_user if session.get("_user_id") else None
+    stack = g.acting = ExitStack()
+    actor = f"staff:{user.id}" if user is not None and user.is_authenticated else "public"
+    ip_index = crypto.blind_index("ip", request.remote_addr) if request.remote_addr else None
+    stack.enter_context(audit.acting(actor, ip_index=ip_index))
+
+
+def _forget_actor(_error: BaseException | None) -> None:
+    if stack := g.pop("acting", None):
+        stack.close()
+
+
+def _check() -> ResponseReturnValue | None:
+    if request.endpoint is None:
+        return None  # there is nothing at this address
+    kind = kind_of(current_app, request.endpoint)
+    if kind in ("public", "key"):
+        return None
+    if kind == "referrer":
+        return portal_session.check(g.acting)
+    if current_user.is_authenticated and (why := sessions.ended(session, browser=request.user_agent.string)):
+        logout_user()
+        flash(why, "info")
+        return redirect(_sign_in())
+    sessions.touch(session)
+    if kind == "sign-in":
+        return None
+    if not current_user.is_authenticated:
+        return redirect(_sign_in())
+    if kind is None or not access.may((role.name for role in current_user.roles), kind):
+        with transaction():
+            audit.record("access.refused", detail={"endpoint": request.endpoint})
+        raise NotAllowed("Your role does not open this page. An administrator can change that.")
+    return None
+
+
+def _sign_in() -> str:
+    return url_for("security.login", next=request.full_path.rstrip("?") if request.method == "GET" else None)

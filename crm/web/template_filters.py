@@ -1,0 +1,75 @@
+"""What templates need from Python: filters, and styles and scripts sent small."""
+
+import gzip
+from datetime import datetime, tzinfo
+from functools import lru_cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from flask import Flask, Response, current_app, g, request
+from flask_babel import get_locale
+
+from crm.core import clock, current
+from crm.web import formatting
+
+_SMALLER = ("text/css", "text/javascript", "application/javascript", "image/svg+xml")
+
+
+def register(app: Flask) -> None:
+    """Add the filters and the compression of static files to the app."""
+    app.add_template_filter(_local, "local")
+    app.add_template_filter(_spoken, "spoken")
+    app.add_template_filter(lambda at: at.isoformat(), "iso")
+    app.add_template_filter(formatting.city, "city")
+    app.add_template_filter(lambda value: formatting.thousands(value, language=_language()), "thousands")
+    app.add_template_filter(formatting.nice_ceiling, "nice_ceiling")
+    app.add_template_filter(formatting.phone, "phone")
+    app.after_request(_send_small)
+
+
+def _language() -> str:
+    locale = get_locale()
+    return locale.language if locale else "en"
+
+
+def _zone() -> tzinfo:
+    """The reader's zone: `g.reader_zone` (a name) when the edge set one, else the clinic's."""
+    name = g.get("reader_zone")
+    return ZoneInfo(name) if name else current.settings().clinic.zone
+
+
+def _local(at: datetime, style: str = "short") -> str:
+    return formatting.local(at, zone=_zone(), now=clock.now(), style=style, language=_language())
+
+
+def _spoken(at: datetime, theirs: str | None = None) -> str:
+    return formatting.spoken(at, zone=_zone(), theirs=theirs, language=_language())
+
+
+def _send_small(response: Response) -> Response:
+    """Gzip styles and scripts. Pages are left alone: they hold secrets beside what a stranger may choose."""
+    if (
+        response.status_code != 200
+        or response.mimetype not in _SMALLER
+        or not request.accept_encodings.quality("gzip")
+        or request.endpoint not in ("static", "bootstrap.static")
+    ):
+        return response
+    app = current_app
+    folder = (
+        app.blueprints["bootstrap"].static_folder
+        if request.endpoint == "bootstrap.static"
+        else app.static_folder
+    )
+    path = Path(folder or "") / (request.view_args or {})["filename"]
+    response.close()  # the file that would have been sent
+    response.direct_passthrough = False
+    response.set_data(_squeezed(path, path.stat().st_mtime))
+    response.content_encoding = "gzip"
+    response.vary.add("Accept-Encoding")
+    return response
+
+
+@lru_cache(maxsize=64)
+def _squeezed(path: Path, changed: float) -> bytes:  # noqa: ARG001 (a new time is a new entry)
+    return gzip.compress(path.read_bytes(), compresslevel=9, mtime=0)

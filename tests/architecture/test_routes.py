@@ -1,0 +1,53 @@
+"""What can be reached without signing in is a list that somebody has read."""
+
+from crm.web import access_guard
+
+PUBLIC = """
+    /static/<path:filename> /bootstrap/static/<path:filename> /fs-static/<path:filename>
+    /health/live /health/ready /api/v1/openapi.json
+    /sign-in/<token>
+    /c/<token> /u/<token> /u/<token>/topic /u/<token>/undo /p/<token>
+    /contact /contacto /contact/challenge /contact/sent
+    /education /language-help /nondiscrimination /privacy-practices /health-data-privacy
+    /refer/sign-in /refer/sign-in/sent /refer/sign-in/passkey /refer/sign-in/passkey/challenge
+    /refer/in/<token> /refer/join /refer/join/sent
+    /webhooks/sendgrid /metrics / /robots.txt /favicon.ico
+""".split()  # noqa: SIM905
+
+
+def by_kind(app, kind):
+    return {
+        rule.rule for rule in app.url_map.iter_rules() if access_guard.kind_of(app, rule.endpoint) == kind
+    }
+
+
+def test_every_address_is_guarded_or_on_the_list(app):
+    assert by_kind(app, "public") == set(PUBLIC)
+    assert by_kind(app, None) == set()
+
+
+def test_addresses_for_other_systems_ask_for_a_key(app):
+    assert by_kind(app, "key") == {
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/api/") and "openapi" not in rule.rule
+    }
+
+
+def test_signing_in_is_the_pages_we_mean(app):
+    assert by_kind(app, "sign-in") == {
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint.startswith("security.") and "static" not in rule.endpoint
+    }
+
+
+def test_nothing_changes_by_looking(app):
+    """Whatever acts takes POST alone; links in emails are opened by scanners."""
+    acting = {"POST", "PUT", "PATCH", "DELETE"}
+    both = {
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if rule.methods & acting and "GET" in rule.methods and not rule.endpoint.startswith("security.")
+    }
+    assert both <= {"/contact"}

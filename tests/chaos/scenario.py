@@ -1,0 +1,227 @@
+"""One play: people say yes, mail goes out, things die. Seeded, so that a bad end can be had again."""
+
+import random
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import requests
+from redis import Redis
+
+from crm.core.failpoints import POINTS
+from tests.chaos.desk import Desk, Visitors
+from tests.chaos.oracle import Verdict, judge
+from tests.support.stack import Fleet, wait_until
+
+VICTIMS = ("worker1", "worker2", "scheduler", "sandbox", "web", "backend", "postmaster", "redis")
+FAULTS = (
+    [],
+    [{"kind": "status", "status": 503, "times": 1}],
+    [{"kind": "rate_limit", "reset_in": 1, "times": 1}],
+    [{"kind": "drop_before", "times": 1}],
+    [{"kind": "drop_after", "times": 1}],
+    [{"kind": "status", "status": 502, "body": "html", "times": 1}],
+    [{"kind": "delay", "seconds": 0.5, "times": 2}],
+)
+_WHO = """
+    with who as (
+        insert into contact (created_at, first_name, last_name, email, email_index, language, time_zone)
+        select %(now)s::timestamptz, 'Ana', 'Chaos', (array['even', 'odd'])[n %% 2 + 1] || n || '@chaos.example',
+            decode(lpad(to_hex(n), 64, '0'), 'hex'), case when n %% 3 = 0 then 'es' else 'en' end, %(zone)s
+        from generate_series(%(first)s::int, %(last)s::int) as n returning id, email_index
+    ), said as (
+        insert into consent_record (contact_id, address_index, topic, action, language, source, actor, at)
+        select id, email_index, 'prospect_edu', 'granted', 'en', 'test', 'test',
+            %(now)s::timestamptz - interval '1 day' from who
+        returning id, contact_id, address_index, at
+    ), state as (
+        insert into consent_state (contact_id, topic, granted, record_id, at, address_index)
+        select contact_id, 'prospect_edu', true, id, at, address_index from said
+    )
+"""
+# People who said yes, and whose first email is due, a few every moment.
+PEOPLE = f"""{_WHO}
+    insert into enrolment (contact_id, sequence_id, version_id, consent_record_id, state, step, due_at, anchor_at,
+        entered_at, send_now)
+    select said.contact_id, s.id, v.id, said.id, 'active', 0, %(now)s::timestamptz, %(now)s::timestamptz,
+        %(now)s::timestamptz, true
+    from said, sequence s join sequence_version v on v.sequence_id = s.id where s.key = 'contact-request'
+"""
+# People who said yes and get a broadcast, which the next look after campaigns launches.
+BROADCAST = f"""{_WHO}, tagged as (
+        insert into contact_tag (contact_id, tag, added_at) select contact_id, %(tag)s, at from said
+    )
+    insert into campaign (name, item_id, topic, audience, state, created_at, created_by, launch_at, launched_by)
+    select 'Chaos', id, 'prospect_edu', jsonb_build_object('tags', jsonb_build_array(%(tag)s::text), 'exclude_tags', '[]'::jsonb),
+        'scheduled', %(now)s::timestamptz, 'test', %(now)s::timestamptz, 'test'
+    from content_item where kind = 'email' and stream = 'prospect_edu' order by id limit 1
+"""
+
+
+@dataclass
+class Played:
+    """What was done in a play."""
+
+    deaths: Counter[str] = field(default_factory=Counter)  # by what died, or at which named instant
+    flushes: int = 0
+    visitors: int = 0
+
+    @property
+    def kills(self) -> int:
+        return self.deaths.total()
+
+
+def play(fleet: Fleet, *, seed: int, kills: int, flush_every: int = 10) -> Played:
+    """Kill `kills` processes while mail goes out, some at a fail point."""
+    dice, done = random.Random(seed), Played()
+    with Visitors(fleet, pause=0.3, at_once=1) as visitors:
+        while done.kills < kills:
+            visitors.look()
+            fleet.ensure()
+            people(fleet, dice.randrange(5, 40))
+            broadcast(fleet, dice.randrange(5, 40))
+            with suppress(requests.RequestException):  # it may still be starting
+                mood = {"faults": dice.choice(FAULTS)}
+                requests.put(f"{fleet.sandbox_url}/sandbox/faults", json=mood, timeout=1)
+            _round(fleet, done, dice)
+            if done.kills // flush_every > done.flushes:
+                done.flushes += 1
+                with Redis.from_url(fleet.redis_url) as redis:
+                    redis.flushall()
+        fleet.ensure()
+    visitors.check()
+    done.visitors = len(visitors.answered)
+    return done
+
+
+def _round(fleet: Fleet, done: Played, dice: random.Random) -> None:
+    """Some deaths within a second or two: workers at named instants, anything at random ones."""
+    rarest = min(POINTS, key=lambda point: (done.deaths[point], dice.random()))
+    armed, seldom = {}, dice.random() < 0.5  # every other time both at the instant that few have died at
+    for name in dice.sample([name for name in fleet.commands if name.startswith("worker")], 2):
+        _kill(fleet, name, done)
+        armed[name] = rarest if seldom else dice.choice(POINTS)
+        fleet.start(name, FAIL_POINT=f"{armed[name]}:{1 if seldom else dice.randrange(1, 3)}")
+    fleet.ring()
+    deadline = time.monotonic() + (3.0 if seldom else 0.0)
+    while time.monotonic() < deadline and not any(fleet.processes[name].poll() for name in armed):
+        time.sleep(0.05)
+    for victim in dice.sample(VICTIMS, dice.randrange(1, 3)):
+        time.sleep(dice.uniform(0.0, 0.7))
+        fleet.ensure_servers()
+        if victim not in armed:
+            _kill(fleet, victim, done)
+        fleet.ring()
+    time.sleep(dice.uniform(0.0, 0.5))
+    fleet.ensure_servers()
+    for name, point in armed.items():
+        if fleet.processes[name].poll() == -signal.SIGKILL:
+            done.deaths[point] += 1
+
+
+def _kill(fleet: Fleet, name: str, done: Played) -> None:
+    if name in fleet.processes and fleet.processes[name].poll() is not None:
+        return  # it died of a fail point a moment ago
+    fleet.kill(name)
+    done.deaths[name.rstrip("0123456789")] += 1
+
+
+def finish(fleet: Fleet) -> Verdict:
+    """Let everything settle, have a person send again what stayed in doubt, and judge: all must be there, once.
+
+    Whatever the provider did take has been settled by its events by then; what is left in doubt has never left.
+    """
+    settle(fleet)
+    doubts = judge(fleet).uncertain
+    if doubts:
+        with fleet.sql() as database:
+            found = database.execute("select id::text from batch where state = 'uncertain'").fetchall()
+        desk = Desk(fleet)
+        for start in range(0, len(found), 200):
+            desk.post(
+                "/console/mail/decide", decision="again", batch=[one for (one,) in found[start : start + 200]]
+            )
+        settle(fleet)
+    verdict = judge(fleet)
+    verdict.doubted = len(doubts)
+    return verdict
+
+
+_MOVING = """
+    select (select count(*) from batch where state = 'ready' and not_before <= %(now)s) as batches,
+        (select count(*) from webhook_receipt where applied_at is null) as posts,
+        (select count(*) from enrolment where state = 'active' and due_at <= %(now)s) as people,
+        (select count(*) from campaign where state in ('scheduled', 'freezing')) as campaigns,
+        (select max(throttled_until) from sending_control where throttled_until > %(now)s) as throttled
+"""
+_WAITING = """
+    select min(greatest(at, %(now)s + interval '1 second')) from (
+        select not_before as at from batch where state = 'ready'
+        union all select lease_until from batch where state = 'sending') w
+"""
+
+
+def settle(fleet: Fleet, *, keep_faults: bool = False, seconds: float = 120) -> None:
+    """Wait until nothing moves any more, without faults unless asked. What waits for a time, the clock is moved to it."""
+    fleet.ensure()
+    fleet.await_servers()
+    if not keep_faults:
+        requests.put(f"{fleet.sandbox_url}/sandbox/faults", json={}, timeout=5)
+
+    left: list[object] = []
+
+    def quiet() -> bool:
+        fleet.ensure()  # one that was told to die at a certain instant may come to it only now
+        requests.post(f"{fleet.sandbox_url}/sandbox/retry", timeout=5)
+        fleet.ring()
+        with fleet.sql() as database:
+            given = {"now": fleet.now()}
+            *moving, throttled = database.execute(_MOVING, given).fetchone() or ()
+            (next_at,) = database.execute(_WAITING, given).fetchone() or (None,)
+        left[:] = [*moving, next_at]
+        next_at = throttled or (None if any(moving) else next_at)
+        if next_at is not None:
+            fleet.skip((next_at - fleet.now()).total_seconds() / 86_400)
+        if next_at is not None or any(moving):
+            return False
+        told = requests.get(f"{fleet.sandbox_url}/sandbox/status", timeout=5).json()
+        return not told["events_waiting"] and not told["requests_without_events_yet"]
+
+    calm = [False]
+
+    def quiet_twice() -> bool:  # what came with the last events may have set something moving
+        was, calm[0] = calm[0], quiet()
+        return was and calm[0]
+
+    try:
+        wait_until(quiet_twice, seconds=seconds, what="everything to settle", pause=0.3)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; batches, posts, people, campaigns, next: {left}") from error
+
+
+def people(fleet: Fleet, count: int) -> None:
+    """Let so many more people say yes; their first email is due at once."""
+    _insert(fleet, PEOPLE, count)
+
+
+def broadcast(fleet: Fleet, count: int) -> None:
+    """Let so many more people say yes, and launch a broadcast to them."""
+    _insert(fleet, BROADCAST, count)
+
+
+def _insert(fleet: Fleet, statement: str, count: int) -> None:
+    now = fleet.now()
+    west = (now.hour - 11) % 24  # hours; who gets a broadcast lives where it is about eleven in the morning
+    given = {
+        "first": fleet.people + 1,
+        "last": fleet.people + count,
+        "now": now,
+        "zone": f"Etc/GMT{west if west <= 12 else west - 24:+d}",
+        "tag": f"lot-{fleet.people}",
+    }
+    names = {name: value for name, value in given.items() if f"%({name})s" in statement}
+    with fleet.sql() as database:
+        database.execute(statement, names)
+    fleet.people += count

@@ -1,0 +1,148 @@
+"""Consultations: the lead moves with them, the sequence ends, the person is told, staff get a calendar file."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from crm.consultations import service as consultations
+from crm.contacts.models import Contact
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotFound
+from crm.leads import service
+from crm.leads.models import Task
+from crm.messages.models import Batch, Message
+from crm.sequences.models import Enrolment
+from tests.leads.test_service import lead, move, referral  # noqa: F401 - fixtures
+from tests.support import factories as support_factories
+
+SOON = datetime(2026, 3, 5, 18, 0, tzinfo=UTC)  # a Thursday, 10:00 in Los Angeles
+HOUR = timedelta(hours=1)
+
+
+def book(lead, at=SOON, **more):  # noqa: F811
+    return consultations.book(lead_id=lead.id, version=lead.version, starts_at=at, **more)
+
+
+def open_tasks(lead):  # noqa: F811
+    rows = select(Task.kind).where(Task.lead_id == lead.id, Task.done_at.is_(None), Task.kind == "tell")
+    return db.session.scalars(rows).all()
+
+
+def test_booking_moves_the_lead_through_qualified(lead):  # noqa: F811
+    move(lead, "contacted")
+    made = book(lead)
+    assert (lead.stage, made.state, made.minutes) == ("consult_scheduled", "booked", 60)
+    assert consultations.booked(lead.id) is made
+
+
+def test_a_new_lead_cannot_be_booked_and_nothing_is_half_done(lead):  # noqa: F811
+    with pytest.raises(Conflict):
+        book(lead)
+    assert (lead.stage, consultations.of(lead.id)) == ("new", [])
+
+
+@pytest.mark.parametrize(
+    ("at", "minutes"),
+    [(datetime(2026, 3, 3, 16, tzinfo=UTC), 60), (SOON + timedelta(days=400), 60), (SOON + timedelta(days=2), 60), (SOON, 7)],
+)  # fmt: skip
+def test_times_that_cannot_be(lead, at, minutes):  # noqa: F811
+    """Past, too far, a Saturday, an odd length."""
+    move(lead, "contacted")
+    with pytest.raises(Invalid):
+        book(lead, at, minutes=minutes)
+
+
+def test_booking_ends_the_sequence_and_the_details_go_out(lead, redis):  # noqa: F811
+    support_factories.shipped()
+    support_factories.opted_in(lead.contact)
+    move(lead, "contacted")
+    book(lead)
+    enrolment = db.session.scalars(select(Enrolment)).one()
+    assert (enrolment.state, enrolment.reason) == ("exited", "booked")
+    stream = select(Batch.stream, Message.state, Message.params).join(Message, Message.batch_id == Batch.id)
+    [mail] = db.session.execute(stream.where(Batch.stream == "transactional_phi")).all()
+    assert mail.params["moments"]["appointment_time"] == SOON.isoformat()
+    assert mail.state == "blocked_policy"  # tests have no transport that may carry it
+    assert open_tasks(lead) == ["tell"]
+
+
+def test_without_an_address_or_approved_words_somebody_calls(lead, redis):  # noqa: F811
+    move(lead, "contacted")
+    made = book(lead)
+    assert open_tasks(lead) == ["tell"]
+    db.session.get_one(Contact, lead.contact_id).email = None
+    consultations.rebook(consultation_id=made.id, starts_at=SOON + HOUR)
+    assert open_tasks(lead) == ["tell"]  # one is enough
+
+
+def test_another_time_is_another_row(lead):  # noqa: F811
+    move(lead, "contacted")
+    old = book(lead)
+    new = consultations.rebook(consultation_id=old.id, starts_at=SOON + HOUR)
+    assert (old.state, new.state, lead.stage) == ("rescheduled", "booked", "consult_scheduled")
+    for late in (
+        lambda: consultations.rebook(consultation_id=old.id, starts_at=SOON + 2 * HOUR),
+        lambda: consultations.rebook(consultation_id=new.id, starts_at=SOON + HOUR),
+        lambda: book(lead, SOON + 2 * HOUR),
+        lambda: consultations.finish(consultation_id=new.id, state="attended", version=lead.version),
+    ):
+        with pytest.raises(Conflict):
+            late()
+
+
+@pytest.mark.parametrize(
+    ("state", "request_stage", "referral_stage"),
+    [("attended", "consult_done", "seen"), ("no_show", "qualified", "no_show"), ("cancelled", "qualified", "cancelled")],
+)  # fmt: skip
+def test_what_became_of_it(lead, referral, clock, state, request_stage, referral_stage):  # noqa: F811
+    move(lead, "contacted")
+    move(referral, "accepted")
+    for one in (lead, referral):
+        book(one)
+    clock.move_to(SOON + HOUR)
+    for one, stage in ((lead, request_stage), (referral, referral_stage)):
+        made = consultations.booked(one.id)
+        consultations.finish(consultation_id=made.id, state=state, version=one.version)
+        assert (one.stage, made.state, consultations.booked(one.id)) == (stage, state, None)
+
+
+def test_wrong_ends(lead):  # noqa: F811
+    move(lead, "contacted")
+    made = book(lead)
+    with pytest.raises(Invalid):
+        consultations.finish(consultation_id=made.id, state="fun", version=lead.version)
+    with pytest.raises(NotFound):
+        consultations.finish(consultation_id=0, state="cancelled", version=lead.version)
+    with pytest.raises(NotFound):
+        consultations.get(lead_id=0, consultation_id=made.id)
+
+
+def test_today_is_the_clinics_day(lead, clock):  # noqa: F811
+    move(lead, "contacted")
+    made = book(lead, datetime(2026, 3, 6, 0, 30, tzinfo=UTC))  # Thursday 16:30 at the clinic
+    assert consultations.on_day(SOON.date()) == [made]
+    assert consultations.on_day(SOON.date() + timedelta(days=1)) == []
+    clock.move_to(datetime(2026, 3, 6, 3, tzinfo=UTC))
+    assert consultations.this_day() == SOON.date()
+
+
+def test_the_calendar_file(lead):  # noqa: F811
+    move(lead, "contacted")
+    made = book(lead, minutes=90)
+    text = consultations.calendar_file(made, place="Clinic; 1 Main St, Town " + "é" * 80, host="crm.example")
+    lines = text.split("\r\n")
+    assert "DTSTART:20260305T180000Z" in lines
+    assert "DTEND:20260305T193000Z" in lines
+    assert f"SUMMARY:Consultation {lead.reference}" in lines
+    assert "Ana" not in text
+    assert "LOCATION:Clinic\\; 1 Main St\\, Town" in text
+    assert max(len(line.encode()) for line in lines) <= 75
+    made.state = "cancelled"
+    assert "STATUS:CANCELLED" in consultations.calendar_file(made, place="", host="crm.example")
+
+
+def test_calling_instead_needs_an_open_lead(lead):  # noqa: F811
+    move(lead, "lost:cost")
+    service.call_instead(contact_id=lead.contact_id)
+    assert open_tasks(lead) == []

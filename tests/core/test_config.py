@@ -1,0 +1,76 @@
+"""Production refuses to boot half-configured, and says which variable is missing or weak."""
+
+import base64
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from crm.core import config
+
+WHOLE = {
+    "CRM_MODE": "production",
+    "SECRET_KEY": "k" * 40,
+    "FIELD_KEYS": "k1:" + base64.b64encode(b"f" * 32).decode(),
+    "PUBLIC_URL": "https://clinic.test",
+    "DATABASE_URL": "postgresql://clinic@db/clinic",
+    "REDIS_URL": "redis://redis/0",
+    "SENDGRID_API_KEY": "SG.x",
+    "SENDGRID_WEBHOOK_KEY": "key",
+    "CLINIC_NAME": "Clinic",
+    "CLINIC_PHONE": "+1 555 010 0100",
+    "CLINIC_ADDRESS": "1 Main Street",
+    "CLINIC_FROM_EMAIL": "news@clinic.test",
+    "CLINIC_TIME_ZONE": "America/Denver",
+}
+
+
+def test_whole_is_enough():
+    settings = config.load(WHOLE)
+    assert settings.production
+    assert settings.secure
+    assert settings.database_url == "postgresql+psycopg://clinic@db/clinic"
+    assert settings.sendgrid_url == "https://api.sendgrid.com"
+
+
+@pytest.mark.parametrize("name", sorted(set(WHOLE) - {"CRM_MODE"}))
+def test_each_missing_variable_is_named(name):
+    with pytest.raises(config.ConfigError, match=f"{name}"):
+        config.load({key: value for key, value in WHOLE.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"PUBLIC_URL": "http://clinic.test"}, "https"),
+        ({"SECRET_KEY": "short"}, "32 characters"),
+        ({"SECRET_KEY": "change-me-change-me-change-me-change-me"}, "default"),
+        ({"FIELD_KEYS": "k1:short"}, "FIELD_KEYS"),
+        ({"FIELD_KEYS": "k1:" + base64.b64encode(b"x").decode()}, "32 bytes"),
+        ({"CLINIC_TIME_ZONE": "Mars/Base"}, "CLINIC_TIME_ZONE"),
+        ({"CLINIC_NAME": "a\r\nBcc: x"}, "one line"),
+        ({"PORT": "eighty"}, "PORT"),
+    ],
+)
+def test_what_is_weak_or_broken_is_said(change, words):
+    with pytest.raises(config.ConfigError, match=words):
+        config.load(WHOLE | change)
+
+
+def test_a_public_address_is_production_whatever_is_said():
+    with pytest.raises(config.ConfigError, match="SECRET_KEY"):
+        config.load({"PUBLIC_URL": "https://clinic.test"})
+
+
+def test_one_machine_needs_nothing(tmp_path):
+    settings = config.load({"LOCAL_DIR": str(tmp_path)})
+    assert not settings.production
+    assert settings == config.load({"LOCAL_DIR": str(tmp_path)})  # its secrets are made once
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def test_processes_that_start_at_once_share_one_set_of_secrets(tmp_path):
+    with ThreadPoolExecutor(8) as many:
+        found = list(many.map(lambda _: config._local_secrets(tmp_path / "new"), range(64)))
+    assert len({one["SECRET_KEY"] for one in found}) == 1
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["secrets.json"]
+    assert (tmp_path / "new" / "secrets.json").stat().st_mode & 0o777 == 0o600

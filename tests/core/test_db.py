@@ -1,0 +1,74 @@
+"""The transaction at the edge, and what must not survive it."""
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from crm.core.db import after_commit, db, text_array, transaction
+from crm.staff.models import Role
+
+
+def test_commit_then_wishes(database):
+    seen = []
+    with transaction():
+        db.session.add(Role(name="tester"))
+        after_commit(lambda: seen.append("wish"))
+        assert seen == []
+    assert seen == ["wish"]
+    assert db.session.scalar(select(Role.name).where(Role.name == "tester")) == "tester"
+
+
+def test_error_undoes_and_forgets(database):
+    seen = []
+
+    def refuse() -> None:
+        with transaction():
+            db.session.add(Role(name="tester"))
+            after_commit(lambda: seen.append("wish"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        refuse()
+    assert seen == []
+    assert db.session.scalar(select(Role.name).where(Role.name == "tester")) is None
+
+
+@pytest.mark.parametrize(
+    "table", ["audit_entry", "consent_record", "sequence_version", "content_approval", "stage_move"]
+)
+def test_evidence_cannot_be_truncated(database, table):
+    with pytest.raises(IntegrityError, match="never changed"), transaction():
+        db.session.execute(text(f"truncate {table} cascade"))
+
+
+def test_a_kept_connection_that_the_server_ended_is_replaced(settings):
+    """Nobody notices a restart of PostgreSQL between two transactions."""
+    engine = create_engine(settings.database_url, pool_size=1, max_overflow=0)
+    try:
+        with Session(engine) as session:
+            first = session.scalar(text("select pg_backend_pid()"))
+        with psycopg.connect(settings.database_url.replace("+psycopg", "")) as other:
+            other.execute("select pg_terminate_backend(%s, 5000)", (first,))
+        with Session(engine) as session:
+            assert session.scalar(text("select pg_backend_pid()")) != first
+    finally:
+        engine.dispose()
+
+
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+
+
+@given(st.lists(st.none() | words | st.sampled_from(['"', "\\", "NULL", "{a,b}", " ", ""]), max_size=6))
+def test_an_array_of_texts_comes_through_as_it_was(server, values):
+    found = server.execute("select %s::text[]", (text_array(values),)).fetchone()[0]
+    assert found == values
+
+
+@pytest.fixture(scope="module")
+def server(settings):
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as connection:
+        yield connection

@@ -1,0 +1,26 @@
+"""The demo clinic can be made: a short past of it, lived through by the real verbs."""
+
+from sqlalchemy import func, select
+
+from crm.core.db import db, transaction
+from crm.dev import demo
+from crm.leads.models import Lead
+from crm.messages import transports
+from crm.messages.limits import switches
+from crm.messages.models import Message
+from crm.staff import service as staff
+from tests.support import factories as support_factories
+
+
+def test_a_month_of_the_demo_clinic(database, redis, monkeypatch):
+    monkeypatch.setattr(demo, "DAYS", 30)
+    monkeypatch.setattr(demo, "LEADS", 40)
+    with transaction():
+        support_factories.shipped()
+        switches.attest_phi(transport="sendgrid", wording="test", by="test")
+        staff.create(email="frontdesk@demo.example", name="Fran", roles=["front_desk"], demo=True)
+    demo._live_through()
+    transports.use({})
+    assert db.session.scalar(select(func.count()).select_from(Lead)) >= 35
+    assert db.session.scalar(select(func.count()).select_from(Message)) > 40
+    assert db.session.scalar(select(func.count(Lead.stage.distinct()))) >= 5

@@ -1,0 +1,183 @@
+"""Two records of one person become one and part again; the strictest word on email holds."""
+
+import pytest
+from sqlalchemy import select
+
+from crm.consent import queries as consents
+from crm.consent import service as consent
+from crm.contacts import queries as people
+from crm.contacts import service as contacts
+from crm.contacts.models import Activity, Contact, Tag
+from crm.contacts.rules import Person
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotFound
+from crm.duplicates import service as duplicates
+from crm.intake import service as intake
+from crm.intake.service import ContactRequest
+from crm.leads import service
+from crm.leads.models import Lead
+from crm.messages import service as messages
+from crm.sequences.models import Enrolment
+from tests.desk.test_console_work import desk, new_lead  # noqa: F401 - fixture
+from tests.support import factories as support_factories
+
+EDU = "prospect_edu"
+
+
+def person(email: str | None, **values) -> Contact:
+    who = Person(**{"first_name": "Ana", "last_name": "Ruiz", "email": email, "time_zone": "UTC", **values})
+    opened = intake.open_contact_request(
+        request=ContactRequest(person=who, source="form", message=str(email))
+    )
+    return db.session.get_one(Contact, opened.contact_id)
+
+
+@pytest.fixture
+def two(edge, clock):
+    return person("ana@example.com", phone="+12135550142"), person("ana.work@example.com")
+
+
+def leads_of(contact) -> int:
+    return len(db.session.scalars(select(Lead.id).where(Lead.contact_id == contact.id)).all())
+
+
+def granted(contact) -> bool:
+    return any(state.granted for state in consents.states(contact.id))
+
+
+def test_who_may_be_the_same(two):
+    kept, other = two
+    assert duplicates.candidates(kept) == []
+    other.phone_index = kept.phone_index
+    db.session.flush()
+    [found] = duplicates.candidates(kept)
+    assert (found.contact.id, found.alike) == (other.id, ("phone",))
+    duplicates.merge(kept_id=kept.id, gone_id=other.id)
+    assert duplicates.candidates(kept) == duplicates.candidates(other) == []
+
+
+def test_everything_goes_over_and_comes_back(two):
+    kept, gone = two
+    [lead] = db.session.scalars(select(Lead).where(Lead.contact_id == gone.id))
+    service.add_note(lead_id=lead.id, text="Prefers mornings")
+    contacts.add_tag(contact_id=gone.id, tag="vip")
+    before = db.session.scalars(select(Activity.id).where(Activity.contact_id == gone.id)).all()
+    made = duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    assert (leads_of(kept), leads_of(gone), gone.merged_into_id) == (2, 0, kept.id)
+    assert db.session.get(Tag, (kept.id, "vip")) is not None
+    assert db.session.scalars(select(Activity).where(Activity.contact_id == gone.id)).all() == []
+    assert duplicates.of(kept.id) == [made]
+    duplicates.undo(made.id)
+    assert (leads_of(kept), leads_of(gone), gone.merged_into_id) == (1, 1, None)
+    assert db.session.scalars(select(Activity.id).where(Activity.contact_id == gone.id)).all() == before
+    assert db.session.get(Tag, (kept.id, "vip")) is None
+    assert duplicates.of(kept.id) == []
+    with pytest.raises(Conflict):
+        duplicates.undo(made.id)
+
+
+def test_a_no_in_either_record_is_a_no(two, clock):
+    kept, gone = two
+    support_factories.opted_in(kept)
+    support_factories.opted_in(gone)
+    consent.withdraw(contact_id=gone.id, topic=EDU, source="preferences")
+    clock.shift(60)
+    consent.set_topics(contact_id=kept.id, topics=[EDU], language="en")  # the newer word is a yes
+    made = duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    assert not granted(kept)
+    duplicates.undo(made.id)
+    assert not granted(kept)
+    assert not granted(gone)
+
+
+def test_a_yes_and_no_word_stays_a_yes(two):
+    kept, gone = two
+    support_factories.opted_in(kept)
+    duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    assert granted(kept)
+
+
+def test_a_yes_to_another_mailbox_does_not_come_along_and_its_sequence_ends(two, redis):
+    support_factories.shipped()
+    kept, gone = two
+    support_factories.opted_in(gone)
+    duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    assert not granted(kept)
+    enrolment = db.session.scalars(select(Enrolment)).one()
+    assert (enrolment.state, enrolment.reason) == ("exited", "merged")
+
+
+def test_a_clinical_stop_holds_for_both(two):
+    kept, gone = two
+    contacts.stop(contact_id=gone.id, reason="clinician")
+    duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    assert kept.stopped_at is not None
+
+
+def test_what_cannot_be_merged(two):
+    kept, gone = two
+    with pytest.raises(Invalid):
+        duplicates.merge(kept_id=kept.id, gone_id=kept.id)
+    with pytest.raises(NotFound):
+        duplicates.merge(kept_id=kept.id, gone_id=0)
+    with pytest.raises(NotFound):
+        duplicates.undo(0)
+    first = duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    third = person("third@example.com")
+    with pytest.raises(Conflict):
+        duplicates.merge(kept_id=third.id, gone_id=gone.id)
+    duplicates.merge(kept_id=third.id, gone_id=kept.id)
+    with pytest.raises(Conflict, match="Take that back first"):
+        duplicates.undo(first.id)
+
+
+def test_a_series_somebody_went_through_goes_over_and_comes_back(two, redis):
+    support_factories.shipped()
+    kept, gone = two
+    support_factories.opted_in(gone)
+    enrolment = db.session.scalars(select(Enrolment)).one()
+    made = duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    db.session.refresh(enrolment)
+    assert (enrolment.state, enrolment.contact_id, made.moved["enrolments"]) == (
+        "exited",
+        kept.id,
+        [enrolment.id],
+    )
+    duplicates.undo(made.id)
+    db.session.refresh(enrolment)
+    assert enrolment.contact_id == gone.id
+
+
+def test_emails_of_both_records_stand_in_one_timeline_until_they_part(two, redis):
+    support_factories.shipped()
+    kept, gone = two
+    messages.send_transactional("answer-please-call", contact_id=gone.id, language="en")
+
+    def mail(contact) -> int:
+        return sum(line.source == "mail" for line in people.timeline(contact_id=contact.id).rows)
+
+    assert (mail(kept), mail(gone)) == (0, 1)
+    made = duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    assert mail(kept) == 1
+    duplicates.undo(made.id)
+    assert (mail(kept), mail(gone)) == (0, 1)
+
+
+def test_on_the_page_of_a_lead(desk):  # noqa: F811
+    one = new_lead(1)
+    other = new_lead(2, first_name="Ben", phone="+12135550001")
+    assert one.contact_id != other.contact_id
+    address = f"/console/leads/{one.reference}"
+    page = desk.get(address).text
+    assert "May be the same person" in page
+    assert "N2" in page
+    answer = desk.post(f"{address}/merge", {"gone": str(other.contact_id)})
+    assert answer.status_code == 302
+    assert other.contact_id == one.contact_id
+    page = desk.get(address).text
+    assert "/unmerge/" in page
+    [made] = duplicates.of(one.contact_id)
+    assert desk.post(f"{address}/unmerge/{made.id}").status_code == 302
+    assert other.contact_id != one.contact_id
+    assert desk.post(f"{address}/merge", {"gone": "x"}).status_code == 422
+    assert desk.post(f"/console/leads/{other.reference}/unmerge/{made.id}").status_code == 404

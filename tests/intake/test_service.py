@@ -1,0 +1,354 @@
+"""One intake path: contact found or made, lead opened, evidence kept, in one transaction."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from threading import Barrier
+
+import psycopg
+import pytest
+from sqlalchemy import func, make_url, select, text
+
+from crm.app import create_app
+from crm.audit.models import AuditEntry
+from crm.consent import consent_texts
+from crm.consent.models import Confirmation, ConsentRecord
+from crm.contacts.models import Activity, Contact
+from crm.contacts.rules import Person
+from crm.core import business_hours, queue
+from crm.core.db import db, transaction
+from crm.core.errors import Conflict, Invalid
+from crm.imports import matching
+from crm.imports.rules import Row
+from crm.intake import service as intake
+from crm.intake.service import ContactRequest, NewReferral
+from crm.leads import queries, rules, service
+from crm.leads.models import Lead, Referral, StageMove, Task
+from crm.referrers.models import Clinician, Practice
+from crm.referrers.service import Sender
+from crm.staff import api_keys
+from tests import conftest
+from tests.support import factories as support_factories
+
+ANA = Person(
+    first_name="Ana",
+    last_name="Ruiz",
+    email="ana.ruiz@example.com",
+    phone="+12135550142",
+    language="es",
+    time_zone="America/Los_Angeles",
+    state="CA",
+)
+TICKED = consent_texts.current("contact-form", "es")
+SENDER = Sender(
+    clinician="Dr. Lee Park", npi="1234567893", practice="Hillside Family Medicine", phone="+12135550100"
+)
+
+
+def ask_us(person=ANA, message="Please call me.", wording=None):
+    return intake.open_contact_request(
+        request=ContactRequest(person=person, source="form", message=message, wording=wording)
+    )
+
+
+def refer(person=ANA, **changes):
+    given = {
+        "person": replace(person, birth_date=date(1970, 5, 17)),
+        "sender": SENDER,
+        "source": "api",
+        "sent_at": datetime(2026, 3, 2, tzinfo=UTC),
+        "health": {"reason": "CRPS"},
+    }
+    return intake.open_referral(referral=NewReferral(**given | changes))
+
+
+def rows(model):
+    return db.session.scalar(select(func.count()).select_from(model))
+
+
+@pytest.fixture
+def mail(edge):
+    """The shipped emails, approved: whoever ticks the box gets one."""
+    support_factories.shipped()
+
+
+def test_contact_request_leaves_all_its_rows(mail, clock):
+    opened = ask_us(wording=TICKED)
+    db.session.flush()
+    lead = db.session.get(Lead, opened.lead_id)
+    assert (lead.reference, lead.stage, lead.message) == (opened.reference, "unconfirmed", "Please call me.")
+    assert lead.due_at == rules.due_at(
+        kind="contact_request", stage="unconfirmed", since=lead.created_at, calendar=business_hours.clinic()
+    )
+    assert lead.contact.phone == "+12135550142"
+    assert [move.now for move in db.session.scalars(select(StageMove))] == ["unconfirmed"]
+    assert [a.kind for a in db.session.scalars(select(Activity))][:1] == ["lead_opened"]
+    assert "lead.open" in db.session.scalars(select(AuditEntry.action)).all()
+    assert db.session.scalars(select(ConsentRecord.action)).all() == ["requested"]
+    assert db.session.scalars(select(Confirmation.kind)).all() == ["confirmation"]
+
+
+def test_the_message_is_not_readable_in_the_database(edge):
+    ask_us(message="a private word")
+    dump = "".join(
+        db.session.scalar(text(f"select string_agg(to_jsonb(t)::text, '') from {table} t")) or ""
+        for table in ("lead", "activity", "audit_entry")
+    )
+    assert "private" not in dump
+    assert b"private".hex() not in dump
+
+
+def test_box_not_ticked_asks_nothing(edge):
+    assert ask_us().stage == "new"
+    assert rows(ConsentRecord) == 0
+
+
+def test_the_same_request_again_is_the_same_lead_for_a_day(edge, clock):
+    first = ask_us()
+    again = ask_us()
+    assert (again.reference, again.is_new, first.is_new) == (first.reference, False, True)
+    assert ask_us(message="Something else").reference != first.reference
+    clock.shift(24 * 3600)
+    assert ask_us().is_new
+    assert rows(Contact) == 1
+
+
+def test_a_closed_request_is_not_taken_up_silently(edge):
+    first = ask_us()
+    db.session.get(Lead, first.lead_id).closed_at = datetime(2026, 3, 3, tzinfo=UTC)
+    assert ask_us().reference != first.reference
+
+
+def test_ticking_the_box_the_second_time_asks_once(mail):
+    ask_us()
+    ask_us(wording=TICKED)
+    ask_us(wording=TICKED)
+    assert (rows(Lead), rows(Confirmation)) == (1, 1)
+    assert rows(ConsentRecord) == 2
+
+
+def test_what_is_said_otherwise_is_kept_for_staff(edge):
+    ask_us()
+    again = ask_us(replace(ANA, first_name="Anita"), message="More")
+    (line,) = db.session.scalars(select(Activity).where(Activity.kind == "told_otherwise"))
+    assert (line.lead_id, line.text, line.detail) == (
+        again.lead_id,
+        "first name: Anita",
+        {"fields": ["first_name"]},
+    )
+    assert db.session.scalar(select(Contact.first_name)) == "Ana"
+
+
+def test_nobody_is_asked_at_an_address_that_is_not_the_records(mail):
+    refer()
+    refer(
+        replace(ANA, email="new@example.com"),
+        attestation=consent_texts.current("referral-attestation", "es"),
+        health={"x": 1},
+    )
+    assert (rows(Lead), rows(Contact), rows(Confirmation)) == (2, 1, 0)
+
+
+def test_referral_leaves_all_its_rows(edge):
+    opened = refer(guardian={"name": "Kim"}, urgency="urgent", contact_person="Pat")
+    kept = db.session.get(Referral, opened.lead_id)
+    assert (kept.lead.stage, kept.urgency, kept.contact_person) == ("received", "urgent", "Pat")
+    assert (kept.health, kept.guardian) == ('{"reason":"CRPS"}', '{"name":"Kim"}')
+    assert (kept.practice.name, kept.clinician.npi) == ("Hillside Family Medicine", "1234567893")
+    assert [(task.kind, task.lead_id) for task in db.session.scalars(select(Task))] == [
+        ("call", opened.lead_id)
+    ]
+
+
+def test_a_second_referral_finds_person_and_practice(edge):
+    first = refer(external_id="a")
+    second = refer(external_id="b", health={"reason": "other"})
+    assert first.contact_id == second.contact_id
+    assert (rows(Practice), rows(Clinician), rows(Lead)) == (1, 1, 2)
+
+
+def test_the_same_referral_again(edge, clock):
+    assert refer().reference == refer().reference
+    assert refer(external_id="x").is_new is False  # the same words within the day
+    clock.shift(25 * 3600)
+    first = refer(external_id="y", health={"reason": "new"})
+    clock.shift(25 * 3600)
+    assert refer(external_id="y", health={"reason": "newer"}).reference == first.reference
+
+
+def test_an_external_id_of_another_patient(edge):
+    refer(external_id="a")
+    with pytest.raises(Conflict):
+        refer(
+            Person(first_name="Max", last_name="Wu", time_zone="UTC", phone="+12135550111"), external_id="a"
+        )
+
+
+def test_no_npi_no_referral(edge):
+    with pytest.raises(Invalid):
+        refer(sender=replace(SENDER, npi="1234567890"))
+
+
+def test_found_by_reference(edge):
+    opened = ask_us()
+    for typed in (opened.reference, opened.reference.lower(), opened.reference.replace("-", "")):
+        assert [who.id for who in queries.search(typed)] == [opened.contact_id]
+    assert [who.id for who in queries.search("ruiz")] == [opened.contact_id]
+    assert queries.search("C-222222") == []
+
+
+def test_statements_are_few_and_do_not_grow(mail, statements):
+    ask_us(replace(ANA, email="warm@example.com", phone=None))
+    db.session.flush()
+    with statements() as first:
+        ask_us()
+        db.session.flush()
+    assert len(first.texts) <= 6, first.texts  # lock, look, person, lead with its history, audit, whose turn
+    for number in range(20):
+        ask_us(message=str(number))
+    db.session.flush()
+    with statements() as later:
+        ask_us(message="once more")
+        db.session.flush()
+    assert len(later.texts) <= 7, later.texts  # the same, the known person read, and whose turn it is
+
+
+# --- at once, on a database of their own: what is rolled back cannot race
+
+
+@pytest.fixture
+def own(settings, servers, redis):
+    """An app on a database of its own, where tests may commit."""
+    here = make_url(settings.database_url)
+    name = f"{here.database}_races"
+    with psycopg.connect(conftest._database(servers[0], "postgres"), autocommit=True) as admin:
+        admin.execute(f'create database "{name}" template "{conftest._template(settings, servers[0])}"')
+        app = create_app(
+            replace(settings, database_url=here.set(database=name).render_as_string(hide_password=False))
+        )
+        queue.connect(redis)
+        yield app
+        with app.app_context():
+            db.engine.dispose()
+        admin.execute(f'drop database "{name}" with (force)')
+
+
+@pytest.fixture
+def posts(own):
+    """Post many times at once, each on a connection of its own."""
+    app = own
+    with app.app_context(), transaction():
+        support_factories.shipped()
+        _, key = api_keys.create(name="races", scopes=api_keys.SCOPES)
+
+    def post(bodies, path="contact-requests", **headers):
+        def one(body):
+            return app.test_client().post(
+                f"/api/v1/{path}", json=body, headers={"Authorization": f"Bearer {key}"} | headers
+            )
+
+        with ThreadPoolExecutor(len(bodies)) as pool:
+            return list(pool.map(one, bodies))
+
+    return post
+
+
+BODY = {
+    "first_name": "Ana",
+    "last_name": "Ruiz",
+    "email": "ana.ruiz@example.com",
+    "message": "Please call me.",
+    "educational_email": True,
+    "wording": "contact-form/1",
+}
+
+
+def counts():
+    return rows(Contact), rows(Lead), rows(Confirmation)
+
+
+def test_twenty_equal_posts_at_once_are_one_record(own, posts):
+    answers = posts([BODY] * 20)
+    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
+    assert len({answer.json["reference"] for answer in answers}) == 1
+    with own.app_context():
+        assert counts() == (1, 1, 1)
+
+
+def test_twenty_equal_posts_with_one_key_get_one_answer(own, posts):
+    answers = posts([BODY] * 20, **{"Idempotency-Key": "k-1"})
+    assert {(answer.status_code, answer.data) for answer in answers} == {(201, answers[0].data)}
+    with own.app_context():
+        assert counts() == (1, 1, 1)
+
+
+def test_posts_for_one_address_at_once_are_one_person(own, posts):
+    answers = posts([BODY | {"message": f"Message {number}"} for number in range(10)])
+    assert [answer.status_code for answer in answers] == [201] * 10
+    with own.app_context():
+        assert counts() == (1, 10, 1)
+
+
+def test_files_and_a_form_at_once_make_one_person(own, posts):
+    who = Person(first_name="Ana", last_name="Ruiz", email=BODY["email"], time_zone="UTC")
+
+    def take_in(_number):
+        with own.app_context(), transaction():
+            row = Row(line=2, person=who, message=None)
+            return matching.take([row], kind="contacts", seen=set(), write=True, run_id=1).contact_ids
+
+    with ThreadPoolExecutor(9) as pool:
+        answers = pool.submit(posts, [BODY] * 4)
+        made = list(pool.map(take_in, range(8)))
+    assert {answer.status_code for answer in answers.result()} <= {200, 201}
+    assert sum(map(len, made)) <= 1
+    with own.app_context():
+        assert counts() == (1, 1, 1)
+
+
+def test_twenty_equal_referrals_at_once_are_one_record(own, posts):
+    body = {
+        "referrer": {
+            "name": "Lee Park",
+            "npi": "1234567893",
+            "practice": "Hillside",
+            "phone": "+12135550100",
+        },
+        "patient": {
+            "first_name": "Jo",
+            "last_name": "Field",
+            "birth_date": "1970-05-17",
+            "phone": "+12135550177",
+        },
+        "reason": {"text": "CRPS"},
+        "patient_informed": True,
+        "external_id": "ext-1",
+    }
+    answers = posts([body] * 20, path="referrals")
+    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
+    with own.app_context():
+        assert (rows(Contact), rows(Lead), rows(Referral), rows(Practice), rows(Clinician)) == (1, 1, 1, 1, 1)
+
+
+def test_of_two_who_move_a_lead_at_once_one_wins(own):
+    with own.app_context(), transaction():
+        lead_id = ask_us().lead_id
+    both = Barrier(2)
+
+    def move(to):
+        with own.app_context():
+            try:
+                with transaction():
+                    version = service.get(lead_id).version
+                    both.wait(timeout=10)  # each has read the lead as it is
+                    service.move_stage(lead_id=lead_id, version=version, to=to)
+            except Conflict as error:
+                return error.message
+            return None
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(move, ["contacted", "spam"]))
+    assert sorted(answers, key=str) == sorted([None, service.CHANGED], key=str)
+    with own.app_context():
+        [won] = [move.now for move in db.session.scalars(select(StageMove)) if move.was]
+        assert (service.get(lead_id).stage, won) == (won, ["contacted", "spam"][answers.index(None)])

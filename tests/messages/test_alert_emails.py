@@ -1,0 +1,119 @@
+"""Alerts by email: whom they reach, how seldom, and that they say nothing about anybody."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select, text
+
+from crm.contacts.models import Contact, Tag
+from crm.core.db import db, transaction
+from crm.messages import alert_emails
+from crm.staff import alerts
+from crm.staff.models import Alert, User
+from tests.messages.test_engine import deliver_all
+from tests.support.browser_client import Visitor, member
+
+
+@pytest.fixture
+def clinic(outbox, app):
+    """A clinic whose alerts go to an address of its own, typed carelessly."""
+    return replace(app.settings.clinic, staff_alert_email="Alerts@Clinic.example, ,not an address")
+
+
+def tell(clinic) -> int:
+    with transaction():
+        return alert_emails.tell(clinic=clinic)
+
+
+def ring(key: str, level: str = "danger") -> None:
+    with transaction():
+        alerts.raise_alert(key=key, level=level, text="Somebody called Ana", link="/console/leads/C-1")
+
+
+def test_an_urgent_one_is_told_once_and_says_nothing_about_anybody(clinic, outbox, app, clock):
+    ring("a")
+    ring("b", level="warning")
+    assert tell(clinic) == 1
+    assert deliver_all(app) == ["accepted"]
+    [(envelope, [recipient])] = outbox.sent
+    assert recipient.email == "alerts@clinic.example"
+    assert not envelope.list_unsubscribe
+    whole = f"{envelope.subject} {envelope.text} {envelope.html} {recipient.substitutions}"
+    assert "1 urgent, 1 not urgent" in whole
+    assert "Ana" not in whole
+    assert "C-1" not in whole
+    assert set(db.session.scalars(select(Alert.emailed_at))) == {alert_emails.clock.now()}
+    clock.shift(7 * 86_400)
+    assert tell(clinic) == 0
+
+
+def test_a_storm_is_an_email_every_quarter_of_an_hour(clinic, outbox, app, clock):
+    told = 0
+    for minute in range(60):
+        ring(f"storm:{minute}")
+        told += tell(clinic)
+        clock.shift(60)
+    assert told == 4
+
+
+def test_what_is_not_urgent_is_gathered(clinic, clock):
+    told = []
+    for hour in range(24):
+        ring(f"late:{hour}", level="warning")
+        told.append(tell(clinic))
+        clock.shift(3_600)
+    assert sum(told) == 6
+    assert told[0] == 0
+
+
+def test_what_was_closed_meanwhile_is_not_told(clinic, clock):
+    ring("a", level="warning")
+    clock.shift(3_600)
+    with transaction():
+        alerts.close("a")
+    assert tell(clinic) == 0
+
+
+def test_administrators_who_asked_and_nobody_else(clinic, outbox, app):
+    nobody = replace(clinic, staff_alert_email="")
+    admin, clerk = member("admin", email="boss@clinic.example"), member("front_desk")
+    ring("a")
+    assert tell(nobody) == 0
+    visitor = Visitor(app).sign_in(admin)
+    assert "Tell me by email" in visitor.get("/console/account").text
+    assert visitor.post("/console/account/alert-emails", {"alert_emails": "yes"}).status_code == 302
+    assert "Stop telling me" in visitor.get("/console/account").text
+    with transaction():
+        db.session.execute(text('update "user" set alert_emails = true where id = :id'), {"id": clerk.id})
+    assert alert_emails.recipients(nobody) == ["boss@clinic.example"]
+    assert tell(nobody) == 1
+    assert Visitor(app).sign_in(clerk).post("/console/account/alert-emails").status_code in (400, 403)
+    visitor.get("/console/account")
+    visitor.post("/console/account/alert-emails")
+    assert db.session.scalar(select(User.alert_emails).where(User.id == admin.id)) is False
+
+
+def test_an_address_is_one_record_and_no_patients(clinic, outbox, clock):
+    """Also when a patient has the same address: nothing of theirs is touched."""
+    with transaction():
+        patient = Contact(
+            created_at=alert_emails.clock.now(), first_name="Ana", last_name="Lopez", email="alerts@clinic.example",
+            email_index=alert_emails.address_index("alerts@clinic.example"), time_zone="America/Los_Angeles",
+        )  # fmt: skip
+        db.session.add(patient)
+    for key in ("a", "b"):
+        ring(key)
+        assert tell(clinic) == 1
+        clock.shift(3_600)
+    assert len(db.session.scalars(select(Tag.contact_id).where(Tag.tag == alert_emails.TAG)).all()) == 1
+
+
+def test_without_an_approved_text_the_console_says_so(clinic, clock):
+    with transaction():
+        db.session.execute(
+            text("update content_version set state = 'retired' where item_id in "
+                 "(select id from content_item where key = 'email/staff-alert')")
+        )  # fmt: skip
+    ring("a")
+    assert tell(clinic) == 0
+    assert db.session.scalar(select(Alert.id).where(Alert.key == "no-text-staff-alert"))

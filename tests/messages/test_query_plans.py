@@ -1,0 +1,100 @@
+"""Sending asks indexes, whatever the tables hold: no statement of claim, freezing, planning or sweeping reads one whole."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import event, text
+
+from crm.campaigns import audience as freezing
+from crm.campaigns import service as campaigns
+from crm.core import clock as clocks
+from crm.core.db import db, transaction
+from crm.explain import service as explain
+from crm.messages.engine import claim, sweep
+from crm.messages.limits import circuit_breakers, switches
+from crm.sequences import planner
+from tests.campaigns.conftest import ITEM, audience, freeze
+
+GROWING = re.compile(
+    r"Seq Scan on (contact|contact_tag|consent_state|consent_record|suppression|message|batch|enrolment|provider_event"
+    r"|webhook_receipt|audit_entry)\b"
+)
+ASKED = re.compile(r"\s*(with|select|insert|update)\b", re.IGNORECASE)
+
+
+@pytest.fixture
+def clinic(outbox):
+    """A broadcast that is written down in part, a step that is due, and a cap on a mailbox provider."""
+    people = audience(60)
+    with transaction():
+        db.session.execute(
+            text("""
+                insert into enrolment (contact_id, sequence_id, version_id, state, step, due_at, anchor_at, entered_at, send_now)
+                select unnest(cast(:people as bigint[])), s.id, v.id, 'active', 0, :now, :now, :now, false
+                from sequence s join sequence_version v on v.sequence_id = s.id where s.key = 'contact-request'
+            """),
+            {"people": people[:5], "now": clocks.now()},
+        )  # fmt: skip
+        switches.set_pace(per_minute=50, per_day=1_000, ramp_from=None, domains={"patients.example": 10})
+        ids = [campaigns.create(name="News", item=ITEM, exclude_tags=["away"]) for _ in range(2)]
+        for campaign_id in ids:
+            campaigns.launch(campaign_id)
+    freeze(ids[0])
+    return ids
+
+
+def whole(act: Callable[[], object]) -> list[tuple[str, list[str]]]:
+    """The statements of `act` for which PostgreSQL knows no way but to read a growing table from end to end."""
+    seen, engine = [], db.engines[None]
+
+    def note(_connection, _cursor, statement, given, *_rest):
+        seen.append((statement, given))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        with transaction():
+            act()
+            db.session.flush()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    with transaction():
+        db.session.execute(text("set local enable_seqscan = off"))  # leaves it where nothing else is there
+        found = [
+            (statement, GROWING.findall(_plan(statement, given)))
+            for statement, given in seen
+            if ASKED.match(statement)
+        ]
+        db.session.execute(text("set local enable_seqscan = on"))
+    assert found
+    return [(statement, tables) for statement, tables in found if tables]
+
+
+def _plan(statement: str, given: object) -> str:
+    rows = db.session.connection().exec_driver_sql("explain " + statement, given)
+    return "\n".join(row[0] for row in rows)
+
+
+ACTS = {
+    "freezing a slice": lambda app, ids: freezing.freeze_slice(ids[1], first=20),
+    "claim": lambda app, ids: claim.claim_next(
+        clinic=app.settings.clinic, public_url=app.settings.public_url
+    ),
+    "planner": lambda app, ids: planner.plan_due(),
+    "sweep": lambda app, ids: sweep.sweep(production=False),
+    "breakers": lambda app, ids: (circuit_breakers.of_streams(), circuit_breakers.of_campaigns(ids)),
+    "looking after campaigns": lambda app, ids: campaigns.look_after(),
+    "why": lambda app, ids: explain.of_campaign(ids[0], _somebody()),
+}
+
+
+def _somebody() -> int:
+    return db.session.scalar(text("select min(contact_id) from message where campaign_id is not null"))
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_nothing_reads_a_growing_table_whole(clinic, app, name):
+    if name == "why":
+        with transaction():
+            claim.claim_next(clinic=app.settings.clinic, public_url=app.settings.public_url)
+    assert whole(lambda: ACTS[name](app, clinic)) == []

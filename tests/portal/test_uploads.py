@@ -1,0 +1,433 @@
+"""Many referrals at once from a practice: what its file may be, what becomes of each row, and who sees it."""
+
+import csv
+import io
+import re
+import zipfile
+from datetime import date, timedelta
+
+import pytest
+from sqlalchemy import func, select, text
+
+from crm.audit.models import AuditEntry
+from crm.contacts.models import Contact
+from crm.core import clock
+from crm.core.db import db, transaction
+from crm.leads import service as leads
+from crm.leads.models import Lead, Referral
+from crm.messages.models import Message
+from crm.portal.models import Draft, Submission
+from crm.portal.uploads import rules as uploads_rules
+from crm.portal.uploads import service as uploads
+from crm.portal.uploads import texts as uploads_texts
+from crm.portal.uploads.models import ReferralColumns, ReferralUpload, ReferralUploadRow
+from crm.privacy import service as privacy
+from crm.referrers.models import Clinician
+from jobs import interop as jobs
+from tests.portal.test_portal import CANARIES, enter, practice_person, refer, sent
+from tests.support import factories as support_factories
+
+HEAD = "First name,Last name,DOB,Phone,Email,Reason\n"
+ANA = "Ana,Ruiz,5/17/1970,213 555 0142,ana@patients.example,Back pain\n"
+BEN = "Ben,Ortiz,1980-02-03,213 555 0143,,Migraine\n"
+BAD = "Cleo,Wrong,99/99/1980,12,,Knee\n"
+
+
+@pytest.fixture
+def nurse(database, redis):
+    with transaction():
+        support_factories.shipped()
+    return practice_person()
+
+
+@pytest.fixture
+def portal(database, nurse):
+    return enter(database, nurse)
+
+
+def put(visitor, content, name="referrals.csv"):
+    visitor.get("/refer/upload")
+    content = content.encode() if isinstance(content, str) else content
+    return visitor.post(
+        "/refer/upload", {"file": (io.BytesIO(content), name)}, content_type="multipart/form-data"
+    )
+
+
+def kept(answer):
+    assert answer.status_code == 303, answer.text
+    return int(re.search(r"/refer/upload/(\d+)$", answer.location)[1])
+
+
+def guessed(visitor, upload_id, **changes):
+    """Choose the columns as the page proposes them."""
+    page = visitor.get(f"/refer/upload/{upload_id}").text
+    chosen = {}
+    for name, options in re.findall(r'<select[^>]*name="([\w-]+)"[^>]*>(.*?)</select>', page, re.DOTALL):
+        found = re.search(r'value="([^"]*)" selected', options)
+        chosen[name] = found[1] if found else ""
+    return visitor.post(f"/refer/upload/{upload_id}/columns", chosen | changes)
+
+
+def send(visitor, upload_id, **more):
+    visitor.get(f"/refer/upload/{upload_id}")
+    return visitor.post(f"/refer/upload/{upload_id}/send", {"informed": "yes", **more})
+
+
+def looked_at(visitor, content):
+    upload_id = kept(put(visitor, content))
+    assert guessed(visitor, upload_id).status_code == 303
+    return upload_id
+
+
+def sent_off(visitor, content, **more):
+    upload_id = looked_at(visitor, content)
+    assert send(visitor, upload_id, **more).status_code == 303
+    jobs.referrals(upload_id)
+    return upload_id
+
+
+def states(upload_id):
+    return [(row.line, row.state) for row in uploads.rows_of(upload_id)]
+
+
+def count(model):
+    return db.session.scalar(select(func.count()).select_from(model))
+
+
+# files that are none
+
+
+def _zip():
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("referrals.csv", HEAD + ANA)
+    return packed.getvalue()
+
+
+UNFIT = {
+    "empty": b" \r\n",
+    "empty too": b"\xef\xbb\xbf",
+    "archive": _zip(),
+    "archive too": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"x" * 100,
+    "not_text": (HEAD + "A\0na,Ruiz").encode(),
+    "not_text too": b"\xff\xfe" + "Name".encode("utf-16-le") + b"\x00",
+    "columns": b",".join([b"a"] * 10_000) + b"\n1\n",
+    "no_rows": HEAD.encode() + b",,,,,\n\n",
+    "rows": (HEAD + ANA * 501).encode(),
+    "big": (HEAD + "x" * uploads_rules.MOST_BYTES).encode(),
+    "cells": (HEAD + '"' + "x" * 200_000).encode(),
+}
+
+
+@pytest.mark.parametrize("why", UNFIT)
+def test_what_is_no_fit_file_is_told(why):
+    with pytest.raises(uploads_rules.Unfit) as refused:
+        uploads_rules.read_table(UNFIT[why])
+    assert refused.value.code == why.partition(" ")[0]
+
+
+def test_each_has_words_and_nothing_is_kept(portal, monkeypatch):
+    monkeypatch.setattr(uploads_rules, "MOST_BYTES", 300_000)
+    for why, content in UNFIT.items():
+        answer = put(portal, content[:300_001])
+        words = uploads_texts.file(uploads_rules.Unfit(why.partition(" ")[0]))
+        assert answer.status_code == 422, why
+        assert words.split("%")[0][:20].split(" 0 ")[0] in answer.text, why
+    assert portal.post("/refer/upload").status_code == 422
+    far_too_long = {"CONTENT_LENGTH": str(4 * 1024 * 1024), "CONTENT_TYPE": "multipart/form-data; boundary=x"}
+    assert portal.post("/refer/upload", environ_overrides=far_too_long).status_code == 413
+    assert count(ReferralUpload) == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_tables_of_all_kinds_are_read(encoding, delimiter):
+    lines = "Nombre,Apellido,Motivo\nJosé,Muñoz,dolor\n\nAna,Ruiz,migraña\n".replace(",", delimiter)
+    table = uploads_rules.read_table(lines.encode(encoding))
+    assert table.header == ["Nombre", "Apellido", "Motivo"]
+    assert list(table.rows.values()) == [["José", "Muñoz", "dolor"], ["Ana", "Ruiz", "migraña"]]
+    assert uploads_rules.guess(table.header, {}) == {"0": "first_name", "1": "last_name", "2": "reason"}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "wrong"),
+    [
+        ({str(n): name for n, name in enumerate(uploads_rules.NEEDED)}, []),
+        ({"0": "first_name"}, [("missing", one) for one in uploads_rules.NEEDED[1:]]),
+        ({"9": "first_name"}, [("choice", "")]),
+        ({"²": "first_name"}, [("choice", "")]),
+        ({"0": "informed"}, [("choice", "")]),
+        (
+            {str(n): one for n, one in enumerate((*uploads_rules.NEEDED, "phone"))},
+            [("twice", "phone")],
+        ),
+    ],
+)
+def test_columns_that_do_not_fit(mapping, wrong):
+    assert uploads_rules.check_mapping(["a"] * 6, mapping) == wrong
+
+
+@pytest.mark.parametrize(
+    ("cells", "field", "value"),
+    [
+        (["Español"], "language", "es"),
+        (["ENGLISH"], "language", "en"),
+        (["Urgente"], "urgency", "urgent"),
+        (["sí"], "urgency", "urgent"),
+        (["Treatment"], "service", "treat"),
+        (["'=1+1"], "payer", "=1+1"),
+        ([], "email", ""),
+    ],
+)
+def test_cells_are_read_as_answers(cells, field, value):
+    answers = uploads_rules.answers_of(cells, mapping={"0": field}, clinician="7", npis={})
+    assert (answers[field], answers["clinician"], answers["agreed"]) == (value, "7", "")
+
+
+@pytest.mark.parametrize(
+    ("npi", "name", "default", "chosen", "wrong"),
+    [
+        ("", "", "7", "7", {}),
+        ("1234567893", "", "", "7", {}),
+        ("1558598797", "Dr. B", "7", "new", {"npi": "npi_taken"}),
+        ("1245319599", "Dr. C", "7", "new", {}),
+        ("1245319599", "", "7", "new", {"clinician_name": "required"}),
+        ("12", "Dr. C", "7", "new", {"npi": "npi"}),
+    ],
+)
+def test_who_refers_is_the_one_of_the_row_or_the_one_for_all(npi, name, default, chosen, wrong):
+    cells = ["Ana", "Ruiz", "5/17/1970", "213 555 0142", "pain", npi, name]
+    mapping = {str(n): one for n, one in enumerate((*uploads_rules.NEEDED, "npi", "clinician_name"))}
+    own = {"7": ("Dr. A", "1234567893")}
+    answers = uploads_rules.answers_of(cells, mapping=mapping, clinician=default, npis={"1234567893": "7"})
+    read = uploads_rules.read_row(answers, clinicians=own, strangers={"1558598797"}, today=date(2026, 3, 3))
+    assert (answers["clinician"], read.wrong) == (chosen, wrong)
+
+
+# the way through
+
+
+def test_good_rows_become_referrals_and_the_others_come_back(database, nurse, portal):
+    before = count(Message)
+    upload_id = looked_at(portal, HEAD + ANA + BAD + BEN)
+    page = portal.get(f"/refer/upload/{upload_id}").text
+    assert "Birth date: Enter a date of birth" in page
+    assert "Cleo Wrong" in page
+    assert count(Lead) == 0
+    assert send(portal, upload_id).status_code == 303
+    assert 'data-refresh="2"' in portal.get(f"/refer/upload/{upload_id}").text
+    jobs.referrals(upload_id)
+    assert states(upload_id) == [(2, "taken"), (3, "refused"), (4, "taken")]
+    page = portal.get(f"/refer/upload/{upload_id}").text
+    leads = db.session.scalars(select(Lead).order_by(Lead.id)).all()
+    assert [lead.source for lead in leads] == ["portal", "portal"]
+    assert all(lead.reference in page and lead.referral.patient_informed for lead in leads)
+    submissions = db.session.scalars(select(Submission)).all()
+    assert {(one.person_id, one.informed) for one in submissions} == {(nurse.id, "referral-informed/1")}
+    assert count(Message) == before  # the page says it; not an email for each row
+    assert portal.get(f"/refer/r/{leads[0].reference}").status_code == 200
+
+
+def test_pressing_twice_and_uploading_again_sends_nobody_twice(database, nurse, portal):
+    upload_id = sent_off(portal, HEAD + ANA + BEN)
+    assert send(portal, upload_id).status_code == 303
+    jobs.referrals(upload_id)
+    assert count(Lead) == 2
+    again = looked_at(portal, HEAD + ANA + BEN)
+    assert "Perhaps sent already" in portal.get(f"/refer/upload/{again}").text
+    assert send(portal, again).status_code == 422  # nothing is left to send
+    assert send(portal, again, also=["2", "3"]).status_code == 303
+    jobs.referrals(again)
+    assert states(again) == [(2, "known"), (3, "known")]
+    assert count(Lead) == 2
+
+
+def test_somebody_sent_by_the_form_or_twice_in_the_file_is_a_double(portal):
+    sent(refer(portal))
+    rows = "Quillon,Zzyzx,5/17/1970,213 555 0199,,Another reason\n" + ANA
+    rows += ANA.replace("Back pain", "Knee").replace("ana@", "other@")  # name and birth date
+    rows += "Maria,Ruiz,5/17/1999,213 555 0142,ana@patients.example,Knee\n"  # the address
+    upload_id = looked_at(portal, HEAD + rows)
+    assert uploads.look_through(db.session.get(ReferralUpload, upload_id)).doubles == {2, 4, 5}
+    send(portal, upload_id, also=["2", "5", "x", "99"])
+    jobs.referrals(upload_id)
+    assert states(upload_id) == [(2, "taken"), (3, "taken"), (4, "double"), (5, "taken")]
+    assert count(Lead) == 4
+
+
+def test_without_the_word_that_patients_know_nothing_is_sent(portal):
+    upload_id = looked_at(portal, HEAD + ANA)
+    answer = portal.post(f"/refer/upload/{upload_id}/send", {"informed": ""})
+    assert answer.status_code == 422
+    assert "f-informed" in answer.text
+    assert count(ReferralUploadRow) == 0
+
+
+def test_columns_are_chosen_first_and_remembered_sealed(portal):
+    odd = "A1,A2,A3,A4,A5\nAna,Ruiz,5/17/1970,213 555 0142,Pain\n"
+    upload_id = kept(put(portal, odd))
+    assert guessed(portal, upload_id).status_code == 422
+    assert send(portal, upload_id).status_code == 409
+    chosen = {f"column-{n}": name for n, name in enumerate(uploads_rules.NEEDED)}
+    assert guessed(portal, upload_id, **chosen).status_code == 303
+    assert guessed(portal, upload_id, clinician="999999").status_code == 422
+    kept_columns = db.session.scalars(select(ReferralColumns.mapping)).one()
+    assert "first_name" in kept_columns
+    stored = db.session.scalar(text("select mapping from referral_columns"))
+    assert b"first_name" not in bytes(stored)
+    looked_at(portal, odd)  # the page proposes what was chosen
+
+
+def test_the_file_is_sealed_and_goes_after_a_week(database, portal):
+    upload_id = sent_off(portal, HEAD + ANA + BAD)
+    stored = db.session.execute(text("select content, name from referral_upload")).one()
+    assert b"Ruiz" not in bytes(stored.content)
+    assert b"referrals.csv" not in bytes(stored.name)
+    with clock.pretend(clock.now() + timedelta(days=7, minutes=1)):
+        jobs.look_after()
+    assert (count(ReferralUpload), count(ReferralUploadRow), count(Lead)) == (0, 0, 1)
+    assert portal.get(f"/refer/upload/{upload_id}").status_code == 404
+
+
+def test_work_that_was_interrupted_goes_on(database, portal, asked, monkeypatch):
+    monkeypatch.setattr(uploads, "SLICE", 1)
+    upload_id = looked_at(portal, HEAD + ANA + BEN)
+    send(portal, upload_id)
+    assert ("interop.referrals", upload_id) in asked()
+    with transaction():
+        row = db.session.get(ReferralUpload, upload_id)
+        uploads._step(row)
+    assert [state for _line, state in states(upload_id)] == ["taken", "wanted"]
+    with clock.pretend(clock.now() + timedelta(minutes=3)):
+        assert uploads.stalled() == [upload_id]
+    jobs.referrals(upload_id)
+    jobs.referrals(upload_id)
+    assert [state for _line, state in states(upload_id)] == ["taken", "taken"]
+
+
+def test_a_row_that_collides_is_refused_alone(database, portal):
+    sent(refer(portal, external_id="A-1"))
+    head, ana = HEAD.replace("Reason", "Reason,Your number"), ANA.strip() + ",A-1\n"
+    upload_id = sent_off(portal, head + ana + BEN.strip() + ",A-2\n")
+    assert states(upload_id) == [(2, "refused"), (3, "taken")]
+    assert "belongs to the referral of another patient" in portal.get(f"/refer/upload/{upload_id}").text
+    assert db.session.scalar(select(Contact).where(Contact.first_name == "Ana")) is None
+
+
+def test_many_rows_go_in_and_what_is_too_much_for_a_page_is_said(portal):
+    good = "".join(
+        f"Ana{chr(97 + n % 26)}{chr(97 + n // 26)},Ruiz,5/17/1970,213 555 0142,,Pain\n" for n in range(60)
+    )
+    upload_id = looked_at(portal, HEAD + good + BAD * 110)
+    assert "The first 100 rows are shown" in portal.get(f"/refer/upload/{upload_id}").text
+    send(portal, upload_id)
+    jobs.referrals(upload_id)
+    assert (count(Lead), count(ReferralUploadRow)) == (60, 170)
+    assert portal.get(f"/refer/upload/{upload_id}").status_code == 200
+    assert portal.get(f"/refer/upload/{10**30}").status_code == 404
+
+
+def test_a_draft_of_the_form_stays(portal):
+    refer(portal, act="save")
+    sent_off(portal, HEAD + ANA)
+    assert count(Draft) == 1
+
+
+def test_a_file_that_was_not_sent_can_be_deleted(portal):
+    upload_id = looked_at(portal, HEAD + ANA)
+    assert portal.post(f"/refer/upload/{upload_id}/discard").status_code == 303
+    assert count(ReferralUpload) == 0
+    done = sent_off(portal, HEAD + ANA)
+    assert portal.post(f"/refer/upload/{done}/discard").status_code == 409
+
+
+def test_rows_to_mend_are_harmless_and_come_in_again(portal):
+    rows = "=cmd|' /C calc'!A0,Ruiz,5/17/1970,213 555 0142,,@SUM(1)\n"
+    upload_id = looked_at(portal, HEAD + rows + ANA)
+    for _ in ("before", "after"):
+        answer = portal.get(f"/refer/upload/{upload_id}/problems.csv")
+        lines = list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig"))))
+        assert lines[0][:3] == ["Line", "What is wrong", "First name"]
+        assert lines[1][0] == "2"
+        assert lines[1][1].startswith("First name: Use letters")
+        assert (lines[1][2], lines[1][7]) == ("'=cmd|' /C calc'!A0", "'@SUM(1)")
+        assert len(lines) == 2
+        send(portal, upload_id)
+        jobs.referrals(upload_id)
+    mended = answer.data.replace(b"'=cmd|' /C calc'!A0", b"Eva")
+    again = sent_off(portal, mended)
+    assert states(again) == [(2, "taken")]
+    assert "@SUM(1)" in db.session.scalars(select(Referral.health).order_by(Referral.lead_id.desc())).first()
+
+
+def test_the_file_to_fill_in_can_be_sent_as_it_is(portal):
+    answer = portal.get("/refer/upload/template.csv")
+    header = next(csv.reader(io.StringIO(answer.data.decode("utf-8-sig"))))
+    guess = uploads_rules.guess(header, {})
+    assert list(guess.values()) == list(uploads_rules.TEMPLATE)
+    assert states(sent_off(portal, answer.data)) == [(2, "taken")]
+    spanish = portal.get("/refer/upload/template.csv?lang=es").data.decode("utf-8-sig")
+    header = next(csv.reader(io.StringIO(spanish)))
+    assert "Nombre" in header
+    assert list(uploads_rules.guess(header, {}).values()) == list(uploads_rules.TEMPLATE)
+
+
+# who sees what, and where it does not show
+
+
+def test_another_practice_finds_none_of_it(database, nurse, portal):
+    upload_id = sent_off(portal, HEAD + ANA + BAD)
+    theirs = enter(database, practice_person("other@south.example", "1558598797", "South Clinic"))
+    assert "referrals.csv" not in theirs.get("/refer/upload").text
+    for address in ("", "/problems.csv"):
+        assert theirs.get(f"/refer/upload/{upload_id}{address}").status_code == 404
+    for act in ("/columns", "/send", "/discard"):
+        assert theirs.post(f"/refer/upload/{upload_id}{act}").status_code == 404
+    theirs_own = looked_at(theirs, HEAD + ANA)  # that another practice sent her is not told
+    assert "Perhaps sent already</dt><dd>0" in re.sub(
+        r"\s*\n\s*", "", theirs.get(f"/refer/upload/{theirs_own}").text
+    )
+
+
+def test_an_npi_of_another_practice_is_refused(database, portal):
+    practice_person("other@south.example", "1558598797", "South Clinic")
+    head = HEAD.replace("Reason", "Reason,NPI,Clinician")
+    upload_id = looked_at(portal, head + ANA.strip() + ",1558598797,Dr. B\n")
+    assert (
+        "This NPI belongs to a clinician of another practice" in portal.get(f"/refer/upload/{upload_id}").text
+    )
+    assert send(portal, upload_id).status_code == 422
+    assert count(Clinician) == 2
+
+
+def test_the_log_knows_who_and_nothing_about_a_patient(nurse, portal, asked):
+    rows = "Quillon,Zzyzx,5/17/1970,213 555 0142,,Vexatious canarialgia\n"
+    upload_id = sent_off(portal, HEAD + rows + BAD)
+    portal.get(f"/refer/upload/{upload_id}/problems.csv")
+    entries = db.session.scalars(select(AuditEntry).where(AuditEntry.object_type == "referral_upload")).all()
+    assert {one.action.partition(".")[2] for one in entries} == {"add", "view", "send", "done", "problems"}
+    assert {one.actor for one in entries} == {f"referrer:{nurse.id}"}
+    opened = db.session.scalars(select(AuditEntry.actor).where(AuditEntry.action == "lead.open")).all()
+    assert opened == [f"referrer:{nurse.id}"]
+    reasons = db.session.scalars(select(ReferralUploadRow.reason)).all()
+    told = str([one.detail for one in entries]) + str(asked()) + str(reasons)
+    assert not [word for word in CANARIES if word in told]
+
+
+def test_who_is_erased_is_erased_from_the_file_too(portal):
+    upload_id = sent_off(portal, HEAD + ANA)
+    lead = db.session.scalars(select(Lead)).one()
+    with transaction():
+        leads.move_stage(lead_id=lead.id, version=lead.version, to="entered_in_error")
+        privacy.erase(contact_id=lead.contact_id, reason="mistake", despite_care=True)
+    assert db.session.scalar(text("select content from referral_upload")) is None
+    assert portal.get(f"/refer/upload/{upload_id}").status_code == 200
+
+
+def test_the_pages_speak_spanish(portal):
+    upload_id = looked_at(portal, HEAD + ANA + BAD)
+    for address in ("/refer/upload", f"/refer/upload/{upload_id}"):
+        page = portal.get(f"{address}?lang=es").text
+        assert "Varios referidos a la vez" in page
+    assert "El paciente sabe" in page
+    assert "Fecha de nacimiento:" in page

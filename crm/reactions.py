@@ -68,7 +68,7 @@ def confirm_requests(event: ConsentGiven) -> None:
 
 def go_on(event: ConsentRestored) -> None:
     """A no taken back right away lets its sequence go on where it was."""
-    sequences_resume.come_back(
+    sequences_resume.resume_enrolment(
         contact_id=event.contact_id, topic=event.topic, record_id=event.record_id, since=event.withdrawn_at
     )
 
@@ -144,7 +144,7 @@ def tell_them_by_phone(event: MessageBlocked) -> None:
 
 def let_content_go(event: ContentApproved) -> None:
     """Approved text frees who waited for it: emails held at the door, and people held before their next step."""
-    messages.take_up(version_id=event.version_id, item_id=event.item_id, language=event.language)
+    messages.release_held(version_id=event.version_id, item_id=event.item_id, language=event.language)
     sequences.release_held()
 
 

@@ -15,4 +15,4 @@ def freeze(campaign_id: int) -> None:
 def look_after() -> None:
     """Launch what is due, go on with what was interrupted, close what is done."""
     with transaction():
-        service.look_after()
+        service.run_maintenance()

@@ -9,7 +9,7 @@ from jobs.context import app
 def look_after() -> None:
     """Remind of approvals that end, and retire what nobody uses any more."""
     with transaction():
-        approval.look_after()
+        approval.run_maintenance()
 
 
 def try_out(version_id: int, user_id: int) -> None:

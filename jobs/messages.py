@@ -22,7 +22,7 @@ def deliver_now(batch_id: int) -> None:
 def sweep() -> None:
     """Move what got stuck, ask again for what waits."""
     with transaction():
-        sweeping.sweep(production=app().settings.production)
+        sweeping.run_sweep(production=app().settings.production)
 
 
 def check_rates() -> None:

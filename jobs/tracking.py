@@ -20,7 +20,7 @@ def apply(receipt_id: int) -> None:
 def sweep() -> None:
     """Ask again for posts that were stored and not applied."""
     with transaction():
-        service.sweep()
+        service.run_sweep()
 
 
 def reconcile() -> None:

@@ -14,7 +14,7 @@ from crm.audit import chain
 from crm.audit.chain import Content, Finding, Link
 from crm.audit.models import AuditEntry, AuditLink
 from crm.core import clock
-from crm.core.db import as_json, db, fast
+from crm.core.db import as_json, db, execute_raw
 
 log = structlog.get_logger()
 
@@ -106,7 +106,7 @@ def record_at_once(
         "ip_index": who.ip_index,
         "detail": as_json(detail),
     }
-    fast(_RECORD, given)
+    execute_raw(_RECORD, given)
 
 
 _LOCK = 7_302_001  # names the chain among PostgreSQL's advisory locks

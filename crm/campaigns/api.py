@@ -16,14 +16,14 @@ from crm.campaigns.schemas import (
     PreflightSchema,
 )
 from crm.core.paging import Page
-from crm.staff.api_auth import needs, once
+from crm.staff.api_auth import once, require_scope
 
 blueprint = Blueprint("campaigns-api", __name__, description="Broadcasts")
 SCOPE = "campaigns:write"
 
 
 @blueprint.route("/campaigns", methods=["POST"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(DraftSchema)
 @blueprint.response(201, CampaignSchema)
 @once
@@ -33,7 +33,7 @@ def create_campaign(data: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
 
 @blueprint.route("/campaigns/<int:campaign_id>")
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.response(200, CampaignSchema)
 def show_campaign(campaign_id: int) -> dict[str, Any]:
     """One campaign and how far it is."""
@@ -43,7 +43,7 @@ def show_campaign(campaign_id: int) -> dict[str, Any]:
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/preflight")
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.response(200, PreflightSchema)
 def preflight(campaign_id: int) -> queries.Preflight:
     """Whom it would reach if it were launched now, and how many not, by reason."""
@@ -51,7 +51,7 @@ def preflight(campaign_id: int) -> queries.Preflight:
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/not-sent")
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(CursorSchema, location="query")
 @blueprint.response(200, MissedPageSchema)
 def not_sent(data: dict[str, Any], campaign_id: int) -> Page[queries.Missed]:
@@ -60,7 +60,7 @@ def not_sent(data: dict[str, Any], campaign_id: int) -> Page[queries.Missed]:
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/launch", methods=["POST"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(LaunchSchema)
 @blueprint.response(200, CampaignSchema)
 def launch_campaign(data: dict[str, Any], campaign_id: int) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def launch_campaign(data: dict[str, Any], campaign_id: int) -> dict[str, Any]:
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/<any(pause, resume, cancel):verb>", methods=["POST"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(EmptySchema)
 @blueprint.response(200, CampaignSchema)
 def move_campaign(_data: dict[str, Any], campaign_id: int, verb: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def move_campaign(_data: dict[str, Any], campaign_id: int, verb: str) -> dict[st
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/resend", methods=["POST"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(EmptySchema)
 @blueprint.response(201, CampaignSchema)
 @once

@@ -17,7 +17,7 @@ from crm.content import service as content
 from crm.content.models import ContentItem, ContentVersion
 from crm.core import clock, queue
 from crm.core.db import after_commit, db
-from crm.core.failpoints import reach
+from crm.core.failpoints import failpoint
 from crm.messages import transports
 from crm.messages.engine import pipeline
 from crm.messages.limits import quiet_hours
@@ -125,7 +125,7 @@ def freeze_slice(campaign_id: int, *, first: int = FIRST_SLICE, largest: int = S
         object_id=campaign_id,
         detail={"slice": number, "people": done.people},
     )
-    reach("frozen")
+    failpoint("frozen")
     return not done.done
 
 

@@ -160,7 +160,7 @@ _FINISH = text("""
 """)
 
 
-def look_after() -> None:
+def run_maintenance() -> None:
     """Begin what is due, ask again for freezing that was interrupted, stop what fails, finish what is done."""
     now = clock.now()
     running = set()

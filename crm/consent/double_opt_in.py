@@ -11,7 +11,7 @@ from crm.consent.ledger import Evidence
 from crm.consent.models import Confirmation
 from crm.contacts.models import Contact
 from crm.core import clock
-from crm.core.db import db, fast
+from crm.core.db import db, execute_raw
 from crm.core.errors import Invalid
 from crm.core.events import publish
 
@@ -19,7 +19,7 @@ CONFIRMATION = "confirmation"  # the person asked for the emails
 INVITATION = "invitation"  # somebody else said that the person agrees to be asked
 
 
-def ask(
+def send_confirmation(
     *, contact: Contact, topics: Collection[str], kind: str, wording: Wording, language: str, source: str
 ) -> Confirmation | None:
     """Note that a yes was spoken of, and ask the person themselves by email where that is right.
@@ -94,7 +94,7 @@ def _question(
         "asked_at": now,
         "expires_at": now + rules.CONFIRM_WITHIN,
     }
-    found = fast(_ASK, values | {"long_ago": now - rules.ASK_AGAIN_AFTER}).scalar_one_or_none()
+    found = execute_raw(_ASK, values | {"long_ago": now - rules.ASK_AGAIN_AFTER}).scalar_one_or_none()
     if found is None:
         return None
     confirmation = Confirmation(id=found, confirmed_at=None, **values)

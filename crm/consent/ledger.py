@@ -10,7 +10,7 @@ from sqlalchemy import Row, text
 from crm.audit import service as audit
 from crm.consent.consent_texts import Wording
 from crm.core import clock
-from crm.core.db import db, fast
+from crm.core.db import db, execute_raw
 
 EVERYTHING = "*"  # the topic of evidence that is about all topics
 
@@ -55,7 +55,7 @@ def append(rows: Sequence[Evidence]) -> list[int]:
     who, columns = audit.current(), [_columns(row) for row in rows]
     given: dict[str, Any] = {name: [column[name] for column in columns] for name in columns[0]}
     given |= {"actor": who.actor, "ip_index": who.ip_index, "now": clock.now()}
-    ids = sorted(fast(_APPEND, given).scalars())
+    ids = sorted(execute_raw(_APPEND, given).scalars())
     _settle([found for found, row in zip(ids, rows, strict=True) if row.action in _SETTLING])
     return ids
 

@@ -10,7 +10,7 @@ from crm.consent import rules
 from crm.consent.models import Confirmation, ConsentRecord, ConsentState, Suppression
 from crm.consent.rules import Reason, Standing
 from crm.contacts.models import Contact
-from crm.core.db import UtcDateTime, db, fast
+from crm.core.db import UtcDateTime, db, execute_raw
 from crm.core.paging import Page, keyset
 
 # `rules.decide` for whole sets. Put REFUSAL_JOINS after a FROM that has the contact as `c`; REFUSAL_CASE is then the
@@ -78,7 +78,7 @@ def refusals(
     """
     number = int.from_bytes(hold[:8], signed=True) if hold else None
     given = {"contact_id": contact_id, "topics": list(topics), "now": now, "hold": number}
-    found = {row.topic: row.refusal for row in fast(_REFUSALS, given)}
+    found = {row.topic: row.refusal for row in execute_raw(_REFUSALS, given)}
     reasons = {topic: found.get(topic, Reason.ERASED) for topic in topics}
     return {topic: Reason(reason) if reason else None for topic, reason in reasons.items()}
 

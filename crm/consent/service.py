@@ -9,7 +9,7 @@ from sqlalchemy import select
 from crm.audit import service as audit
 from crm.consent import consent_texts, ledger, queries, rules, suppressions
 from crm.consent.consent_texts import Wording
-from crm.consent.double_opt_in import CONFIRMATION, INVITATION, ask, known
+from crm.consent.double_opt_in import CONFIRMATION, INVITATION, known, send_confirmation
 from crm.consent.events import ConsentGiven, ConsentRestored, ConsentWithdrawn
 from crm.consent.ledger import EVERYTHING, Evidence
 from crm.consent.models import Confirmation
@@ -22,8 +22,8 @@ from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.events import publish
 
 __all__ = [
-    "ALL", "CONFIRMATION", "INVITATION", "MARKETING", "Changed", "Stop", "ask", "can_undo", "confirm", "merge", "set_language",
-    "set_topics", "snooze", "suppress", "suppress_many", "undo_withdraw", "withdraw",
+    "ALL", "CONFIRMATION", "INVITATION", "MARKETING", "Changed", "Stop", "can_undo", "confirm", "merge", "send_confirmation",
+    "set_language", "set_topics", "snooze", "suppress", "suppress_many", "undo_withdraw", "withdraw",
 ]  # fmt: skip
 
 UNDOABLE = frozenset(
@@ -180,7 +180,7 @@ def set_topics(
     wording = consent_texts.current("preferences", language)
     _grant(contact, known(at_once), wording=wording, language=language, source=source)
     if by_email:
-        ask(
+        send_confirmation(
             contact=contact,
             topics=by_email,
             kind=CONFIRMATION,

@@ -16,7 +16,7 @@ from crm.contacts.events import ContactStopped
 from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.rules import Person, folded, same_person
 from crm.core import clock, crypto, events
-from crm.core.db import db, fast, sealed
+from crm.core.db import db, execute_raw, sealed
 from crm.core.errors import Invalid, NotFound
 
 TAG_LIMIT = 40  # characters
@@ -67,7 +67,7 @@ def find_or_create(*, person: Person, demo: bool = False) -> Found:
     # In order of size: two intakes that share several keys must not wait for each other crosswise.
     keys = sorted({struct.unpack(">q", index[:8])[0] for index in found.values() if index})
     db.session.flush()
-    fast(_LOCK, {"keys": keys, "everybody": _EVERYBODY})
+    execute_raw(_LOCK, {"keys": keys, "everybody": _EVERYBODY})
     alike = []
     for contact in _known(found):
         by_email = found["email_index"] is not None and contact.email_index == found["email_index"]
@@ -87,7 +87,7 @@ def hold_others() -> None:
 
     One lock; a lock for every address and phone of a large file would fill the server's table of locks.
     """
-    fast("select pg_advisory_xact_lock(%(everybody)s)", {"everybody": _EVERYBODY})
+    execute_raw("select pg_advisory_xact_lock(%(everybody)s)", {"everybody": _EVERYBODY})
 
 
 def told(contact: Contact) -> Person:
@@ -106,7 +106,7 @@ def told(contact: Contact) -> Person:
 
 def _known(found: Mapping[str, bytes | None]) -> list[Contact]:
     """Return who has the same address, phone or birth date; those with the same address first."""
-    ids = [row.id for row in fast(_CANDIDATES, found)]
+    ids = [row.id for row in execute_raw(_CANDIDATES, found)]
     if not ids:
         return []
     known = db.session.scalars(select(Contact).where(Contact.id.in_(ids)).order_by(Contact.id)).all()
@@ -134,7 +134,7 @@ def _create(person: Person, found: Mapping[str, bytes | None], *, demo: bool) ->
         "version": 1,
     }
     secret = {name: sealed(values[name]) for name in ("phone", "birth_date")}
-    contact = Contact(id=fast(_INSERT, values | secret).scalar_one(), **values)
+    contact = Contact(id=execute_raw(_INSERT, values | secret).scalar_one(), **values)
     make_transient_to_detached(contact)  # it is in the database, in just this form
     db.session.add(contact)
     return contact

@@ -308,7 +308,7 @@ _RETIRE = text("""
 """)
 
 
-def look_after() -> dict[str, int]:
+def run_maintenance() -> dict[str, int]:
     """Remind staff of approvals that end in 30 and in 7 days or have ended, and retire what nobody uses any more."""
     now = clock.now()
     found = {"retired": len(db.session.execute(_RETIRE).all()), "reminded": 0}

@@ -136,7 +136,7 @@ def version(version_id: int) -> ResponseReturnValue:
     given = approval.given(found)
     notes = comments.comments(version_id)
     before = _last_approved(found)
-    every = diff.compare(_parts(before), form_codec.take_apart(found.source))
+    every = diff.compare(_parts(before), form_codec.split_fields(found.source))
     folded = request.args.get("show") == "changed"
     report = editor_hints.report(found)
     by_sentence = _by_sentence([row.sentence for row in every], report)
@@ -182,7 +182,7 @@ def _last_approved(version: ContentVersion) -> ContentVersion | None:
 
 
 def _parts(version: ContentVersion | None) -> form_codec.Parts | None:
-    return form_codec.take_apart(version.source) if version else None
+    return form_codec.split_fields(version.source) if version else None
 
 
 def _refusal(version: ContentVersion, kind: str) -> str | None:
@@ -251,7 +251,7 @@ def upload() -> ResponseReturnValue:
         raise Invalid({"file": ["Choose a file."]})
     text = files.read(sent.stream.read(files.LARGEST + 1))
     item_id = request.form.get("item", type=int)
-    key = editor.item(item_id).key if item_id else files.new_key(form_codec.take_apart(text))
+    key = editor.item(item_id).key if item_id else files.new_key(form_codec.split_fields(text))
     made = files.take_in(text, key=key, actor=actor())
     flash("The file is in, not a byte of it changed.", "success")
     there = "console.drafts.edit" if made.state == "draft" else ".version"

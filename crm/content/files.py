@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from crm.audit import service as audit
 from crm.content import approval
 from crm.content.editor import service as editor
-from crm.content.editor.form_codec import Parts, put_together, take_apart
+from crm.content.editor.form_codec import Parts, build_source, split_fields
 from crm.content.models import ContentItem, ContentVersion
 from crm.content.render.fields import LANGUAGES, TRANSACTIONAL
 from crm.content.render.source import LONGEST
@@ -79,7 +79,7 @@ def take_in(text: str, *, key: str, actor: str) -> ContentVersion:
     An open draft says it from then on, and what it said before stays in its history. The very text that is there already
     is returned as it is. Raises Invalid when the file is of another kind, stream or language than the item.
     """
-    parts = take_apart(text)
+    parts = split_fields(text)
     if parts.language not in LANGUAGES:
         raise Invalid({"file": ["The file does not say its language: en or es."]})
     found = db.session.scalar(select(ContentItem).where(ContentItem.key == key))
@@ -110,7 +110,7 @@ def new_block(*, name: str, language: str, actor: str) -> ContentVersion:
     parts = Parts(kind="block", language=language, name=tidy, title=" ".join(name.split()), body="…")
     if db.session.scalar(select(ContentItem.id).where(ContentItem.key == f"block/{tidy}")) is not None:
         raise Conflict("There is a block with this name. Write a new version of it.")
-    return take_in(put_together(parts), key=f"block/{tidy}", actor=actor)
+    return take_in(build_source(parts), key=f"block/{tidy}", actor=actor)
 
 
 def _made(key: str, parts: Parts) -> ContentItem:

@@ -21,7 +21,7 @@ from crm.content.testimonials import rules as testimonials_rules
 from crm.content.testimonials import service as authorizations
 from crm.content.testimonials.rules import Paper
 from crm.core import clock
-from crm.core.db import db, fast
+from crm.core.db import db, execute_raw
 
 __all__ = ["ContentError", "NotSendable", "Rendered", "Sendable", "sendable", "substitutions"]
 
@@ -241,7 +241,7 @@ def transactional(kind: str, *, language: str) -> Version | None:
     Also when its approval no longer holds: it is queued all the same, held when it would leave, and goes once
     approved again.
     """
-    row = fast(_TRANSACTIONAL, {"key": f"email/{kind}", "language": language}).first()
+    row = execute_raw(_TRANSACTIONAL, {"key": f"email/{kind}", "language": language}).first()
     if row is not None and row.stream is None:
         raise ContentError("stream", "is missing.")
     return Version(row.id, row.stream) if row else None

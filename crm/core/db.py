@@ -94,7 +94,7 @@ def _still_there(connection: Connection, *_: Any) -> None:
         raise DisconnectionError
 
 
-def fast(sql: str, given: Mapping[str, Any]) -> CursorResult[Any]:
+def execute_raw(sql: str, given: Mapping[str, Any]) -> CursorResult[Any]:
     """Run one hand-written statement with psycopg's `%(name)s` places, in the running transaction.
 
     For the few paths on which many people wait: it passes by the building of statements and objects, which costs
@@ -167,7 +167,7 @@ def collided(error: OperationalError) -> bool:
     return getattr(error.orig, "sqlstate", None) in _COLLIDED
 
 
-def insist(work: Callable[[], Result], *, seconds: float) -> Result:
+def retry_transaction(work: Callable[[], Result], *, seconds: float) -> Result:
     """Run `work` in a transaction of its own, and again when PostgreSQL could not: a deadlock, a cut connection, a
     restart, a full disk. Raises what stood in the way after `seconds`.
 

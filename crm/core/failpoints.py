@@ -39,7 +39,7 @@ def arm(spec: str | None) -> None:
     _armed.signal = signal.SIGSTOP if action == "stop" else signal.SIGKILL
 
 
-def reach(point: str) -> None:
+def failpoint(point: str) -> None:
     """Die here, as a power cut would, when this point is armed and its turn has come."""
     if _armed.point == point:
         _armed.passes -= 1

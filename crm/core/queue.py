@@ -62,7 +62,7 @@ JOBS: dict[str, JobSpec] = {
     "audit.seal": JobSpec(queue=LOW, timeout=120),
 }
 
-Wish = tuple[str, tuple[int | str, ...], str | None]  # name, ids, key
+JobRequest = tuple[str, tuple[int | str, ...], str | None]  # name, ids, key
 
 _redis: Redis | None = None
 
@@ -96,7 +96,7 @@ def enqueue(name: str, *ids: int | str, key: str | None = None) -> None:
     after_commit(partial(push, [(name, ids, key)]))
 
 
-def push(wishes: Iterable[Wish]) -> None:
+def push(wishes: Iterable[JobRequest]) -> None:
     """Queue jobs now. Redis being away is logged and survived: the sweep asks again."""
     try:
         for name, ids, key in wishes:

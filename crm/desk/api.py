@@ -23,7 +23,7 @@ from crm.desk.schemas import (
 )
 from crm.leads import service
 from crm.leads.models import Lead
-from crm.staff.api_auth import caller, needs, once
+from crm.staff.api_auth import caller, once, require_scope
 
 blueprint = Blueprint("desk-api", __name__, description="Working leads")
 SCOPE = "leads:work"
@@ -59,7 +59,7 @@ def _at_version(reference: str, sent: str | None) -> Lead:
 
 
 @blueprint.route("/desk/leads")
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(LeadQuerySchema, location="query")
 @blueprint.response(200, LeadPageSchema)
 def list_leads(data: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def list_leads(data: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/desk/leads/<reference>")
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(FieldsSchema, location="query")
 @blueprint.response(200, LeadSchema)
 def get_lead(data: dict[str, Any], reference: str) -> Answer:
@@ -86,7 +86,7 @@ def get_lead(data: dict[str, Any], reference: str) -> Answer:
 
 
 @blueprint.route("/desk/leads/<reference>/moves", methods=["POST"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(IfMatchSchema, location="headers")
 @blueprint.arguments(MoveSchema)
 @blueprint.response(200, LeadSchema)
@@ -99,7 +99,7 @@ def move_lead(headers: dict[str, Any], data: dict[str, Any], reference: str) -> 
 
 
 @blueprint.route("/desk/leads/<reference>/owner", methods=["PUT"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(IfMatchSchema, location="headers")
 @blueprint.arguments(OwnerSchema)
 @blueprint.response(200, LeadSchema)
@@ -112,7 +112,7 @@ def assign_lead(headers: dict[str, Any], data: dict[str, Any], reference: str) -
 
 
 @blueprint.route("/desk/leads/<reference>/notes", methods=["POST"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(NoteSchema)
 @blueprint.response(201, NotedSchema)
 @once

@@ -23,7 +23,7 @@ from crm.desk.schemas import (
 )
 from crm.leads import call_log, service
 from crm.staff import service as staff
-from crm.staff.api_auth import needs, once
+from crm.staff.api_auth import once, require_scope
 
 __all__ = ["blueprint"]
 
@@ -31,7 +31,7 @@ _ID = "<int(max=9223372036854775807):task_id>"
 
 
 @blueprint.route("/desk/leads/<reference>/timeline")
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(CursorSchema, location="query")
 @blueprint.response(200, TimelineSchema)
 def timeline_of(data: dict[str, Any], reference: str) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def timeline_of(data: dict[str, Any], reference: str) -> dict[str, Any]:
 
 
 @blueprint.route("/desk/leads/<reference>/calls", methods=["POST"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(CallSchema)
 @blueprint.response(201, NotedSchema)
 @once
@@ -62,7 +62,7 @@ def log_call(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]
 
 
 @blueprint.route("/desk/leads/<reference>/tasks", methods=["POST"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(NewTaskSchema)
 @blueprint.response(201, MadeSchema)
 @once
@@ -77,7 +77,7 @@ def add_task(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]
 
 
 @blueprint.route("/desk/tasks")
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(CursorSchema, location="query")
 @blueprint.response(200, TaskPageSchema)
 def list_tasks(data: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def list_tasks(data: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route(f"/desk/tasks/{_ID}/done", methods=["POST"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.response(200, MadeSchema)
 def task_done(task_id: int) -> dict[str, Any]:
     """Tick a task off. 409: it was done before."""
@@ -110,7 +110,7 @@ def task_done(task_id: int) -> dict[str, Any]:
 
 
 @blueprint.route("/desk/leads/<reference>/tags/<tag>", methods=["PUT"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.response(200, NotedSchema)
 def put_tag(reference: str, tag: str) -> dict[str, Any]:
     """Put a tag on the person of a lead; doing so again changes nothing."""
@@ -121,7 +121,7 @@ def put_tag(reference: str, tag: str) -> dict[str, Any]:
 
 
 @blueprint.route("/desk/leads/<reference>/tags/<tag>", methods=["DELETE"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.response(200, NotedSchema)
 def take_tag_off(reference: str, tag: str) -> dict[str, Any]:
     """Take a tag off the person of a lead; doing so again changes nothing."""
@@ -132,7 +132,7 @@ def take_tag_off(reference: str, tag: str) -> dict[str, Any]:
 
 
 @blueprint.route("/desk/leads/<reference>/consultations", methods=["POST"])
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.arguments(IfMatchSchema, location="headers")
 @blueprint.arguments(NewConsultationSchema)
 @blueprint.response(201, ConsultationSchema)

@@ -44,7 +44,9 @@ def ways(lead: Lead) -> list[str]:
     ]
 
 
-def board(kind: str, *, owner: int | None = None, stage: str = "", cursor: str | None = None) -> list[Column]:
+def load_board(
+    kind: str, *, owner: int | None = None, stage: str = "", cursor: str | None = None
+) -> list[Column]:
     """Return the columns. `owner`: one person's leads only; `cursor`: where the column `stage` begins.
 
     Two statements, each reading a bounded part of an index for every column. Raises Invalid for an odd cursor.

@@ -62,7 +62,7 @@ MANY_VIEWS = 200  # records opened by one person in five minutes before an admin
 
 
 def _may(permission: str) -> bool:
-    return access.may((role.name for role in current_user.roles), permission)
+    return access.has_permission((role.name for role in current_user.roles), permission)
 
 
 def _address(endpoint: str, **arguments: Any) -> str:
@@ -291,7 +291,7 @@ def _version() -> int:
 
 
 def _back(lead: Lead) -> ResponseReturnValue:
-    return redirect(redirects.back() or url_for(".show", reference=lead.reference))
+    return redirect(redirects.safe_next_url() or url_for(".show", reference=lead.reference))
 
 
 @pages.post("/<reference>/stage")

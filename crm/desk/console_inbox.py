@@ -106,7 +106,7 @@ def close(reference: str) -> ResponseReturnValue:
         abort(_show(lead, 422, errors={"to": ["Choose why this ends."]}))
     service.move_stage(lead_id=lead.id, version=_version(), to=to, reason=reason or None)
     text = gettext("%(reference)s is in the spam bin.", reference=lead.reference) if to == "spam" else None
-    undo = url_for(".reopen", reference=lead.reference, version=lead.version, back=redirects.back())
+    undo = url_for(".reopen", reference=lead.reference, version=lead.version, back=redirects.safe_next_url())
     said = {"text": text or gettext("%(reference)s has ended.", reference=lead.reference), "undo": undo}
     flash(said, "success")  # type: ignore[arg-type]
     return _back(lead)
@@ -122,7 +122,7 @@ def reopen(reference: str) -> ResponseReturnValue:
     sent = int(version) if version.isdecimal() and len(version) < 19 else _version()
     service.move_stage(lead_id=lead.id, version=sent, to=to)
     flash(gettext("%(reference)s is open again.", reference=lead.reference), "success")
-    return redirect(redirects.back() or url_for(".show", reference=lead.reference))
+    return redirect(redirects.safe_next_url() or url_for(".show", reference=lead.reference))
 
 
 @pages.post("/<reference>/tags")

@@ -61,7 +61,7 @@ def plan_bulk() -> ResponseReturnValue:
     else:
         ids = [int(text) for text in request.form.getlist("pick") if text.isdecimal() and len(text) < 19]
     run = bulk.plan(act=form.get("act", ""), form=form, lead_ids=ids, user_id=current_user.id)
-    return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.back()))
+    return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.safe_next_url()))
 
 
 def _clinic_time(text: str) -> str:
@@ -88,7 +88,7 @@ def show_bulk(run_id: int) -> ResponseReturnValue:
         summary=bulk.summary(run.id),
         undoable=bulk.undoable(run),
         until=run.done_at + bulk.UNDO_WITHIN if run.done_at else None,
-        back=redirects.back() or url_for(".index"),
+        back=redirects.safe_next_url() or url_for(".index"),
     )
 
 
@@ -115,16 +115,16 @@ def do_bulk(run_id: int) -> ResponseReturnValue:
     """Do what was planned."""
     run = bulk.start(run_id=run_id, user_id=current_user.id)
     if run.state != "done":
-        return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.back()))
+        return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.safe_next_url()))
     found = bulk.summary(run.id)
     text = ngettext("%(num)s lead changed.", "%(num)s leads changed.", found.done)
     if found.total > found.done:
         text += " " + ngettext(
             "%(num)s left as it was.", "%(num)s left as they were.", found.total - found.done
         )
-    undo = url_for(".undo_bulk", run_id=run.id, back=redirects.back())
+    undo = url_for(".undo_bulk", run_id=run.id, back=redirects.safe_next_url())
     flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
-    return redirect(redirects.back() or url_for(".index"))
+    return redirect(redirects.safe_next_url() or url_for(".index"))
 
 
 @pages.post("/bulk/<int:run_id>/undo")
@@ -132,7 +132,7 @@ def do_bulk(run_id: int) -> ResponseReturnValue:
 def undo_bulk(run_id: int) -> ResponseReturnValue:
     """Take an act back."""
     run = bulk.take_back(run_id=run_id, user_id=current_user.id)
-    return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.back()))
+    return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.safe_next_url()))
 
 
 @pages.get("/board")
@@ -144,7 +144,7 @@ def board() -> ResponseReturnValue:
         raise Invalid({"kind": ["There is no such kind of lead."]})
     mine = request.args.get("owner") == "me"
     stage, cursor = request.args.get("stage", ""), request.args.get("cursor")
-    columns = boards.board(kind, owner=current_user.id if mine else None, stage=stage, cursor=cursor)
+    columns = boards.load_board(kind, owner=current_user.id if mine else None, stage=stage, cursor=cursor)
     ids = [lead.id for column in columns for lead in column.leads]
     audit.record("lead.board", detail={"kind": kind, "ids": ids})
     return render_template(

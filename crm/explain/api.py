@@ -6,7 +6,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from crm.explain import service as why
-from crm.staff.api_auth import needs
+from crm.staff.api_auth import require_scope
 
 blueprint = Blueprint("why-api", __name__, description="Why somebody got, or did not get, an email")
 SCOPE = "messages:read"
@@ -42,7 +42,7 @@ class AnswerSchema(Schema):
 
 
 @blueprint.route("/messages/<int:message_id>/why")
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.response(200, AnswerSchema)
 def why_message(message_id: int) -> why.Answer:
     """Consent, rules, content, batch, attempts and events of one email."""
@@ -50,7 +50,7 @@ def why_message(message_id: int) -> why.Answer:
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/people/<int:contact_id>/why")
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.response(200, AnswerSchema)
 def why_campaign(campaign_id: int, contact_id: int) -> why.Answer:
     """The same for a person and a broadcast, whether they got it or not."""
@@ -58,7 +58,7 @@ def why_campaign(campaign_id: int, contact_id: int) -> why.Answer:
 
 
 @blueprint.route("/sequences/<key>/emails/<int:step>/people/<int:contact_id>/why")
-@needs(SCOPE)
+@require_scope(SCOPE)
 @blueprint.response(200, AnswerSchema)
 def why_step(key: str, step: int, contact_id: int) -> why.Answer:
     """The same for a person and an email of a sequence, counted from 1."""

@@ -10,7 +10,7 @@ from crm.core.db import db
 from crm.explain import service
 from crm.explain.service import Answer
 from crm.leads.models import Lead
-from crm.sequences.models import Sequence
+from crm.sequences.models import EmailSequence
 from crm.staff import access
 
 pages = Blueprint("why", __name__, url_prefix="/why")
@@ -68,6 +68,6 @@ def _source(answer: Answer) -> tuple[str, str] | None:
         name = db.session.scalar(select(Campaign.name).where(Campaign.id == answer.campaign_id))
         return str(name), url_for("console.campaigns.show", campaign_id=answer.campaign_id)
     if answer.sequence_id is not None:
-        name = db.session.scalar(select(Sequence.title).where(Sequence.id == answer.sequence_id))
+        name = db.session.scalar(select(EmailSequence.title).where(EmailSequence.id == answer.sequence_id))
         return str(name), url_for("console.sequences.show", sequence_id=answer.sequence_id)
     return None

@@ -25,7 +25,7 @@ from crm.messages import reason_labels as words
 from crm.messages.models import Batch, Message
 from crm.messages.rules import STREAMS
 from crm.sequences import rules as plans
-from crm.sequences.models import Enrolment, Sequence, SequenceVersion
+from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def of_campaign(campaign_id: int, contact_id: int) -> Answer:
 
 def of_step(sequence_key: str, step: int, contact_id: int) -> Answer:
     """Answer for a person and an email of a sequence (`step` from 1), whether they got it or not. Raises NotFound."""
-    sequence = db.session.scalar(select(Sequence).where(Sequence.key == sequence_key))
+    sequence = db.session.scalar(select(EmailSequence).where(EmailSequence.key == sequence_key))
     contact = _row(Contact, contact_id)
     if sequence is None:
         raise NotFound("There is no such sequence.")
@@ -249,7 +249,7 @@ def _unmeant(campaign: Campaign, contact: Contact) -> tuple[str, str | None, Non
 
 
 def _not_there(
-    sequence: Sequence, enrolment: Enrolment | None, step: int, contact_id: int
+    sequence: EmailSequence, enrolment: Enrolment | None, step: int, contact_id: int
 ) -> tuple[str, str | None, datetime | None]:
     """Why there is no email of this step: (got, reason, when that was or will be)."""
     if enrolment is None:

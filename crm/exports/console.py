@@ -30,7 +30,7 @@ FORMS = {"csv": "CSV", "xlsx": "Excel"}
 
 
 def _may_read_clinical() -> bool:
-    return access.may((role.name for role in current_user.roles), "read_clinical")
+    return access.has_permission((role.name for role in current_user.roles), "read_clinical")
 
 
 @pages.get("")

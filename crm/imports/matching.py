@@ -16,7 +16,7 @@ from crm.contacts import service as contacts
 from crm.contacts.models import Contact
 from crm.contacts.rules import folded, same_person
 from crm.core import business_hours, clock, crypto
-from crm.core.db import as_json, db, fast, sealed
+from crm.core.db import as_json, db, execute_raw, sealed
 from crm.imports.rules import LEADS, Row
 from crm.leads import rules as leads
 
@@ -130,7 +130,7 @@ def _all(plans: Sequence[_Plan], name: str) -> list[bytes]:
 
 def _known(plans: Sequence[_Plan]) -> set[int]:
     """Return the ids of everybody who has an address, a phone, or a name and birth date of these rows."""
-    return {row.id for row in fast(_KNOWN, {name: _all(plans, name) for name in KEYS})}
+    return {row.id for row in execute_raw(_KNOWN, {name: _all(plans, name) for name in KEYS})}
 
 
 def _match(plans: Sequence[_Plan], ids: set[int]) -> set[int]:
@@ -165,14 +165,16 @@ def _compare(plan: _Plan, contact: Contact, *, by_email: bool) -> None:
 def _without_open(plans: Sequence[_Plan], outcome: Outcome) -> list[_Plan]:
     """Leave out requests that are open already."""
     known = [plan.contact_id for plan in plans if plan.contact_id is not None]
-    there = {(row.contact_id, bytes(row.content_index or b"")) for row in fast(_OPEN, {"contacts": known})}
+    there = {
+        (row.contact_id, bytes(row.content_index or b"")) for row in execute_raw(_OPEN, {"contacts": known})
+    }
     kept = [plan for plan in plans if (plan.contact_id, plan.content) not in there]
     outcome.duplicates += len(plans) - len(kept)
     return kept
 
 
 def _ids(table: str, count: int) -> list[int]:
-    return [row.id for row in fast(_IDS, {"table": table, "count": count})]
+    return [row.id for row in execute_raw(_IDS, {"table": table, "count": count})]
 
 
 def _write(
@@ -190,9 +192,9 @@ def _write(
         for name, value in _columns(plan).items():
             people[name].append(value)
     if fresh:
-        fast(_CONTACTS, people | common)
+        execute_raw(_CONTACTS, people | common)
         noted = [(plan.contact_id, alike) for plan in fresh for alike in (None, *plan.alike)]
-        fast(_NOTED, {"contact_id": [a for a, _ in noted], "alike": [b for _, b in noted], **common})
+        execute_raw(_NOTED, {"contact_id": [a for a, _ in noted], "alike": [b for _, b in noted], **common})
     if kind == LEADS and plans:
         outcome.lead_ids = _open_leads(plans, common)
 
@@ -227,13 +229,13 @@ def _open_leads(plans: Sequence[_Plan], common: Mapping[str, Any]) -> list[int]:
         "stage": stage,
         "due_at": due,
     }
-    fast(_LEADS, given | dict(common))
+    execute_raw(_LEADS, given | dict(common))
     return ids
 
 
 def _references(count: int) -> list[str]:
     """Return that many references nobody has: some more are drawn, and those that are taken left out."""
     drawn = list(dict.fromkeys(leads.new_reference(leads.CONTACT_REQUEST) for _ in range(count + 50)))
-    taken = fast("select reference from lead where reference = any(%(drawn)s)", {"drawn": drawn})
+    taken = execute_raw("select reference from lead where reference = any(%(drawn)s)", {"drawn": drawn})
     gone = {row.reference for row in taken}
     return [one for one in drawn if one not in gone][:count]

@@ -4,7 +4,7 @@ from sqlalchemy import select
 
 from crm.audit import service as audit
 from crm.core import clock
-from crm.core.db import db, fast, transaction
+from crm.core.db import db, execute_raw, transaction
 from crm.imports.models import ImportBatch
 from crm.imports.service import get
 
@@ -40,11 +40,11 @@ def _remove(batch: ImportBatch) -> int:
     """Remove one batch; return how many people and leads stay."""
     run = get(batch.run_id)
     given = {"contacts": batch.contact_ids, "leads": batch.lead_ids, "importer": f"staff:{run.user_id}"}
-    gone = fast(_touched("lead", "leads"), given).scalars().all()
-    fast(_LEADS, {"ids": gone})
-    people = fast(_touched("contact", "contacts"), given).scalars().all()
-    fast("delete from activity where contact_id = any(%(ids)s::bigint[])", {"ids": people})
-    fast("delete from contact where id = any(%(ids)s::bigint[])", {"ids": people})
+    gone = execute_raw(_touched("lead", "leads"), given).scalars().all()
+    execute_raw(_LEADS, {"ids": gone})
+    people = execute_raw(_touched("contact", "contacts"), given).scalars().all()
+    execute_raw("delete from activity where contact_id = any(%(ids)s::bigint[])", {"ids": people})
+    execute_raw("delete from contact where id = any(%(ids)s::bigint[])", {"ids": people})
     return len(batch.contact_ids) - len(people) + len(batch.lead_ids) - len(gone)
 
 

@@ -18,7 +18,7 @@ from crm.intake.schemas import (
 from crm.intake.service import ContactRequest, NewReferral, Opened
 from crm.leads import queries, rules
 from crm.referrers.service import Sender
-from crm.staff.api_auth import caller, needs, once
+from crm.staff.api_auth import caller, once, require_scope
 
 blueprint = Blueprint("leads-api", __name__, description="Contact requests and referrals")
 
@@ -26,7 +26,7 @@ Answer = tuple[dict[str, Any], int]
 
 
 @blueprint.route("/contact-requests", methods=["POST"])
-@needs("contact-requests:write")
+@require_scope("contact-requests:write")
 @blueprint.arguments(ContactRequestSchema)
 @blueprint.response(201, ReceiptSchema)
 @once
@@ -45,7 +45,7 @@ def create_contact_request(data: dict[str, Any]) -> Answer:
 
 
 @blueprint.route("/referrals", methods=["POST"])
-@needs("referrals:write")
+@require_scope("referrals:write")
 @blueprint.arguments(ReferralSchema)
 @blueprint.response(201, ReceiptSchema)
 @once
@@ -59,7 +59,7 @@ def create_referral(data: dict[str, Any]) -> Answer:
 
 
 @blueprint.route("/leads/<reference>")
-@needs("leads:read")
+@require_scope("leads:read")
 @blueprint.response(200, StatusSchema)
 def show_lead(reference: str) -> dict[str, Any]:
     """How far a lead has come that was sent with this key, or that belongs to its practice."""
@@ -77,7 +77,7 @@ def show_lead(reference: str) -> dict[str, Any]:
 
 
 @blueprint.route("/wordings")
-@needs(None)
+@require_scope(None)
 @blueprint.response(200, WordingSchema(many=True))
 def list_wordings() -> list[dict[str, str]]:
     """The texts to show beside the boxes that people tick, in the version in use."""

@@ -15,7 +15,7 @@ from crm.contacts import service as contacts
 from crm.contacts.models import Contact
 from crm.contacts.rules import Person
 from crm.core import business_hours, clock, crypto, events
-from crm.core.db import as_json, db, fast, sealed
+from crm.core.db import as_json, db, execute_raw, sealed
 from crm.core.errors import Conflict
 from crm.intake import crisis
 from crm.leads import rules
@@ -151,7 +151,7 @@ def _ask(
     """Have the person asked by email; never at another address than the one that was given just now."""
     if found.contact.email is None or "email" in found.differing:
         return
-    consent.ask(
+    consent.send_confirmation(
         contact=found.contact,
         topics=[topic],
         kind=kind,
@@ -247,7 +247,7 @@ def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mappi
     lead_id = None
     while lead_id is None:  # a reference that is taken already: draw again
         reference = rules.new_reference(kind)
-        lead_id = fast(_OPEN, given | {"reference": reference}).scalar_one_or_none()
+        lead_id = execute_raw(_OPEN, given | {"reference": reference}).scalar_one_or_none()
     events.publish(LeadOpened(lead_id=lead_id, contact_id=contact.id, kind=kind, language=contact.language))
     return Opened(lead_id=lead_id, contact_id=contact.id, reference=reference, stage=stage, is_new=True)
 

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crm.audit import service as audit
 from crm.core import clock, us_states
-from crm.core.db import db, fast
+from crm.core.db import db, execute_raw
 from crm.core.errors import Invalid
 from crm.leads.models import Assignee
 from crm.staff.models import User
@@ -44,7 +44,7 @@ _GIVE = """
 
 def give(*, lead_id: int, language: str) -> int | None:
     """Give a new lead to whoever's turn it is; return their id, None when nobody takes leads or has room."""
-    row = fast(_GIVE, {"lead_id": lead_id, "language": language, "now": clock.now()}).first()
+    row = execute_raw(_GIVE, {"lead_id": lead_id, "language": language, "now": clock.now()}).first()
     if row is None:
         return None
     audit.record_at_once("lead.assign", object_type="lead", object_id=lead_id, detail=row.detail)

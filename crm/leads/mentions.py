@@ -33,7 +33,7 @@ def named(text: str, people: Iterable[User]) -> list[User]:
     return [known[one] for one in sorted(ids)]
 
 
-def tell_named(lead: Lead, text: str) -> Sequence[User]:
+def notify_mentioned(lead: Lead, text: str) -> Sequence[User]:
     """Open a task for everybody who is named in a note; return them."""
     if "@" not in text:
         return []

@@ -180,22 +180,24 @@ LEAST_AFTER_PAUSE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clock:
+class Deadline:
     """The clock of a lead: when time is up, and, while it is paused, how much opening time was left."""
 
     due_at: datetime | None
     left: timedelta | None = None
 
 
-def clock_after(*, kind: str, was: str, to: str, now: datetime, clock: Clock, calendar: Calendar) -> Clock:
+def deadline_after(
+    *, kind: str, was: str, to: str, now: datetime, clock: Deadline, calendar: Calendar
+) -> Deadline:
     """Return the clock of a lead that moves from `was` to `to`."""
     if to == PAUSED:
-        return Clock(due_at=None, left=calendar.between(now, clock.due_at) if clock.due_at else None)
+        return Deadline(due_at=None, left=calendar.between(now, clock.due_at) if clock.due_at else None)
     if was == PAUSED and to == "in_review" and clock.left is not None:
-        return Clock(due_at=calendar.add_time(now, max(clock.left, LEAST_AFTER_PAUSE)))
+        return Deadline(due_at=calendar.add_time(now, max(clock.left, LEAST_AFTER_PAUSE)))
     if was in UNTOUCHED and to in UNTOUCHED and clock.due_at is not None:
-        return Clock(due_at=clock.due_at)
-    return Clock(due_at=due_at(kind=kind, stage=to, since=now, calendar=calendar))
+        return Deadline(due_at=clock.due_at)
+    return Deadline(due_at=due_at(kind=kind, stage=to, since=now, calendar=calendar))
 
 
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that looks or sounds like another: no 0 O 1 I L U

@@ -134,12 +134,12 @@ def take_back_move(*, lead_id: int, before: Mapping[str, Any]) -> Lead:
 
 def _wind(lead: Lead, *, was: str, now: datetime) -> None:
     left = timedelta(seconds=lead.clock_left) if lead.clock_left is not None else None
-    after = rules.clock_after(
+    after = rules.deadline_after(
         kind=lead.kind,
         was=was,
         to=lead.stage,
         now=now,
-        clock=rules.Clock(due_at=lead.due_at, left=left),
+        clock=rules.Deadline(due_at=lead.due_at, left=left),
         calendar=business_hours.clinic(),
     )
     lead.due_at = after.due_at
@@ -194,7 +194,7 @@ def add_note(*, lead_id: int, text: str) -> None:
     if not 0 < len(text) <= NOTE_LIMIT or "\0" in text:
         raise Invalid({"text": [f"Write a note of up to {NOTE_LIMIT:,} characters."]})
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="note", text=text)
-    mentions.tell_named(lead, text)
+    mentions.notify_mentioned(lead, text)
     audit.record("lead.note", object_type="lead", object_id=lead.id)
 
 

@@ -68,7 +68,7 @@ STREAMS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Door:
+class TransportOption:
     """A transport as routing sees it."""
 
     name: str
@@ -76,7 +76,7 @@ class Door:
     attested: bool  # a named person took responsibility for PHI without a BAA
 
 
-def route(stream: Stream, doors: Sequence[Door]) -> str | None:
+def route(stream: Stream, doors: Sequence[TransportOption]) -> str | None:
     """Return the transport for a stream, or None: a PHI stream goes only where a BAA or an attestation is.
 
     45 CFR 164.502(e): a covered entity discloses PHI to a vendor only under a business associate agreement.

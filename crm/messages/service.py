@@ -10,12 +10,12 @@ from sqlalchemy import insert, text, update
 from crm.audit import service as audit
 from crm.content import service as content
 from crm.core import clock, queue
-from crm.core.db import after_commit, as_json, bigint_array, db, fast
+from crm.core.db import after_commit, as_json, bigint_array, db, execute_raw
 from crm.core.errors import Conflict, NotFound
 from crm.core.events import publish
 from crm.messages import transports
 from crm.messages.engine import pipeline
-from crm.messages.engine.record import ask
+from crm.messages.engine.record import enqueue_delivery
 from crm.messages.events import MessageBlocked
 from crm.messages.models import Batch
 from crm.messages.rules import STREAMS
@@ -60,9 +60,9 @@ def send_transactional(
         "now": now,
         "too_late_at": now + TOO_LATE_TRANSACTIONAL,
     }
-    made = fast(_SEND, given | _fate(transport, now)).one()
+    made = execute_raw(_SEND, given | _fate(transport, now)).one()
     if transport:
-        ask(made.batch_id, kind="transactional", number=0)
+        enqueue_delivery(made.batch_id, kind="transactional", number=0)
     else:
         publish(MessageBlocked(message_id=made.id, contact_id=contact_id, stream=version.stream))
         _tell_of_policy()
@@ -230,7 +230,7 @@ def decide(batch_ids: Sequence[int], *, send_again: bool) -> int:
         )
         alerts.close(f"batch:{row.id}")
         if send_again:
-            ask(row.id, kind=row.kind, number=row.attempts)
+            enqueue_delivery(row.id, kind=row.kind, number=row.attempts)
     return len(rows)
 
 
@@ -260,13 +260,13 @@ _TAKE_UP = text("""
 """)
 
 
-def take_up(*, version_id: int, item_id: int, language: str) -> int:
+def release_held(*, version_id: int, item_id: int, language: str) -> int:
     """Let batches that were held for their content leave with the version that is approved now; return how many."""
     freed = db.session.execute(
         _TAKE_UP, {"version": version_id, "item": item_id, "language": language, "now": clock.now()}
     ).all()
     for row in freed:
-        ask(row.id, kind=row.kind, number=row.attempts)
+        enqueue_delivery(row.id, kind=row.kind, number=row.attempts)
     return len(freed)
 
 

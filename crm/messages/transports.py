@@ -50,7 +50,7 @@ def route(stream: rules.Stream) -> str | None:
     return rules.route(
         stream,
         [
-            rules.Door(name=name, has_baa=mailer.has_baa, attested=name in attested)
+            rules.TransportOption(name=name, has_baa=mailer.has_baa, attested=name in attested)
             for name, mailer in mailers().items()
         ],
     )

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from crm.core.db import Base, HasId
 
 
-class Sequence(HasId, Base):
+class EmailSequence(HasId, Base):
     """A series of emails for one consent topic."""
 
     __tablename__ = "sequence"
@@ -35,7 +35,7 @@ class SequenceVersion(HasId, Base):
     plan: Mapped[dict[str, Any]]  # window, steps, entry, exits: the shape is in sequences.rules.Plan
     created_at: Mapped[datetime]
 
-    sequence: Mapped[Sequence] = relationship(lazy="joined", innerjoin=True)
+    sequence: Mapped[EmailSequence] = relationship(lazy="joined", innerjoin=True)
 
 
 class Enrolment(HasId, Base):

@@ -18,11 +18,11 @@ from crm.consent.queries import EVIDENCE, REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
 from crm.core import clock
 from crm.core.db import bigint_array, db
-from crm.core.failpoints import reach
+from crm.core.failpoints import failpoint
 from crm.messages import service as messages
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN
 from crm.sequences import rules
-from crm.sequences.models import Sequence as SequenceRow
+from crm.sequences.models import EmailSequence as SequenceRow
 from crm.sequences.models import SequenceVersion
 from crm.staff import alerts
 
@@ -82,7 +82,7 @@ def plan_due() -> int:
     _advance(rows, decisions, now)
     _queue(rows, decisions, plans, versions, now)
     _tell(decisions)
-    reach("planned")
+    failpoint("planned")
     return len(rows)
 
 

@@ -1,6 +1,6 @@
 """Sequences as staff look at them: who is at which step, and what has come of each email."""
 
-from collections.abc import Sequence as Seq
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.core.paging import Page, keyset
 from crm.leads.models import Lead
-from crm.sequences.models import Enrolment, Sequence, SequenceVersion
+from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 
 LIVE = ("active", "paused", "held")
 STATES = (*LIVE, "completed", "exited")
@@ -32,7 +32,7 @@ class Step:
     opted_out: int
 
 
-def every() -> Seq[tuple[Sequence, dict[str, int]]]:
+def every() -> Sequence[tuple[EmailSequence, dict[str, int]]]:
     """Return all sequences, with how many people are in each by state."""
     counts = dict[int, dict[str, int]]()
     for row in db.session.execute(
@@ -41,13 +41,13 @@ def every() -> Seq[tuple[Sequence, dict[str, int]]]:
         )
     ):
         counts.setdefault(row[0], {})[row[1]] = row[2]
-    found = db.session.scalars(select(Sequence).order_by(Sequence.id)).all()
+    found = db.session.scalars(select(EmailSequence).order_by(EmailSequence.id)).all()
     return [(sequence, counts.get(sequence.id, {})) for sequence in found]
 
 
-def get(sequence_id: int) -> Sequence:
+def get(sequence_id: int) -> EmailSequence:
     """Return one sequence. Raises NotFound."""
-    found = db.session.get(Sequence, sequence_id)
+    found = db.session.get(EmailSequence, sequence_id)
     if found is None:
         raise NotFound("There is no such sequence.")
     return found

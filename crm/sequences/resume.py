@@ -11,23 +11,23 @@ from crm.core import clock
 from crm.core.db import db
 from crm.core.queue import enqueue
 from crm.sequences import rules
-from crm.sequences.models import Enrolment, Sequence, SequenceVersion
+from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 
 
-def come_back(*, contact_id: int, topic: str, record_id: int, since: datetime) -> int:
+def resume_enrolment(*, contact_id: int, topic: str, record_id: int, since: datetime) -> int:
     """Revive the enrolments that an opt-out ended at `since` or later, at the step they had reached; return how many.
 
     An email that was queued when they left is not sent after the fact; the next one is.
     """
     ended = db.session.execute(
-        select(Enrolment, Sequence.state, SequenceVersion.plan, Contact.time_zone)
-        .join(Sequence, Sequence.id == Enrolment.sequence_id)
+        select(Enrolment, EmailSequence.state, SequenceVersion.plan, Contact.time_zone)
+        .join(EmailSequence, EmailSequence.id == Enrolment.sequence_id)
         .join(SequenceVersion, SequenceVersion.id == Enrolment.version_id)
         .join(Contact, Contact.id == Enrolment.contact_id)
         .where(
             Enrolment.contact_id == contact_id,
-            Sequence.topic == topic,
-            Sequence.state.in_(("live", "paused")),
+            EmailSequence.topic == topic,
+            EmailSequence.state.in_(("live", "paused")),
             Enrolment.state == "exited",
             Enrolment.reason == "opted_out",
             Enrolment.left_at >= since,

@@ -1,6 +1,6 @@
 """The verbs of sequences: load, enrol, exit, pause, resume, send the next step now."""
 
-from collections.abc import Sequence as Seq
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +18,7 @@ from crm.core.errors import Conflict, NotFound
 from crm.core.queue import enqueue
 from crm.messages import service as messages
 from crm.sequences import rules
-from crm.sequences.models import Enrolment, Sequence, SequenceVersion
+from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 from crm.sequences.queries import newest_version
 from crm.staff import alerts
 
@@ -31,9 +31,9 @@ def load_shipped(*, live: bool) -> int:
     for shipped in library.load_library().sequences.values():
         plan = stored_plan(shipped)
         rules.plan_from(plan)  # refuses what could not run
-        sequence = db.session.scalar(select(Sequence).where(Sequence.key == shipped.key))
+        sequence = db.session.scalar(select(EmailSequence).where(EmailSequence.key == shipped.key))
         if sequence is None:
-            sequence = Sequence(
+            sequence = EmailSequence(
                 key=shipped.key,
                 title=shipped.title,
                 topic=shipped.topic,
@@ -77,7 +77,9 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
 
     None when there is no live sequence, or when they are in it, or were before: nobody gets a series twice.
     """
-    sequence = db.session.scalar(select(Sequence).where(Sequence.topic == topic, Sequence.state == "live"))
+    sequence = db.session.scalar(
+        select(EmailSequence).where(EmailSequence.topic == topic, EmailSequence.state == "live")
+    )
     version = newest_version(sequence.id) if sequence else None
     contact = db.session.get(Contact, contact_id)
     if sequence is None or version is None or contact is None:
@@ -114,7 +116,7 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
     return enrolment_id
 
 
-def exit_people(*, contact_ids: Seq[int], reason: str, topic: str | None = None) -> int:
+def exit_people(*, contact_ids: Sequence[int], reason: str, topic: str | None = None) -> int:
     """End every live enrolment of these people (of one topic, or all) and take their queued emails out; return how many."""
     now = clock.now()
     ended = db.session.execute(
@@ -173,8 +175,8 @@ def resume(sequence_id: int) -> int:
 
 def _switch(sequence_id: int, *, was: str, now_state: str, at: datetime | None) -> None:
     done = db.session.execute(
-        update(Sequence)
-        .where(Sequence.id == sequence_id, Sequence.state == was)
+        update(EmailSequence)
+        .where(EmailSequence.id == sequence_id, EmailSequence.state == was)
         .values(state=now_state, paused_at=at)
     )
     if done.rowcount != 1:  # type: ignore[attr-defined]
@@ -226,7 +228,7 @@ def take_out(enrolment_id: int, *, reason: str = "staff") -> None:
     row = db.session.get(Enrolment, enrolment_id)
     if row is None or row.state not in ENDS:
         raise NotFound("This person is not in the sequence.")
-    topic = db.session.scalar(select(Sequence.topic).where(Sequence.id == row.sequence_id))
+    topic = db.session.scalar(select(EmailSequence.topic).where(EmailSequence.id == row.sequence_id))
     exit_people(contact_ids=[row.contact_id], reason=reason, topic=topic)
 
 

@@ -53,7 +53,7 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
 }
 
 
-def may(roles: Iterable[str], permission: str) -> bool:
+def has_permission(roles: Iterable[str], permission: str) -> bool:
     """Tell whether somebody with these roles has this permission. An unknown permission is a KeyError."""
     return not PERMISSIONS[permission].isdisjoint(roles)
 

@@ -27,7 +27,7 @@ def caller() -> Caller:
     return cast(Caller, g.caller)
 
 
-def needs(scope: str | None) -> Callable[[View], View]:
+def require_scope(scope: str | None) -> Callable[[View], View]:
     """Let in only requests with a key of this scope (None: any key), within its limit, with a JSON body if any."""
 
     def guard(view: View) -> View:

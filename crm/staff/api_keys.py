@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crm.audit import service as audit
 from crm.core import clock
-from crm.core.db import db, fast
+from crm.core.db import db, execute_raw
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.staff.models import ApiKey, KeptReply
 
@@ -83,7 +83,7 @@ _FIND = """
 
 def find(plain: str) -> Caller | None:
     """Return who this key belongs to; None for a key that never was or was revoked."""
-    row = fast(_FIND, {"hash": _hash(plain)}).first()
+    row = execute_raw(_FIND, {"hash": _hash(plain)}).first()
     if row is None:
         return None
     now = clock.now()

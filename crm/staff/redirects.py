@@ -7,14 +7,14 @@ from crm.core.errors import Invalid
 _HOME = "/console/"
 
 
-def back() -> str | None:
+def safe_next_url() -> str | None:
     """Return the page of the console that the request names in `back`; None when it names none.
 
     Raises Invalid for an address anywhere else: nobody is sent away from here by a made-up link.
     """
-    address = request.values.get("back", "")
+    address = request.values.get("safe_next_url", "")
     if not address:
         return None
     if not address.startswith(_HOME) or not address.isprintable() or "\\" in address or len(address) > 2000:
-        raise Invalid({"back": ["This does not lead to a page of the console."]})
+        raise Invalid({"safe_next_url": ["This does not lead to a page of the console."]})
     return address

@@ -107,7 +107,7 @@ def link_for(user: User, *, life: timedelta = DEMO_LIFE) -> str:
     return f"/sign-in/{service.sign_in_link(user=user, life=life)}"
 
 
-def set_up(app: Flask, settings: "Settings") -> None:
+def init_sign_in(app: Flask, settings: "Settings") -> None:
     """Give `app` its sign-in pages at /login, /logout and /tf-*."""
     app.config.update(_config(settings))
     accounts = Accounts(db, User, Role)

@@ -10,7 +10,7 @@ SOFT_LIMIT = 3  # blocked messages in SOFT_DAYS, after which we stop trying
 SOFT_DAYS = 30
 
 
-def gravest(kinds: "list[str]") -> str | None:
+def worst_state(kinds: "list[str]") -> str | None:
     """Return the kind a message's state shows after these events, in whatever order they came."""
     known = [kind for kind in kinds if kind in ORDER]
     return max(known, key=ORDER.index) if known else None

@@ -9,8 +9,8 @@ from crm.consent import suppressions
 from crm.consent.suppressions import Stop
 from crm.contacts.addresses import address_index
 from crm.core import clock, queue
-from crm.core.db import after_commit, bigint_array, db, fast, text_array
-from crm.core.failpoints import reach
+from crm.core.db import after_commit, bigint_array, db, execute_raw, text_array
+from crm.core.failpoints import failpoint
 from crm.mailer.sendgrid_events import Event, parse
 from crm.tracking import rules
 
@@ -77,11 +77,11 @@ def apply(receipt_id: int) -> int:
     fresh, acting = _keep(told, received=taken.received_at)
     _act(acting, now)
     db.session.execute(_DONE, {"id": receipt_id, "now": now, "error": error})
-    reach("applied")
+    failpoint("applied")
     return fresh
 
 
-def sweep() -> int:
+def run_sweep() -> int:
     """Ask again for every post that was stored and not applied; return how many."""
     ids = db.session.scalars(
         text("select id from webhook_receipt where applied_at is null order by id limit :limit"),
@@ -100,7 +100,7 @@ def _keep(events: Sequence[Event], *, received: datetime) -> tuple[int, list[Eve
     if not unique:
         return 0, []
     ordered = [unique[event_id] for event_id in sorted(unique)]
-    kept = fast(
+    kept = execute_raw(
         _KEEP,
         {
             "ids": text_array([event.event_id for event in ordered]),

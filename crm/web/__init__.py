@@ -36,12 +36,12 @@ def mount(app: "CrmApp", settings: "Settings") -> None:
     app.url_map.converters["int"] = Number
     app.before_request(_start)
     app.after_request(_log)
-    headers.protect(app, https=settings.secure)
+    headers.init_headers(app, https=settings.secure)
     Bootstrap5(app)
     template_filters.register(app)
-    language.speak(app)
+    language.init_locale(app)
     csrf = CSRFProtect(app)
-    sign_in.set_up(app, settings)
+    sign_in.init_sign_in(app, settings)
     for blueprint in (health, *public.FEATURES, *portal.FEATURES):
         app.register_blueprint(blueprint)
     api.mount(app)
@@ -49,8 +49,8 @@ def mount(app: "CrmApp", settings: "Settings") -> None:
     exempt = public.TOKEN_PAGES | public.MACHINES | public.CHECK_THEMSELVES
     for blueprint in (*api.FEATURES, *(part for part in public.FEATURES if part.name in exempt)):
         csrf.exempt(blueprint)
-    access_guard.watch(app, public=[blueprint.name for blueprint in public.FEATURES])
-    errors.answer_all(app)
+    access_guard.init_guard(app, public=[blueprint.name for blueprint in public.FEATURES])
+    errors.register_error_handlers(app)
     app.context_processor(lambda: {"clinic": settings.clinic})
 
 

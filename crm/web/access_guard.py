@@ -31,7 +31,7 @@ SIGN_IN = frozenset({
 """Pages of signing in; flask-security guards those of them that need a session."""
 
 
-def watch(app: Flask, *, public: Iterable[str]) -> None:
+def init_guard(app: Flask, *, public: Iterable[str]) -> None:
     """Check every request of `app`. `public`: names of blueprints that are open to everybody."""
     app.extensions["public_blueprints"] = frozenset(public)
     app.before_request(_name_actor)
@@ -85,7 +85,7 @@ def _check() -> ResponseReturnValue | None:
         return None
     if not current_user.is_authenticated:
         return redirect(_sign_in())
-    if kind is None or not access.may((role.name for role in current_user.roles), kind):
+    if kind is None or not access.has_permission((role.name for role in current_user.roles), kind):
         with transaction():
             audit.record("access.refused", detail={"endpoint": request.endpoint})
         raise NotAllowed("Your role does not open this page. An administrator can change that.")

@@ -89,7 +89,7 @@ def mount(app: Flask) -> None:
         console.register_blueprint(feature)
     app.register_blueprint(console)
     app.before_request(_reader)
-    timeline_sources.wire()
+    timeline_sources.register_sources()
     app.context_processor(_surroundings)
 
 
@@ -110,7 +110,7 @@ def _signed_in() -> bool:
 
 
 def _may(permission: str) -> bool:
-    return _signed_in() and access.may((role.name for role in current_user.roles), permission)
+    return _signed_in() and access.has_permission((role.name for role in current_user.roles), permission)
 
 
 def _opens(address: str) -> bool:

@@ -35,7 +35,7 @@ WORDS: Mapping[int, str] = {
 CHANGED = "Somebody changed this in the meantime, or it is there already. Look at it again."
 
 
-def answer_all(app: Flask) -> None:
+def register_error_handlers(app: Flask) -> None:
     """Answer every error of `app` in the way the asker understands: JSON for machines, a page for people."""
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(CSRFError, _expired)

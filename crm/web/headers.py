@@ -25,7 +25,7 @@ ALWAYS = {
 }
 
 
-def protect(app: Flask, *, https: bool) -> None:
+def init_headers(app: Flask, *, https: bool) -> None:
     """Set the headers of every answer of `app`."""
 
     def finish(response: Response) -> Response:

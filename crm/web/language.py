@@ -10,7 +10,7 @@ COOKIE = "lang"
 ENGLISH = ("console", "security")  # blueprints for staff, in English for now
 
 
-def speak(app: Flask) -> None:
+def init_locale(app: Flask) -> None:
     """Choose a language for every request, and remember a choice made by address."""
     translations.compile_stale()
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(translations.FOLDER)

@@ -11,8 +11,8 @@ from crm.contacts import queries as people
 from crm.content.models import ContentVersion
 from crm.core.db import Encrypted
 from crm.messages.models import Batch, Message
+from crm.sequences.models import EmailSequence as Series
 from crm.sequences.models import Enrolment
-from crm.sequences.models import Sequence as Series
 
 _NO_TEXT = cast(null(), Encrypted)
 _SYSTEM = literal("system", String)
@@ -66,6 +66,6 @@ def _left(records: Sequence[int]) -> Select[Any]:
     )
 
 
-def wire() -> None:
+def register_sources() -> None:
     """Tell every timeline from these tables, too."""
     people.tell_from({"consent": _consent, "mail": _mail, "entered": _entered, "left": _left})

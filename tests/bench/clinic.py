@@ -185,7 +185,7 @@ def _drop(postgres: Any, name: str) -> None:
         connection.execute(f"drop database if exists {name} with (force)")
 
 
-def push(*wishes: queue.Wish) -> None:
+def push(*wishes: queue.JobRequest) -> None:
     """Ask for jobs, as the scheduler does."""
     queue.push(wishes)
 

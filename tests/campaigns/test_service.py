@@ -82,7 +82,7 @@ def test_what_redis_forgot_is_asked_again(outbox, asked, redis):
     assert ("campaigns.freeze", campaign_id) in asked()
     redis.flushdb()
     with transaction():
-        service.look_after()
+        service.run_maintenance()
     assert ("campaigns.freeze", campaign_id) in asked()
     freeze(campaign_id)
     assert ("messages.deliver",) in asked()
@@ -182,7 +182,7 @@ def test_pause_resume_and_cancel_keep_count(outbox, app):
     assert deliver(app) == 1
     assert reached(outbox) == emails(people)
     with transaction():
-        service.look_after()
+        service.run_maintenance()
     assert db.session.scalar(select(Campaign.state)) == "finished"
 
 
@@ -233,7 +233,7 @@ def test_resending_is_for_what_surely_did_not_leave(outbox, app, fate):
     deliver(app)
     sent = reached(outbox)
     with transaction():
-        service.look_after()
+        service.run_maintenance()
         again = service.resend(campaign_id)
         service.launch(again)
     freeze(again)
@@ -257,7 +257,7 @@ def test_several_refused_batches_pause_it(outbox, app):
             """),
             {"id": campaign_id},
         )
-        service.look_after()
+        service.run_maintenance()
     assert db.session.scalar(select(Campaign.state)) == "paused"
     assert deliver(app) == 0
 
@@ -276,7 +276,7 @@ def test_night_waits_for_the_morning_of_the_reader(outbox, app, clock):
     deliver(app)
     assert reached(outbox) == emails(here)
     with transaction():
-        sweep.sweep(production=False)
+        sweep.run_sweep(production=False)
     moved = {
         zones[0]: at.astimezone(ZoneInfo(zones[0])).hour
         for zones, at in db.session.execute(
@@ -298,7 +298,7 @@ def test_what_is_too_late_does_not_leave(outbox, app, clock):
     clock.shift(3 * HOUR)
     with transaction():
         service.resume(campaign_id)
-        sweep.sweep(production=False)
+        sweep.run_sweep(production=False)
     assert deliver(app) == 0
     assert reasons(campaign_id) == dict.fromkeys(people, "too late to be sent")
 
@@ -308,11 +308,11 @@ def test_a_later_launch_waits_for_its_hour(outbox, asked, clock):
     with transaction():
         campaign_id = service.create(name="News", item=ITEM)
         service.launch(campaign_id, at=support_factories.clock.now() + timedelta(hours=1))
-        service.look_after()
+        service.run_maintenance()
     assert ("campaigns.freeze", campaign_id) not in asked()
     clock.shift(HOUR)
     with transaction():
-        service.look_after()
+        service.run_maintenance()
     assert ("campaigns.freeze", campaign_id) in asked()
 
 

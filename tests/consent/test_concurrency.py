@@ -47,7 +47,7 @@ def at_once(app, act, times=4):
 
 def ask(contact_id):
     with transaction():
-        question = service.ask(
+        question = service.send_confirmation(
             contact=db.session.get(Contact, contact_id),
             topics=["prospect_edu"],
             kind=service.CONFIRMATION,

@@ -43,7 +43,7 @@ def question(client):
     """A question that waits for its answer, as (token, id, contact id)."""
     with transaction():
         contact = person("new@example.org")
-        asked = service.ask(
+        asked = service.send_confirmation(
             contact=contact,
             topics=[EDU],
             kind=service.CONFIRMATION,

@@ -28,7 +28,7 @@ EDU = "prospect_edu"
 
 
 def ask(contact, *, topics=(EDU,), kind=service.CONFIRMATION, key="contact-form"):
-    return service.ask(
+    return service.send_confirmation(
         contact=contact,
         topics=topics,
         kind=kind,

@@ -42,7 +42,7 @@ def draft(add: str = "One more plain sentence.", key: str = KEY, language: str =
 
 
 def write(version: ContentVersion, add: str, *, actor: str = WRITER) -> editor.Saved:
-    parts = form_codec.take_apart(version.source)
+    parts = form_codec.split_fields(version.source)
     return editor.save(
         version.id, parts=replace(parts, body=parts.body + f"\n{add}\n"), base=version.version, actor=actor
     )
@@ -254,7 +254,7 @@ def test_staff_are_reminded_at_30_and_7_days_and_at_the_end_once_each(clock):
     seen = []
     for days in (334, 1, 1, 22, 1, 6, 1, 30):
         clock.shift(days * DAY)
-        approval.look_after()
+        approval.run_maintenance()
         levels = db.session.execute(
             select(Alert.level, Alert.text).where(
                 Alert.key.like("content-expiry:%"), Alert.closed_at.is_(None)
@@ -272,7 +272,7 @@ def test_staff_are_reminded_at_30_and_7_days_and_at_the_end_once_each(clock):
     assert approve(only)
     assert used() == only.id
     clock.shift(340 * DAY)
-    assert approval.look_after()["reminded"] == 1
+    assert approval.run_maintenance()["reminded"] == 1
 
 
 def test_renewing_in_time_changes_no_word_and_leaves_no_gap(clock):
@@ -289,14 +289,14 @@ def test_renewing_in_time_changes_no_word_and_leaves_no_gap(clock):
 def test_what_a_newer_version_replaced_is_retired_when_nothing_waits_for_it():
     before = shipped()
     approved()
-    assert approval.look_after()["retired"] == 1
+    assert approval.run_maintenance()["retired"] == 1
     db.session.expire_all()
     assert before.state == "retired"
 
 
 def test_two_who_edit_lose_nothing():
     made = draft("")
-    mine = form_codec.take_apart(made.source)
+    mine = form_codec.split_fields(made.source)
     base = made.version
     assert write(made, "Hers.", actor=LAWYER).theirs is None
     saved = editor.save(made.id, parts=replace(mine, body=mine.body + "\nMine.\n"), base=base, actor=WRITER)
@@ -308,7 +308,7 @@ def test_two_who_edit_lose_nothing():
 def test_saving_the_same_twice_is_one_save():
     made = draft()
     number = made.version
-    parts = form_codec.take_apart(made.source)
+    parts = form_codec.split_fields(made.source)
     assert editor.save(made.id, parts=parts, base=1, actor=WRITER).version == number
 
 
@@ -340,7 +340,7 @@ def test_a_draft_is_there_once_per_language():
     made = draft()
     assert editor.begin(made.item_id, language="en", actor=LAWYER).id == made.id
     other = editor.translate(made.id, language="es", actor=WRITER)
-    assert form_codec.take_apart(other.source).language == "es"
+    assert form_codec.split_fields(other.source).language == "es"
     assert editor.translate(made.id, language="es", actor=LAWYER).id == other.id
     with pytest.raises(Invalid):
         editor.translate(made.id, language="en", actor=WRITER)
@@ -350,17 +350,17 @@ def test_a_copy_is_an_item_of_its_own():
     first = editor.duplicate(shipped().id, title="Spring letter", actor=WRITER)
     second = editor.duplicate(shipped().id, title="Spring letter", actor=WRITER)
     assert [one.item.key for one in (first, second)] == ["own/spring-letter", "own/spring-letter-2"]
-    assert form_codec.take_apart(first.source).purpose == "Spring letter"
+    assert form_codec.split_fields(first.source).purpose == "Spring letter"
     with pytest.raises(Invalid):
         editor.duplicate(shipped().id, title=" ", actor=WRITER)
 
 
 def test_a_form_cannot_change_what_a_text_is():
     made = draft("")
-    parts = form_codec.take_apart(made.source)
+    parts = form_codec.split_fields(made.source)
     forged = replace(parts, stream="transactional", language="es", body=parts.body + "\nMore.\n")
     editor.save(made.id, parts=forged, base=made.version, actor=WRITER)
-    kept = form_codec.take_apart(made.source)
+    kept = form_codec.split_fields(made.source)
     assert (kept.stream, kept.language) == ("prospect_edu", "en")
 
 
@@ -390,9 +390,9 @@ def test_a_sequence_does_not_go_live_without_a_whole_language():
 @pytest.mark.parametrize("path", sorted(library.TEMPLATES.glob("content/*/*.md")), ids=lambda path: path.stem)
 def test_the_form_gives_back_every_file_to_the_byte(path):
     file = path.read_text("utf-8")
-    parts = form_codec.take_apart(file)
-    assert form_codec.put_together(parts) == file
-    assert form_codec.put_together(replace(parts, body=parts.body + "x"), before=file) == file + "x\n"
+    parts = form_codec.split_fields(file)
+    assert form_codec.build_source(parts) == file
+    assert form_codec.build_source(replace(parts, body=parts.body + "x"), before=file) == file + "x\n"
 
 
 def open_alerts() -> set[str]:

@@ -72,7 +72,7 @@ def begin(visitor: Visitor, key: str = KEY, language: str = "en") -> ContentVers
 
 
 def form(version: ContentVersion, **changed) -> dict[str, object]:
-    parts = form_codec.take_apart(version.source)
+    parts = form_codec.split_fields(version.source)
     return {
         "base": version.version,
         "subject": parts.subject,
@@ -87,7 +87,7 @@ def form(version: ContentVersion, **changed) -> dict[str, object]:
 
 
 def body(version: ContentVersion) -> str:
-    return form_codec.take_apart(version.source).body
+    return form_codec.split_fields(version.source).body
 
 
 def save(visitor: Visitor, version: ContentVersion, add: str, **more):

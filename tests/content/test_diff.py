@@ -11,7 +11,7 @@ from crm.content.editor import form_codec
 from crm.content.render import library
 
 FILE = (library.TEMPLATES / "content" / "contact-request" / "02-understanding.en.md").read_text("utf-8")
-TEXT = form_codec.take_apart(FILE)
+TEXT = form_codec.split_fields(FILE)
 
 
 def kinds(body: str) -> list[str]:

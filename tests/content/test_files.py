@@ -40,7 +40,7 @@ def newest(key: str, language: str = "en") -> ContentVersion:
 def test_every_shipped_file_knows_its_item_and_its_place(path):
     relative = path.relative_to(TEMPLATES).as_posix()
     text = files.read(path.read_bytes())
-    assert files.path_of(files.key_of(relative), form_codec.take_apart(text).language) == relative
+    assert files.path_of(files.key_of(relative), form_codec.split_fields(text).language) == relative
 
 
 @given(st.text(max_size=400))
@@ -83,7 +83,7 @@ def test_a_file_becomes_the_draft_to_the_byte(loaded, ending):
     assert made.source == text
     out = dict(files.stored(drafts=True))
     assert out["content/contact-request/02-understanding.en.md"] == text.encode()
-    parts = form_codec.take_apart(made.source)
+    parts = form_codec.split_fields(made.source)
     assert editor.save(made.id, parts=parts, base=made.version, actor=WRITER).theirs is None
     assert made.source == text  # saved from the form without a change, too
 
@@ -184,7 +184,7 @@ def test_a_block_can_be_asked_for_from_now_on(client, database):
     marketer.get("/console/content")
     marketer.post(f"/console/content/drafts/begin/{newest(KEY).item_id}", {"language": "en"})
     draft = newest(KEY)
-    parts = form_codec.take_apart(draft.source)
+    parts = form_codec.split_fields(draft.source)
     typed = {
         "base": draft.version,
         "body": parts.body,
@@ -198,7 +198,7 @@ def test_a_block_can_be_asked_for_from_now_on(client, database):
         typed | {"require": ["emergency", "evidence", "not-advice"]},
         headers={"Accept": "application/json"},
     ).json
-    assert form_codec.take_apart(newest(KEY).source).blocks == ("not-advice", "emergency", "evidence")
+    assert form_codec.split_fields(newest(KEY).source).blocks == ("not-advice", "emergency", "evidence")
     assert answer["stops"]
     assert "add [[block: evidence]]" in answer["findings"]
     page = marketer.get(f"/console/content/drafts/{draft.id}").text

@@ -150,7 +150,7 @@ def paper(**changed) -> Authorization:
 def quoting(reference: str, *, words: str = WORDS) -> ContentVersion:
     item = db.session.scalars(select(ContentItem).where(ContentItem.key == KEY)).one()
     made = drafting.begin(item.id, language="en", actor=WRITER)
-    parts = form_codec.take_apart(made.source)
+    parts = form_codec.split_fields(made.source)
     quote = f"\n> “{words}”\n\n[[block: evidence]]\n\n[[block: off-label]]\n\n[[block: risk-short]]\n"
     drafting.save(
         made.id,
@@ -245,7 +245,7 @@ def test_the_approval_ends_with_the_paper(loaded, clock):
         authorizations.papers([signed.reference])[signed.reference]
     )
     clock.shift(94 * DAY)
-    assert approval.look_after()["reminded"] >= 1
+    assert approval.run_maintenance()["reminded"] >= 1
     clock.shift(8 * DAY)
     assert used() is None
     assert not authorizations.holds(signed, now=time.now())
@@ -282,7 +282,7 @@ def test_an_email_on_its_way_waits_when_the_person_takes_it_back(outbox, app):
     )
     with transaction():
         plain = drafting.begin(made.item_id, language="en", actor=WRITER)
-        parts = form_codec.take_apart(plain.source)
+        parts = form_codec.split_fields(plain.source)
         body = parts.body.replace(f"> “{WORDS}”", "")
         drafting.save(
             plain.id, parts=replace(parts, testimonial="", body=body), base=plain.version, actor=WRITER

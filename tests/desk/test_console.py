@@ -17,7 +17,7 @@ from crm.leads import service as leads
 from crm.leads.models import Lead
 from crm.messages.limits import switches
 from crm.messages.models import Batch, SendingControl
-from crm.sequences.models import Enrolment, Sequence
+from crm.sequences.models import EmailSequence, Enrolment
 from crm.staff import alerts
 from crm.staff.models import Alert
 from tests.support import factories as support_factories
@@ -225,7 +225,7 @@ def test_the_front_desk_stops_a_clinician_lifts_and_a_marketer_does_not_learn_wh
 
 
 def test_who_is_at_which_step_and_hurrying_one(lead, admin, asked):
-    sequence = db.session.scalars(select(Sequence).where(Sequence.topic == "prospect_edu")).one()
+    sequence = db.session.scalars(select(EmailSequence).where(EmailSequence.topic == "prospect_edu")).one()
     address = f"/console/sequences/{sequence.id}"
     page = admin.get(address)
     assert "Ana Ruiz" in page.text
@@ -240,7 +240,7 @@ def test_who_is_at_which_step_and_hurrying_one(lead, admin, asked):
 
 
 def test_pausing_freezes_people_and_resuming_thaws_them(lead, admin):
-    sequence = db.session.scalars(select(Sequence).where(Sequence.topic == "prospect_edu")).one()
+    sequence = db.session.scalars(select(EmailSequence).where(EmailSequence.topic == "prospect_edu")).one()
     address = f"/console/sequences/{sequence.id}"
     admin.get(address)
     admin.post(f"{address}/pause")

@@ -297,7 +297,7 @@ def test_a_column_has_pages(desk, clock, monkeypatch):  # noqa: F811
         clock.shift(60)
     seen, cursor = [], None
     while True:
-        column = board.board("contact_request", stage="new", cursor=cursor)[0]
+        column = board.load_board("contact_request", stage="new", cursor=cursor)[0]
         assert column.count == "3+"
         seen += [lead.contact.last_name for lead in column.leads]
         cursor = column.next

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from crm.core.db import db, fast, transaction
+from crm.core.db import db, execute_raw, transaction
 from crm.desk import search as desk_search
 from tests.bench import people
 from tests.bench.pages import PAGES
@@ -33,8 +33,8 @@ where oid = any(array(select indexrelid from pg_index where indrelid = any(%(tab
 def crowd(client, database):
     """1,500 people with 1,800 leads, as many tasks and 15,000 lines of timelines."""
     with transaction():
-        people.make(fast, people=MANY)
-        fast(TELL, {"times": TOLD, "tables": list(FILLED)})
+        people.make(execute_raw, people=MANY)
+        execute_raw(TELL, {"times": TOLD, "tables": list(FILLED)})
     return signed_in(database, "admin")
 
 
@@ -160,7 +160,7 @@ def test_more_rows_take_no_more_statements(client, database, statements, address
                 who = support_factories.contact(
                     f"p{len(totals)}{_}@example.test", first_name="Mar", last_name="Lomgar"
                 )
-                fast(
+                execute_raw(
                     """insert into lead (reference, contact_id, kind, stage, source, created_at, stage_at, version)
                     values (%(reference)s, %(who)s, 'referral', 'lost', 'import', now(), now(), 1)""",
                     {"reference": f"C-00000{len(totals)}{_}", "who": who.id},

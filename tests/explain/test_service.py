@@ -16,7 +16,7 @@ from crm.explain import service as explain
 from crm.mailer import Fate, Outcome
 from crm.messages.models import Message
 from crm.sequences import service as sequences
-from crm.sequences.models import Sequence
+from crm.sequences.models import EmailSequence
 from crm.tracking import service as tracking
 from tests.campaigns.conftest import ITEM, audience, deliver, freeze, launched
 from tests.campaigns.test_api import key
@@ -184,7 +184,9 @@ def test_a_step_that_somebody_did_not_get(outbox, app, clock):
     assert second.at > support_factories.clock.now()
     assert beyond.reason == "not_in_version"
     with transaction():
-        sequences.pause(db.session.scalar(select(Sequence.id).where(Sequence.key == "contact-request")))
+        sequences.pause(
+            db.session.scalar(select(EmailSequence.id).where(EmailSequence.key == "contact-request"))
+        )
     assert ask(explain.of_step, "contact-request", 2, who).reason == "sequence_paused"
     with transaction():
         sequences.exit_people(contact_ids=[who], reason="booked")

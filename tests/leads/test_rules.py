@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from crm.leads import rules
-from crm.leads.rules import CONTACT_REQUEST, REFERRAL, STAGES, Clock
+from crm.leads.rules import CONTACT_REQUEST, REFERRAL, STAGES, Deadline
 from tests.core.test_business_hours import OFFICE
 
 ENDS = {
@@ -162,15 +162,15 @@ NOON = datetime(2026, 3, 3, 20, tzinfo=UTC)  # a Tuesday in Los Angeles
     ("kind", "was", "to", "clock", "after"),
     [
         # a yes by email is no act of ours: the hour goes on
-        (CONTACT_REQUEST, "unconfirmed", "confirmed", Clock(due_at=NOON - HOUR), Clock(due_at=NOON - HOUR)),
-        (CONTACT_REQUEST, "spam", "new", Clock(due_at=None), Clock(due_at=NOON + HOUR)),
-        (CONTACT_REQUEST, "confirmed", "contacted", Clock(due_at=NOON), Clock(due_at=NOON + timedelta(days=2))),
-        (REFERRAL, "received", "info_requested", Clock(due_at=NOON + 3 * HOUR), Clock(due_at=None, left=3 * HOUR)),
-        (REFERRAL, "received", "info_requested", Clock(due_at=NOON - HOUR), Clock(due_at=None, left=0 * HOUR)),
-        (REFERRAL, "info_requested", "in_review", Clock(due_at=None, left=3 * HOUR), Clock(due_at=NOON + 3 * HOUR)),
-        (REFERRAL, "info_requested", "in_review", Clock(due_at=None, left=0 * HOUR), Clock(due_at=NOON + HOUR)),
-        (REFERRAL, "info_requested", "accepted", Clock(due_at=None, left=HOUR), Clock(due_at=NOON + timedelta(days=1))),
+        (CONTACT_REQUEST, "unconfirmed", "confirmed", Deadline(due_at=NOON - HOUR), Deadline(due_at=NOON - HOUR)),
+        (CONTACT_REQUEST, "spam", "new", Deadline(due_at=None), Deadline(due_at=NOON + HOUR)),
+        (CONTACT_REQUEST, "confirmed", "contacted", Deadline(due_at=NOON), Deadline(due_at=NOON + timedelta(days=2))),
+        (REFERRAL, "received", "info_requested", Deadline(due_at=NOON + 3 * HOUR), Deadline(due_at=None, left=3 * HOUR)),
+        (REFERRAL, "received", "info_requested", Deadline(due_at=NOON - HOUR), Deadline(due_at=None, left=0 * HOUR)),
+        (REFERRAL, "info_requested", "in_review", Deadline(due_at=None, left=3 * HOUR), Deadline(due_at=NOON + 3 * HOUR)),
+        (REFERRAL, "info_requested", "in_review", Deadline(due_at=None, left=0 * HOUR), Deadline(due_at=NOON + HOUR)),
+        (REFERRAL, "info_requested", "accepted", Deadline(due_at=None, left=HOUR), Deadline(due_at=NOON + timedelta(days=1))),
     ],
 )  # fmt: skip
 def test_a_clock_goes_on_pauses_and_starts_again(kind, was, to, clock, after):
-    assert rules.clock_after(kind=kind, was=was, to=to, now=NOON, clock=clock, calendar=OFFICE) == after
+    assert rules.deadline_after(kind=kind, was=was, to=to, now=NOON, clock=clock, calendar=OFFICE) == after

@@ -106,7 +106,7 @@ def test_complaints_are_warned_of_before_they_stop_mail(version):
 def test_a_campaign_stops_alone_and_its_rest_is_judged_anew(version, clock):
     def look() -> str:
         with transaction():
-            campaigns.look_after()
+            campaigns.run_maintenance()
         return db.session.scalar(select(Campaign.state).where(Campaign.id == campaign_id))
 
     with transaction():

@@ -17,7 +17,7 @@ from crm.messages.limits import switches
 from crm.messages.models import Batch, Message
 from crm.sequences import planner
 from crm.sequences import service as sequences
-from crm.sequences.models import Enrolment, Sequence
+from crm.sequences.models import EmailSequence, Enrolment
 from crm.staff.models import Alert
 from tests.support import factories as support_factories
 
@@ -212,10 +212,10 @@ def test_an_attempt_that_died_is_in_doubt_and_never_sent_again(outbox, app, cloc
     plan()
     batch_id = db.session.scalar(select(Batch.id).where(Batch.kind == "sequence"))
     with transaction():
-        assert claim.claim(batch_id, clinic=app.settings.clinic, public_url=app.settings.public_url)
+        assert claim.claim_batch(batch_id, clinic=app.settings.clinic, public_url=app.settings.public_url)
     clock.shift(120)
     with transaction():
-        assert sweep.sweep(production=False)["uncertain"] == 1
+        assert sweep.run_sweep(production=False)["uncertain"] == 1
     assert deliver_all(app) == []
     assert states() == [("uncertain", None, None)]
     with transaction():
@@ -228,12 +228,12 @@ def test_a_late_answer_of_the_same_attempt_still_counts(outbox, app, clock):
     plan()
     batch_id = db.session.scalar(select(Batch.id).where(Batch.kind == "sequence"))
     with transaction():
-        attempt = claim.claim(batch_id, clinic=app.settings.clinic, public_url=app.settings.public_url)
+        attempt = claim.claim_batch(batch_id, clinic=app.settings.clinic, public_url=app.settings.public_url)
     clock.shift(120)
     with transaction():
-        sweep.sweep(production=False)
+        sweep.run_sweep(production=False)
     with transaction():
-        record.record(attempt, Outcome(fate=Fate.ACCEPTED, provider_id="x"))
+        record.apply_outcome(attempt, Outcome(fate=Fate.ACCEPTED, provider_id="x"))
     assert states() == [("accepted", None, None)]
 
 
@@ -242,12 +242,12 @@ def test_a_stranger_cannot_record(outbox, app):
     plan()
     batch_id = db.session.scalar(select(Batch.id).where(Batch.kind == "sequence"))
     with transaction():
-        attempt = claim.claim(batch_id, clinic=app.settings.clinic, public_url=app.settings.public_url)
+        attempt = claim.claim_batch(batch_id, clinic=app.settings.clinic, public_url=app.settings.public_url)
     stranger = claim.Attempt(
         **{name: getattr(attempt, name) for name in attempt.__dataclass_fields__} | {"attempt": uuid.uuid4()}
     )
     with transaction():
-        record.record(stranger, Outcome(fate=Fate.ACCEPTED, provider_id="x"))
+        record.apply_outcome(stranger, Outcome(fate=Fate.ACCEPTED, provider_id="x"))
     assert states() == [("sending", None, None)]
 
 
@@ -286,7 +286,7 @@ def test_pausing_freezes_and_resuming_keeps_the_distance(outbox, app, clock):
     enrolled()
     plan()
     deliver_all(app)
-    sequence_id = db.session.scalar(select(Sequence.id).where(Sequence.key == "contact-request"))
+    sequence_id = db.session.scalar(select(EmailSequence.id).where(EmailSequence.key == "contact-request"))
     due = db.session.scalar(select(Enrolment.due_at))
     left = due - support_factories.clock.now()
     with transaction():
@@ -307,7 +307,7 @@ def test_pausing_freezes_and_resuming_keeps_the_distance(outbox, app, clock):
 def test_mail_about_patients_needs_a_baa_or_a_named_person(outbox, app):
     with transaction():
         who = support_factories.contact()
-        made = consent.ask(
+        made = consent.send_confirmation(
             contact=who,
             topics=["referred_edu"],
             kind="invitation",
@@ -324,7 +324,7 @@ def test_mail_about_patients_needs_a_baa_or_a_named_person(outbox, app):
     with transaction():
         switches.attest_phi(transport="sendgrid", wording="v1", by="staff:1")
         other = support_factories.contact(email="ben@patients.example", first_name="Ben")
-        consent.ask(
+        consent.send_confirmation(
             contact=other,
             topics=["referred_edu"],
             kind="invitation",
@@ -353,7 +353,7 @@ def test_a_copied_database_sends_nothing(outbox, app):
     enrolled()
     plan()
     with transaction():
-        sweep.sweep(production=True)
+        sweep.run_sweep(production=True)
     assert deliver_all(app) == ["nothing"]
     assert "copy" in switches.get().stop_reason or "copied" in switches.get().stop_reason
 
@@ -363,7 +363,7 @@ def test_too_late_is_listed_not_sent(outbox, app, clock):
     plan()
     clock.shift(4 * DAY)
     with transaction():
-        assert sweep.sweep(production=False)["too_late"] == 1
+        assert sweep.run_sweep(production=False)["too_late"] == 1
     assert deliver_all(app) == []
     assert states() == [("failed", None, None)]
 
@@ -375,9 +375,9 @@ def test_the_sweep_asks_again_for_what_redis_forgot(outbox, asked, redis, clock)
     redis.flushdb()
     assert asked() == []
     with transaction():
-        sweep.sweep(production=False)
+        sweep.run_sweep(production=False)
     assert "messages.deliver" in [name for name, *_ in asked()]
     count = len(asked())
     with transaction():
-        sweep.sweep(production=False)
+        sweep.run_sweep(production=False)
     assert len(asked()) == count

@@ -9,11 +9,11 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 
 from crm.core import db as databases
-from crm.core.db import db, insist, transaction
+from crm.core.db import db, retry_transaction, transaction
 from crm.mailer import Fate
 from crm.messages import service
 from crm.messages.engine import claim, sweep
-from crm.messages.engine.deliver import NOT_CALLED, note, post
+from crm.messages.engine.deliver import NOT_CALLED, post, record_outcome
 from crm.messages.limits import switches
 from crm.messages.models import Batch, SendingControl
 from crm.sequences import planner
@@ -35,7 +35,7 @@ def ready(outbox) -> int:
 
 def take(app, batch_id: int) -> claim.Attempt | None:
     with transaction():
-        return claim.claim(batch_id, clinic=app.settings.clinic, public_url=app.settings.public_url)
+        return claim.claim_batch(batch_id, clinic=app.settings.clinic, public_url=app.settings.public_url)
 
 
 def state(batch_id: int) -> str:
@@ -63,11 +63,11 @@ def test_a_copy_is_noticed_by_the_claim_itself(app, ready, mark, leaves):
 
 def test_after_a_day_of_silence_the_sweep_comes_first(app, clock, ready):
     with transaction():
-        switches.beat(guard_silence=True)
+        switches.heartbeat(guard_silence=True)
     clock.shift(timedelta(hours=25))
     assert take(app, ready) is None
     with transaction():
-        switches.beat(guard_silence=True)
+        switches.heartbeat(guard_silence=True)
     assert db.session.scalars(select(SendingControl.stopped_by)).one() == "system"
 
 
@@ -75,11 +75,11 @@ def test_who_wakes_too_late_makes_no_call_and_says_so(app, clock, outbox, ready)
     attempt = take(app, ready)
     clock.shift(timedelta(seconds=61))
     with transaction():
-        sweep.sweep(production=False)
+        sweep.run_sweep(production=False)
     assert state(ready) == "uncertain"
     outcome = post(replace(attempt, until=time.monotonic() - 1))
     assert outcome.fate is Fate.TRY_AGAIN
-    note(attempt, outcome)
+    record_outcome(attempt, outcome)
     assert (state(ready), outbox.sent) == ("ready", [])
 
 
@@ -87,10 +87,10 @@ def test_what_a_sleeper_says_changes_nothing_after_a_person_decided(app, clock, 
     attempt = take(app, ready)
     clock.shift(timedelta(seconds=61))
     with transaction():
-        sweep.sweep(production=False)
+        sweep.run_sweep(production=False)
     with transaction():
         service.decide([ready], send_again=False)
-    note(attempt, NOT_CALLED)
+    record_outcome(attempt, NOT_CALLED)
     assert state(ready) == "accepted"
 
 
@@ -109,14 +109,14 @@ def test_what_is_known_is_written_down_again(database):
         db.session.execute(update(SendingControl).values(per_minute=7))
         return "done"
 
-    assert insist(work, seconds=5) == "done"
+    assert retry_transaction(work, seconds=5) == "done"
     assert len(tries) == 3
     assert db.session.scalars(select(SendingControl.per_minute)).one() == 7
 
 
 def test_patience_ends(database):
     with pytest.raises(OperationalError):
-        insist(_undone, seconds=0)
+        retry_transaction(_undone, seconds=0)
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,9 @@ class Engine(RuleBasedStateMachine):
         given = {"clinic": self.app.settings.clinic, "public_url": self.app.settings.public_url}
         with transaction():  # one of a pair that was asked for the same batch, or for whatever is next
             attempt = (
-                claim.claim(ready[which // 2 % len(ready)], **given)
+                claim.claim_batch(ready[which // 2 % len(ready)], **given)
                 if which % 2
-                else claim.claim_next(**given)
+                else claim.claim_next_batch(**given)
             )
         if not isinstance(attempt, claim.Attempt) or ending == "dies claimed":
             return
@@ -100,7 +100,7 @@ class Engine(RuleBasedStateMachine):
             self.call(attempt, fate, recorded=recorded)
         elif recorded:  # it notices that it slept, makes no call and says so
             with transaction():
-                record.record(attempt, NOT_CALLED)
+                record.apply_outcome(attempt, NOT_CALLED)
 
     def call(self, attempt: claim.Attempt, fate: Fate, *, recorded: bool) -> None:
         self.outbox.answers.append(
@@ -114,7 +114,7 @@ class Engine(RuleBasedStateMachine):
             self.gone |= leaving
         if recorded:
             with transaction():
-                record.record(attempt, outcome)
+                record.apply_outcome(attempt, outcome)
 
     @rule(
         seconds=st.sampled_from([1, 61]),
@@ -124,7 +124,7 @@ class Engine(RuleBasedStateMachine):
         """Time passes, the sweep looks, and a person may decide about what is in doubt."""
         self.clock.shift(timedelta(seconds=seconds))
         with transaction():
-            sweep.sweep(production=False)
+            sweep.run_sweep(production=False)
             switches.release(by="staff:1")
         doubtful = self.batches("uncertain")
         if doubtful and decision != "none":

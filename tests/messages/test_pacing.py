@@ -201,7 +201,7 @@ def test_statements_do_not_grow_with_people_or_providers(outbox, app, statements
         batch_id = db.session.scalar(select(Batch.id).where(Batch.campaign_id == campaign_id))
         db.session.commit()
         with statements() as counted, transaction():
-            assert claim.claim(batch_id, clinic=app.settings.clinic, public_url=app.settings.public_url)
+            assert claim.claim_batch(batch_id, clinic=app.settings.clinic, public_url=app.settings.public_url)
         totals.append(counted.total)
     assert totals[0] == totals[1]
     moved = db.session.scalars(select(Message.batch_id).where(Message.campaign_id == campaign_id)).all()

@@ -77,13 +77,13 @@ def _plan(statement: str, given: object) -> str:
 
 ACTS = {
     "freezing a slice": lambda app, ids: freezing.freeze_slice(ids[1], first=20),
-    "claim": lambda app, ids: claim.claim_next(
+    "claim": lambda app, ids: claim.claim_next_batch(
         clinic=app.settings.clinic, public_url=app.settings.public_url
     ),
     "planner": lambda app, ids: planner.plan_due(),
-    "sweep": lambda app, ids: sweep.sweep(production=False),
+    "sweep": lambda app, ids: sweep.run_sweep(production=False),
     "breakers": lambda app, ids: (circuit_breakers.of_streams(), circuit_breakers.of_campaigns(ids)),
-    "looking after campaigns": lambda app, ids: campaigns.look_after(),
+    "looking after campaigns": lambda app, ids: campaigns.run_maintenance(),
     "why": lambda app, ids: explain.of_campaign(ids[0], _somebody()),
 }
 
@@ -96,5 +96,5 @@ def _somebody() -> int:
 def test_nothing_reads_a_growing_table_whole(clinic, app, name):
     if name == "why":
         with transaction():
-            claim.claim_next(clinic=app.settings.clinic, public_url=app.settings.public_url)
+            claim.claim_next_batch(clinic=app.settings.clinic, public_url=app.settings.public_url)
     assert whole(lambda: ACTS[name](app, clinic)) == []

@@ -103,7 +103,7 @@ def test_redis_is_away(outbox, house):
 
 def test_nothing_is_swept_though_everybody_is_there(outbox, redis, house, clock):
     with transaction():
-        switches.beat(guard_silence=False)
+        switches.heartbeat(guard_silence=False)
     clock.shift(60)
     with at_work(redis):
         assert "pulse" not in said(house)

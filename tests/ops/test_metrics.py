@@ -87,7 +87,7 @@ def test_breakers_events_and_lists(outbox, client, clock):
 
 def test_queues_and_a_redis_that_is_away(outbox, client):
     with transaction():
-        sweep.sweep(production=False)
+        sweep.run_sweep(production=False)
         queue.enqueue("messages.sweep")
     found = read(client)
     assert found['crm_jobs_waiting{queue="urgent"}'] == 1

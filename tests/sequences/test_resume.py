@@ -9,7 +9,7 @@ from crm.consent import service as consent
 from crm.core import clock as time
 from crm.core.db import db
 from crm.sequences import service
-from crm.sequences.models import Enrolment, Sequence
+from crm.sequences.models import EmailSequence, Enrolment
 from tests.consent.factories import person
 
 TOPIC = "prospect_edu"
@@ -49,7 +49,9 @@ def test_they_go_on_where_they_were(jane, clock):
 def test_a_paused_sequence_stays_paused(jane, clock):
     consent.withdraw(contact_id=jane.id, topic=None, source="one_click")
     service.pause(
-        db.session.scalar(select(Sequence.id).where(Sequence.topic == TOPIC, Sequence.state == "live"))
+        db.session.scalar(
+            select(EmailSequence.id).where(EmailSequence.topic == TOPIC, EmailSequence.state == "live")
+        )
     )
     consent.undo_withdraw(contact_id=jane.id)
     back = enrolment()

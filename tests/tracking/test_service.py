@@ -114,7 +114,7 @@ def test_the_sweep_finds_what_redis_forgot(sent, asked, redis):
         receipt = service.store(json.dumps([event(1, "delivered", message_id, email)]).encode())
     redis.flushdb()
     with transaction():
-        assert service.sweep() == 1
+        assert service.run_sweep() == 1
     assert asked() == [("tracking.apply", receipt)]
 
 
@@ -149,7 +149,7 @@ def test_any_order_and_any_repetition_end_the_same(sent, kinds, data):
         for part in (played[:cut], played[cut:]):
             service.apply(service.store_only(json.dumps(part).encode()))
         for person, (_, message_id, _) in enumerate(sent):
-            assert state(message_id) == rules.gravest(
+            assert state(message_id) == rules.worst_state(
                 [OURS.get(name, name) for name, who in kinds if who == person]
             )
         stopped = {

@@ -38,7 +38,7 @@ def test_each_role_opens_what_the_table_says_and_nothing_else(client, database, 
     wrong = []
     for method, address, permission in console(database):
         answer = visitor.get(address) if method == "GET" else visitor.post(address)
-        if (answer.status_code == 403) is access.may([role], permission):
+        if (answer.status_code == 403) is access.has_permission([role], permission):
             wrong.append((method, address, permission, answer.status_code))
     assert wrong == []
 
@@ -76,7 +76,7 @@ def test_unknown_permissions_are_a_mistake():
     with pytest.raises(KeyError):
         access.require("do_anything")
     with pytest.raises(KeyError):
-        access.may(["admin"], "do_anything")
+        access.has_permission(["admin"], "do_anything")
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_unknown_permissions_are_a_mistake():
     ],
 )
 def test_who_may_do_what_is_decided_here_too(permission, roles):
-    assert {role for role in access.ROLES if access.may([role], permission)} == roles
+    assert {role for role in access.ROLES if access.has_permission([role], permission)} == roles

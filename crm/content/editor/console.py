@@ -87,7 +87,7 @@ def edit(version_id: int) -> ResponseReturnValue:
 
 
 def _editor(version: ContentVersion, *, status: int = 200, **more: Any) -> Response:
-    shown = more.pop("parts", None) or form_codec.take_apart(version.source)
+    shown = more.pop("parts", None) or form_codec.split_fields(version.source)
     page = render_template(
         "console/content/editor.html",
         version=version,
@@ -183,7 +183,7 @@ def _clash(
     version: ContentVersion, parts: Parts, saved: drafting.Saved, *, script: bool
 ) -> ResponseReturnValue:
     who = catalog.names([saved.by]).get(saved.by, saved.by)
-    theirs = form_codec.take_apart(saved.theirs or "")
+    theirs = form_codec.split_fields(saved.theirs or "")
     if script:
         return jsonify(base=saved.version, by=who, theirs=_plain(theirs)), 409
     clash = {"by": who, "theirs": _plain(theirs)}
@@ -210,7 +210,7 @@ def _take(version: ContentVersion, number: int) -> ResponseReturnValue:
     """Write a suggestion in the place of its sentence."""
     found = [one for one in hints.report(version).findings if one.number == number]
     if found:
-        parts = form_codec.take_apart(version.source)
+        parts = form_codec.split_fields(version.source)
         changed = form_codec.replace(parts, body=hints.take(parts.body, found[0]))
         drafting.save(version.id, parts=changed, base=version.version, actor=actor())
     return redirect(url_for(".edit", version_id=version.id, _anchor="findings"))
@@ -231,7 +231,7 @@ def _told(report: hints.Report) -> dict[str, Any]:
 def _typed(version: ContentVersion) -> Parts:
     """The form as fields of a file. Lines break as the files do."""
     form = request.form
-    was = form_codec.take_apart(version.source)
+    was = form_codec.split_fields(version.source)
 
     def line(name: str, before: str) -> str:
         return clean(form[name]) if name in form else before

@@ -52,7 +52,7 @@ class Parts:
     words: Mapping[str, str] = field(default_factory=dict)
 
 
-def take_apart(text: str) -> Parts:
+def split_fields(text: str) -> Parts:
     """Return the fields of a file; raises ContentError when it has no readable front matter."""
     found = _FRONT.match(text)
     try:
@@ -81,7 +81,7 @@ def take_apart(text: str) -> Parts:
     )
 
 
-def put_together(parts: Parts, *, before: str | None = None) -> str:
+def build_source(parts: Parts, *, before: str | None = None) -> str:
     """Return the file. With the file it was made from (`before`), an unchanged form gives that very file."""
     parts = replace(parts, body=_body(parts.body), cta=_lead(parts))
     if before is not None and (then := _try(before)) is not None:
@@ -95,7 +95,7 @@ def put_together(parts: Parts, *, before: str | None = None) -> str:
 
 def _try(text: str) -> Parts | None:
     try:
-        return take_apart(text)
+        return split_fields(text)
     except ContentError:
         return None
 

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from crm.audit import service as audit
 from crm.content import approval
-from crm.content.editor.form_codec import Parts, put_together, take_apart
+from crm.content.editor.form_codec import Parts, build_source, split_fields
 from crm.content.models import Autosave, ContentItem, ContentVersion
 from crm.content.render.fields import LANGUAGES, ContentError
 from crm.content.render.source import LONGEST
@@ -90,8 +90,8 @@ def duplicate(version_id: int, *, title: str, actor: str) -> ContentVersion:
     )
     db.session.add(made)
     db.session.flush()
-    parts = replace(take_apart(source.source), purpose=name)
-    return new(made, language=source.language, text=put_together(parts), number=1, author=actor)
+    parts = replace(split_fields(source.source), purpose=name)
+    return new(made, language=source.language, text=build_source(parts), number=1, author=actor)
 
 
 def renew(version_id: int, *, actor: str) -> ContentVersion:
@@ -111,7 +111,7 @@ def save(version_id: int, *, parts: Parts, base: int, actor: str) -> Saved:
     version = approval.get(version_id, lock=True)
     if version.state != "draft":
         raise Conflict("This version is no longer a draft. Begin a new one to change it.")
-    text = put_together(_held(version, parts), before=version.source)
+    text = build_source(_held(version, parts), before=version.source)
     if text == version.source:
         return Saved(version=version.version)
     if version.version != base:
@@ -124,7 +124,7 @@ def save(version_id: int, *, parts: Parts, base: int, actor: str) -> Saved:
 
 def _held(version: ContentVersion, parts: Parts) -> Parts:
     """What a form may not change: what it is, its stream and its language."""
-    was = take_apart(version.source)
+    was = split_fields(version.source)
     return replace(
         parts,
         kind=was.kind,
@@ -136,7 +136,7 @@ def _held(version: ContentVersion, parts: Parts) -> Parts:
 
 
 def _write(version: ContentVersion, text: str, *, actor: str) -> None:
-    parts = take_apart(text)
+    parts = split_fields(text)
     version.source, version.subject = text, parts.subject
     db.session.flush()
     _remember(version, actor=actor)
@@ -180,7 +180,7 @@ def restore(version_id: int, *, autosave_id: int, actor: str) -> ContentVersion:
 def put(version: ContentVersion, text: str, *, actor: str) -> None:
     """Make a draft say this text, to the byte, as a step of its own in the history."""
     db.session.add(Autosave(version_id=version.id, source=text, author=actor, at=clock.now()))
-    version.source, version.subject = text, take_apart(text).subject
+    version.source, version.subject = text, split_fields(text).subject
     db.session.flush()
 
 
@@ -192,7 +192,7 @@ def new(found: ContentItem, *, language: str, text: str, number: int, author: st
         number=number,
         state="draft",
         source=text,
-        subject=take_apart(text).subject,
+        subject=split_fields(text).subject,
         hash=b"",
         author=author,
         created_at=clock.now(),
@@ -215,7 +215,7 @@ def _translated(found: ContentItem, language: str) -> str:
 
 def _in_language(text: str, language: str) -> str:
     try:
-        return put_together(replace(take_apart(text), language=language))
+        return build_source(replace(split_fields(text), language=language))
     except ContentError as error:
         raise Conflict("The text to translate from cannot be read.") from error
 

@@ -121,13 +121,13 @@ class Left(StrEnum):
     NOBODY = "nobody"  # this batch is dealt with; there may be others
 
 
-def claim(batch_id: int, *, clinic: Clinic, public_url: str) -> Attempt | None:
+def claim_batch(batch_id: int, *, clinic: Clinic, public_url: str) -> Attempt | None:
     """Take this batch if it may leave and build its call; None when there is nothing to send now."""
     found = _claim(_TAKE, {"id": batch_id}, clinic=clinic, public_url=public_url)
     return found if isinstance(found, Attempt) else None
 
 
-def claim_next(*, clinic: Clinic, public_url: str) -> Attempt | Left:
+def claim_next_batch(*, clinic: Clinic, public_url: str) -> Attempt | Left:
     """Take the oldest batch of bulk mail that may leave and build its call; two callers never get the same."""
     return _claim(_TAKE_NEXT, {}, clinic=clinic, public_url=public_url)
 

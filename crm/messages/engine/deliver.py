@@ -13,12 +13,12 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from crm.core.config import Settings
-from crm.core.db import insist, transaction
-from crm.core.failpoints import reach
+from crm.core.db import retry_transaction, transaction
+from crm.core.failpoints import failpoint
 from crm.mailer import Fate, Outcome
 from crm.messages import rules
-from crm.messages.engine.claim import Attempt, claim
-from crm.messages.engine.record import record
+from crm.messages.engine.claim import Attempt, claim_batch
+from crm.messages.engine.record import apply_outcome
 
 log = structlog.get_logger()
 
@@ -32,26 +32,28 @@ NOT_CALLED = Outcome(fate=Fate.TRY_AGAIN, error="no call was made")
 
 def deliver(batch_id: int, *, settings: Settings) -> str:
     """Deliver one batch; return what became of it: "nothing", or the batch's new state."""
-    attempt = take(lambda: claim(batch_id, clinic=settings.clinic, public_url=settings.public_url))
+    attempt = claim_committed(
+        lambda: claim_batch(batch_id, clinic=settings.clinic, public_url=settings.public_url)
+    )
     if attempt is None:
         return "nothing"
-    return str(note(attempt, post(attempt)).state)
+    return str(record_outcome(attempt, post(attempt)).state)
 
 
-def take(claiming: Callable[[], Found]) -> Found:
+def claim_committed(claiming: Callable[[], Found]) -> Found:
     """Claim in a transaction of its own. When its commit failed it may have gone through all the same; that is undone."""
-    reach("before-claim")
+    failpoint("before-claim")
     found: list[Found] = []
     try:
         with transaction():
             found.append(claiming())
-            reach("claimed")
+            failpoint("claimed")
     except SQLAlchemyError:
         for attempt in found:
             if isinstance(attempt, Attempt):
-                note(attempt, NOT_CALLED)
+                record_outcome(attempt, NOT_CALLED)
         raise
-    reach("committed")
+    failpoint("committed")
     return found[0]
 
 
@@ -64,16 +66,16 @@ def post(attempt: Attempt) -> Outcome:
     return attempt.mailer.post(attempt.prepared)
 
 
-def note(attempt: Attempt, outcome: Outcome) -> rules.Next:
+def record_outcome(attempt: Attempt, outcome: Outcome) -> rules.Next:
     """Write down what became of an attempt; while the database cannot, try again."""
-    reach("posted")
+    failpoint("posted")
 
     def writing() -> rules.Next:
-        following = record(attempt, outcome)
-        reach("recorded")
+        following = apply_outcome(attempt, outcome)
+        failpoint("recorded")
         return following
 
-    following = insist(writing, seconds=PATIENCE)
-    reach("done")
+    following = retry_transaction(writing, seconds=PATIENCE)
+    failpoint("done")
     log.info("batch.sent", batch=attempt.batch_id, size=len(attempt.message_ids), fate=outcome.fate.value)
     return following

@@ -20,7 +20,7 @@ KEPT = 10_000  # first names and days a process remembers per email
 _NAME = frozenset({"first_name", "first_name_space", "first_name_comma"})
 
 
-class Filler:
+class Personalizer:
     """Fills the placeholders of one rendering."""
 
     def __init__(self, placeholders: Sequence[Any], language: str) -> None:
@@ -61,8 +61,8 @@ class Filler:
 
 
 @lru_cache(maxsize=64)
-def _filler(placeholders: tuple[Any, ...], language: str) -> Filler:
-    return Filler(placeholders, language)
+def _filler(placeholders: tuple[Any, ...], language: str) -> Personalizer:
+    return Personalizer(placeholders, language)
 
 
 def recipients(
@@ -96,7 +96,7 @@ def recipients(
 
 
 def _more(
-    filler: Filler, *, clinic: Clinic, public_url: str
+    filler: Personalizer, *, clinic: Clinic, public_url: str
 ) -> Callable[[Mapping[str, Any]], dict[str, str]]:
     """What only transactional mail has: links to rows, moments and facts it was queued with."""
 

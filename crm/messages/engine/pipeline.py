@@ -12,8 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from crm.core import queue
 from crm.core.config import Settings
 from crm.mailer import Outcome
-from crm.messages.engine.claim import Attempt, Left, claim_next
-from crm.messages.engine.deliver import note, post, take
+from crm.messages.engine.claim import Attempt, Left, claim_next_batch
+from crm.messages.engine.deliver import claim_committed, post, record_outcome
 
 LANES = 8  # workers asked to help with one lot of batches
 IN_FLIGHT = 3  # calls of one worker that may wait for an answer at the same time
@@ -22,7 +22,7 @@ BUSY_SECONDS = 2.0  # then other jobs have their turn
 _Sent = deque[tuple[Attempt, "Future[Outcome]"]]
 
 
-def wishes(batches: int, *, key: str) -> list[queue.Wish]:
+def wishes(batches: int, *, key: str) -> list[queue.JobRequest]:
     """Return what to ask for when `batches` have become ready; `key` tells one lot from another."""
     return [("messages.deliver", (), f"{key}-{lane}") for lane in range(min((batches + 1) // 2, LANES))]
 
@@ -51,10 +51,10 @@ def run(*, settings: Settings) -> int:
 
 
 def _claim(settings: Settings) -> Attempt | Left:
-    return take(lambda: claim_next(clinic=settings.clinic, public_url=settings.public_url))
+    return claim_committed(lambda: claim_next_batch(clinic=settings.clinic, public_url=settings.public_url))
 
 
 def _record(waiting: _Sent) -> None:
     """Write down the answer that was asked for first, once it is there."""
     attempt, answer = waiting.popleft()
-    note(attempt, answer.result())
+    record_outcome(attempt, answer.result())

@@ -28,7 +28,7 @@ _FAIL = text("""
 """)
 
 
-def record(attempt: Attempt, outcome: Outcome) -> rules.Next:
+def apply_outcome(attempt: Attempt, outcome: Outcome) -> rules.Next:
     """Write the outcome of one call, and ask for whatever follows from it."""
     now = clock.now()
     following = rules.after(
@@ -59,7 +59,7 @@ def record(attempt: Attempt, outcome: Outcome) -> rules.Next:
             outcome,
         )
     if following.slow_until is not None:
-        switches.slow_down(until=following.slow_until)
+        switches.throttle(until=following.slow_until)
     if following.stop_all:
         switches.stop(by="system", reason="The mail provider refuses our key.")
         alerts.raise_alert(
@@ -76,11 +76,11 @@ def record(attempt: Attempt, outcome: Outcome) -> rules.Next:
             link="/console/mail",
         )
     if following.state is rules.State.READY and (following.not_before or now) <= now:
-        ask(attempt.batch_id, kind=moved.kind, number=attempt.number)
+        enqueue_delivery(attempt.batch_id, kind=moved.kind, number=attempt.number)
     return following
 
 
-def ask(batch_id: int, *, kind: str, number: int) -> None:
+def enqueue_delivery(batch_id: int, *, kind: str, number: int) -> None:
     """Ask for a batch to be delivered; people wait for transactional mail, so it has a queue of its own."""
     if kind == "transactional":
         queue.enqueue("messages.deliver_now", batch_id, key=str(number))

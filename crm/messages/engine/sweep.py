@@ -40,15 +40,15 @@ _SETTLED = text("""
 """)
 
 
-def sweep(*, production: bool) -> dict[str, int]:
+def run_sweep(*, production: bool) -> dict[str, int]:
     """Move what got stuck and ask again for what waits; return how many of each."""
     now = clock.now()
-    switches.beat(guard_silence=production)
+    switches.heartbeat(guard_silence=production)
     found = {
         "uncertain": len(db.session.execute(_EXPIRED, {"now": now}).all()),
         "settled": len(db.session.execute(_SETTLED, {"now": now}).all()),
         "too_late": len(db.session.execute(_TOO_LATE, {"now": now}).all()),
-        "ready": ask_for_ready(now),
+        "ready": enqueue_ready(now),
     }
     if found["uncertain"]:
         alerts.raise_alert(
@@ -67,13 +67,13 @@ def sweep(*, production: bool) -> dict[str, int]:
     return found
 
 
-def ask_for_ready(now: datetime) -> int:
+def enqueue_ready(now: datetime) -> int:
     """Ask for what is ready and whose time has come. A wish that still waits in Redis is not asked twice."""
     db.session.execute(_NIGHT, {"now": now})
     found = db.session.execute(_READY, {"now": now, "limit": ASK_AT_ONCE}).all()
-    asked: list[queue.Wish] = [
+    asked: list[queue.JobRequest] = [
         ("messages.deliver_now", (row.id,), str(row.attempts)) for row in found if row.kind == "transactional"
     ]
-    asked += pipeline.wishes(len(found) - len(asked), key="sweep")
+    asked += pipeline.wishes(len(found) - len(asked), key="run_sweep")
     after_commit(lambda: queue.push(asked))
     return len(found)

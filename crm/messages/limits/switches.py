@@ -96,7 +96,7 @@ def set_pace(
     )
 
 
-def slow_down(*, until: datetime) -> None:
+def throttle(*, until: datetime) -> None:
     """Nobody sends before `until`: the provider said so."""
     db.session.execute(
         text("update sending_control set throttled_until = greatest(throttled_until, :until)"),
@@ -139,7 +139,7 @@ def count_anew(scope: str) -> None:
     )
 
 
-def beat(*, guard_silence: bool) -> None:
+def heartbeat(*, guard_silence: bool) -> None:
     """Mark that this installation is alive; hold everything when the database looks like a copy of another's.
 
     A clone carries the instance mark of where it came from; a restored backup also an old sign of life.

@@ -9,7 +9,7 @@ from crm.consent.events import (
     ConsentRestored,
     ConsentWithdrawn,
 )
-from crm.contacts.events import ContactStopped
+from crm.contacts.events import ClinicalStopSet
 from crm.content.events import ContentApproved
 from crm.core.errors import Conflict, NotFound
 from crm.core.events import Event, Handler
@@ -83,7 +83,7 @@ def leave_all(event: AddressesSuppressed) -> None:
     sequences.exit_people(contact_ids=event.contact_ids, reason=event.reason)
 
 
-def stop_at_once(event: ContactStopped) -> None:
+def stop_at_once(event: ClinicalStopSet) -> None:
     """A clinical stop takes everything queued for the person out within the same commit."""
     sequences.exit_people(contact_ids=[event.contact_id], reason="stopped")
 
@@ -191,7 +191,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ConsentRestored: (go_on,),
     ConsentWithdrawn: (leave_sequences,),
     AddressesSuppressed: (leave_all,),
-    ContactStopped: (stop_at_once,),
+    ClinicalStopSet: (stop_at_once,),
     LeadOpened: (give_to_whose_turn_it_is,),
     StageMoved: (follow_stage,),
     ContactsMerged: (leave_with_the_record,),

@@ -1,1 +1,1 @@
-"""A person: names, addresses, language, time zone, and the timeline of what happened."""
+"""Contacts: names, addresses, language, time zone and timeline of a person."""

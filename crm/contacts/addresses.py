@@ -1,9 +1,9 @@
-"""One address, many spellings: the form by which an address is known to us, and its blind index.
+"""Email address normalization and blind index.
 
-A stop must hold for the mailbox, not for the spelling somebody typed. So `Jane+News@Example.org` and
-`jane@example.org` are one address here, and for Gmail, which ignores dots and has two names, `j.a.ne@googlemail.com`
-and `jane@gmail.com` are one (https://support.google.com/mail/answer/7436150; subaddressing: RFC 5233).
-Mail still goes to the spelling the person gave; only the index is made from this form.
+A suppression must hold for the mailbox, not for one spelling of it. So `Jane+News@Example.org` and `jane@example.org`
+are the same address here. Gmail ignores dots and has two domain names, so `j.a.ne@googlemail.com` and
+`jane@gmail.com` are the same too (https://support.google.com/mail/answer/7436150; subaddressing: RFC 5233).
+Email still goes to the spelling the person gave; only the index uses the normalized form.
 """
 
 import unicodedata
@@ -14,7 +14,7 @@ _GMAIL = frozenset({"gmail.com", "googlemail.com"})
 
 
 def canonical(email: str) -> str:
-    """Return the one spelling that stands for all spellings of a mailbox. Takes any text, never fails."""
+    """Return the normalized spelling of a mailbox. Accepts any text and never fails."""
     plain = unicodedata.normalize("NFKC", email).strip().lower()
     local, at, domain = plain.rpartition("@")
     if not at:
@@ -32,7 +32,7 @@ def address_index(email: str) -> bytes:
 
 
 def _ascii(domain: str) -> str:
-    """The domain as it goes over the wire: a name in other letters has exactly one such form."""
+    """Return the ASCII (IDNA) form of a domain: an internationalized name has exactly one."""
     try:
         return domain.encode("idna").decode()
     except UnicodeError:

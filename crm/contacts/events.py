@@ -1,4 +1,4 @@
-"""What happens to a person's record."""
+"""Events of a contact record."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from crm.core.events import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContactStopped(Event):
-    """Nothing may be sent to this person any more, for a clinical reason."""
+class ClinicalStopSet(Event):
+    """Staff set a clinical stop: no email may be sent to this person."""
 
     contact_id: int
     reason: str

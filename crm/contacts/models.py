@@ -1,4 +1,4 @@
-"""A person we may talk to, and what happened with them."""
+"""Contacts, their tags and their activity records."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,9 @@ from crm.core.db import Base, Encrypted, HasId
 
 
 class Contact(HasId, Base):
-    """Names and email in clear for search and sending; phone and birth date encrypted, found by blind index."""
+    """A person. Names and email are plain text for search and sending; phone and birth date are encrypted and found
+    by blind index.
+    """
 
     __tablename__ = "contact"
     __table_args__ = (
@@ -38,7 +40,7 @@ class Contact(HasId, Base):
     created_at: Mapped[datetime]
     first_name: Mapped[str] = mapped_column(Text)
     last_name: Mapped[str] = mapped_column(Text)
-    email: Mapped[str | None] = mapped_column(Text)  # normalised; None when erased or never given
+    email: Mapped[str | None] = mapped_column(Text)  # normalized; None when erased or never given
     email_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     phone: Mapped[str | None] = mapped_column(Encrypted)  # E.164
     phone_index: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -48,7 +50,7 @@ class Contact(HasId, Base):
     time_zone: Mapped[str] = mapped_column(Text)
     state: Mapped[str | None] = mapped_column(Text)  # US state, two letters
     snooze_until: Mapped[datetime | None]
-    stop_reason: Mapped[str | None] = mapped_column(Text)  # the clinical stop: why nothing may be sent
+    stop_reason: Mapped[str | None] = mapped_column(Text)  # of the clinical stop
     stopped_at: Mapped[datetime | None]
     merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("contact.id"))
     erased_at: Mapped[datetime | None]
@@ -63,7 +65,7 @@ class Contact(HasId, Base):
 
 
 class Tag(Base):
-    """A word staff put on a person."""
+    """A tag that staff added to a person."""
 
     __tablename__ = "contact_tag"
     __table_args__ = (Index("ix_contact_tag_tag", "tag", "contact_id"),)
@@ -74,7 +76,7 @@ class Tag(Base):
 
 
 class Activity(HasId, Base):
-    """One line of a person's timeline. Free text lives encrypted where it belongs; `detail` holds codes and ids."""
+    """One entry of a person's timeline. `text` is encrypted free text; `detail` holds only codes and ids."""
 
     __tablename__ = "activity"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Reading people: one timeline from many tables, and finding somebody by what the front desk has at hand."""
+"""Contact search and the timeline of one person, read from many tables."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,21 +10,22 @@ from sqlalchemy import CompoundSelect, Select, func, literal, select, text, tupl
 
 from crm.contacts.addresses import address_index
 from crm.contacts.models import Activity, Contact, Tag
-from crm.contacts.rules import Unfit, clean_phone
+from crm.contacts.rules import InvalidValue, clean_phone
 from crm.core import crypto, paging
 from crm.core.db import db
 from crm.core.paging import Page
 
-Source = Callable[[Sequence[int]], Select[Any]]
-"""Ids of one person's records -> a select of six columns: at, id, kind, actor, text (encrypted), detail (JSONB)."""
+TimelineSource = Callable[[Sequence[int]], Select[Any]]
+"""Takes the ids of one person's records and returns a select of six columns: at, id, kind, actor, text (encrypted) and
+detail (JSONB)."""
 
-Only = Mapping[str, Collection[str] | None]
-"""Which lines are wanted: name of a source -> kinds, or None for all of that source."""
+EntryFilter = Mapping[str, Collection[str] | None]
+"""Which entries to return: source name -> kinds, or None for every kind of that source."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """One line of a timeline. `source` names the table it comes from, `id` its row there."""
+class TimelineEntry:
+    """One entry of a timeline. `source` names the table it comes from, `id` its row there."""
 
     at: datetime
     source: str
@@ -35,17 +36,17 @@ class Line:
     detail: dict[str, Any] | None
 
 
-def _activity(records: Sequence[int]) -> Select[Any]:
+def _activity(record_ids: Sequence[int]) -> Select[Any]:
     return select(
         Activity.at, Activity.id, Activity.kind, Activity.actor, Activity.text, Activity.detail
-    ).where(Activity.contact_id.in_(records))
+    ).where(Activity.contact_id.in_(record_ids))
 
 
-_sources: Mapping[str, Source] = {"activity": _activity}
+_sources: Mapping[str, TimelineSource] = {"activity": _activity}
 
 
-def tell_from(sources: Mapping[str, Source]) -> None:
-    """Add features' own tables to every timeline: name -> source. Called once, while the app is wired."""
+def register_timeline_sources(sources: Mapping[str, TimelineSource]) -> None:
+    """Add the tables of other features to every timeline: name -> source. The app calls this once, at startup."""
     global _sources
     _sources = {"activity": _activity, **sources}
 
@@ -60,22 +61,22 @@ _RECORDS = text("""
 """)
 
 
-def records(contact_id: int) -> list[int]:
-    """Return the ids of a person's record and of all that went up in it."""
+def record_ids(contact_id: int) -> list[int]:
+    """Return the ids of a person's record and of every record merged into it."""
     return list(db.session.scalars(_RECORDS, {"contact_id": contact_id}))
 
 
 def timeline(
-    *, contact_id: int, cursor: str | None = None, limit: int = 50, only: Only | None = None
-) -> Page[Line]:
-    """Return what happened with a person, newest first, with what is kept under records that went up in theirs.
+    *, contact_id: int, cursor: str | None = None, limit: int = 50, only: EntryFilter | None = None
+) -> Page[TimelineEntry]:
+    """Return a person's timeline, newest first, including the entries of records merged into theirs.
 
-    Two statements; each table gives at most `limit` + 1 rows.
+    Uses two statements; each table returns at most `limit` + 1 rows.
     """
     after = paging.decode(cursor, (datetime, str, int)) if cursor else None
-    theirs = records(contact_id)
+    ids = record_ids(contact_id)
     branches = [
-        _branch(name, source(theirs), after, limit, kinds=only[name] if only else None)
+        _branch(name, source(ids), after, limit, kinds=only[name] if only else None)
         for name, source in _sources.items()
         if only is None or name in only
     ]
@@ -83,8 +84,8 @@ def timeline(
     newest = (
         select(every).order_by(every.c.at.desc(), every.c.source.desc(), every.c.id.desc()).limit(limit + 1)
     )
-    lines = [
-        Line(
+    entries = [
+        TimelineEntry(
             at=row.at,
             source=row.source,
             id=row.id,
@@ -95,8 +96,8 @@ def timeline(
         )
         for row in db.session.execute(newest)
     ]
-    shown = lines[:limit]
-    last = shown[-1] if len(lines) > limit else None
+    shown = entries[:limit]
+    last = shown[-1] if len(entries) > limit else None
     return Page(rows=shown, next=paging.encode(last.at, last.source, last.id) if last else None)
 
 
@@ -108,64 +109,64 @@ def _branch(
     *,
     kinds: Collection[str] | None = None,
 ) -> Select[Any]:
-    at, number, kind, actor, words, detail = rows.selected_columns
+    at, row_id, kind, actor, body, detail = rows.selected_columns
     if kinds is not None:
         rows = rows.where(kind.in_(sorted(kinds)))
     if after is not None:
-        rows = rows.where(tuple_(at, literal(name), number) < tuple_(*map(literal, after)))
+        rows = rows.where(tuple_(at, literal(name), row_id) < tuple_(*map(literal, after)))
     newest = rows.with_only_columns(
         at.label("at"),
         literal(name).label("source"),
-        number.label("id"),
+        row_id.label("id"),
         kind.label("kind"),
         actor.label("actor"),
-        words.label("text"),
+        body.label("text"),
         detail.label("detail"),
     )
-    return select(newest.order_by(at.desc(), number.desc()).limit(limit + 1).subquery())
+    return select(newest.order_by(at.desc(), row_id.desc()).limit(limit + 1).subquery())
 
 
 def tags_of(contact_id: int) -> Sequence[str]:
-    """Return a person's tags, by name."""
+    """Return a person's tags in alphabetical order."""
     return db.session.scalars(select(Tag.tag).where(Tag.contact_id == contact_id).order_by(Tag.tag)).all()
 
 
-SHORTEST = 2  # characters of a name prefix
+SHORTEST_PREFIX = 2  # characters of a name
 
 
 def search(text: str, *, limit: int = 20) -> Sequence[Contact]:
-    """Find people by email (whole, or how it begins), phone number, or how their names begin; at most `limit`."""
-    ids = matching(text, limit=limit)
+    """Find up to `limit` people by email address or its prefix, phone number, or name prefix."""
+    ids = matching_ids(text, limit=limit)
     if ids is None:
         return []
     found = select(Contact).where(Contact.id.in_(ids))
     return db.session.scalars(found.order_by(_LAST, _FIRST, Contact.id).limit(limit)).all()
 
 
-def matching(text: str, *, limit: int) -> CompoundSelect[int] | None:
-    """Select the ids of those whom `search` looks through, some of them twice; None where the text says nobody.
+def matching_ids(text: str, *, limit: int) -> CompoundSelect[int] | None:
+    """Select the contact ids that `search` considers, possibly with repeats; None when the text cannot match anyone.
 
-    Each way of looking reads at most `limit` rows in the order of an index, however many people there are.
+    Each lookup reads at most `limit` rows in the order of an index, however many contacts are stored.
     """
     text = " ".join(text.split()).lower()
-    ways = [
+    lookups = [
         select(Contact.id)
         .where(Contact.merged_into_id.is_(None), Contact.erased_at.is_(None), *conditions)
         .order_by(*order)
         .limit(limit)
         .subquery()
-        for conditions, order in (_ways(text) if len(text) >= SHORTEST else ())
+        for conditions, order in (_lookups(text) if len(text) >= SHORTEST_PREFIX else ())
     ]
-    return union_all(*(select(way.c.id) for way in ways)) if ways else None
+    return union_all(*(select(lookup.c.id) for lookup in lookups)) if lookups else None
 
 
-# Sorted by code points, an index gives both: what begins so, and in its order.
+# An index sorted by code points serves both the prefix match and the order.
 _FIRST = func.lower(Contact.first_name).collate("C")
 _LAST = func.lower(Contact.last_name).collate("C")
-_Way = tuple[tuple[Any, ...], tuple[Any, ...]]  # conditions, order
+_Lookup = tuple[tuple[Any, ...], tuple[Any, ...]]  # conditions, order
 
 
-def _ways(text: str) -> list[_Way]:
+def _lookups(text: str) -> list[_Lookup]:
     if "@" in text:
         return [
             ((Contact.email_index == address_index(text),), (Contact.id,)),
@@ -174,21 +175,21 @@ def _ways(text: str) -> list[_Way]:
     if re.fullmatch(r"[+(\d][\d ().-]{6,}", text):
         try:
             phone = clean_phone(text)
-        except Unfit:
+        except InvalidValue:
             return []
         return [((Contact.phone_index == crypto.blind_index("phone", phone),), (Contact.id,))]
     by_first, by_last = (_FIRST, _LAST, Contact.id), (_LAST, _FIRST, Contact.id)
-    ways: list[_Way] = [
+    lookups: list[_Lookup] = [
         ((_FIRST.startswith(text, autoescape=True),), by_first),
         ((_LAST.startswith(text, autoescape=True),), by_last),
     ]
     if " " in text:
         one, other = text.replace(",", "").rsplit(" ", 1)
-        ways += [  # along the index that begins with what is typed longer, which fewer people share
+        lookups += [  # use the index that starts with the longer word: fewer people share it
             (
                 (_FIRST.startswith(a, autoescape=True), _LAST.startswith(b, autoescape=True)),
                 by_first if len(a) > len(b) else by_last,
             )
             for a, b in ((one, other), (other, one))
         ]
-    return ways
+    return lookups

@@ -1,13 +1,13 @@
-"""What a usable email address, phone number, name, state and time zone look like; who is the same person.
+"""Validation of names, email addresses, phone numbers, states and time zones; matching of two person records.
 
-Pure. Every check returns the normalised value or raises `Unfit` with a code; `REASONS` has the words.
+Pure. Every check returns the normalized value or raises `InvalidValue` with a code; `REASONS` has the message.
 """
 
 import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from enum import StrEnum
 from zoneinfo import available_timezones
 
 import phonenumbers
@@ -19,10 +19,10 @@ EMAIL_LIMIT = 254  # RFC 5321 4.5.3.1.3, less the angle brackets
 LOCAL_PART_LIMIT = 64  # RFC 5321 4.5.3.1.1
 
 REASONS = {
-    "required": "This is needed.",
+    "required": "This is required.",
     "name_long": "Use at most 60 characters.",
     "name_letters": "Use letters, spaces, hyphens and apostrophes; a name has at least one letter.",
-    "name_link": "A name cannot hold a web or email address.",
+    "name_link": "A name cannot contain a web or email address.",
     "email": "Enter an email address such as name@example.com.",
     "phone": "Enter a US phone number with area code, such as 213 555 0142; start other countries' numbers with +.",
     "language": "Choose en (English) or es (Spanish).",
@@ -30,12 +30,12 @@ REASONS = {
     "time_zone": "Use a time zone name such as America/Los_Angeles.",
     "birth_date": "Enter a date of birth between 1900 and today.",
     "text_long": "This is too long.",
-    "text_control": "This holds characters that cannot be shown. Type it again without them.",
+    "text_control": "This contains characters that cannot be shown. Type it again without them.",
 }
 
 
-class Unfit(ValueError):
-    """A value that cannot be taken. `code` is a key of `REASONS`; the text of the error is its English words."""
+class InvalidValue(ValueError):
+    """A value that is not accepted. `code` is a key of `REASONS`; the error text is its English message."""
 
     def __init__(self, code: str) -> None:
         super().__init__(REASONS[code])
@@ -44,7 +44,7 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """What somebody told us about a person, normalised by the functions below."""
+    """Details of a person as they were submitted, normalized by the functions below."""
 
     first_name: str
     last_name: str
@@ -65,19 +65,19 @@ _LINK = re.compile(
 
 
 def clean_name(text: str) -> str:
-    """Return a first or last name fit for records, subjects and salutations; accents and long names are kept.
+    """Return a first or last name that is safe in records, subjects and salutations; keep accents.
 
-    Commas are dropped ("Smith, Jr."), because mail headers read them as separators.
+    Drops commas ("Smith, Jr."), because email headers read them as separators.
     """
     text = unicodedata.normalize("NFC", text).strip(" ")
     if not text:
-        raise Unfit("required")
+        raise InvalidValue("required")
     if len(text) > NAME_LIMIT:
-        raise Unfit("name_long")
+        raise InvalidValue("name_long")
     if _LINK.search(text):
-        raise Unfit("name_link")
+        raise InvalidValue("name_link")
     if not all(map(_fits_in_name, text)) or not any(map(str.isalpha, text)) or _piled_marks(text):
-        raise Unfit("name_letters")
+        raise InvalidValue("name_letters")
     return " ".join(text.replace(",", " ").split())
 
 
@@ -87,7 +87,7 @@ def _fits_in_name(character: str) -> bool:
 
 
 def _piled_marks(text: str, *, most: int = 3) -> bool:
-    """Tell whether accents are heaped on one letter to smear over the page."""
+    """Return whether one letter carries so many accents that they would cover nearby text (Zalgo text)."""
     run = 0
     for character in text:
         run = run + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
@@ -97,49 +97,48 @@ def _piled_marks(text: str, *, most: int = 3) -> bool:
 
 
 def clean_email(text: str) -> str:
-    """Return an address in lower case, its domain normalised. Syntax only: nothing is looked up."""
+    """Return an address in lower case with its domain normalized. Checks syntax only; queries no DNS."""
     text = text.strip(" ")
     if not text:
-        raise Unfit("required")
+        raise InvalidValue("required")
     if len(text) > EMAIL_LIMIT or any(unicodedata.category(character)[0] == "C" for character in text):
-        raise Unfit("email")
+        raise InvalidValue("email")
     try:
-        # test_environment lets .test through: trying the system out needs addresses that lead nowhere
+        # test_environment accepts .test: demos need addresses that reach nobody
         found = validate_email(text, check_deliverability=False, allow_smtputf8=False, test_environment=True)
     except EmailNotValidError as error:
-        raise Unfit("email") from error
+        raise InvalidValue("email") from error
     if len(found.local_part) > LOCAL_PART_LIMIT:
-        raise Unfit("email")
+        raise InvalidValue("email")
     return (found.ascii_email or found.normalized).lower()
 
 
 def clean_phone(text: str) -> str:
-    """Return a phone number as E.164 (`+12135550142`); a number without a country code is a US one."""
+    """Return a phone number as E.164 (`+12135550142`); a number without a country code is a US number."""
     text = unicodedata.normalize("NFKC", text).strip(" ")
     if not text:
-        raise Unfit("required")
+        raise InvalidValue("required")
     if len(text) > 40 or any(unicodedata.category(character) == "Cc" for character in text):
-        raise Unfit("phone")
+        raise InvalidValue("phone")
     try:
         number = phonenumbers.parse(text, "US")
     except phonenumbers.NumberParseException as error:
-        raise Unfit("phone") from error
-    possible = phonenumbers.is_possible_number_with_reason(
-        number
-    )  # a number without area code is only "locally" so
+        raise InvalidValue("phone") from error
+    # a number without an area code is only IS_POSSIBLE_LOCAL_ONLY
+    possible = phonenumbers.is_possible_number_with_reason(number)
     if number.extension or possible != phonenumbers.ValidationResult.IS_POSSIBLE:
-        raise Unfit("phone")
+        raise InvalidValue("phone")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def clean_text(text: str, *, limit: int, lines: bool = True) -> str:
-    """Return free text with plain line ends; refuse control and direction-changing characters."""
+    """Return free text with normalized line breaks; refuse control and text-direction characters."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
     if len(text) > limit:
-        raise Unfit("text_long")
+        raise InvalidValue("text_long")
     allowed = {"\n", "\t"} if lines else set()
     if any(_is_unsafe(character) and character not in allowed for character in text):
-        raise Unfit("text_control")
+        raise InvalidValue("text_control")
     return text
 
 
@@ -149,9 +148,9 @@ def _is_unsafe(character: str) -> bool:
 
 
 def clean_birth_date(given: date, *, today: date) -> date:
-    """Return a date of birth that somebody alive may have."""
+    """Return a date of birth between 1900 and today."""
     if not date(1900, 1, 1) <= given <= today:
-        raise Unfit("birth_date")
+        raise InvalidValue("birth_date")
     return given
 
 
@@ -180,62 +179,75 @@ STATE_ZONES: dict[str, str] = {
     "PR": "America/Puerto_Rico",
     "VI": "America/St_Thomas",
 }  # fmt: skip
-"""State or territory -> the zone most of its people live in (IANA tz database, zone1970.tab). A person may change it."""
+"""State or territory -> the time zone where most of its people live (IANA tz database, zone1970.tab). A person can
+choose another one."""
 
 _ZONES = frozenset(available_timezones())
 
 
 def clean_state(text: str) -> str:
+    """Return the two letters of a US state or territory."""
     state = text.strip().upper()
     if state not in STATE_ZONES:
-        raise Unfit("state")
+        raise InvalidValue("state")
     return state
 
 
 def clean_zone(text: str) -> str:
+    """Return an IANA time zone name."""
     if text not in _ZONES:
-        raise Unfit("time_zone")
+        raise InvalidValue("time_zone")
     return text
 
 
 def zone_for(*, given: str | None, state: str | None, clinic: str) -> str:
-    """Return the zone a person named, else the one of their state, else the clinic's."""
+    """Return the given time zone, else the one of the person's state, else the clinic's."""
     return given or (STATE_ZONES[state] if state else clinic)
 
 
 def folded(text: str) -> str:
-    """Return a name without case, accents and punctuation, to compare by."""
+    """Return a name without case, accents and punctuation, for comparison."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return " ".join("".join(c if c.isalnum() else " " for c in plain if not unicodedata.combining(c)).split())
 
 
-Verdict = Literal["same", "look_alike", "other"]
+class Match(StrEnum):
+    """Whether two records are the same person."""
+
+    SAME = "same"
+    LOOK_ALIKE = "look_alike"  # perhaps the same: staff decide
+    OTHER = "other"
 
 
-def same_person(given: Person, known: Person, *, by_email: bool) -> Verdict:
-    """Say whether `given` is the person we know: found by the email address, or else by phone or birth date.
+def match_person(given: Person, known: Person, *, by_email: bool) -> Match:
+    """Compare a submitted person with a known record, which was found by email address or else by phone or birth date.
 
-    An address may be shared in a family, so a birth date weighs more than an address, and doubt never
-    merges: "look_alike" gets a record of its own and a note for staff.
+    Families share an address, so a birth date weighs more than an address. Doubt never merges: a look-alike gets a
+    record of its own and a note for staff.
 
     >>> a = Person(first_name="Ana", last_name="Ruiz", time_zone="UTC")
-    >>> same_person(a, a, by_email=True)
-    'same'
+    >>> match_person(a, a, by_email=True)
+    <Match.SAME: 'same'>
     """
-    first, last = (
-        folded(given.first_name) == folded(known.first_name),
-        folded(given.last_name) == folded(known.last_name),
-    )
+    same_first_name = folded(given.first_name) == folded(known.first_name)
+    same_name = same_first_name and folded(given.last_name) == folded(known.last_name)
+    if _contradicts(given, known, by_email=by_email):
+        return Match.LOOK_ALIKE if same_name else Match.OTHER
+    if same_name:
+        return Match.SAME
+    return _match_other_name(given, known, same_first_name=same_first_name) if by_email else Match.OTHER
+
+
+def _contradicts(given: Person, known: Person, *, by_email: bool) -> bool:
+    """Return whether the birth dates differ or, where no birth date settles it, the email addresses."""
+    if given.birth_date is not None and known.birth_date is not None:
+        return given.birth_date != known.birth_date
+    return not by_email and None not in (given.email, known.email) and given.email != known.email
+
+
+def _match_other_name(given: Person, known: Person, *, same_first_name: bool) -> Match:
+    """Compare two people with different names on one mailbox: equal birth dates, one birth date, or none."""
     births = [birth for birth in (given.birth_date, known.birth_date) if birth is not None]
-    alike = len(births) == 2 and births[0] == births[1]
-    if len(births) == 2 and not alike:
-        return "look_alike" if first and last else "other"
-    if not by_email and given.email and known.email and given.email != known.email and not alike:
-        return "look_alike" if first and last else "other"
-    if first and last:
-        return "same"
-    if not by_email:
-        return "other"
-    if alike:
-        return "same" if first else "look_alike"
-    return "other" if births else "same"
+    if len(births) == 2:
+        return Match.SAME if same_first_name else Match.LOOK_ALIKE
+    return Match.OTHER if births else Match.SAME

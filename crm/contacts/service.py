@@ -1,4 +1,7 @@
-"""The verbs of a person's record. Nothing here merges two people; that is a decision staff take."""
+"""Creating and changing contacts: find or create, timeline entries, clinical stop, tags.
+
+Nothing here merges two people; staff decide that (`crm.duplicates`).
+"""
 
 import struct
 from collections.abc import Mapping, Sequence
@@ -12,9 +15,9 @@ from sqlalchemy.orm import make_transient_to_detached
 
 from crm.audit import service as audit
 from crm.contacts.addresses import address_index
-from crm.contacts.events import ContactStopped
+from crm.contacts.events import ClinicalStopSet
 from crm.contacts.models import Activity, Contact, Tag
-from crm.contacts.rules import Person, folded, same_person
+from crm.contacts.rules import Match, Person, folded, match_person
 from crm.core import clock, crypto, events
 from crm.core.db import db, execute_raw, sealed
 from crm.core.errors import Invalid, NotFound
@@ -24,16 +27,16 @@ PHONE, NAME_BIRTH = "phone", "name+birth"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """The contact of an intake, whether it was made just now, and what was said that differs from the record."""
+class ContactMatch:
+    """The contact of an intake, whether it is new, and the submitted fields that differ from the record."""
 
     contact: Contact
     is_new: bool
     differing: Sequence[str] = ()
 
 
-def indexes(person: Person) -> dict[str, bytes | None]:
-    """Return the blind indexes a person is found by; None where nothing was told."""
+def blind_indexes(person: Person) -> dict[str, bytes | None]:
+    """Return the blind indexes that find a person; None where the value is missing."""
     born = person.birth_date
     name = f"{folded(person.first_name)} {folded(person.last_name)}"
     return {
@@ -47,7 +50,7 @@ _LOCK = """
     select pg_advisory_xact_lock_shared(%(everybody)s)
     union all select pg_advisory_xact_lock(one) from unnest(%(keys)s::bigint[]) one
 """
-_EVERYBODY = 7_302_002  # names the making of records among PostgreSQL's advisory locks
+_EVERYBODY = 7_302_002  # the advisory lock key of contact creation
 _CANDIDATES = """
     select id from contact
     where (email_index = %(email_index)s or phone_index = %(phone_index)s
@@ -57,41 +60,41 @@ _CANDIDATES = """
 """
 
 
-def find_or_create(*, person: Person, demo: bool = False) -> Found:
-    """Return the contact for `person`, making one where nobody we know is the same.
+def find_or_create(*, person: Person, demo: bool = False) -> ContactMatch:
+    """Return the contact for `person`; create one when no known contact matches.
 
-    Holds a lock on the address, phone and birth date until the transaction ends, so that equal intakes that
-    arrive at once find each other. Fills gaps in a known record, never overwrites: anybody can fill in a form.
+    Locks the address, phone and birth date until the transaction ends, so that equal intakes that arrive at the same
+    time find each other. Fills empty fields of a known contact but never overwrites: anyone can submit a form.
     """
-    found = indexes(person)
-    # In order of size: two intakes that share several keys must not wait for each other crosswise.
+    found = blind_indexes(person)
+    # Sorted, so that two intakes that share several keys cannot deadlock.
     keys = sorted({struct.unpack(">q", index[:8])[0] for index in found.values() if index})
     db.session.flush()
     execute_raw(_LOCK, {"keys": keys, "everybody": _EVERYBODY})
     alike = []
     for contact in _known(found):
         by_email = found["email_index"] is not None and contact.email_index == found["email_index"]
-        verdict = same_person(person, told(contact), by_email=by_email)
-        if verdict == "same":
-            return Found(contact=contact, is_new=False, differing=_fill_gaps(contact, person, found))
-        if verdict == "look_alike":
+        match = match_person(person, as_person(contact), by_email=by_email)
+        if match is Match.SAME:
+            return ContactMatch(contact=contact, is_new=False, differing=_fill_gaps(contact, person, found))
+        if match is Match.LOOK_ALIKE:
             alike.append(contact.id)
     contact = _create(person, found, demo=demo)
     for other in alike:
         record_activity(contact_id=contact.id, kind="possible_duplicate", detail={"contact_id": other})
-    return Found(contact=contact, is_new=True)
+    return ContactMatch(contact=contact, is_new=True)
 
 
-def hold_others() -> None:
-    """Let nobody else make records until the transaction ends: for those who make a thousand at a time, and soon end.
+def lock_contact_creation() -> None:
+    """Lock contact creation until the transaction ends: for short transactions that create a thousand contacts.
 
-    One lock; a lock for every address and phone of a large file would fill the server's table of locks.
+    This is one lock; a lock for every address and phone of a large file would fill the server's lock table.
     """
     execute_raw("select pg_advisory_xact_lock(%(everybody)s)", {"everybody": _EVERYBODY})
 
 
-def told(contact: Contact) -> Person:
-    """Return what a record says as plain values."""
+def as_person(contact: Contact) -> Person:
+    """Return a contact's fields as a plain `Person`."""
     return Person(
         first_name=contact.first_name,
         last_name=contact.last_name,
@@ -105,7 +108,7 @@ def told(contact: Contact) -> Person:
 
 
 def _known(found: Mapping[str, bytes | None]) -> list[Contact]:
-    """Return who has the same address, phone or birth date; those with the same address first."""
+    """Return the contacts with the same address, phone, or name and birth date; same address first."""
     ids = [row.id for row in execute_raw(_CANDIDATES, found)]
     if not ids:
         return []
@@ -135,14 +138,14 @@ def _create(person: Person, found: Mapping[str, bytes | None], *, demo: bool) ->
     }
     secret = {name: sealed(values[name]) for name in ("phone", "birth_date")}
     contact = Contact(id=execute_raw(_INSERT, values | secret).scalar_one(), **values)
-    make_transient_to_detached(contact)  # it is in the database, in just this form
+    make_transient_to_detached(contact)  # the row already exists with these values
     db.session.add(contact)
     return contact
 
 
 def _fill_gaps(contact: Contact, person: Person, found: Mapping[str, bytes | None]) -> list[str]:
-    """Write what the record lacks; return the names of what it says otherwise."""
-    known, differing = told(contact), []
+    """Fill empty fields of the contact; return the names of the fields that differ."""
+    known, differing = as_person(contact), []
     for name in ("email", "phone", "birth_date", "state", "first_name", "last_name"):
         new, old = getattr(person, name), getattr(known, name)
         if new is None or new == old:
@@ -162,7 +165,7 @@ def get(contact_id: int) -> Contact:
     """Return a contact that has not been erased. Raises NotFound."""
     contact = db.session.get(Contact, contact_id)
     if contact is None or contact.erased_at is not None:
-        raise NotFound("There is no such contact.")
+        raise NotFound("Contact not found.")
     return contact
 
 
@@ -174,7 +177,7 @@ def record_activity(
     text: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
-    """Add a line to the person's timeline, in the name of whoever is acting. Free text only in `text` (encrypted)."""
+    """Add an entry to a person's timeline for the current actor. Free text goes only into `text` (encrypted)."""
     db.session.add(
         Activity(
             contact_id=contact_id,
@@ -188,21 +191,21 @@ def record_activity(
     )
 
 
-def stop(*, contact_id: int, reason: str) -> None:
-    """Send this person nothing more, for a clinical reason; stopping again changes nothing."""
+def set_clinical_stop(*, contact_id: int, reason: str) -> None:
+    """Set the clinical stop, so that no email is sent to this person; repeating it changes nothing."""
     contact = get(contact_id)
     if contact.stopped_at is not None:
         return
     if not reason.strip():
-        raise Invalid({"reason": ["Say why nothing may be sent."]})
+        raise Invalid({"reason": ["Enter a reason for the clinical stop."]})
     contact.stopped_at, contact.stop_reason = clock.now(), reason
     record_activity(contact_id=contact_id, kind="stopped", detail={"reason": reason})
     audit.record("contact.stop", object_type="contact", object_id=contact_id, detail={"reason": reason})
-    events.publish(ContactStopped(contact_id=contact_id, reason=reason))
+    events.publish(ClinicalStopSet(contact_id=contact_id, reason=reason))
 
 
-def lift_stop(*, contact_id: int) -> None:
-    """Allow sending again after a clinical stop."""
+def lift_clinical_stop(*, contact_id: int) -> None:
+    """Lift the clinical stop, so that email may be sent again."""
     contact = get(contact_id)
     if contact.stopped_at is None:
         return
@@ -212,7 +215,7 @@ def lift_stop(*, contact_id: int) -> None:
 
 
 def clean_tag(text: str) -> str:
-    """Return a tag as it is kept. Raises Invalid."""
+    """Return a tag as it is stored. Raises Invalid."""
     tag = " ".join(text.split()).lower()
     if not 0 < len(tag) <= TAG_LIMIT or not all(c.isalnum() or c in " -_" for c in tag):
         raise Invalid({"tag": [f"Use up to {TAG_LIMIT} letters, digits, spaces and hyphens."]})
@@ -220,7 +223,7 @@ def clean_tag(text: str) -> str:
 
 
 def add_tag(*, contact_id: int, tag: str) -> bool:
-    """Put a tag on a person; tell whether it is new there."""
+    """Add a tag to a person; return whether it is new."""
     tag = clean_tag(tag)
     get(contact_id)
     row = insert(Tag).values(contact_id=contact_id, tag=tag, added_at=clock.now())
@@ -232,10 +235,10 @@ def add_tag(*, contact_id: int, tag: str) -> bool:
 
 
 def remove_tag(*, contact_id: int, tag: str) -> bool:
-    """Take a tag off a person; tell whether it was there. Raises Invalid for what is no tag."""
+    """Remove a tag from a person; return whether they had it. Raises Invalid."""
     tag = clean_tag(tag)
-    gone = delete(Tag).where(Tag.contact_id == contact_id, Tag.tag == tag).returning(Tag.tag)
-    removed = db.session.execute(gone).first() is not None
+    removing = delete(Tag).where(Tag.contact_id == contact_id, Tag.tag == tag).returning(Tag.tag)
+    removed = db.session.execute(removing).first() is not None
     if removed:
         record_activity(contact_id=contact_id, kind="untagged", detail={"tag": tag})
         audit.record("contact.untag", object_type="contact", object_id=contact_id)

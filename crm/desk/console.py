@@ -198,7 +198,7 @@ def _show(lead: Lead, status: int = 200, **more: Any) -> Response:
     return make_response(page, status)
 
 
-def _told(lines: Sequence[people.Line], *, clinical: bool) -> list[timeline_labels.Entry]:
+def _told(lines: Sequence[people.TimelineEntry], *, clinical: bool) -> list[timeline_labels.Entry]:
     names = staff.names_of({line.actor for line in lines if line.actor})
     return lead_detail.told(lines, names=names, clinical=clinical)
 
@@ -360,7 +360,7 @@ def stop(reference: str) -> ResponseReturnValue:
     reason = request.form.get("reason", "")
     if reason not in STOPS:
         abort(_show(lead, 422, errors={"stop": ["Choose why nothing may be sent."]}))
-    contacts.stop(contact_id=lead.contact_id, reason=reason)
+    contacts.set_clinical_stop(contact_id=lead.contact_id, reason=reason)
     flash("Nothing is sent to this person any more.", "success")
     return _back(lead)
 
@@ -370,6 +370,6 @@ def stop(reference: str) -> ResponseReturnValue:
 def lift_stop(reference: str) -> ResponseReturnValue:
     """Allow sending again."""
     lead = service.by_reference(reference)
-    contacts.lift_stop(contact_id=lead.contact_id)
+    contacts.lift_clinical_stop(contact_id=lead.contact_id)
     flash("The clinical stop is lifted.", "success")
     return _back(lead)

@@ -9,7 +9,7 @@ from crm.consent import queries as consent
 from crm.consultations import service as consultations
 from crm.consultations.models import Consultation
 from crm.contacts import queries as people
-from crm.contacts.queries import Line, Only
+from crm.contacts.queries import EntryFilter, TimelineEntry
 from crm.core import clock
 from crm.core.db import db
 from crm.desk import replies, timeline_labels
@@ -25,7 +25,7 @@ SPOKEN_TO = frozenset(
 )
 
 
-SHOWS: Mapping[str, tuple[str, Only | None]] = {  # what of a timeline can be shown alone
+SHOWS: Mapping[str, tuple[str, EntryFilter | None]] = {  # what of a timeline can be shown alone
     "": ("Everything", None),
     "words": ("Notes and calls", {"activity": ("note", "called", "told_otherwise")}),
     "steps": (
@@ -44,7 +44,9 @@ SHOWS: Mapping[str, tuple[str, Only | None]] = {  # what of a timeline can be sh
 }  # fmt: skip
 
 
-def told(lines: Sequence[Line], *, names: Mapping[str, str], clinical: bool) -> list[timeline_labels.Entry]:
+def told(
+    lines: Sequence[TimelineEntry], *, names: Mapping[str, str], clinical: bool
+) -> list[timeline_labels.Entry]:
     """Put lines into words; why somebody was stopped is for those who read what is clinical."""
     entries = []
     for line in lines:

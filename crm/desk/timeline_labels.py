@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crm.contacts.queries import Line
+from crm.contacts.queries import TimelineEntry
 from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.rules import spoken
 
@@ -99,7 +99,7 @@ class Entry:
     link: str | None = None
 
 
-def tell(line: Line, *, names: Mapping[str, str], clinical: bool) -> Entry:
+def tell(line: TimelineEntry, *, names: Mapping[str, str], clinical: bool) -> Entry:
     """Put a line into words. `names`: actor -> name; without `clinical`, free text stays hidden."""
     title, kind, icon = _title(line)
     body = line.text
@@ -118,7 +118,7 @@ def tell(line: Line, *, names: Mapping[str, str], clinical: bool) -> Entry:
     )
 
 
-def _title(line: Line) -> tuple[str, str, str]:
+def _title(line: TimelineEntry) -> tuple[str, str, str]:
     detail = line.detail or {}
     if line.source == "mail":
         words, kind, icon = MAIL.get(line.kind, (f"Email {spoken(line.kind)}", "neutral", "○"))
@@ -163,7 +163,7 @@ def _activity(kind: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
     return EVENTS.get(kind, (spoken(kind).capitalize(), "neutral", "○"))
 
 
-def _why(line: Line) -> str | None:
+def _why(line: TimelineEntry) -> str | None:
     detail = line.detail or {}
     reason = detail.get("reason")
     if line.source == "consent":

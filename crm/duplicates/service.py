@@ -74,7 +74,7 @@ def merge(*, kept_id: int, gone_id: int) -> Merge:
         if state.granted and state.topic in noes:
             consent.withdraw(contact_id=kept_id, topic=state.topic, source="merge", reason="merged")
     if gone.stopped_at is not None:
-        contacts.stop(contact_id=kept_id, reason=gone.stop_reason or "clinical")
+        contacts.set_clinical_stop(contact_id=kept_id, reason=gone.stop_reason or "clinical")
     if gone.snooze_until is not None and (kept.snooze_until is None or kept.snooze_until < gone.snooze_until):
         kept.snooze_until = gone.snooze_until
     made = Merge(kept_id=kept_id, gone_id=gone_id, at=now, actor=audit.current().actor, moved=moved)
@@ -146,7 +146,7 @@ def _both(kept_id: int, gone_id: int) -> tuple[Contact, Contact]:
     rows = select(Contact).where(Contact.id.in_(ids), Contact.erased_at.is_(None)).order_by(Contact.id)
     found = {one.id: one for one in db.session.scalars(rows.with_for_update(key_share=True)).all()}
     if len(found) != 2:
-        raise NotFound("There is no such contact.")
+        raise NotFound("Contact not found.")
     return found[kept_id], found[gone_id]
 
 

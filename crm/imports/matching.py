@@ -14,7 +14,7 @@ from sqlalchemy import select
 from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
-from crm.contacts.rules import folded, same_person
+from crm.contacts.rules import folded, match_person
 from crm.core import business_hours, clock, crypto
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.imports.rules import LEADS, Row
@@ -89,7 +89,7 @@ def take(rows: Sequence[Row], *, kind: str, seen: set[bytes], write: bool, run_i
     """Match `rows` and, where `write`, add who and what is new. `seen`: keys of earlier rows of the file, kept up."""
     outcome, plans = Outcome(), []
     for row in rows:
-        plan = _Plan(row, contacts.indexes(row.person), _content(row))
+        plan = _Plan(row, contacts.blind_indexes(row.person), _content(row))
         key = _key(plan, kind)
         if key in seen:
             outcome.duplicates += 1
@@ -98,7 +98,7 @@ def take(rows: Sequence[Row], *, kind: str, seen: set[bytes], write: bool, run_i
             plans.append(plan)
     known = _match(plans, _known(plans))
     if write:  # others wait from here on, not while all is read and compared
-        contacts.hold_others()
+        contacts.lock_contact_creation()
         _match(plans, _known(plans) - known)
     if kind == LEADS:
         plans = _without_open(plans, outcome)
@@ -155,7 +155,7 @@ def _by_index(ids: Collection[int]) -> dict[tuple[str, bytes], list[Contact]]:
 
 
 def _compare(plan: _Plan, contact: Contact, *, by_email: bool) -> None:
-    verdict = same_person(plan.row.person, contacts.told(contact), by_email=by_email)
+    verdict = match_person(plan.row.person, contacts.as_person(contact), by_email=by_email)
     if verdict == "same":
         plan.contact_id = contact.id
     elif verdict == "look_alike" and contact.id not in plan.alike:

@@ -12,8 +12,8 @@ from typing import Any
 
 from crm.contacts.rules import (
     LANGUAGES,
+    InvalidValue,
     Person,
-    Unfit,
     clean_birth_date,
     clean_email,
     clean_name,
@@ -146,7 +146,7 @@ def _language(text: str) -> str:
     known = {"english": "en", "ingles": "en", "spanish": "es", "espanol": "es"}
     code = known.get(folded(text), text.strip().lower())
     if code not in LANGUAGES:
-        raise Unfit("language")
+        raise InvalidValue("language")
     return code
 
 
@@ -154,11 +154,11 @@ def _born(text: str, today: date) -> date:
     for form in ("%Y-%m-%d", "%m/%d/%Y"):
         try:
             return clean_birth_date(datetime.strptime(text.strip(), form).date(), today=today)  # noqa: DTZ007
-        except Unfit:
+        except InvalidValue:
             raise
         except ValueError:
             continue
-    raise Unfit("birth_date")
+    raise InvalidValue("birth_date")
 
 
 def read(
@@ -178,7 +178,7 @@ def read(
             continue
         try:
             found[field] = rules[field](text)
-        except Unfit as error:
+        except InvalidValue as error:
             wrong.append(f"{FIELDS[field]}: {error}")
     if not wrong and not (found["email"] or found["phone"]):
         wrong.append("Give an email address or a phone number.")

@@ -19,7 +19,7 @@ from wtforms.validators import StopValidation
 from crm.consent import consent_texts
 from crm.consent.consent_texts import Wording
 from crm.contacts import rules as people
-from crm.contacts.rules import Person, Unfit, zone_for
+from crm.contacts.rules import InvalidValue, Person, zone_for
 from crm.core.us_states import STATES
 from crm.intake.service import ContactRequest
 from crm.intake.texts import HEARD_FROM, LANGUAGE_NAMES, WORDS
@@ -41,7 +41,7 @@ class Clean:
             return
         try:
             form.clean[field.name] = self.rule(typed)
-        except Unfit as error:
+        except InvalidValue as error:
             raise StopValidation(form.say(error.code, field.name)) from error
 
 

@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 from crm.consent import consent_texts
 from crm.consent.consent_texts import Wording
 from crm.contacts import rules as people
-from crm.contacts.rules import Unfit
+from crm.contacts.rules import InvalidValue
 from crm.core import clock
 from crm.leads import rules
 from crm.referrers.rules import is_npi_format
@@ -29,7 +29,7 @@ class Clean(fields.String):
             return None
         try:
             return self.rule(text)
-        except Unfit as error:
+        except InvalidValue as error:
             raise ValidationError(str(error)) from error
 
 
@@ -147,7 +147,7 @@ class PatientSchema(PersonSchema):
         today = clock.now().date()
         try:
             people.clean_birth_date(data["birth_date"], today=today)
-        except Unfit as error:
+        except InvalidValue as error:
             raise ValidationError(str(error), "birth_date") from error
         if _years(data["birth_date"], today) < 18 and data["guardian"] is None:
             raise ValidationError("A patient under 18 needs a guardian.", "guardian")

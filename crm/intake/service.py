@@ -146,7 +146,7 @@ def open_referral(*, referral: NewReferral, practice_id: int | None = None, demo
 
 
 def _ask(
-    found: contacts.Found, person: Person, *, kind: str, topic: str, wording: Wording, source: str
+    found: contacts.ContactMatch, person: Person, *, kind: str, topic: str, wording: Wording, source: str
 ) -> None:
     """Have the person asked by email; never at another address than the one that was given just now."""
     if found.contact.email is None or "email" in found.differing:
@@ -287,7 +287,7 @@ def _open_call_task(opened: Opened) -> None:
     )
 
 
-def _note_differences(opened: Opened, found: contacts.Found, person: Person) -> None:
+def _note_differences(opened: Opened, found: contacts.ContactMatch, person: Person) -> None:
     """Keep what was said otherwise than the record has it, for staff to decide."""
     if not found.differing:
         return

@@ -48,7 +48,7 @@ def matching(text: str, *, limit: int) -> Sequence[int] | CompoundSelect[int]:
     found = _by_reference(text)
     if found is not None:
         return [found.contact_id]
-    ids = people.matching(text, limit=limit)
+    ids = people.matching_ids(text, limit=limit)
     return [] if ids is None else ids
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from crm.audit import service as audit
 from crm.contacts.addresses import address_index
 from crm.contacts.models import Contact, Tag
-from crm.contacts.rules import Unfit, clean_email
+from crm.contacts.rules import InvalidValue, clean_email
 from crm.core import clock
 from crm.core.config import Clinic
 from crm.core.db import db
@@ -64,7 +64,7 @@ def recipients(clinic: Clinic) -> list[str]:
     for address in [*clinic.staff_alert_email.split(","), *db.session.scalars(asked)]:
         try:
             found.add(clean_email(address))
-        except Unfit:
+        except InvalidValue:
             if address.strip():
                 log.warning("alerts.no_address")
     return sorted(found)

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from crm.contacts import rules as people
-from crm.contacts.rules import Person, Unfit
+from crm.contacts.rules import InvalidValue, Person
 from crm.referrers.rules import is_npi_format
 
 FIELDS = (
@@ -38,13 +38,13 @@ def typed(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_date(text: str) -> date:
-    """Return a date written as 1970-05-17 or, the American way, 5/17/1970. Raises Unfit."""
+    """Return a date written as 1970-05-17 or, the American way, 5/17/1970. Raises InvalidValue."""
     for pattern in ("%Y-%m-%d", "%m/%d/%Y", "%m-%d-%Y"):
         try:
             return datetime.strptime(text.strip(), pattern).date()  # noqa: DTZ007 - a day, not a moment
         except ValueError:
             continue
-    raise Unfit("birth_date")
+    raise InvalidValue("birth_date")
 
 
 def years(born: date, today: date) -> int:
@@ -108,7 +108,7 @@ def _take(found: Read, name: str, text: str, rule: Callable[[str], Any], *, need
         return
     try:
         found.clean[name] = rule(text)
-    except Unfit as error:
+    except InvalidValue as error:
         found.wrong[name] = error.code
 
 

@@ -8,7 +8,7 @@ from flask_babel import get_locale
 from flask_babel import lazy_gettext as _
 
 from crm.contacts import rules as contacts
-from crm.contacts.rules import Unfit
+from crm.contacts.rules import InvalidValue
 from crm.core import current, limits
 from crm.core.errors import TooMany
 from crm.core.limits import Limit
@@ -93,7 +93,7 @@ def _read_join(typed: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]
     for name, words in NEEDED.items():
         try:
             clean[name] = contacts.clean_text(typed[name], limit=80 if name == "name" else 200, lines=False)
-        except Unfit:
+        except InvalidValue:
             clean[name] = ""
         if not clean[name]:
             errors[name] = str(words)
@@ -106,7 +106,7 @@ def _read_join(typed: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]
     ):
         try:
             clean[name] = rule(typed[name])
-        except Unfit:
+        except InvalidValue:
             errors[name] = str(words)
     return clean, errors
 

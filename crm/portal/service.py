@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crm.audit import service as audit
 from crm.consent import consent_texts
-from crm.contacts.rules import Unfit, clean_text
+from crm.contacts.rules import InvalidValue, clean_text
 from crm.core import clock, crypto, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
@@ -212,7 +212,7 @@ def write(*, lead: Lead, text: str, from_clinic: bool) -> PortalMessage:
         raise Conflict("No practice sent this lead.")
     try:
         text = clean_text(text, limit=MESSAGE_LIMIT)
-    except Unfit as error:
+    except InvalidValue as error:
         raise Invalid({"text": [error.code]}) from error
     if not text:
         raise Invalid({"text": ["required"]})

@@ -32,8 +32,8 @@ def records_of(contact_id: int) -> list[int]:
     """Return every record of the person, the living one and what went up in it. Raises NotFound."""
     line = consents.lineage(contact_id)
     if not line:
-        raise NotFound("There is no such contact.")
-    return people.records(line[-1])
+        raise NotFound("Contact not found.")
+    return people.record_ids(line[-1])
 
 
 def facts(records: list[int]) -> Facts:

@@ -8,7 +8,7 @@ from sqlalchemy import select, text, update
 from crm.audit import service as audit
 from crm.contacts.addresses import address_index
 from crm.contacts.models import Contact, Tag
-from crm.contacts.rules import Unfit, clean_email
+from crm.contacts.rules import InvalidValue, clean_email
 from crm.core import clock, events, tokens
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
@@ -60,7 +60,7 @@ def invite(*, practice_id: int, name: str, email: str, zone: str, language: str 
         wrong["name"] = ["Enter a name of up to 80 characters."]
     try:
         email = clean_email(email)
-    except Unfit:
+    except InvalidValue:
         wrong["email"] = ["Enter an email address, such as name@practice.example."]
     else:
         if _by_email(email) is not None:
@@ -128,7 +128,7 @@ def ask_link(email: str) -> None:
     """Have a link mailed to this address if it has an open account; tell nobody whether it has."""
     try:
         person = _by_email(clean_email(email))
-    except Unfit:
+    except InvalidValue:
         return
     if person is not None and person.state == "open":
         _send_link(person, life=LINK_LIFE)

@@ -8,7 +8,7 @@ from flask_babel import lazy_gettext as _
 
 from crm.audit import service as audit
 from crm.contacts import rules as contacts
-from crm.contacts.rules import Unfit
+from crm.contacts.rules import InvalidValue
 from crm.core import limits
 from crm.core.errors import NotAllowed, TooMany
 from crm.core.limits import Limit
@@ -52,7 +52,7 @@ def send() -> ResponseReturnValue:
     typed = request.form.get("email", "")
     try:
         email = contacts.clean_email(typed)
-    except Unfit:
+    except InvalidValue:
         return _page(errors={"email": str(BAD_EMAIL)}, email=typed[:300]), 422
     if not _slow("portal-address", most=5, seconds=3600, who=email):
         accounts.ask_link(email)

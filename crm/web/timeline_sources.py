@@ -68,4 +68,4 @@ def _left(records: Sequence[int]) -> Select[Any]:
 
 def register_sources() -> None:
     """Tell every timeline from these tables, too."""
-    people.tell_from({"consent": _consent, "mail": _mail, "entered": _entered, "left": _left})
+    people.register_timeline_sources({"consent": _consent, "mail": _mail, "entered": _entered, "left": _left})

@@ -1,4 +1,4 @@
-"""One mailbox, many spellings."""
+"""Address normalization and its blind index."""
 
 import pytest
 from hypothesis import given
@@ -31,7 +31,7 @@ def test_spellings(app, spelling, known_as):
     assert address_index(spelling) == address_index(known_as)
 
 
-def test_the_index_says_nothing_of_the_address(app):
+def test_index_does_not_reveal_address(app):
     index = address_index("jane@example.org")
     assert len(index) == 32
     assert b"jane" not in index
@@ -39,5 +39,5 @@ def test_the_index_says_nothing_of_the_address(app):
 
 
 @given(st.emails() | st.text(max_size=60))
-def test_the_known_form_is_its_own_form(email):
+def test_canonical_is_idempotent(email):
     assert canonical(canonical(email)) == canonical(email)

@@ -1,4 +1,4 @@
-"""One timeline from many tables, and finding somebody."""
+"""Timeline and contact search."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -36,7 +36,7 @@ def tags(records):
     ).where(Tag.contact_id.in_(records))
 
 
-def test_timeline_pages_through_all_tables_newest_first(ana, clock, statements, monkeypatch):
+def test_timeline_pages_newest_first(ana, clock, statements, monkeypatch):
     for number in range(5):
         service.record_activity(contact_id=ana.id, kind=f"k{number}", text=f"note {number}")
         clock.shift(timedelta(minutes=1))
@@ -44,7 +44,7 @@ def test_timeline_pages_through_all_tables_newest_first(ana, clock, statements, 
         contact_id=ana.id, tag="vip"
     )  # a line of its own, and the row of the second table, at one moment
     monkeypatch.setattr(queries, "_sources", {})
-    queries.tell_from({"tag": tags})
+    queries.register_timeline_sources({"tag": tags})
     db.session.flush()
     seen, cursor = [], None
     with statements() as counted:
@@ -61,7 +61,7 @@ def test_timeline_pages_through_all_tables_newest_first(ana, clock, statements, 
     assert counted.total == 2 * 3  # of three pages
 
 
-def test_timeline_of_one_person_alone(ana):
+def test_timeline_is_of_one_person(ana):
     other = service.find_or_create(
         person=replace(ANA, email="b@example.com", phone=None, first_name="Bo")
     ).contact
@@ -69,7 +69,7 @@ def test_timeline_of_one_person_alone(ana):
     assert queries.timeline(contact_id=ana.id).rows == []
 
 
-def test_a_cursor_that_is_not_ours(ana):
+def test_foreign_cursor(ana):
     with pytest.raises(Invalid):
         queries.timeline(contact_id=ana.id, cursor="nonsense")
 
@@ -91,7 +91,7 @@ def test_not_found(ana, typed):
     assert queries.search(typed) == []
 
 
-def test_search_is_bounded_and_leaves_out_who_is_gone(ana):
+def test_search_limit_and_merged(ana):
     for number in range(3):
         service.find_or_create(
             person=replace(ANA, email=f"{number}@example.com", phone=None, last_name=f"Ruiz {number}")
@@ -101,7 +101,7 @@ def test_search_is_bounded_and_leaves_out_who_is_gone(ana):
     assert [who.last_name for who in queries.search("ruiz", limit=2)] == ["Ruiz 0", "Ruiz 1"]
 
 
-def test_a_timeline_can_show_some_kinds_alone(ana):
+def test_timeline_by_kind(ana):
     for kind in ("note", "called", "stage_moved"):
         service.record_activity(contact_id=ana.id, kind=kind)
     shown = queries.timeline(contact_id=ana.id, only={"activity": ("note", "called")}).rows
@@ -109,7 +109,7 @@ def test_a_timeline_can_show_some_kinds_alone(ana):
     assert queries.timeline(contact_id=ana.id, only={"activity": None}).rows
 
 
-def test_a_timeline_holds_what_is_kept_under_records_that_went_up_in_it(ana):
+def test_timeline_includes_merged_records(ana):
     other, third = (
         service.find_or_create(
             person=replace(ANA, email=f"{name}@example.com", phone=None, first_name=name)
@@ -119,5 +119,5 @@ def test_a_timeline_holds_what_is_kept_under_records_that_went_up_in_it(ana):
     other.merged_into_id, third.merged_into_id = ana.id, other.id
     service.record_activity(contact_id=third.id, kind="note")
     db.session.flush()
-    assert queries.records(ana.id) == sorted([ana.id, other.id, third.id])
+    assert queries.record_ids(ana.id) == sorted([ana.id, other.id, third.id])
     assert [line.kind for line in queries.timeline(contact_id=ana.id).rows] == ["note"]

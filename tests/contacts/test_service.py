@@ -1,4 +1,4 @@
-"""Finding and making people; tags; the clinical stop."""
+"""Finding and creating contacts; tags; the clinical stop."""
 
 from dataclasses import replace
 from datetime import date
@@ -30,7 +30,7 @@ def lines(kind):
     return db.session.scalars(select(Activity).where(Activity.kind == kind)).all()
 
 
-def test_made_once_then_found(edge):
+def test_create_then_find(edge):
     made = service.find_or_create(person=ANA)
     again = service.find_or_create(person=ANA)
     assert (made.is_new, again.is_new, again.contact.id) == (True, False, made.contact.id)
@@ -45,12 +45,12 @@ def test_made_once_then_found(edge):
         replace(ANA, email=None),  # phone and name
     ],
 )
-def test_found_by_another_spelling(edge, told):
+def test_find_by_other_spelling(edge, told):
     made = service.find_or_create(person=ANA)
     assert service.find_or_create(person=told).contact.id == made.contact.id
 
 
-def test_gaps_are_filled_and_nothing_is_overwritten(edge):
+def test_fills_gaps_never_overwrites(edge):
     service.find_or_create(person=replace(ANA, phone=None))
     found = service.find_or_create(person=replace(ANA, first_name="Anita", state="CA"))
     assert (found.contact.phone, found.contact.state) == ("+12135550142", "CA")
@@ -59,7 +59,7 @@ def test_gaps_are_filled_and_nothing_is_overwritten(edge):
     assert by_phone.contact.id == found.contact.id
 
 
-def test_a_child_with_a_parents_address_is_another_person(edge):
+def test_child_with_parents_address(edge):
     parent = service.find_or_create(person=ANA)
     child = service.find_or_create(person=replace(ANA, first_name="Juan", birth_date=date(2015, 4, 5)))
     assert child.is_new
@@ -68,7 +68,7 @@ def test_a_child_with_a_parents_address_is_another_person(edge):
     assert again.contact.id == child.contact.id
 
 
-def test_a_look_alike_gets_a_record_and_a_note(edge):
+def test_look_alike(edge):
     first = service.find_or_create(person=replace(ANA, birth_date=date(1960, 1, 1)))
     other = service.find_or_create(person=replace(ANA, birth_date=date(1990, 1, 1)))
     assert other.is_new
@@ -76,7 +76,7 @@ def test_a_look_alike_gets_a_record_and_a_note(edge):
     assert (note.contact_id, note.detail) == (other.contact.id, {"contact_id": first.contact.id})
 
 
-def test_name_and_birth_date_find_somebody_with_a_new_address(edge):
+def test_find_by_name_and_birth_date(edge):
     born = replace(ANA, birth_date=date(1960, 1, 1))
     made = service.find_or_create(person=born)
     found = service.find_or_create(person=replace(born, email="new@example.com", phone="+12135550199"))
@@ -86,7 +86,7 @@ def test_name_and_birth_date_find_somebody_with_a_new_address(edge):
 
 
 @pytest.mark.parametrize("gone", ["erased_at", "merged_into_id"])
-def test_people_who_are_gone_are_not_found(edge, gone):
+def test_gone_contacts_are_not_found(edge, gone):
     keeper = service.find_or_create(person=replace(ANA, email="keeper@example.com", phone=None)).contact
     old = service.find_or_create(person=ANA).contact
     setattr(old, gone, keeper.created_at if gone == "erased_at" else keeper.id)
@@ -94,7 +94,7 @@ def test_people_who_are_gone_are_not_found(edge, gone):
     assert service.find_or_create(person=ANA).is_new
 
 
-def test_nothing_personal_in_clear_where_it_need_not_be(edge):
+def test_phone_and_birth_date_are_encrypted(edge):
     service.find_or_create(person=replace(ANA, birth_date=date(1960, 1, 1)))
     row = db.session.execute(text("select contact::text from contact")).scalar_one()
     assert "ana.ruiz@example.com" in row
@@ -103,7 +103,7 @@ def test_nothing_personal_in_clear_where_it_need_not_be(edge):
         assert secret.encode().hex() not in row
 
 
-def test_get_refuses_people_who_are_not_there(edge):
+def test_get_unknown(edge):
     with pytest.raises(NotFound):
         service.get(1)
 
@@ -119,7 +119,7 @@ def test_tags(edge):
 
 
 @pytest.mark.parametrize("tag", ["", "x" * 41, "<b>", "a;b"])
-def test_odd_tags(edge, tag):
+def test_invalid_tags(edge, tag):
     who = service.find_or_create(person=ANA).contact
     with pytest.raises(Invalid):
         service.add_tag(contact_id=who.id, tag=tag)
@@ -127,16 +127,16 @@ def test_odd_tags(edge, tag):
 
 def test_clinical_stop(edge):
     who = service.find_or_create(person=ANA).contact
-    service.stop(contact_id=who.id, reason="pregnancy")
-    service.stop(contact_id=who.id, reason="again")
+    service.set_clinical_stop(contact_id=who.id, reason="pregnancy")
+    service.set_clinical_stop(contact_id=who.id, reason="again")
     assert (who.stop_reason, who.stopped_at is not None, len(lines("stopped"))) == ("pregnancy", True, 1)
-    service.lift_stop(contact_id=who.id)
-    service.lift_stop(contact_id=who.id)
+    service.lift_clinical_stop(contact_id=who.id)
+    service.lift_clinical_stop(contact_id=who.id)
     assert (who.stop_reason, who.stopped_at, len(lines("stop_lifted"))) == (None, None, 1)
     assert {"contact.stop", "contact.lift_stop"} <= set(db.session.scalars(select(AuditEntry.action)))
 
 
-def test_a_stop_says_why(edge):
+def test_stop_needs_a_reason(edge):
     who = service.find_or_create(person=ANA).contact
     with pytest.raises(Invalid):
-        service.stop(contact_id=who.id, reason=" ")
+        service.set_clinical_stop(contact_id=who.id, reason=" ")

@@ -109,7 +109,7 @@ def test_a_yes_to_another_mailbox_does_not_come_along_and_its_sequence_ends(two,
 
 def test_a_clinical_stop_holds_for_both(two):
     kept, gone = two
-    contacts.stop(contact_id=gone.id, reason="clinician")
+    contacts.set_clinical_stop(contact_id=gone.id, reason="clinician")
     duplicates.merge(kept_id=kept.id, gone_id=gone.id)
     assert kept.stopped_at is not None
 

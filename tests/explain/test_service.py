@@ -128,7 +128,7 @@ def test_who_is_not_in_a_broadcast_and_why(outbox, app, clock):
         tagged(who, "news")
     tagged(excluded, "away")
     with transaction():
-        contacts.stop(contact_id=stopped, reason="in_crisis")
+        contacts.set_clinical_stop(contact_id=stopped, reason="in_crisis")
         db.session.execute(text("update contact set language = 'fr' where id = :id"), {"id": spanish})
         never = support_factories.contact(email="never@patients.example").id
         late = support_factories.contact(email="late@patients.example").id

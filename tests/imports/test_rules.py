@@ -80,7 +80,7 @@ def test_mappings_that_do_not_do(mapping, words):
 @pytest.mark.parametrize(
     ("cells", "words"),
     [
-        (("", "Ruiz", "a@b.example"), "First name: This is needed."),
+        (("", "Ruiz", "a@b.example"), "First name: This is required."),
         (("x" * 300, "Ruiz", "a@b.example"), "at most 60"),
         (("A\u202ena", "Ruiz", "a@b.example"), "letters"),
         (("Ana 🙂", "Ruiz", "a@b.example"), "letters"),

@@ -90,7 +90,7 @@ def test_an_import_does_what_its_dry_run_said(desk, kind):
     assert counts(run)[1:] == dry[1:] == (4, 2, 0, 1, 1)
     assert count(Lead) == (2 if kind == "leads" else 0)
     assert (
-        contacts.told(db.session.scalars(select(Contact).where(Contact.last_name == "Li")).one()).phone
+        contacts.as_person(db.session.scalars(select(Contact).where(Contact.last_name == "Li")).one()).phone
         == "+12135550143"
     )
 
@@ -290,7 +290,7 @@ def test_the_whole_way_in_the_browser(client, database):
     jobs.work(number)
     page = visitor.get(address).text
     assert "Import now" in page
-    assert "Last name: This is needed." in page
+    assert "Last name: This is required." in page
     assert "What is wrong" in visitor.get(f"{address}/problems.csv").text
     visitor.post(f"{address}/start")
     jobs.work(number)

@@ -91,7 +91,7 @@ def test_what_a_recipient_gets(outbox, app):
     ("change", "reason"),
     [
         (lambda who: consent.withdraw(contact_id=who, topic=None, source="one_click"), "opted_out"),
-        (lambda who: contacts.stop(contact_id=who, reason="deceased"), "stopped"),
+        (lambda who: contacts.set_clinical_stop(contact_id=who, reason="deceased"), "stopped"),
         (lambda who: sequences.exit_people(contact_ids=[who], reason="booked"), "booked"),
     ],
 )

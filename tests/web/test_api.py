@@ -258,8 +258,8 @@ def test_a_key_without_the_scope(client, key):
 WRONG = [
     ({"nickname": "A"}, {"nickname": ["Unknown field."]}),
     ({"first_name": None}, {"first_name": ["Field may not be null."]}),
-    ({"first_name": ""}, {"first_name": ["This is needed."]}),
-    ({"first_name": "www.spam.com"}, {"first_name": ["A name cannot hold a web or email address."]}),
+    ({"first_name": ""}, {"first_name": ["This is required."]}),
+    ({"first_name": "www.spam.com"}, {"first_name": ["A name cannot contain a web or email address."]}),
     ({"last_name": "x" * 61}, {"last_name": ["Use at most 60 characters."]}),
     ({"email": "ana\r\nBcc: b@example.com"}, {"email": ["Enter an email address such as name@example.com."]}),
     ({"phone": "12"}, {"phone": [

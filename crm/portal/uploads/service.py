@@ -179,7 +179,7 @@ def _doubles(clean: Mapping[int, Mapping[str, Any]], *, practice_id: int) -> set
     zone = business_hours.clinic().zone.key
     keys = {}
     for line, values in clean.items():
-        indexes = contacts.indexes(portal_form.person(values, clinic_zone=zone))
+        indexes = contacts.blind_indexes(portal_form.person(values, clinic_zone=zone))
         keys[line] = {one for one in (indexes["email_index"], indexes["name_birth_index"]) if one}
     seen = _sent(set().union(*keys.values()), practice_id=practice_id)
     found = set()

@@ -2,7 +2,8 @@
 
 python -m tests.words [folder or file ...]     `tests/words.toml` holds the rules; exit status 1 when one is broken
 
-One term per thing keeps a name findable. Patient-facing texts and approved content are not read: they have reviewers of their own.
+One term per thing keeps a name findable. Patient-facing texts and approved content are not read:
+they have reviewers of their own.
 """
 
 import ast
@@ -28,9 +29,9 @@ PROSE = {".md", ".html", ".txt", ".js", ".css", ".yaml", ".yml", ".toml", ".cfg"
 LONGEST_TEST_NAME = 65
 
 _TEXT = re.compile("|".join(f"(?:{rule[0]})" for rule in RULES["text"]), re.IGNORECASE)
-_NAMES = {name: say for name, say in RULES["names"]}
-_MODULES = {name: say for name, say in RULES["modules"]}
-_LABELS = {label: say for label, say in RULES["labels"]}
+_NAMES = dict(RULES["names"])
+_MODULES = dict(RULES["modules"])
+_LABELS = dict(RULES["labels"])
 _LABEL = re.compile(r"""(?<=['">])(""" + "|".join(map(re.escape, _LABELS)) + r""")(?=['"<])""")
 _DEFINED = re.compile(r"^ *(?:async )?(?:def|class) (\w+)", re.MULTILINE)
 _COMMENT = re.compile(r"(?:^|\s)#\s(.*)$")

@@ -4,4 +4,4 @@ from crm.app import create_app
 from jobs import cli
 
 app = create_app()
-cli.register(app)
+cli.register_commands(app)

@@ -1,1 +1,7 @@
-"""RQ entry points: opaque ids in, one verb, the outcome in the database. Each may run again at any time."""
+"""RQ entry points, one module per feature. Importing this package imports them all, which declares every job."""
+
+import pkgutil
+from importlib import import_module
+
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    import_module(_module.name)

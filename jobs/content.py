@@ -1,17 +1,20 @@
-"""Looking after content, and trying it out."""
+"""Jobs of content: approvals that expire, and test emails."""
 
 from crm.content import approval
 from crm.core.db import transaction
+from crm.core.queue import LOW, URGENT, job
 from crm.messages import test_send
 from jobs.context import app
 
 
+@job(queue=LOW, timeout=120, every=3600)
 def look_after() -> None:
-    """Remind of approvals that end, and retire what nobody uses any more."""
+    """Remind staff of approvals that expire soon and retire unused versions."""
     with transaction():
         approval.run_maintenance()
 
 
+@job(queue=URGENT, timeout=60)
 def try_out(version_id: int, user_id: int) -> None:
-    """Send one version to the member of staff who asked for it, and to nobody else."""
+    """Send a test email of one version to the staff member who requested it."""
     test_send.send_to(user_id=user_id, version_id=version_id, settings=app().settings)

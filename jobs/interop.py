@@ -1,21 +1,23 @@
-"""Files of people, in and out."""
+"""Jobs of files: contact imports, exports, and bulk uploads of practices."""
 
 from crm.core.db import transaction
-from crm.core.queue import enqueue
+from crm.core.queue import LOW, enqueue, job
 from crm.exports import service as exports
 from crm.imports import service
 from crm.imports import undo as imports_undo
-from crm.portal.uploads import service as of_practices
+from crm.portal.uploads import service as uploads
 
 
+@job(queue=LOW, timeout=3600)
 def work(run_id: int) -> None:
-    """Check, import or take back one file."""
+    """Check, import or undo one contact file."""
     service.work(run_id)
     imports_undo.take_back(run_id)
 
 
+@job(queue=LOW, timeout=1800)
 def export(export_id: int) -> None:
-    """Write one file; where that fails, who waits for it is told."""
+    """Write one export file, or tell the person who requested it that it failed."""
     try:
         with transaction():
             exports.make(export_id)
@@ -25,20 +27,22 @@ def export(export_id: int) -> None:
         raise
 
 
+@job(queue=LOW, timeout=1800)
 def referrals(upload_id: int) -> None:
-    """Take in the rows of a practice's file."""
-    of_practices.work(upload_id)
+    """Submit the rows of a practice's upload as referrals."""
+    uploads.work(upload_id)
 
 
+@job(queue=LOW, timeout=120, every=60)
 def look_after() -> None:
-    """Go on with what was interrupted, and drop files whose time is over."""
+    """Resume interrupted files and delete expired ones."""
     with transaction():
         for run_id in service.stalled():
             enqueue("interop.work", run_id)
         for export_id in exports.overdue():
             enqueue("interop.export", export_id)
-        for upload_id in of_practices.stalled():
+        for upload_id in uploads.stalled():
             enqueue("interop.referrals", upload_id)
         service.forget_old()
-        of_practices.forget_old()
+        uploads.forget_old()
         exports.forget_old()

@@ -1,13 +1,14 @@
-"""Clocks of leads, and acts on many of them."""
+"""Jobs of leads: deadlines and bulk actions."""
 
 from crm.core.db import transaction
-from crm.core.queue import enqueue
-from crm.desk import bulk as many
+from crm.core.queue import LOW, enqueue, job
+from crm.desk import bulk as bulk_runs
 from crm.leads import sla
 
 
+@job(queue=LOW, timeout=300, every=60)
 def escalate() -> None:
-    """Note every lead whose time is over, one slice and one transaction after the other."""
+    """Record every overdue lead, one transaction per slice."""
     while True:
         with transaction():
             noted = sla.escalate()
@@ -15,13 +16,15 @@ def escalate() -> None:
             return
 
 
+@job(queue=LOW, timeout=600)
 def bulk(run_id: int) -> None:
-    """Do, or take back, an act on many leads."""
-    many.work(run_id)
+    """Run or undo one bulk action."""
+    bulk_runs.work(run_id)
 
 
+@job(queue=LOW, timeout=60, every=60)
 def look_after() -> None:
-    """Go on with acts on many leads that were interrupted."""
+    """Resume interrupted bulk actions."""
     with transaction():
-        for run_id in many.stalled():
+        for run_id in bulk_runs.stalled():
             enqueue("leads.bulk", run_id)

@@ -1,6 +1,7 @@
-"""Delivering batches, and finding what got stuck."""
+"""Jobs of messages: delivery, sweep, circuit breakers, alert emails."""
 
 from crm.core.db import transaction
+from crm.core.queue import BULK, LOW, URGENT, job
 from crm.messages import alert_emails
 from crm.messages.engine import pipeline
 from crm.messages.engine import sweep as sweeping
@@ -9,29 +10,34 @@ from crm.messages.limits import circuit_breakers
 from jobs.context import app
 
 
+@job(queue=BULK, timeout=60, twice=True)
 def deliver(*_batch_id: int) -> None:
-    """Help with bulk mail that is ready. (Jobs of an older release named one batch; the oldest goes first anyway.)"""
+    """Deliver ready bulk batches, oldest first. (Jobs of an older release name one batch; the number is ignored.)"""
     pipeline.run(settings=app().settings)
 
 
+@job(queue=URGENT, timeout=60, twice=True)
 def deliver_now(batch_id: int) -> None:
-    """Deliver one transactional email: somebody is waiting for it."""
+    """Deliver one transactional email at once."""
     deliver_batch(batch_id, settings=app().settings)
 
 
+@job(queue=URGENT, timeout=60, twice=True, every=10)
 def sweep() -> None:
-    """Move what got stuck, ask again for what waits."""
+    """Settle stuck batches and request delivery of waiting ones."""
     with transaction():
         sweeping.run_sweep(production=app().settings.production)
 
 
+@job(queue=LOW, timeout=120, every=60)
 def check_rates() -> None:
-    """Stop streams that bounce or annoy too much."""
+    """Stop streams whose bounce or complaint rate is too high."""
     with transaction():
         circuit_breakers.trip_streams()
 
 
+@job(queue=LOW, timeout=60, every=60)
 def tell_staff() -> None:
-    """Email staff about open alerts, when it is time."""
+    """Email open alerts to staff when they are due."""
     with transaction():
         alert_emails.tell(clinic=app().settings.clinic)

@@ -1,12 +1,14 @@
-"""Telling practices what became of their referrals."""
+"""Jobs of the referrer portal: the digest email."""
 
 from crm.core.db import transaction
+from crm.core.queue import LOW, job
 from crm.portal import digest as portal_digest
 from crm.portal import service as portal
 
 
+@job(queue=LOW, timeout=300, every=1800)
 def digest() -> None:
-    """Tell who is due, and forget drafts that are too old."""
+    """Send digest emails that are due and delete old referral drafts."""
     with transaction():
         portal_digest.tell()
         portal.drop_old_drafts()

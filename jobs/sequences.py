@@ -1,15 +1,17 @@
-"""Waking enrolments."""
+"""Jobs of sequences: the planner."""
 
 import time
 
 from crm.core import queue
 from crm.core.db import transaction
+from crm.core.queue import BULK, LOW, job
 from crm.sequences import planner
 from crm.sequences.service import release_held
 
 
+@job(queue=BULK, timeout=300, every=10)
 def plan() -> None:
-    """Handle everyone whose next step is due, slice after slice; when there are many, another worker is asked to help."""
+    """Plan every due enrolment, one transaction per slice; past the first slice, request a second worker."""
     alone = True
     while True:
         with transaction():
@@ -17,11 +19,12 @@ def plan() -> None:
         if handled < planner.SLICE:
             return
         if alone:
-            queue.push([("sequences.plan", (), f"help-{time.monotonic_ns()}")])
+            queue.push([queue.JobRequest("sequences.plan", key=f"help-{time.monotonic_ns()}")])
             alone = False
 
 
+@job(queue=LOW, timeout=60, every=600)
 def release() -> None:
-    """Look again at people who wait for content; it may have been approved meanwhile."""
+    """Release enrolments that wait for content which has since been approved."""
     with transaction():
         release_held()

@@ -1,9 +1,10 @@
-"""Applying what the provider said, and comparing its lists with ours."""
+"""Jobs of tracking: provider events and the suppression list sync."""
 
 from contextlib import closing
 from datetime import datetime
 
 from crm.core.db import transaction
+from crm.core.queue import EVENTS, LOW, job
 from crm.mailer.sendgrid_lists import LISTS, PAGE, ListsError, SendGridLists
 from crm.tracking import service, suppression_sync
 from jobs.context import app
@@ -11,20 +12,23 @@ from jobs.context import app
 MOST_PAGES = 2_000  # of one list in one run: a million addresses
 
 
+@job(queue=EVENTS, timeout=120, twice=True)
 def apply(receipt_id: int) -> None:
-    """Apply one stored post of events."""
+    """Apply one stored webhook post."""
     with transaction():
         service.apply(receipt_id)
 
 
+@job(queue=EVENTS, timeout=60, twice=True, every=30)
 def sweep() -> None:
-    """Ask again for posts that were stored and not applied."""
+    """Request the stored webhook posts that have not been applied."""
     with transaction():
         service.run_sweep()
 
 
+@job(queue=LOW, timeout=1800, every=3600)
 def reconcile() -> None:
-    """Once a day, compare our stops with the provider's lists, page by page."""
+    """Compare our suppressions with the provider's lists once a day, page by page."""
     with transaction():
         run = suppression_sync.begin()
         begun = (run.id, run.since) if run is not None else None

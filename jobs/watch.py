@@ -1,11 +1,13 @@
-"""Telling staff what nobody would look for by themselves."""
+"""Jobs of monitoring."""
 
 from crm.core.db import transaction
+from crm.core.queue import LOW, job
 from crm.ops import doctor
 from jobs.context import app
 
 
+@job(queue=LOW, timeout=60, every=300)
 def look() -> None:
-    """Raise an alert when mail is stuck or the provider's events stay away, and close it when that is over."""
+    """Raise an alert when mail is stuck or provider events are missing; close it when that ends."""
     with transaction():
         doctor.watch(app().settings)

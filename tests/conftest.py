@@ -24,6 +24,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from sqlalchemy import event
 
+import jobs  # noqa: F401 - declares every job, as wsgi.py does
 from crm.app import create_app
 from crm.core import config, queue
 from crm.core.db import db, transaction
@@ -172,12 +173,12 @@ def asked(redis: Redis) -> Callable[[], list[tuple[Any, ...]]]:
     """Call it to see which jobs wait in Redis: (name, *ids), oldest first per queue."""
 
     def look() -> list[tuple[Any, ...]]:
-        jobs = []
+        found = []
         for name in queue.QUEUES:
             for job_id in queue.queue(name).get_job_ids():
                 job = Job.fetch(job_id, connection=redis, serializer=JSONSerializer)
-                jobs.append((job.func_name.removeprefix("jobs."), *job.args))
-        return jobs
+                found.append((job.func_name.removeprefix("jobs."), *job.args))
+        return found
 
     return look
 

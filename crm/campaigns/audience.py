@@ -117,8 +117,8 @@ def freeze_slice(campaign_id: int, *, first: int = FIRST_SLICE, largest: int = S
     done = db.session.execute(statement, _audience(campaign) | _batches(campaign) | {"limit": limit}).one()
     db.session.expire(campaign)
     if done.ready:
-        wishes = pipeline.wishes(done.ready, key=f"c{campaign_id}-{number}")
-        after_commit(lambda: queue.push(wishes))
+        requests = pipeline.lane_requests(done.ready, key=f"c{campaign_id}-{number}")
+        after_commit(lambda: queue.push(requests))
     audit.record(
         "campaign.frozen",
         object_type="campaign",

@@ -147,15 +147,15 @@ def transaction() -> Iterator[None]:
     try:
         yield
         db.session.commit()
-        wishes = info[_AFTER]
+        callbacks = info[_AFTER]
     except BaseException:
         db.session.rollback()
         raise
     finally:
         info[_DEPTH] = False
         info[_AFTER] = []
-    for wish in wishes:
-        wish()
+    for callback in callbacks:
+        callback()
 
 
 Result = TypeVar("Result")
@@ -186,8 +186,8 @@ def retry_transaction(work: Callable[[], Result], *, seconds: float) -> Result:
         pause = min(pause * 2, 1.0)
 
 
-def after_commit(wish: Callable[[], None]) -> None:
-    """Run `wish` once the running transaction has committed; a rollback forgets it."""
+def after_commit(callback: Callable[[], None]) -> None:
+    """Run `callback` once the running transaction has committed; a rollback drops it. Raises RuntimeError outside one."""
     if not db.session.info.get(_DEPTH):
         raise RuntimeError("Nothing is about to be committed: this must run inside transaction().")
-    db.session.info[_AFTER].append(wish)
+    db.session.info[_AFTER].append(callback)

@@ -1,8 +1,9 @@
-"""Asking for a job. The database is the truth and Redis a bell: what a lost bell leaves undone, a sweep finds."""
+"""Job queue: declaring jobs and queuing them. PostgreSQL holds what is due; a sweep finds what a lost job left undone."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple, TypeVar
 
 import structlog
 from redis import Redis
@@ -24,45 +25,58 @@ FAILURE_TTL = 24 * 3600  # seconds a failed job stays in Redis to be looked at
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """One kind of job: where it waits and how long it may take (seconds).
-
-    `twice`: it may run beside itself, so that one whose worker died does not stand in the way of the next wish.
-    """
+    """How one job runs; `job` explains the fields."""
 
     queue: str
     timeout: int
     twice: bool = False
+    every: int | None = None
 
 
-JOBS: dict[str, JobSpec] = {
-    "messages.deliver_now": JobSpec(queue=URGENT, timeout=60, twice=True),
-    "messages.deliver": JobSpec(queue=BULK, timeout=60, twice=True),
-    "messages.sweep": JobSpec(queue=URGENT, timeout=60, twice=True),
-    "messages.check_rates": JobSpec(queue=LOW, timeout=120),
-    "messages.tell_staff": JobSpec(queue=LOW, timeout=60),
-    "campaigns.freeze": JobSpec(queue=BULK, timeout=300),
-    "campaigns.look_after": JobSpec(queue=LOW, timeout=60),
-    "sequences.release": JobSpec(queue=LOW, timeout=60),
-    "sequences.plan": JobSpec(queue=BULK, timeout=300),
-    "tracking.apply": JobSpec(queue=EVENTS, timeout=120, twice=True),
-    "tracking.reconcile": JobSpec(queue=LOW, timeout=1800),
-    "tracking.sweep": JobSpec(queue=EVENTS, timeout=60, twice=True),
-    "leads.escalate": JobSpec(queue=LOW, timeout=300),
-    "leads.bulk": JobSpec(queue=LOW, timeout=600),
-    "leads.look_after": JobSpec(queue=LOW, timeout=60),
-    "content.look_after": JobSpec(queue=LOW, timeout=120),
-    "content.try_out": JobSpec(queue=URGENT, timeout=60),
-    "referrers.digest": JobSpec(queue=LOW, timeout=300),
-    "interop.work": JobSpec(queue=LOW, timeout=3600),
-    "interop.export": JobSpec(queue=LOW, timeout=1800),
-    "interop.referrals": JobSpec(queue=LOW, timeout=1800),
-    "interop.look_after": JobSpec(queue=LOW, timeout=120),
-    "watch.look": JobSpec(queue=LOW, timeout=60),
-    "privacy.purge": JobSpec(queue=LOW, timeout=1800),
-    "audit.seal": JobSpec(queue=LOW, timeout=120),
-}
+class JobRequest(NamedTuple):
+    """One run of a job: its name, opaque ids, and a key that tells two requests for the same ids apart."""
 
-JobRequest = tuple[str, tuple[int | str, ...], str | None]  # name, ids, key
+    name: str
+    ids: tuple[int | str, ...] = ()
+    key: str | None = None
+
+
+JOBS: dict[str, JobSpec] = {}
+"""Every declared job. Importing the package `jobs` fills it, so each process imports that at its start."""
+
+Entry = TypeVar("Entry", bound=Callable[..., None])
+
+
+def job(
+    *, queue: str, timeout: int, twice: bool = False, every: int | None = None
+) -> Callable[[Entry], Entry]:
+    """Declare a function of `jobs/<feature>.py` as the job `<feature>.<function>`.
+
+    `queue`: where it waits. `timeout`: the seconds after which a run is ended. `every`: the seconds between two
+    runs of a periodic job. `twice`: it may run beside itself, so that a run whose worker died does not block the
+    next request. Raises ValueError for an unknown queue, and when two functions claim one name.
+    """
+    if queue not in QUEUES:
+        raise ValueError(f"Queue {queue} not found. Use one of: {', '.join(QUEUES)}.")
+
+    def declare(function: Entry) -> Entry:
+        name = f"{function.__module__.removeprefix('jobs.')}.{function.__name__}"
+        if name in JOBS:
+            raise ValueError(f"Two functions are declared as job {name}.")
+        JOBS[name] = JobSpec(queue=queue, timeout=timeout, twice=twice, every=every)
+        return function
+
+    return declare
+
+
+def spec_of(name: str) -> JobSpec:
+    """Return how the job `name` runs. Raises KeyError for a name that no function has declared."""
+    try:
+        return JOBS[name]
+    except KeyError:
+        hint = "Declare it with @job." if JOBS else "This process has not imported the package jobs."
+        raise KeyError(f"Job {name} not found. {hint}") from None
+
 
 _redis: Redis | None = None
 
@@ -86,27 +100,26 @@ def queue(name: str) -> Queue:
 
 
 def enqueue(name: str, *ids: int | str, key: str | None = None) -> None:
-    """Ask for the job `name` with opaque ids, once the running transaction has committed.
+    """Queue the job `name` with opaque ids once the running transaction has committed.
 
-    `key` tells one wish from the next of the same ids (an attempt number, say); two wishes with the same name,
-    ids and key while the first still waits are one job.
+    `key` tells two requests for the same ids apart (an attempt number, for example). A request with the same name,
+    ids and key as one that still waits adds no second job. Raises KeyError for an unknown name.
     """
-    if name not in JOBS:
-        raise KeyError(f"No job is called {name}.")
-    after_commit(partial(push, [(name, ids, key)]))
+    spec_of(name)
+    after_commit(partial(push, [JobRequest(name, ids, key)]))
 
 
-def push(wishes: Iterable[JobRequest]) -> None:
-    """Queue jobs now. Redis being away is logged and survived: the sweep asks again."""
+def push(requests: Iterable[JobRequest]) -> None:
+    """Queue jobs now. While Redis is unreachable the requests are logged and dropped: the sweep makes them again."""
     try:
-        for name, ids, key in wishes:
+        for name, ids, key in requests:
             _push(name, ids, key)
     except RedisError as error:
         log.warning("queue.unreachable", error=type(error).__name__)
 
 
 def _push(name: str, ids: tuple[int | str, ...], key: str | None, *, again: bool = True) -> None:
-    spec = JOBS[name]
+    spec = spec_of(name)
     # RQ allows only letters, digits, dash and underscore in an id
     job_id = "-".join(str(part) for part in (name.replace(".", "_"), *ids, key) if part is not None)
     try:

@@ -163,7 +163,7 @@ def skip(days: float) -> None:
     _refuse_production()
     now = clock.now()
     moment = clock.move_ahead(_office_hour(now + timedelta(days=days)) - now)
-    queue.push([("sequences.plan", (), f"skip-{int(moment.timestamp())}")])
+    queue.push([queue.JobRequest("sequences.plan", key=f"skip-{int(moment.timestamp())}")])
     zone = current.settings().clinic.zone
     click.echo(f"It is now {moment.astimezone(zone):%A, %d %B %Y, %H:%M} at the clinic.")
 

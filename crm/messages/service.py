@@ -177,8 +177,10 @@ def _write_messages(
 def _ask_for_help(batch_ids: Sequence[int]) -> None:
     """Ask some workers to deliver what has become ready."""
     if batch_ids:
-        wishes = pipeline.wishes(len(batch_ids), key=f"b{batch_ids[0]}-{int(clock.now().timestamp())}")
-        after_commit(lambda: queue.push(wishes))
+        requests = pipeline.lane_requests(
+            len(batch_ids), key=f"b{batch_ids[0]}-{int(clock.now().timestamp())}"
+        )
+        after_commit(lambda: queue.push(requests))
 
 
 def skip_waiting(

@@ -87,7 +87,7 @@ def run_sweep() -> int:
         text("select id from webhook_receipt where applied_at is null order by id limit :limit"),
         {"limit": SWEEP_LIMIT},
     ).all()
-    after_commit(lambda: queue.push(("tracking.apply", (receipt_id,), None) for receipt_id in ids))
+    after_commit(lambda: queue.push(queue.JobRequest("tracking.apply", (receipt_id,)) for receipt_id in ids))
     return len(ids)
 
 

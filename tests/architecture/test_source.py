@@ -14,9 +14,9 @@ from alembic.script import ScriptDirectory
 from rq.utils import import_attribute
 
 import crm.models
+import jobs  # noqa: F401 - declares the jobs
 from crm.core import queue
 from crm.core.db import db
-from jobs import schedule
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATIONS = ROOT / "crm" / "migrations"
@@ -117,12 +117,12 @@ def test_sendgrid_has_one_door():
     assert places(imports, allowed={"crm/mailer/sendgrid.py"}) == set()
 
 
-@pytest.mark.parametrize("name", sorted(queue.JOBS))
-def test_every_job_name_is_a_function(name):
-    assert callable(import_attribute(f"jobs.{name}"))
+def test_every_job_name_resolves():
+    assert len(queue.JOBS) > 20
+    assert [name for name in queue.JOBS if not callable(import_attribute(f"jobs.{name}"))] == []
 
 
-def test_every_function_among_the_jobs_is_declared():
+def test_every_function_in_jobs_is_declared():
     not_jobs = {"jobs/cli.py", "jobs/context.py", "jobs/schedule.py", "jobs/worker.py", "jobs/__init__.py"}
     found = {
         f"{Path(name).stem}.{node.name}"
@@ -135,7 +135,7 @@ def test_every_function_among_the_jobs_is_declared():
 
 
 def test_every_queue_has_jobs_and_a_worker():
-    assert {spec.queue for spec in queue.JOBS.values()} <= set(queue.QUEUES)
+    assert {spec.queue for spec in queue.JOBS.values()} == set(queue.QUEUES)
     procfile = (ROOT / "Procfile").read_text()
     everything = re.search(
         r"flask --app wsgi worker$", procfile, re.MULTILINE
@@ -143,8 +143,16 @@ def test_every_queue_has_jobs_and_a_worker():
     assert everything or all(f"--queue {name}" in procfile for name in queue.QUEUES)
 
 
-def test_periodic_jobs_exist():
-    assert set(schedule.PERIODIC) <= set(queue.JOBS)
+def test_job_names_of_earlier_versions_still_resolve():
+    """Jobs that the previous release queued wait in Redis under these names."""
+    names = """
+        messages.deliver_now messages.deliver messages.sweep messages.check_rates messages.tell_staff
+        campaigns.freeze campaigns.look_after sequences.release sequences.plan tracking.apply tracking.reconcile
+        tracking.sweep leads.escalate leads.bulk leads.look_after content.look_after content.try_out
+        referrers.digest interop.work interop.export interop.referrals interop.look_after watch.look privacy.purge
+        audit.seal
+    """
+    assert set(names.split()) <= set(queue.JOBS)
 
 
 def test_migrations_are_one_line():

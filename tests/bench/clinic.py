@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 from flask_migrate import upgrade
 
+import jobs  # noqa: F401 - declares every job, as wsgi.py does
 from crm.app import create_app
 from crm.campaigns import service as campaigns
 from crm.content import service as content
@@ -185,9 +186,9 @@ def _drop(postgres: Any, name: str) -> None:
         connection.execute(f"drop database if exists {name} with (force)")
 
 
-def push(*wishes: queue.JobRequest) -> None:
-    """Ask for jobs, as the scheduler does."""
-    queue.push(wishes)
+def push(*requests: queue.JobRequest) -> None:
+    """Queue jobs, as the scheduler does."""
+    queue.push(requests)
 
 
 def forget(folder: Path) -> None:

@@ -8,6 +8,7 @@ import orjson
 from crm.consent import consent_texts
 from crm.consent import service as consent
 from crm.core.db import transaction
+from crm.core.queue import JobRequest
 from crm.sequences import planner
 from crm.staff import api_keys
 from crm.tracking import service as tracking
@@ -120,7 +121,7 @@ def _enrol_due(made: Clinic) -> None:
 
 
 def _due_steps(made: Clinic) -> float:
-    push(("sequences.plan", (), f"bench-{time.monotonic_ns()}"))
+    push(JobRequest("sequences.plan", key=f"bench-{time.monotonic_ns()}"))
     return made.wait(statement=DUE.format(now=now()))
 
 
@@ -136,7 +137,7 @@ def statements(bench: Bench) -> Values:
     people = bench.size(100_000)
     with clinic(bench, people=people, prepare=_enrol_due) as made, made.workers():
         with bench.postgres.statements(made.name) as seen:
-            push(("sequences.plan", (), "bench"))
+            push(JobRequest("sequences.plan", key="bench"))
             made.wait(statement=DUE.format(now=now()), pause=1)
         values |= {"steps": seen.work / people, "steps_all": seen.total / people}
     return values
@@ -284,7 +285,7 @@ def events_apply(bench: Bench) -> Values:
         bench.postgres.settle(made.name)
         with bench.meter(app=pids) as meter:
             began = time.monotonic()
-            push(*[("tracking.apply", (one,), None) for one in posts])
+            push(*[JobRequest("tracking.apply", (one,)) for one in posts])
             finished = made.wait(
                 statement="select exists (select 1 from webhook_receipt where applied_at is null)"
             )

@@ -55,7 +55,7 @@ def test_a_web_lead_is_late_noticed_reached_booked_and_leaves_the_sequence(
     # nobody does anything until its opening hour is over
     site.skip(4)
     queue.connect(Redis.from_url(site.redis_url))
-    queue.push([("leads.escalate", (), "journey")])
+    queue.push([queue.JobRequest("leads.escalate", key="journey")])
     queue.redis().close()
     late = f"select count(*) from lead_breach b join lead l on l.id = b.lead_id where l.reference = '{reference}'"
     wait_until(lambda: one(site, late) == 1, seconds=75, what="the escalation")

@@ -12,23 +12,23 @@ from crm.core.db import after_commit, db, text_array, transaction
 from crm.staff.models import Role
 
 
-def test_commit_then_wishes(database):
+def test_callbacks_run_after_the_commit(database):
     seen = []
     with transaction():
         db.session.add(Role(name="tester"))
-        after_commit(lambda: seen.append("wish"))
+        after_commit(lambda: seen.append("called"))
         assert seen == []
-    assert seen == ["wish"]
+    assert seen == ["called"]
     assert db.session.scalar(select(Role.name).where(Role.name == "tester")) == "tester"
 
 
-def test_error_undoes_and_forgets(database):
+def test_error_rolls_back_and_drops_callbacks(database):
     seen = []
 
     def refuse() -> None:
         with transaction():
             db.session.add(Role(name="tester"))
-            after_commit(lambda: seen.append("wish"))
+            after_commit(lambda: seen.append("called"))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

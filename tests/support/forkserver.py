@@ -9,7 +9,6 @@ import gc
 import importlib
 import json
 import os
-import pkgutil
 import signal
 import subprocess
 import sys
@@ -91,11 +90,15 @@ class Nursery:
 
 
 def _main() -> None:
-    for name in ("gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "flask.cli", "crm.sandbox", "crm.app"):
+    for name in (
+        "gunicorn.app.wsgiapp",
+        "gunicorn.workers.gthread",
+        "flask.cli",
+        "crm.sandbox",
+        "crm.app",
+        "jobs",
+    ):
         importlib.import_module(name)
-    jobs = importlib.import_module("jobs")
-    for module in pkgutil.iter_modules(jobs.__path__, "jobs."):
-        importlib.import_module(module.name)
     gc.freeze()
     children: set[int] = set()
     while line := sys.stdin.buffer.readline():

@@ -248,17 +248,17 @@ class Fleet:
             yield connection
 
     def ring(self) -> None:
-        """Ask for planning, sweeping and applying now, as the scheduler does every few seconds."""
+        """Queue planning, sweeping and applying now, as the scheduler does every few seconds."""
         self.rings += 1
-        wishes = [
-            (name, (), f"ring-{self.rings}")
+        requests = [
+            queue.JobRequest(name, key=f"ring-{self.rings}")
             for name in ("sequences.plan", "messages.sweep", "tracking.sweep", "campaigns.look_after")
         ]
         kept = queue._redis
         with Redis.from_url(self.redis_url) as redis:
             queue.connect(redis)
             try:
-                queue.push(wishes)
+                queue.push(requests)
             finally:
                 queue._redis = kept
 

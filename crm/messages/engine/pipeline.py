@@ -1,7 +1,7 @@
 """Bulk mail, batch after batch: while the provider thinks about one, the next is claimed and built.
 
 A worker is asked to help ("a lane"), not for a certain batch: it takes whatever is ready, the oldest first, until
-nothing is, so that a lost or a double wish changes nothing. All work with the database is done here, in one thread
+nothing is, so that a lost or a repeated request changes nothing. All work with the database is done here, in one thread
 and one short transaction at a time; other threads only make the calls.
 """
 
@@ -22,9 +22,12 @@ BUSY_SECONDS = 2.0  # then other jobs have their turn
 _Sent = deque[tuple[Attempt, "Future[Outcome]"]]
 
 
-def wishes(batches: int, *, key: str) -> list[queue.JobRequest]:
-    """Return what to ask for when `batches` have become ready; `key` tells one lot from another."""
-    return [("messages.deliver", (), f"{key}-{lane}") for lane in range(min((batches + 1) // 2, LANES))]
+def lane_requests(batches: int, *, key: str) -> list[queue.JobRequest]:
+    """Return the job requests for `batches` that became ready; `key` tells one lot from another."""
+    return [
+        queue.JobRequest("messages.deliver", key=f"{key}-{lane}")
+        for lane in range(min((batches + 1) // 2, LANES))
+    ]
 
 
 def run(*, settings: Settings) -> int:
@@ -46,7 +49,7 @@ def run(*, settings: Settings) -> int:
             while waiting:  # whatever happened above, what left is written down
                 _record(waiting)
     if isinstance(attempt, Attempt) or attempt is Left.NOBODY:
-        queue.push(wishes(1, key=f"more-{time.monotonic_ns()}"))
+        queue.push(lane_requests(1, key=f"more-{time.monotonic_ns()}"))
     return count
 
 

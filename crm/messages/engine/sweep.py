@@ -68,12 +68,14 @@ def run_sweep(*, production: bool) -> dict[str, int]:
 
 
 def enqueue_ready(now: datetime) -> int:
-    """Ask for what is ready and whose time has come. A wish that still waits in Redis is not asked twice."""
+    """Request delivery of batches that are ready and due. A request that still waits in Redis is not repeated."""
     db.session.execute(_NIGHT, {"now": now})
     found = db.session.execute(_READY, {"now": now, "limit": ASK_AT_ONCE}).all()
-    asked: list[queue.JobRequest] = [
-        ("messages.deliver_now", (row.id,), str(row.attempts)) for row in found if row.kind == "transactional"
+    requests = [
+        queue.JobRequest("messages.deliver_now", (row.id,), str(row.attempts))
+        for row in found
+        if row.kind == "transactional"
     ]
-    asked += pipeline.wishes(len(found) - len(asked), key="run_sweep")
-    after_commit(lambda: queue.push(asked))
+    requests += pipeline.lane_requests(len(found) - len(requests), key="run_sweep")
+    after_commit(lambda: queue.push(requests))
     return len(found)

@@ -1,4 +1,4 @@
-"""Working leads from the clinic's other systems: list, get, move, note, assign."""
+"""Leads for the clinic's other systems: list, get, move, assign; notes, calls, tasks, tags, consultations, timeline."""
 
 import re
 from typing import Any
@@ -7,27 +7,40 @@ from flask_smorest import Blueprint
 from werkzeug.exceptions import PreconditionFailed, PreconditionRequired
 
 from crm.audit import service as audit
-from crm.core.errors import NotAllowed
-from crm.desk import search
+from crm.consultations import service as consultations
+from crm.contacts import queries as people
+from crm.contacts import service as contacts
+from crm.core.errors import Invalid, NotAllowed
+from crm.desk import lead_detail, search, worklists
 from crm.desk.schemas import (
     FIELDS,
+    CallSchema,
+    ConsultationSchema,
+    CursorSchema,
     FieldsSchema,
     IfMatchSchema,
     LeadPageSchema,
     LeadQuerySchema,
     LeadSchema,
+    MadeSchema,
     MoveSchema,
+    NewConsultationSchema,
+    NewTaskSchema,
     NotedSchema,
     NoteSchema,
     OwnerSchema,
+    TaskPageSchema,
+    TimelineSchema,
 )
-from crm.leads import service
+from crm.leads import call_log, service
 from crm.leads.models import Lead
+from crm.staff import service as staff
 from crm.staff.api_auth import caller, once, require_scope
 
 blueprint = Blueprint("desk-api", __name__, description="Working leads")
 SCOPE = "leads:work"
 _OF_PERSON = frozenset({"first_name", "last_name", "email", "phone", "language"})
+_TASK_ID = "<int(max=9223372036854775807):task_id>"
 _TAG = re.compile(r'(?:W/)?"?(\d{1,18})"?')
 
 Answer = tuple[dict[str, Any], int, dict[str, str]]
@@ -122,3 +135,117 @@ def note_lead(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int
     lead = service.by_reference(reference)
     service.add_note(lead_id=lead.id, text=data["text"])
     return {"reference": lead.reference}, 201
+
+
+@blueprint.route("/desk/leads/<reference>/timeline")
+@require_scope(SCOPE)
+@blueprint.arguments(CursorSchema, location="query")
+@blueprint.response(200, TimelineSchema)
+def timeline_of(data: dict[str, Any], reference: str) -> dict[str, Any]:
+    """What happened with the person of a lead, newest first; without any words that may be clinical."""
+    _own_house()
+    lead = service.by_reference(reference)
+    audit.record("lead.view", object_type="lead", object_id=lead.id, purpose="care")
+    lines = people.timeline(contact_id=lead.contact_id, cursor=data["cursor"], limit=data["limit"])
+    told = lead_detail.told(lines.rows, names={}, clinical=False)
+    entries = [
+        {"at": entry.at, "source": line.source, "kind": line.kind, "title": entry.title, "why": entry.why}
+        for line, entry in zip(lines.rows, told, strict=True)
+    ]
+    return {"entries": entries, "next": lines.next}
+
+
+@blueprint.route("/desk/leads/<reference>/calls", methods=["POST"])
+@require_scope(SCOPE)
+@blueprint.arguments(CallSchema)
+@blueprint.response(201, NotedSchema)
+@once
+def log_call(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]:
+    """Write down an attempt to reach the person. Speaking to them moves a fresh lead on. 409: the lead has ended."""
+    _own_house()
+    lead = service.by_reference(reference)
+    call_log.log(lead_id=lead.id, **data)
+    return {"reference": lead.reference}, 201
+
+
+@blueprint.route("/desk/leads/<reference>/tasks", methods=["POST"])
+@require_scope(SCOPE)
+@blueprint.arguments(NewTaskSchema)
+@blueprint.response(201, MadeSchema)
+@once
+def add_task(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]:
+    """Open something to be done by a time."""
+    _own_house()
+    lead = service.by_reference(reference)
+    if data["owner_id"] is not None and data["owner_id"] not in {user.id for user in staff.at_work()}:
+        raise Invalid({"owner_id": ["There is no such member of staff."]})
+    task = service.add_task(lead_id=lead.id, kind="other", **data)
+    return {"id": task.id}, 201
+
+
+@blueprint.route("/desk/tasks")
+@require_scope(SCOPE)
+@blueprint.arguments(CursorSchema, location="query")
+@blueprint.response(200, TaskPageSchema)
+def list_tasks(data: dict[str, Any]) -> dict[str, Any]:
+    """Everybody's open tasks, the most urgent first."""
+    _own_house()
+    shown = worklists.tasks(me=None, cursor=data["cursor"], limit=data["limit"])
+    audit.record("task.list", detail={"ids": [item.lead.id for item in shown.rows]})
+    tasks = [
+        {
+            "id": item.task.id,
+            "reference": item.lead.reference,
+            "kind": item.task.kind,
+            "title": item.task.title,
+            "due_at": item.task.due_at,
+            "owner_id": item.task.owner_id,
+        }
+        for item in shown.rows
+    ]
+    return {"tasks": tasks, "next": shown.next}
+
+
+@blueprint.route(f"/desk/tasks/{_TASK_ID}/done", methods=["POST"])
+@require_scope(SCOPE)
+@blueprint.response(200, MadeSchema)
+def task_done(task_id: int) -> dict[str, Any]:
+    """Tick a task off. 409: it was done before."""
+    _own_house()
+    service.finish_task(task_id=task_id)
+    return {"id": task_id}
+
+
+@blueprint.route("/desk/leads/<reference>/tags/<tag>", methods=["PUT"])
+@require_scope(SCOPE)
+@blueprint.response(200, NotedSchema)
+def put_tag(reference: str, tag: str) -> dict[str, Any]:
+    """Put a tag on the person of a lead; doing so again changes nothing."""
+    _own_house()
+    lead = service.by_reference(reference)
+    contacts.add_tag(contact_id=lead.contact_id, tag=tag)
+    return {"reference": lead.reference}
+
+
+@blueprint.route("/desk/leads/<reference>/tags/<tag>", methods=["DELETE"])
+@require_scope(SCOPE)
+@blueprint.response(200, NotedSchema)
+def take_tag_off(reference: str, tag: str) -> dict[str, Any]:
+    """Take a tag off the person of a lead; doing so again changes nothing."""
+    _own_house()
+    lead = service.by_reference(reference)
+    contacts.remove_tag(contact_id=lead.contact_id, tag=tag)
+    return {"reference": lead.reference}
+
+
+@blueprint.route("/desk/leads/<reference>/consultations", methods=["POST"])
+@require_scope(SCOPE)
+@blueprint.arguments(IfMatchSchema, location="headers")
+@blueprint.arguments(NewConsultationSchema)
+@blueprint.response(201, ConsultationSchema)
+def book(headers: dict[str, Any], data: dict[str, Any], reference: str) -> dict[str, Any]:
+    """Book a consultation; the lead moves on and the person is told. 409: one is booked, or it is too early for one."""
+    _own_house()
+    lead = _at_version(reference, headers["if_match"])
+    made = consultations.book(lead_id=lead.id, version=lead.version, **data)
+    return {"id": made.id, "starts_at": made.starts_at, "minutes": made.minutes, "state": made.state}

@@ -13,8 +13,8 @@ from crm.core import clock, paging
 from crm.core.errors import Invalid
 from crm.core.paging import Page
 from crm.desk import replies
-from crm.desk.console import _back, _may, _show, _version
 from crm.desk.console_work import pages
+from crm.desk.lead_page import may, redirect_back, render_lead, submitted_version
 from crm.leads import index_scan, rules, service
 from crm.leads.models import Lead
 from crm.staff import access, redirects
@@ -48,7 +48,7 @@ def inbox() -> ResponseReturnValue:
     if tab not in TABS:
         raise Invalid({"tab": ["There is no such list."]})
     shown = unanswered(tab, me=current_user.id, cursor=request.args.get("cursor"))
-    clinical = _may("read_clinical")
+    clinical = may("read_clinical")
     audit.record(
         "lead.inbox", purpose="care", detail={"ids": [lead.id for lead in shown.rows], "messages": clinical}
     )
@@ -81,9 +81,9 @@ def answer(reference: str) -> ResponseReturnValue:
     try:
         replies.answer(lead_id=lead.id, kind=request.form.get("answer", ""))
     except Invalid as error:
-        abort(_show(lead, 422, errors=error.fields))
+        abort(render_lead(lead, 422, errors=error.fields))
     flash(gettext("The answer is on its way."), "success")
-    return _back(lead)
+    return redirect_back(lead)
 
 
 @pages.post("/<reference>/take")
@@ -91,9 +91,9 @@ def answer(reference: str) -> ResponseReturnValue:
 def take(reference: str) -> ResponseReturnValue:
     """Make a lead one's own."""
     lead = service.by_reference(reference)
-    service.assign(lead_id=lead.id, version=_version(), owner_id=current_user.id)
+    service.assign(lead_id=lead.id, version=submitted_version(), owner_id=current_user.id)
     flash(gettext("%(reference)s is yours.", reference=lead.reference), "success")
-    return _back(lead)
+    return redirect_back(lead)
 
 
 @pages.post("/<reference>/close")
@@ -103,13 +103,13 @@ def close(reference: str) -> ResponseReturnValue:
     lead = service.by_reference(reference)
     to, _, reason = request.form.get("as", "").partition(":")
     if to not in (*CLOSES, "spam"):
-        abort(_show(lead, 422, errors={"to": ["Choose why this ends."]}))
-    service.move_stage(lead_id=lead.id, version=_version(), to=to, reason=reason or None)
+        abort(render_lead(lead, 422, errors={"to": ["Choose why this ends."]}))
+    service.move_stage(lead_id=lead.id, version=submitted_version(), to=to, reason=reason or None)
     text = gettext("%(reference)s is in the spam bin.", reference=lead.reference) if to == "spam" else None
     undo = url_for(".reopen", reference=lead.reference, version=lead.version, back=redirects.safe_next_url())
     said = {"text": text or gettext("%(reference)s has ended.", reference=lead.reference), "undo": undo}
     flash(said, "success")  # type: ignore[arg-type]
-    return _back(lead)
+    return redirect_back(lead)
 
 
 @pages.post("/<reference>/reopen")
@@ -119,7 +119,7 @@ def reopen(reference: str) -> ResponseReturnValue:
     lead = service.by_reference(reference)
     to = "new" if lead.stage == "spam" else "contacted"
     version = request.args.get("version", "")
-    sent = int(version) if version.isdecimal() and len(version) < 19 else _version()
+    sent = int(version) if version.isdecimal() and len(version) < 19 else submitted_version()
     service.move_stage(lead_id=lead.id, version=sent, to=to)
     flash(gettext("%(reference)s is open again.", reference=lead.reference), "success")
     return redirect(redirects.safe_next_url() or url_for(".show", reference=lead.reference))
@@ -136,5 +136,5 @@ def tag(reference: str) -> ResponseReturnValue:
         else:
             contacts.add_tag(contact_id=lead.contact_id, tag=request.form.get("tag", ""))
     except Invalid as error:
-        abort(_show(lead, 422, errors=error.fields, typed=request.form))
-    return _back(lead)
+        abort(render_lead(lead, 422, errors=error.fields, typed=request.form))
+    return redirect_back(lead)

@@ -13,8 +13,8 @@ from crm.core.errors import Invalid
 from crm.desk import board as boards
 from crm.desk import bulk, saved_filters, search
 from crm.desk.bulk_actions import ACTS
-from crm.desk.console import KINDS, LABELS, _address, _wanted
 from crm.desk.console_inbox import pages
+from crm.desk.list_filters import KINDS, LABELS, address, wanted_from
 from crm.desk.models import BulkRun
 from crm.leads import rules
 from crm.staff import access, redirects
@@ -37,7 +37,7 @@ def save_filter() -> ResponseReturnValue:
         user_id=current_user.id, name=name, shared=request.form.get("shared") == "yes", filters=asked
     )
     flash(gettext("Saved as “%(name)s”.", name=kept.name), "success")
-    return redirect(_address(".index", **asked))
+    return redirect(address(".index", **asked))
 
 
 @pages.post("/filters/<int:filter_id>/remove")
@@ -57,7 +57,7 @@ def plan_bulk() -> ResponseReturnValue:
     if form.get("due_at"):
         form["due_at"] = _clinic_time(form["due_at"])
     if request.form.get("all") == "yes":
-        ids = search.ids(_wanted(_asked()), limit=bulk.MOST + 1)
+        ids = search.ids(wanted_from(_asked()), limit=bulk.MOST + 1)
     else:
         ids = [int(text) for text in request.form.getlist("pick") if text.isdecimal() and len(text) < 19]
     run = bulk.plan(act=form.get("act", ""), form=form, lead_ids=ids, user_id=current_user.id)

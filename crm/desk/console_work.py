@@ -13,7 +13,9 @@ from crm.consultations import service as consultations
 from crm.core import business_hours, clock, current
 from crm.core.errors import Invalid, NotFound
 from crm.desk import worklists
-from crm.desk.console import KINDS, _back, _show, _version, pages
+from crm.desk.console import pages
+from crm.desk.lead_page import redirect_back, render_lead, submitted_version
+from crm.desk.list_filters import KINDS
 from crm.duplicates import service as duplicates
 from crm.leads import assignment, call_log, service
 from crm.leads.models import Lead
@@ -98,7 +100,7 @@ def _number(field: str) -> int | None:
 
 
 def _again(lead: Lead, error: Invalid) -> None:
-    abort(_show(lead, 422, errors=error.fields, typed=request.form))
+    abort(render_lead(lead, 422, errors=error.fields, typed=request.form))
 
 
 @pages.post("/<reference>/calls")
@@ -117,7 +119,7 @@ def log_call(reference: str) -> ResponseReturnValue:
     except Invalid as error:
         _again(lead, error)
     flash(gettext("Attempt %(number)s logged.", number=lead.attempts), "success")
-    return _back(lead)
+    return redirect_back(lead)
 
 
 @pages.post("/<reference>/tasks")
@@ -136,7 +138,7 @@ def add_task(reference: str) -> ResponseReturnValue:
     except Invalid as error:
         _again(lead, error)
     flash(gettext("Task added."), "success")
-    return _back(lead)
+    return redirect_back(lead)
 
 
 @pages.post("/<reference>/consultations")
@@ -146,11 +148,11 @@ def book(reference: str) -> ResponseReturnValue:
     lead = service.by_reference(reference)
     try:
         starts_at, minutes = _moment("starts_at"), _number("minutes") or 60
-        consultations.book(lead_id=lead.id, version=_version(), starts_at=starts_at, minutes=minutes)
+        consultations.book(lead_id=lead.id, version=submitted_version(), starts_at=starts_at, minutes=minutes)
     except Invalid as error:
         _again(lead, error)
     flash(gettext("Consultation booked."), "success")
-    return _back(lead)
+    return redirect_back(lead)
 
 
 @pages.post("/<reference>/consultations/<int:consultation_id>/time")
@@ -165,7 +167,7 @@ def rebook(reference: str, consultation_id: int) -> ResponseReturnValue:
     except Invalid as error:
         _again(lead, error)
     flash(gettext("Consultation moved."), "success")
-    return _back(lead)
+    return redirect_back(lead)
 
 
 @pages.post("/<reference>/consultations/<int:consultation_id>/state")
@@ -175,9 +177,9 @@ def finish(reference: str, consultation_id: int) -> ResponseReturnValue:
     lead = service.by_reference(reference)
     consultations.get(lead_id=lead.id, consultation_id=consultation_id)
     state = request.form.get("state", "")
-    consultations.finish(consultation_id=consultation_id, state=state, version=_version())
+    consultations.finish(consultation_id=consultation_id, state=state, version=submitted_version())
     flash(gettext("Noted."), "success")
-    return _back(lead)
+    return redirect_back(lead)
 
 
 @pages.get("/<reference>/consultations/<int:consultation_id>.ics")
@@ -238,7 +240,7 @@ def merge(reference: str) -> ResponseReturnValue:
     made = duplicates.merge(kept_id=lead.contact_id, gone_id=gone_id)
     undo = url_for(".unmerge", reference=lead.reference, merge_id=made.id)
     flash({"text": gettext("The records are one now."), "undo": undo}, "success")  # type: ignore[arg-type]
-    return _back(lead)
+    return redirect_back(lead)
 
 
 @pages.post("/<reference>/unmerge/<int:merge_id>")
@@ -250,4 +252,4 @@ def unmerge(reference: str, merge_id: int) -> ResponseReturnValue:
         raise NotFound("There is no such merge.")
     duplicates.undo(merge_id)
     flash(gettext("The records are two again. Emails stay off where either had said no."), "success")
-    return _back(lead)
+    return redirect_back(lead)

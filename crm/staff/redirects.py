@@ -12,9 +12,9 @@ def safe_next_url() -> str | None:
 
     Raises Invalid for an address anywhere else: nobody is sent away from here by a made-up link.
     """
-    address = request.values.get("safe_next_url", "")
+    address = request.values.get("back", "")
     if not address:
         return None
     if not address.startswith(_HOME) or not address.isprintable() or "\\" in address or len(address) > 2000:
-        raise Invalid({"safe_next_url": ["This does not lead to a page of the console."]})
+        raise Invalid({"back": ["This does not lead to a page of the console."]})
     return address

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from crm.campaigns import api as campaigns
 from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound, Refusal, TooMany
-from crm.desk import api_work as desk
+from crm.desk import api as desk
 from crm.explain import api as why
 from crm.intake import api as leads
 

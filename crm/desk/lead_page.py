@@ -1,0 +1,158 @@
+"""The page of one lead, and what every form on it needs: its version, the way back, the reader's permissions."""
+
+from collections.abc import Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+from flask import Response, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_security import current_user
+
+from crm.audit import service as audit
+from crm.consent import queries as consent
+from crm.consent.rules import WORDS as REFUSALS
+from crm.contacts import queries as people
+from crm.core import clock, limits
+from crm.core.errors import Invalid
+from crm.core.limits import Limit
+from crm.desk import lead_detail, timeline_labels
+from crm.desk import search as listing
+from crm.desk.list_filters import KINDS, SOURCES, address, options
+from crm.leads import rules
+from crm.leads.models import Lead
+from crm.staff import access, alerts, redirects
+from crm.staff import service as staff
+
+STOPS = {
+    "clinician": "A clinician decided so",
+    "adverse_event": "Something went wrong in treatment",
+    "in_crisis": "The person is in a crisis",
+    "pregnant": "The person is pregnant",
+    "treated_elsewhere": "The person is treated elsewhere",
+    "deceased": "The person has died",
+    "other": "Another reason",
+}
+MANY_VIEWS = 200  # records opened by one person in five minutes before an administrator is told
+
+
+def may(permission: str) -> bool:
+    """Tell whether the signed-in person has a permission."""
+    return access.has_permission((role.name for role in current_user.roles), permission)
+
+
+def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
+    """Render the page of one lead and record that it was viewed."""
+    audit.record("lead.view", object_type="lead", object_id=lead.id, purpose="care")
+    watch_volume()
+    clinical = may("read_clinical")
+    show = request.args.get("show", "")
+    if show not in lead_detail.SHOWS:
+        raise Invalid({"show": ["There is no such part of a timeline."]})
+    only = lead_detail.SHOWS[show][1]
+    lines = people.timeline(contact_id=lead.contact_id, cursor=request.args.get("cursor"), only=only)
+    others = listing.others_of(lead)
+    older = (
+        address("console.leads.show", reference=lead.reference, show=show, cursor=lines.next)
+        if lines.next
+        else None
+    )
+    page = render_template(
+        "console/desk/lead.html",
+        lead=lead,
+        person=lead.contact,
+        clinical=clinical_details(lead) if clinical else None,
+        entries=timeline_entries(lines.rows, clinical=clinical),
+        older=older + "#timeline" if older else None,
+        show=show,
+        shows={name: label for name, (label, _) in lead_detail.SHOWS.items()},
+        touches=lead_detail.touches(lead, others),
+        emails=_emails(lead.contact_id),
+        stage_options=options(rules.STAGES[lead.kind][lead.stage].to),
+        reason_options=options(_reasons(lead)),
+        owner_options=[(user.id, user.name) for user in staff.at_work()],
+        stops=list(STOPS.items()),
+        their_now=clock.now().astimezone(ZoneInfo(lead.contact.time_zone)),
+        tasks=listing.tasks_of(lead),
+        others=others,
+        kinds=KINDS,
+        sources=SOURCES,
+        spoken=rules.spoken,
+        now=clock.now(),
+        **lead_detail.parts(lead),
+        **more,
+    )
+    return make_response(page, status)
+
+
+def timeline_entries(lines: Sequence[people.TimelineEntry], *, clinical: bool) -> list[timeline_labels.Entry]:
+    """Describe timeline lines for staff."""
+    names = staff.names_of({line.actor for line in lines if line.actor})
+    return lead_detail.told(lines, names=names, clinical=clinical)
+
+
+def clinical_details(lead: Lead) -> dict[str, Any]:
+    """What only people who care for the patient may read."""
+    found: dict[str, Any] = {"message": lead.message, "birth_date": lead.contact.birth_date}
+    if lead.referral is not None:
+        found["health"] = _flat(orjson.loads(lead.referral.health or "{}"))
+        found["guardian"] = _flat(orjson.loads(lead.referral.guardian or "{}"))
+    return found
+
+
+def _flat(values: dict[str, Any]) -> list[tuple[str, str]]:
+    shown = []
+    for name, value in values.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else value
+        if isinstance(text, dict):
+            shown += [
+                (rules.spoken(f"{name} {inner}").capitalize(), str(given))
+                for inner, given in text.items()
+                if given
+            ]
+        elif text not in (None, ""):
+            shown.append((rules.spoken(name).capitalize(), str(text)))
+    return shown
+
+
+def _reasons(lead: Lead) -> set[str]:
+    stages = rules.STAGES[lead.kind]
+    return {reason for to in stages[lead.stage].to for reason in stages[to].reasons}
+
+
+def _emails(contact_id: int) -> list[dict[str, Any]]:
+    """What holds for each kind of email: may we write now, and why not."""
+    states = {state.topic: state for state in consent.states(contact_id)}
+    refusals = consent.refusals(contact_id=contact_id, topics=sorted(states), now=clock.now())
+    return [
+        {
+            "topic": timeline_labels.TOPICS.get(topic, topic).capitalize(),
+            "granted": states[topic].granted,
+            "at": states[topic].at,
+            "refusal": REFUSALS[reason] if reason else None,
+        }
+        for topic, reason in refusals.items()
+    ]
+
+
+def watch_volume() -> None:
+    """Alert administrators when one person opens far more records than their work needs."""
+    who = audit.current().actor
+    if limits.hit([Limit(name="views", who=who, most=MANY_VIEWS, seconds=300)]) is not None:
+        alerts.raise_alert(
+            key=f"views:{who}",
+            level="danger",
+            text=f"{current_user.name} opened more than {MANY_VIEWS} records in five minutes.",
+            link=url_for("console.audit.index", actor=who),
+        )
+
+
+def submitted_version() -> int:
+    """Return the version of the lead that the form was made from; 0 matches none."""
+    text = request.form.get("version", "")
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
+def redirect_back(lead: Lead) -> ResponseReturnValue:
+    """Redirect to the page the form came from, or to the lead."""
+    return redirect(redirects.safe_next_url() or url_for("console.leads.show", reference=lead.reference))

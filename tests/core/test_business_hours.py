@@ -10,9 +10,8 @@ from hypothesis import strategies as some
 from crm.core import business_hours
 from crm.core.business_hours import Calendar
 from crm.core.errors import Invalid
+from tests.support.calendars import LA, OFFICE
 
-LA = ZoneInfo("America/Los_Angeles")
-OFFICE = business_hours.calendar(zone=LA, hours="Mon-Fri 08:00-17:00", closed="holidays")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 

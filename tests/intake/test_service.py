@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from threading import Barrier
 
-import psycopg
 import pytest
 from sqlalchemy import func, make_url, select, text
 
@@ -27,8 +26,8 @@ from crm.leads.models import Lead, Referral, StageMove, Task
 from crm.referrers.models import Clinician, Practice
 from crm.referrers.service import Sender
 from crm.staff import api_keys
-from tests import conftest
 from tests.support import factories as support_factories
+from tests.support.servers import copy_database, drop_database
 
 ANA = Person(
     first_name="Ana",
@@ -221,16 +220,15 @@ def own(settings, servers, redis):
     """An app on a database of its own, where tests may commit."""
     here = make_url(settings.database_url)
     name = f"{here.database}_races"
-    with psycopg.connect(conftest._database(servers[0], "postgres"), autocommit=True) as admin:
-        admin.execute(f'create database "{name}" template "{conftest._template(settings, servers[0])}"')
-        app = create_app(
-            replace(settings, database_url=here.set(database=name).render_as_string(hide_password=False))
-        )
-        queue.connect(redis)
-        yield app
-        with app.app_context():
-            db.engine.dispose()
-        admin.execute(f'drop database "{name}" with (force)')
+    copy_database(settings, servers[0], name)
+    app = create_app(
+        replace(settings, database_url=here.set(database=name).render_as_string(hide_password=False))
+    )
+    queue.connect(redis)
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+    drop_database(servers[0], name)
 
 
 @pytest.fixture

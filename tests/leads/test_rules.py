@@ -6,7 +6,7 @@ import pytest
 
 from crm.leads import rules
 from crm.leads.rules import CONTACT_REQUEST, REFERRAL, STAGES, Deadline
-from tests.core.test_business_hours import OFFICE
+from tests.support.calendars import OFFICE
 
 ENDS = {
     CONTACT_REQUEST: {"patient", "not_a_fit", "lost", "spam"},

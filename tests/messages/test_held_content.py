@@ -1,9 +1,12 @@
 """Mail that waits because its text is not what was approved, and goes once it is approved again."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select, text
 
 from crm.content import approval, service
+from crm.content.editor import form_codec
 from crm.content.editor import service as editor
 from crm.content.models import ContentItem, ContentVersion
 from crm.core.db import db, transaction
@@ -30,8 +33,8 @@ def newest(key: str) -> ContentVersion:
 
 def change_block() -> None:
     block = editor.begin(newest("block/not-advice").item_id, language="en", actor=WRITER)
-    parts = editor.take_apart(block.source)
-    changed = editor.replace(parts, body=parts.body + "\nYou may ask us anything about this.\n")
+    parts = form_codec.split_fields(block.source)
+    changed = replace(parts, body=parts.body + "\nYou may ask us anything about this.\n")
     editor.save(block.id, parts=changed, base=block.version, actor=WRITER)
     approve(block.id)
 

@@ -210,7 +210,7 @@ def test_a_provider_that_does_not_answer_well(provider, app, clock, key, url, er
 
 def test_a_run_that_died_is_begun_again(provider, clock):
     with transaction():
-        job.reconciling.begin()
+        job.suppression_sync.begin()
     clock.shift(1_800)
     assert run().finished_at is None
     clock.shift(1_801)

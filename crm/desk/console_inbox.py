@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from flask import abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
@@ -13,13 +13,12 @@ from crm.core import clock, paging
 from crm.core.errors import Invalid
 from crm.core.paging import Page
 from crm.desk import replies
-from crm.desk.console_work import pages
 from crm.desk.lead_page import may, redirect_back, render_lead, submitted_version
 from crm.leads import index_scan, rules, service
 from crm.leads.models import Lead
 from crm.staff import access, redirects
 
-__all__ = ["pages"]
+pages = Blueprint("inbox", __name__, url_prefix="/leads")
 
 ROWS = 25
 TABS = {"open": "To answer", "mine": "Mine", "nobody": "Nobody's"}
@@ -42,7 +41,7 @@ def unanswered(tab: str, *, me: int, cursor: str | None = None, limit: int = ROW
 
 @pages.get("/inbox")
 @access.require("see_leads")
-def inbox() -> ResponseReturnValue:
+def index() -> ResponseReturnValue:
     """Contact requests to answer, with what people wrote."""
     tab = request.args.get("tab", "open")
     if tab not in TABS:
@@ -61,8 +60,8 @@ def inbox() -> ResponseReturnValue:
         answers=list(replies.ANSWERS.items()),
         closes={stage: _reasons(stage) for stage in CLOSES},
         close_labels=CLOSES,
-        here=url_for(".inbox", tab=tab),
-        later=url_for(".inbox", tab=tab, cursor=shown.next) if shown.next else None,
+        here=url_for(".index", tab=tab),
+        later=url_for(".index", tab=tab, cursor=shown.next) if shown.next else None,
         now=clock.now(),
     )
 
@@ -122,7 +121,7 @@ def reopen(reference: str) -> ResponseReturnValue:
     sent = int(version) if version.isdecimal() and len(version) < 19 else submitted_version()
     service.move_stage(lead_id=lead.id, version=sent, to=to)
     flash(gettext("%(reference)s is open again.", reference=lead.reference), "success")
-    return redirect(redirects.safe_next_url() or url_for(".show", reference=lead.reference))
+    return redirect(redirects.safe_next_url() or url_for("console.leads.show", reference=lead.reference))
 
 
 @pages.post("/<reference>/tags")

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext, ngettext
 from flask_security import current_user
@@ -13,14 +13,13 @@ from crm.core.errors import Invalid
 from crm.desk import board as boards
 from crm.desk import bulk, saved_filters, search
 from crm.desk.bulk_actions import ACTS
-from crm.desk.console_inbox import pages
 from crm.desk.list_filters import KINDS, LABELS, address, wanted_from
 from crm.desk.models import BulkRun
 from crm.leads import rules
 from crm.staff import access, redirects
 from crm.staff import service as staff
 
-__all__ = ["pages"]
+pages = Blueprint("lists", __name__, url_prefix="/leads")
 
 
 def _asked() -> dict[str, str]:
@@ -37,7 +36,7 @@ def save_filter() -> ResponseReturnValue:
         user_id=current_user.id, name=name, shared=request.form.get("shared") == "yes", filters=asked
     )
     flash(gettext("Saved as “%(name)s”.", name=kept.name), "success")
-    return redirect(address(".index", **asked))
+    return redirect(address("console.leads.index", **asked))
 
 
 @pages.post("/filters/<int:filter_id>/remove")
@@ -46,7 +45,7 @@ def remove_filter(filter_id: int) -> ResponseReturnValue:
     """Remove one of one's own filters."""
     saved_filters.remove(filter_id=filter_id, user_id=current_user.id)
     flash(gettext("The saved filter is gone."), "success")
-    return redirect(url_for(".index"))
+    return redirect(url_for("console.leads.index"))
 
 
 @pages.post("/bulk")
@@ -88,7 +87,7 @@ def show_bulk(run_id: int) -> ResponseReturnValue:
         summary=bulk.summary(run.id),
         undoable=bulk.undoable(run),
         until=run.done_at + bulk.UNDO_WITHIN if run.done_at else None,
-        back=redirects.safe_next_url() or url_for(".index"),
+        back=redirects.safe_next_url() or url_for("console.leads.index"),
     )
 
 
@@ -124,7 +123,7 @@ def do_bulk(run_id: int) -> ResponseReturnValue:
         )
     undo = url_for(".undo_bulk", run_id=run.id, back=redirects.safe_next_url())
     flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
-    return redirect(redirects.safe_next_url() or url_for(".index"))
+    return redirect(redirects.safe_next_url() or url_for("console.leads.index"))
 
 
 @pages.post("/bulk/<int:run_id>/undo")

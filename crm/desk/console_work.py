@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from flask import Response, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
@@ -13,7 +13,6 @@ from crm.consultations import service as consultations
 from crm.core import business_hours, clock, current
 from crm.core.errors import Invalid, NotFound
 from crm.desk import worklists
-from crm.desk.console import pages
 from crm.desk.lead_page import redirect_back, render_lead, submitted_version
 from crm.desk.list_filters import KINDS
 from crm.duplicates import service as duplicates
@@ -22,14 +21,14 @@ from crm.leads.models import Lead
 from crm.staff import access
 from crm.staff import service as staff
 
-__all__ = ["pages"]
+pages = Blueprint("work", __name__, url_prefix="/leads")
 
 TODAY = "today"
 
 
 @pages.get("/work")
 @access.require("see_leads")
-def work() -> ResponseReturnValue:
+def index() -> ResponseReturnValue:
     """One work list, and how long the others are."""
     name = request.args.get("list", worklists.FIRST)
     if name not in worklists.LISTS and name != TODAY:
@@ -47,7 +46,7 @@ def work() -> ResponseReturnValue:
         counts=worklists.counts(me=current_user.id),
         leads=leads,
         day=day,
-        later=url_for(".work", list=name, cursor=shown.next) if shown and shown.next else None,
+        later=url_for(".index", list=name, cursor=shown.next) if shown and shown.next else None,
         kinds=KINDS,
         now=clock.now(),
     )

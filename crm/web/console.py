@@ -14,7 +14,8 @@ from crm.campaigns import console as campaigns
 from crm.content import console as content
 from crm.content.editor import console as drafts
 from crm.content.testimonials import console as authorizations
-from crm.desk import console_lists, worklists
+from crm.desk import console as leads
+from crm.desk import console_inbox, console_lists, console_work, worklists
 from crm.explain import console as why
 from crm.exports import console as exports
 from crm.imports import console as imports
@@ -30,7 +31,10 @@ from crm.staff import console_audit as audit
 from crm.web import timeline_sources
 
 FEATURES: list[Blueprint] = [  # one line per feature that has a console.py
-    console_lists.pages,  # the leads' own, with the front desk's pages and those of lists added
+    leads.pages,
+    console_work.pages,
+    console_inbox.pages,
+    console_lists.pages,
     referrers.pages,
     referrals.pages,
     sequences.pages,
@@ -78,7 +82,12 @@ NAV: list[tuple[str, list[Entry]]] = [  # at most eight; those with several page
     ),
 ]
 
-PARTS = {"console.drafts": "console.content"}  # of a larger section
+PARTS = {  # blueprints that belong to a larger section
+    "console.drafts": "console.content",
+    "console.work": "console.leads",
+    "console.inbox": "console.leads",
+    "console.lists": "console.leads",
+}
 
 
 def mount(app: Flask) -> None:
@@ -97,7 +106,7 @@ def mount(app: Flask) -> None:
 def home() -> ResponseReturnValue:
     """The first page after signing in."""
     works_leads = any(role.name == "front_desk" for role in current_user.roles)
-    return redirect(url_for("console.leads.work" if works_leads else "console.leads.index"))
+    return redirect(url_for("console.work.index" if works_leads else "console.leads.index"))
 
 
 def _reader() -> None:

@@ -11,8 +11,8 @@ from crm.portal.uploads import service as uploads
 @job(queue=LOW, timeout=3600)
 def work(run_id: int) -> None:
     """Check, import or undo one contact file."""
-    service.work(run_id)
-    imports_undo.take_back(run_id)
+    service.process(run_id)
+    imports_undo.undo_import(run_id)
 
 
 @job(queue=LOW, timeout=1800)
@@ -20,17 +20,17 @@ def export(export_id: int) -> None:
     """Write one export file, or tell the person who requested it that it failed."""
     try:
         with transaction():
-            exports.make(export_id)
+            exports.write_export(export_id)
     except Exception:
         with transaction():
-            exports.give_up(export_id)
+            exports.mark_failed(export_id)
         raise
 
 
 @job(queue=LOW, timeout=1800)
 def referrals(upload_id: int) -> None:
     """Submit the rows of a practice's upload as referrals."""
-    uploads.work(upload_id)
+    uploads.process(upload_id)
 
 
 @job(queue=LOW, timeout=120, every=60)
@@ -43,6 +43,6 @@ def look_after() -> None:
             enqueue("interop.export", export_id)
         for upload_id in uploads.stalled():
             enqueue("interop.referrals", upload_id)
-        service.forget_old()
-        uploads.forget_old()
-        exports.forget_old()
+        service.delete_expired()
+        uploads.delete_expired()
+        exports.delete_expired()

@@ -1,4 +1,4 @@
-"""Exporting files of people, for administrators: asked for with a purpose, fetched by a link that ends."""
+"""Console pages for exports, for administrators: export data for a stated purpose, download it by a link that expires."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +21,7 @@ from crm.core import tokens
 from crm.core.errors import Invalid
 from crm.core.tokens import Purpose
 from crm.exports import service
+from crm.exports.models import ExportState
 from crm.staff import access
 
 pages = Blueprint("exports", __name__, url_prefix="/export")
@@ -36,28 +37,28 @@ def _may_read_clinical() -> bool:
 @pages.get("")
 @access.require("export_people")
 def index() -> ResponseReturnValue:
-    """Ask for a file; those that can be fetched."""
+    """Show the export form and the files that can be downloaded."""
     return _index()
 
 
 def _index(status: int = 200, **more: Any) -> Response:
     files = [
-        (export, url_for(".fetch", token=tokens.sign(Purpose.DOWNLOAD, export.id)))
+        (export, url_for(".download", token=tokens.sign(Purpose.DOWNLOAD, export.id)))
         for export in service.newest(user_id=current_user.id)
     ]
     page = render_template(
         "console/exports/index.html", files=files, kinds=KINDS, forms=FORMS,
-        waiting=any(export.state == "asked" for export, _ in files), clinical=_may_read_clinical(), **more,
+        waiting=any(export.state == ExportState.ASKED for export, _ in files), clinical=_may_read_clinical(), **more,
     )  # fmt: skip
     return make_response(page, status)
 
 
 @pages.post("")
 @access.require("export_people")
-def ask() -> ResponseReturnValue:
-    """Ask for a file."""
+def create() -> ResponseReturnValue:
+    """Export data."""
     try:
-        service.ask(
+        service.request_export(
             kind=request.form.get("kind", ""),
             form=request.form.get("form", ""),
             purpose=request.form.get("purpose", ""),
@@ -72,18 +73,18 @@ def ask() -> ResponseReturnValue:
 
 @pages.get("/<token>")
 @access.require("export_people")
-def fetch(token: str) -> ResponseReturnValue:
-    """The file itself, for who asked for it and until its time is over."""
+def download(token: str) -> ResponseReturnValue:
+    """Download a file; only for the person who exported it, until it expires."""
     export_id, _ = tokens.read(Purpose.DOWNLOAD, token)
-    export = service.own(export_id=export_id, user_id=current_user.id)
-    pieces = _each_in_its_context(service.content(export))
+    export = service.get_own(export_id=export_id, user_id=current_user.id)
+    pieces = _with_app_context(service.content(export))
     answer = Response(pieces, content_type=service.FORMS[export.form])
     answer.headers["Content-Disposition"] = f'attachment; filename="{export.kind}.{export.form}"'
     return answer
 
 
-def _each_in_its_context(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The request and its context are over when the server asks for what is to be sent."""
+def _with_app_context(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Read each piece in a new app context, because the request's has ended when the server sends the response."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
 
     def sent() -> Iterator[bytes]:

@@ -1,4 +1,7 @@
-"""Files of contacts and leads for a person, a purpose and a day. Health facts only where asked for by who may read them."""
+"""Exports of contacts and leads as CSV or Excel, each for one staff member and a stated purpose, kept for a day.
+
+Health facts are included only on request, and only for roles that may read them.
+"""
 
 import csv
 import io
@@ -15,16 +18,17 @@ from sqlalchemy.dialects.postgresql import insert
 from crm.audit import service as audit
 from crm.contacts.models import Contact
 from crm.core import clock, crypto
+from crm.core.csv_files import safe_cell
 from crm.core.db import db, transaction
 from crm.core.errors import Invalid, NotFound
 from crm.core.queue import enqueue
-from crm.imports.models import Export, ExportPart
-from crm.imports.rules import CONTACTS, LEADS, safe_cell
+from crm.exports.models import Export, ExportPart, ExportState
+from crm.imports.rules import CONTACTS, LEADS
 from crm.leads.models import Lead
 
 LIFE = timedelta(hours=24)
 LATE = timedelta(minutes=30)
-MOST_ROWS = 1_048_575  # what a sheet of Excel holds below its header
+MOST_ROWS = 1_048_575  # the most rows of an Excel sheet, below its header
 PART = 1024 * 1024  # bytes
 FORMS = {
     "csv": "text/csv; charset=utf-8",
@@ -44,8 +48,8 @@ _LEAD: Sequence[Column] = (
     ("Reference", lambda one: one.reference),
     ("Kind", lambda one: one.kind),
     ("Stage", lambda one: one.stage),
-    ("Came by", lambda one: one.source),
-    ("Came in", lambda one: one.created_at.strftime("%Y-%m-%d %H:%M")),
+    ("Source", lambda one: one.source),
+    ("Received", lambda one: one.created_at.strftime("%Y-%m-%d %H:%M")),
 )
 _CLINICAL: Mapping[str, Sequence[Column]] = {
     CONTACTS: (("Date of birth", lambda one: one.birth_date),),
@@ -53,24 +57,27 @@ _CLINICAL: Mapping[str, Sequence[Column]] = {
 }
 
 
-def ask(
+def request_export(
     *, kind: str, form: str, purpose: str, clinical: bool, may_read_clinical: bool, user_id: int
 ) -> Export:
-    """Ask for a file. Raises Invalid: a purpose is needed, and health facts only go to those who may read them."""
+    """Queue an export.
+
+    Raises Invalid for a missing purpose, or health facts that the role may not read.
+    """
     purpose, wrong = " ".join(purpose.split()), {}
     if kind not in (CONTACTS, LEADS):
-        wrong["kind"] = ["Choose what the file is to hold."]
+        wrong["kind"] = ["Choose what to export."]
     if form not in FORMS:
         wrong["form"] = ["Choose CSV or Excel."]
     if not 10 <= len(purpose) <= 300 or not purpose.isprintable():
-        wrong["purpose"] = ["Say in 10 to 300 characters what the file is for."]
+        wrong["purpose"] = ["Enter the purpose in 10 to 300 characters."]
     if clinical and not may_read_clinical:
-        wrong["clinical"] = ["Your role does not open dates of birth and messages."]
+        wrong["clinical"] = ["Your role cannot read dates of birth and messages."]
     if wrong:
         raise Invalid(wrong)
     now = clock.now()
     export = Export(
-        user_id=user_id, kind=kind, form=form, clinical=clinical, purpose=purpose, state="asked",
+        user_id=user_id, kind=kind, form=form, clinical=clinical, purpose=purpose, state=ExportState.ASKED,
         created_at=now, expires_at=now + LIFE,
     )  # fmt: skip
     db.session.add(export)
@@ -81,10 +88,10 @@ def ask(
     return export
 
 
-def make(export_id: int) -> None:
-    """Write the file of an export that was asked for; made twice it is the same file."""
+def write_export(export_id: int) -> None:
+    """Write the file of a requested export; do nothing when it is already written."""
     export = db.session.get(Export, export_id, with_for_update=True)
-    if export is None or export.state != "asked":
+    if export is None or export.state != ExportState.ASKED:
         return
     with TemporaryFile() as file:
         export.rows = _WRITERS[export.form](file, _columns(export), _rows(export.kind))
@@ -92,7 +99,7 @@ def make(export_id: int) -> None:
         for number, part in enumerate(iter(lambda: file.read(PART), b"")):
             row = {"export_id": export_id, "number": number, "content": crypto.encrypt(part)}
             db.session.execute(insert(ExportPart), [row])
-    export.state = "ready"
+    export.state = ExportState.READY
     audit.record(
         "export.made", object_type="export", object_id=export_id, purpose=export.purpose,
         detail={"rows": export.rows, "kind": export.kind, "clinical": export.clinical},
@@ -156,29 +163,31 @@ _WRITERS: Mapping[str, Callable[[IO[bytes], Sequence[Column], Iterator[Any]], in
 }
 
 
-def give_up(export_id: int) -> None:
-    """Say that a file could not be made, so that nobody waits for it."""
+def mark_failed(export_id: int) -> None:
+    """Mark a requested export as failed."""
     export = db.session.get(Export, export_id, with_for_update=True)
-    if export is not None and export.state == "asked":
-        export.state = "failed"
+    if export is not None and export.state == ExportState.ASKED:
+        export.state = ExportState.FAILED
         audit.record("export.failed", object_type="export", object_id=export_id, purpose=export.purpose)
 
 
-def own(*, export_id: int, user_id: int) -> Export:
-    """Return a file of this person whose time is not over. Raises NotFound."""
+def get_own(*, export_id: int, user_id: int) -> Export:
+    """Return an unexpired export of this staff member. Raises NotFound."""
     export = db.session.get(Export, export_id)
     if export is None or export.user_id != user_id or export.expires_at <= clock.now():
-        raise NotFound("This file is gone, or it was made for somebody else. Ask for a new one.")
+        raise NotFound(
+            "File not found. It has expired, or it belongs to another staff member. Export the data again."
+        )
     return export
 
 
 def content(export: Export) -> Iterator[bytes]:
-    """Return the file in pieces, and note that it was fetched. Raises NotFound while it is being made.
+    """Return the file in pieces, and record the download. Raises NotFound while it is being written.
 
-    One piece is in memory at a time; each is read in a transaction of its own, as the answer outlives the request's.
+    One piece is in memory at a time. Each is read in its own transaction, because the response outlives that of the request.
     """
-    if export.state != "ready":
-        raise NotFound("This file is still being made.")
+    if export.state != ExportState.READY:
+        raise NotFound("This file is still being written. Try again in a minute.")
     audit.record(
         "export.download", object_type="export", object_id=export.id, purpose=export.purpose,
         detail={"rows": export.rows},
@@ -196,18 +205,22 @@ def _pieces(export_id: int) -> Iterator[bytes]:
 
 
 def newest(*, user_id: int) -> Sequence[Export]:
-    """Return somebody's files that can still be fetched, newest first."""
+    """Return the unexpired exports of a staff member, newest first."""
     mine = select(Export).where(Export.user_id == user_id, Export.expires_at > clock.now())
     return db.session.scalars(mine.order_by(Export.id.desc()).limit(20)).all()
 
 
 def overdue() -> Sequence[int]:
-    """Return the files that were asked for half an hour ago and are not there: whoever made them has died."""
-    late = (Export.state == "asked", Export.created_at < clock.now() - LATE, Export.expires_at > clock.now())
+    """Return exports still not written after half an hour, because a worker died."""
+    late = (
+        Export.state == ExportState.ASKED,
+        Export.created_at < clock.now() - LATE,
+        Export.expires_at > clock.now(),
+    )
     return db.session.scalars(select(Export.id).where(*late)).all()
 
 
-def forget_old() -> None:
-    """Drop the content of files whose time is over; that they were made stays known."""
+def delete_expired() -> None:
+    """Delete the content of expired exports; the row stays as a record."""
     old = select(Export.id).where(Export.expires_at <= clock.now())
     db.session.execute(delete(ExportPart).where(ExportPart.export_id.in_(old)))

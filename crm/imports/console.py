@@ -1,4 +1,4 @@
-"""Importing files of people, for staff: upload, what each column is, a dry run, the import, taking it back."""
+"""Console pages for imports: upload a CSV file, choose its columns, check it, import it, undo it."""
 
 from typing import Any
 
@@ -17,23 +17,19 @@ from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
 from crm.audit import service as audit
+from crm.core import csv_files
 from crm.core.errors import Invalid
 from crm.imports import rules, service
-from crm.imports.models import ImportRun
+from crm.imports.models import ImportRun, ImportState
+from crm.imports.texts import KINDS, STATES, file_problem
 from crm.staff import access
 
 pages = Blueprint("imports", __name__, url_prefix="/import")
 
-KINDS = {"contacts": "Contacts only", "leads": "Leads: each row is somebody who asked to hear from us"}
-STATES = {
-    "uploaded": "Uploaded", "checking": "Trying out", "checked": "Tried out", "importing": "Importing",
-    "done": "Imported", "undoing": "Taking back", "undone": "Taken back", "failed": "Not readable",
-}  # fmt: skip
-
 
 @pages.url_value_preprocessor
-def _room_for_a_file(endpoint: str | None, _values: dict[str, Any] | None) -> None:
-    """Every other address takes far less; what is larger than this is not even read."""
+def _raise_body_limit(endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Accept a large body on the upload page only."""
     if endpoint == "console.imports.upload":
         request.max_content_length = rules.MOST_BYTES + 1024 * 1024
 
@@ -41,7 +37,7 @@ def _room_for_a_file(endpoint: str | None, _values: dict[str, Any] | None) -> No
 @pages.get("")
 @access.require("manage_contacts")
 def index() -> ResponseReturnValue:
-    """Upload a file; the last imports."""
+    """Show the upload form and the last imports."""
     return _index()
 
 
@@ -55,11 +51,11 @@ def _index(status: int = 200, **more: Any) -> Response:
 @pages.post("")
 @access.require("manage_contacts")
 def upload() -> ResponseReturnValue:
-    """Keep a file."""
+    """Store an uploaded file."""
     file, kind = request.files.get("file"), request.form.get("kind", "")
     try:
         if file is None or not file.filename:
-            raise Invalid({"file": ["Choose a CSV file."]})
+            raise Invalid({"file": [file_problem(csv_files.BadFile("required"))]})
         run = service.upload(file=file.stream, name=file.filename, kind=kind, user_id=current_user.id)
     except Invalid as error:
         abort(_index(422, errors=error.fields, typed=request.form))
@@ -69,12 +65,12 @@ def upload() -> ResponseReturnValue:
 @pages.get("/<int:run_id>")
 @access.require("manage_contacts")
 def show(run_id: int) -> ResponseReturnValue:
-    """One import: its columns, its dry run, its progress, what came of it."""
+    """Show an import: its columns, check, progress and result."""
     return _show(service.get(run_id))
 
 
 def _show(run: ImportRun, status: int = 200, **more: Any) -> Response:
-    mapped = run.state in ("uploaded", "checked", "failed")
+    mapped = run.state in (ImportState.UPLOADED, ImportState.CHECKED, ImportState.FAILED)
     problems = service.first_problems(run.id) if run.errors and run.state not in service.RUNNING else []
     if mapped or problems:
         audit.record("import.view", object_type="import", object_id=run.id)
@@ -98,7 +94,7 @@ def _show(run: ImportRun, status: int = 200, **more: Any) -> Response:
 @pages.post("/<int:run_id>/check")
 @access.require("manage_contacts")
 def check(run_id: int) -> ResponseReturnValue:
-    """Remember what the columns are, and try the import out without writing anything."""
+    """Store the chosen columns and check the file without writing."""
     run = service.get(run_id)
     mapping = {
         str(n): chosen for n in range(len(service.header(run))) if (chosen := request.form.get(f"column-{n}"))
@@ -113,7 +109,7 @@ def check(run_id: int) -> ResponseReturnValue:
 @pages.post("/<int:run_id>/start")
 @access.require("manage_contacts")
 def start(run_id: int) -> ResponseReturnValue:
-    """Take the rows in."""
+    """Import the rows."""
     service.start(run_id=run_id)
     return redirect(url_for(".show", run_id=run_id))
 
@@ -121,17 +117,17 @@ def start(run_id: int) -> ResponseReturnValue:
 @pages.post("/<int:run_id>/undo")
 @access.require("manage_contacts")
 def undo(run_id: int) -> ResponseReturnValue:
-    """Take the whole import back."""
-    service.undo(run_id=run_id)
-    flash("The import is being taken back.", "success")
+    """Undo the whole import."""
+    service.request_undo(run_id=run_id)
+    flash("The import is being undone.", "success")
     return redirect(url_for(".show", run_id=run_id))
 
 
 @pages.get("/<int:run_id>/problems.csv")
 @access.require("manage_contacts")
 def problems(run_id: int) -> ResponseReturnValue:
-    """The rows that were refused, with what is wrong, to mend and import again."""
-    text = "".join(rules.csv_lines(service.problems(run_id)))
+    """Download the refused rows with what is wrong, to fix and import again."""
+    text = "".join(csv_files.csv_lines(service.problems(run_id)))
     answer = Response(text.encode("utf-8-sig"), content_type="text/csv; charset=utf-8")
     answer.headers["Content-Disposition"] = f'attachment; filename="import-{run_id}-problems.csv"'
     return answer

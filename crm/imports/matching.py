@@ -1,6 +1,6 @@
-"""Some thousand rows of a file against everybody we know: a constant number of statements, whatever the rows hold.
+"""Matching of imported rows with known people, a thousand at a time, in a constant number of statements.
 
-Nobody known is changed: an import adds people and requests, never a word about consent, and overwrites nothing.
+An import adds people and leads. It changes no known person and no consent.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ _NOTED = """
         case when alike is null then %(detail)s else jsonb_build_object('contact_id', alike) end
     from unnest(%(contact_id)s::bigint[], %(alike)s::bigint[]) as one (contact_id, alike)
 """
-# No line in the history of moves, which nothing can remove: it begins with the first move somebody makes.
+# No row in the history of stage moves, which cannot be deleted: it begins with the first move.
 _LEADS = """
     with opened as (
         insert into lead (id, reference, contact_id, kind, stage, source, message, content_index, created_at, stage_at,
@@ -67,7 +67,7 @@ _LEADS = """
 
 @dataclass
 class Outcome:
-    """What became of a batch of rows."""
+    """The result of a batch of rows."""
 
     new: int = 0
     known: int = 0
@@ -81,12 +81,15 @@ class _Plan:
     row: Row
     indexes: dict[str, bytes | None]
     content: bytes
-    contact_id: int | None = None  # of somebody known
+    contact_id: int | None = None  # of a known person
     alike: list[int] = field(default_factory=list)
 
 
-def take(rows: Sequence[Row], *, kind: str, seen: set[bytes], write: bool, run_id: int) -> Outcome:
-    """Match `rows` and, where `write`, add who and what is new. `seen`: keys of earlier rows of the file, kept up."""
+def import_rows(rows: Sequence[Row], *, kind: str, seen: set[bytes], write: bool, run_id: int) -> Outcome:
+    """Match rows with known people and, with `write`, add the new people and leads.
+
+    `seen` holds the keys of earlier rows of the file; the keys of these rows are added.
+    """
     outcome, plans = Outcome(), []
     for row in rows:
         plan = _Plan(row, contacts.blind_indexes(row.person), _content(row))
@@ -97,7 +100,7 @@ def take(rows: Sequence[Row], *, kind: str, seen: set[bytes], write: bool, run_i
             seen.add(key)
             plans.append(plan)
     known = _match(plans, _known(plans))
-    if write:  # others wait from here on, not while all is read and compared
+    if write:  # take the lock only now, after the slow reading and comparing
         contacts.lock_contact_creation()
         _match(plans, _known(plans) - known)
     if kind == LEADS:
@@ -114,7 +117,7 @@ def _content(row: Row) -> bytes:
 
 
 def _key(plan: _Plan, kind: str) -> bytes:
-    """The same for two rows of a file that are one person (and, of leads, one request)."""
+    """Return the same key for two rows that are one person (and, for leads, one request)."""
     person, indexes = plan.row.person, plan.indexes
     parts = [indexes["email_index"] or indexes["phone_index"] or b""]
     if person.birth_date or not person.email:  # a family may share an address or a phone
@@ -129,12 +132,12 @@ def _all(plans: Sequence[_Plan], name: str) -> list[bytes]:
 
 
 def _known(plans: Sequence[_Plan]) -> set[int]:
-    """Return the ids of everybody who has an address, a phone, or a name and birth date of these rows."""
+    """Return the ids of people with an email address, a phone number, or a name and birth date of these rows."""
     return {row.id for row in execute_raw(_KNOWN, {name: _all(plans, name) for name in KEYS})}
 
 
 def _match(plans: Sequence[_Plan], ids: set[int]) -> set[int]:
-    """Say for each plan who of `ids` is the same person or looks alike; return `ids`."""
+    """Note for each plan which of `ids` is the same person or a look-alike; return `ids`."""
     found: Mapping[tuple[str, bytes], list[Contact]] = _by_index(ids)
     for plan in plans:
         for name in KEYS:
@@ -163,7 +166,7 @@ def _compare(plan: _Plan, contact: Contact, *, by_email: bool) -> None:
 
 
 def _without_open(plans: Sequence[_Plan], outcome: Outcome) -> list[_Plan]:
-    """Leave out requests that are open already."""
+    """Return the plans without requests that are already open."""
     known = [plan.contact_id for plan in plans if plan.contact_id is not None]
     there = {
         (row.contact_id, bytes(row.content_index or b"")) for row in execute_raw(_OPEN, {"contacts": known})
@@ -234,7 +237,7 @@ def _open_leads(plans: Sequence[_Plan], common: Mapping[str, Any]) -> list[int]:
 
 
 def _references(count: int) -> list[str]:
-    """Return that many references nobody has: some more are drawn, and those that are taken left out."""
+    """Return that many unused references: draw a few more, then leave out those in use."""
     drawn = list(dict.fromkeys(leads.new_reference(leads.CONTACT_REQUEST) for _ in range(count + 50)))
     taken = execute_raw("select reference from lead where reference = any(%(drawn)s)", {"drawn": drawn})
     gone = {row.reference for row in taken}

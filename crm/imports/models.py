@@ -1,6 +1,7 @@
-"""Files of people on their way in and out. Their content is encrypted and goes when its time is over."""
+"""Imports: uploaded files of people. Their content is encrypted and deleted after a week."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text
@@ -10,8 +11,21 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crm.core.db import Base, Encrypted, HasId
 
 
+class ImportState(StrEnum):
+    """The state of an import. A check writes nothing; an import and its undo go on where they stopped."""
+
+    UPLOADED = "uploaded"
+    CHECKING = "checking"
+    CHECKED = "checked"
+    IMPORTING = "importing"
+    DONE = "done"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    FAILED = "failed"
+
+
 class ImportRun(HasId, Base):
-    """One uploaded file, from upload to taken back."""
+    """One uploaded file, from upload to undo."""
 
     __tablename__ = "import_run"
     __table_args__ = (
@@ -32,13 +46,15 @@ class ImportRun(HasId, Base):
     header: Mapped[str] = mapped_column(Encrypted)  # JSON list
     mapping: Mapped[dict[str, Any]]  # column number -> field
     size: Mapped[int]  # bytes
-    rows: Mapped[int]  # about how many, until they are counted
+    rows: Mapped[int]  # an estimate until they are counted
     done: Mapped[int] = mapped_column(BigInteger, server_default="0")
     new: Mapped[int] = mapped_column(BigInteger, server_default="0")
     known: Mapped[int] = mapped_column(BigInteger, server_default="0")
     duplicates: Mapped[int] = mapped_column(BigInteger, server_default="0")
     errors: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    kept: Mapped[int] = mapped_column(BigInteger, server_default="0")  # not taken back: worked on since
+    kept: Mapped[int] = mapped_column(
+        BigInteger, server_default="0"
+    )  # not undone, because staff worked on them since
     failure: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     beat_at: Mapped[datetime]  # last sign of progress
@@ -56,7 +72,7 @@ class ImportPart(Base):
 
 
 class ImportBatch(Base):
-    """What became of some thousand rows: who was made, and what was wrong (JSON: [[line, words, cells]])."""
+    """The result of up to a thousand rows: records created, and refused rows (JSON: [[line, words, cells]])."""
 
     __tablename__ = "import_batch"
 
@@ -68,36 +84,9 @@ class ImportBatch(Base):
 
 
 class ImportMapping(Base):
-    """What somebody chose for columns, by the columns' names, for the next file."""
+    """The columns a staff member chose, by name, remembered for the next file."""
 
     __tablename__ = "import_mapping"
 
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), primary_key=True)
     mapping: Mapped[dict[str, Any]]
-
-
-class Export(HasId, Base):
-    """A file of people for one member of staff, for a purpose, for a day."""
-
-    __tablename__ = "export"
-    __table_args__ = (CheckConstraint("state in ('asked','ready','failed')", name="state"),)
-
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
-    kind: Mapped[str] = mapped_column(Text)
-    form: Mapped[str] = mapped_column(Text)  # csv, xlsx
-    clinical: Mapped[bool]
-    purpose: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
-    rows: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
-
-
-class ExportPart(Base):
-    """A piece of an exported file, encrypted."""
-
-    __tablename__ = "export_part"
-
-    export_id: Mapped[int] = mapped_column(ForeignKey("export.id"), primary_key=True)
-    number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    content: Mapped[bytes] = mapped_column(LargeBinary)

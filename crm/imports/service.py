@@ -1,7 +1,5 @@
-"""Importing files of people: kept encrypted, tried without writing, taken in a thousand rows at a time, taken back."""
+"""Imports of people from CSV files: upload, check without writing, import in batches of a thousand rows, request an undo."""
 
-import codecs
-import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -9,232 +7,190 @@ from itertools import islice
 from typing import IO
 
 import orjson
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm.audit import service as audit
-from crm.contacts.rules import folded
-from crm.core import business_hours, clock, crypto
+from crm.core import business_hours, clock, crypto, csv_files
+from crm.core.csv_files import MOST_COLUMNS, BadFile
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.queue import enqueue
-from crm.imports import matching, rules
-from crm.imports.models import ImportBatch, ImportMapping, ImportPart, ImportRun
-from crm.imports.rules import Row, Unreadable
+from crm.imports import matching, rules, texts
+from crm.imports.models import ImportBatch, ImportMapping, ImportPart, ImportRun, ImportState
+from crm.imports.rules import Row
 
 PART = 1024 * 1024  # bytes
 AT_ONCE = 1000  # rows
-PROBLEM_CELLS = 2000  # characters of one row that are kept to be shown again
-SAMPLE, SHOWN = 3, 10  # rows shown before, and refused rows shown after
-RUNNING = ("checking", "importing", "undoing")
-TOO_LARGE = "The file is larger than 50 MB. Split it and import the parts one after the other."
+PROBLEM_CELLS = 2000  # characters of one refused cell that are kept
+SAMPLE, SHOWN = 3, 10  # rows shown before the check, and refused rows shown after
+RUNNING = (ImportState.CHECKING, ImportState.IMPORTING, ImportState.UNDOING)
 
 
 def upload(*, file: IO[bytes], name: str, kind: str, user_id: int) -> ImportRun:
-    """Keep a file, encrypted, and return its import, ready to be mapped. Raises Invalid for what is no CSV file."""
+    """Keep a file, encrypted, and return its import, ready to be mapped.
+
+    Raises Invalid for a file that is not a readable CSV file with rows.
+    """
     if kind not in (rules.CONTACTS, rules.LEADS):
-        raise Invalid({"kind": ["Choose what the file holds."]})
+        raise Invalid({"kind": ["Choose what the file contains."]})
     try:
-        encoding, size, lines = _look(file)
-        file.seek(0)
-        delimiter, header = rules.header_of(_start(file, encoding))
-        if lines < 2:
-            raise Unreadable("The file holds column names and no rows.")
-    except Unreadable as error:
-        raise Invalid({"file": [str(error)]}) from error
+        found = csv_files.detect(_pieces(file), most_bytes=rules.MOST_BYTES)
+        if found.lines < 2:
+            raise BadFile("no_rows")
+    except BadFile as error:
+        raise Invalid({"file": [texts.file_problem(error)]}) from error
+    mapping = csv_files.guess_columns(found.header, remembered(user_id), names=rules.OTHER_NAMES)
     now = clock.now()
     run = ImportRun(
-        user_id=user_id, kind=kind, name=name[:200], state="uploaded", encoding=encoding, delimiter=delimiter,
-        header=orjson.dumps(header).decode(), mapping=rules.guess(header, remembered(user_id)), size=size,
-        rows=lines - 1, created_at=now, beat_at=now,
+        user_id=user_id, kind=kind, name=name[:200], state=ImportState.UPLOADED, encoding=found.encoding,
+        delimiter=found.delimiter, header=orjson.dumps(found.header).decode(), mapping=mapping, size=found.size,
+        rows=found.lines - 1, created_at=now, beat_at=now,
     )  # fmt: skip
     db.session.add(run)
     db.session.flush()
     file.seek(0)
-    for number, part in enumerate(iter(lambda: file.read(PART), b"")):
-        sealed = {"run_id": run.id, "number": number, "content": crypto.encrypt(part)}
+    for number, piece in enumerate(_pieces(file)):
+        sealed = {"run_id": run.id, "number": number, "content": crypto.encrypt(piece)}
         db.session.execute(insert(ImportPart), [sealed])
     audit.record(
-        "import.upload", object_type="import", object_id=run.id, detail={"kind": kind, "bytes": size}
+        "import.upload", object_type="import", object_id=run.id, detail={"kind": kind, "bytes": run.size}
     )
     return run
 
 
-def _look(file: IO[bytes]) -> tuple[str, int, int]:
-    """Read a file through once; return its encoding, its bytes, and about how many lines it has."""
-    start = file.read(4096)
-    encoding = rules.encoding_of(start)
-    utf8, size, lines, last = codecs.getincrementaldecoder("utf-8")(), 0, 0, b"\n"
-    is_utf8 = True
-    part = start
-    while part:
-        size += len(part)
-        if size > rules.MOST_BYTES:
-            raise Unreadable(TOO_LARGE)
-        if b"\0" in part and not (encoding or "").startswith("utf-16"):
-            raise Unreadable(
-                "The file is not a text file. Save the table as “CSV UTF-8” and choose that file."
-            )
-        is_utf8 = is_utf8 and _decodes(utf8, part)
-        lines, last = lines + (part.count(b"\n") or part.count(b"\r")), part[-2:].strip(b"\0")
-        part = file.read(PART)
-    is_utf8 = is_utf8 and _decodes(utf8, b"", final=True)
-    return (
-        encoding or ("utf-8" if is_utf8 else "latin-1"),
-        size,
-        lines + (not last.endswith((b"\n", b"\r"))),
-    )
-
-
-def _decodes(decoder: codecs.IncrementalDecoder, part: bytes, *, final: bool = False) -> bool:
-    try:
-        decoder.decode(part, final)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _start(file: IO[bytes], encoding: str) -> str:
-    return codecs.getincrementaldecoder(encoding)("replace").decode(file.read(2 * PART))
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(PART), b"")
 
 
 def remembered(user_id: int) -> Mapping[str, str]:
-    """Return what this person chose for columns before: folded name of the column -> field."""
+    """Return the columns this staff member chose before: folded name of the column -> field."""
     kept = db.session.get(ImportMapping, user_id)
     return kept.mapping if kept else {}
 
 
 def header(run: ImportRun) -> list[str]:
+    """Return the names of the columns."""
     names: list[str] = orjson.loads(run.header)
     return names
 
 
 def sample(run: ImportRun) -> list[str]:
-    """Return, for each column, what its first rows hold, to tell by what the column is; empty once the file is gone."""
-    names, lines = header(run), []
-    with suppress(csv.Error, UnicodeError):
-        lines = [cells for _, cells in islice(_lines(run.id, run.encoding, run.delimiter), SAMPLE)]
-    found = []
-    for number in range(len(names)):
-        cells = (rules.shown(cells[number]) for cells in lines if number < len(cells))
-        found.append(" · ".join(dict.fromkeys(cell for cell in cells if cell)))
-    return found
+    """Return, for each column, what its first rows hold; empty once the file is deleted."""
+    rows: list[list[str]] = []
+    with suppress(BadFile):
+        rows = [cells for _, cells in islice(_rows(run.id, run.encoding, run.delimiter), SAMPLE)]
+    return csv_files.samples(header(run), rows)
 
 
 def get(run_id: int, *, lock: bool = False) -> ImportRun:
     """Return an import. Raises NotFound."""
     run = db.session.get(ImportRun, run_id, with_for_update=lock or None, populate_existing=lock)
     if run is None:
-        raise NotFound("There is no such import.")
+        raise NotFound("Import not found.")
     return run
 
 
-def _in_state(run_id: int, *states: str) -> ImportRun:
+def _in_state(run_id: int, *states: ImportState) -> ImportRun:
     run = get(run_id, lock=True)
     if run.state not in states:
-        raise Conflict("This import is not where you saw it last. Look at it again.")
+        raise Conflict("The state of this import has changed. Reload the page.")
     return run
 
 
 def check(*, run_id: int, mapping: Mapping[str, str], user_id: int) -> None:
-    """Remember what the columns are and ask for a dry run. Raises Invalid, and Conflict while it runs."""
-    run = _in_state(run_id, "uploaded", "checked", "failed")
+    """Store the chosen columns and queue a check of the file, which writes nothing.
+
+    Raises Invalid for the columns, Conflict while the import runs.
+    """
+    run = _in_state(run_id, ImportState.UPLOADED, ImportState.CHECKED, ImportState.FAILED)
     if run.finished_at is not None or db.session.scalar(select(ImportBatch.number).filter_by(run_id=run_id)):
-        raise Conflict("Rows of this file are in already. Upload it again.")
+        raise Conflict("Some rows of this file are already imported. Upload the file again.")
     names = header(run)
     if wrong := rules.check_mapping(names, mapping):
         raise Invalid({"mapping": wrong})
-    chosen = {folded(name): mapping.get(str(number), "") for number, name in enumerate(names)}
-    kept = {**remembered(user_id), **chosen}
-    row = insert(ImportMapping).values(user_id=user_id, mapping=dict(list(kept.items())[-500:]))
+    kept = csv_files.remember_columns(names, mapping, remembered=remembered(user_id))
+    row = insert(ImportMapping).values(user_id=user_id, mapping=kept)
     db.session.execute(
         row.on_conflict_do_update(index_elements=["user_id"], set_={"mapping": row.excluded.mapping})
     )
     run.mapping = dict(mapping)
-    _begin(run, "checking")
+    _begin(run, ImportState.CHECKING)
 
 
 def start(*, run_id: int) -> None:
-    """Take in what the dry run found. Raises Conflict where there was none."""
-    run = _in_state(run_id, "checked")
-    _forget_batches(run_id)
-    _begin(run, "importing")
+    """Queue the import of a checked file. Raises Conflict for a file that is not checked."""
+    run = _in_state(run_id, ImportState.CHECKED)
+    _delete_batches(run_id)
+    _begin(run, ImportState.IMPORTING)
     audit.record("import.start", object_type="import", object_id=run_id, detail={"rows": run.rows})
 
 
-def undo(*, run_id: int) -> None:
-    """Take a whole import back, within a day. Raises Conflict when it is too late."""
-    run = _in_state(run_id, "done")
+def request_undo(*, run_id: int) -> None:
+    """Queue the undo of a whole import, within a day. Raises Conflict when it is too late."""
+    run = _in_state(run_id, ImportState.DONE)
     if not undoable(run):
-        raise Conflict("An import can be taken back for 24 hours. This one is older.")
-    run.state, run.beat_at, run.done = "undoing", clock.now(), 0
+        raise Conflict("You can undo an import for 24 hours. This one is older.")
+    run.state, run.beat_at, run.done = ImportState.UNDOING, clock.now(), 0
     enqueue("interop.work", run_id)
     audit.record("import.undo", object_type="import", object_id=run_id)
 
 
 def undoable(run: ImportRun) -> bool:
-    """Tell whether an import can still be taken back."""
+    """Tell whether an import can still be undone."""
     done = run.finished_at
-    return run.state == "done" and done is not None and clock.now() < done + rules.UNDO_WITHIN
+    return run.state == ImportState.DONE and done is not None and clock.now() < done + rules.UNDO_WITHIN
 
 
-def _begin(run: ImportRun, state: str) -> None:
+def _begin(run: ImportRun, state: ImportState) -> None:
     run.state, run.beat_at, run.failure, run.finished_at = state, clock.now(), None, None
     run.done = run.new = run.known = run.duplicates = run.errors = 0
     enqueue("interop.work", run.id)
 
 
-def _forget_batches(run_id: int) -> None:
+def _delete_batches(run_id: int) -> None:
     db.session.execute(delete(ImportBatch).where(ImportBatch.run_id == run_id))
 
 
-def work(run_id: int) -> None:
-    """Check or import a file to its end, a thousand rows and one transaction at a time; goes on where it stopped."""
+def process(run_id: int) -> None:
+    """Check or import a file to its end, a thousand rows and one transaction at a time; resume where it stopped."""
     with transaction():
         run = get(run_id)
         state, at, about = run.state, run.done, (run.encoding, run.delimiter, dict(run.mapping))
-        if state == "checking" and at == 0:
-            _forget_batches(run_id)
-    if state not in ("checking", "importing"):
+        if state == ImportState.CHECKING and at == 0:
+            _delete_batches(run_id)
+    if state not in (ImportState.CHECKING, ImportState.IMPORTING):
         return
     seen: set[bytes] = set()
-    rows = islice(_lines(run_id, *about[:2]), at, None)
+    rows = islice(_rows(run_id, *about[:2]), at, None)
     try:
         while True:
             batch = list(islice(rows, AT_ONCE))
             with transaction():
-                if not _step(run_id, state, at, batch, about[2], seen) or not batch:
+                if not _process_batch(run_id, state, at, batch, about[2], seen) or not batch:
                     return
             at += len(batch)
-    except (csv.Error, UnicodeError, Unreadable) as error:
+    except BadFile as error:
         with transaction():
-            _fail(run_id, f"After row {at:,}: {_told(error)}")
-
-
-def _told(error: Exception) -> str:
-    if "field larger" in str(error):
-        return "a cell is longer than any cell can be; a quotation mark may be missing its partner."
-    return "the file cannot be read from here on."
+            _fail(run_id, f"After row {at:,}: {texts.file_problem(error)}")
 
 
 def _fail(run_id: int, text: str) -> None:
     run = get(run_id, lock=True)
-    run.state, run.failure = ("done" if run.state == "importing" else "failed"), text
-    run.finished_at = clock.now() if run.state == "done" else None
+    imported = run.state == ImportState.IMPORTING  # what is in stays in, and can be undone
+    run.state, run.failure = (ImportState.DONE if imported else ImportState.FAILED), text
+    run.finished_at = clock.now() if imported else None
     audit.record("import.failed", object_type="import", object_id=run_id)
 
 
-def _lines(run_id: int, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of the file after its header, with their line in a spreadsheet; empty rows are left out."""
+def _rows(run_id: int, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of the stored file, with their number in a spreadsheet."""
     raw: io.RawIOBase = _Parts(run_id)
-    text = io.TextIOWrapper(io.BufferedReader(raw), encoding=encoding, newline="")
-    found = ((n, cells) for n, cells in enumerate(csv.reader(text, delimiter=delimiter), 1) if any(cells))
-    next(found, None)
-    yield from found
+    return csv_files.read_rows(io.BufferedReader(raw), encoding=encoding, delimiter=delimiter)
 
 
 class _Parts(io.RawIOBase):
-    """The stored file as a stream; one part at a time is in memory."""
+    """The stored file as a stream, with one part in memory at a time."""
 
     def __init__(self, run_id: int) -> None:
         self.run_id, self.number, self.left = run_id, 0, memoryview(b"")
@@ -253,28 +209,34 @@ class _Parts(io.RawIOBase):
         return size
 
 
-def _step(
+def _process_batch(
     run_id: int, state: str, at: int, batch: Sequence[tuple[int, list[str]]], mapping: Mapping[str, str],
     seen: set[bytes],
 ) -> bool:  # fmt: skip
-    """One batch; False when somebody else goes on with this import."""
+    """Process one batch; return False when another worker goes on with this import."""
     run = get(run_id, lock=True)
     if run.state != state or run.done != at:
         return False
     run.beat_at = clock.now()
     if not batch:
-        run.rows, run.state = at, "checked" if state == "checking" else "done"
-        run.finished_at = clock.now() if state == "importing" else None
-        if state == "importing":
-            counts = {name: getattr(run, name) for name in ("rows", "new", "known", "duplicates", "errors")}
-            audit.record("import.done", object_type="import", object_id=run_id, detail=counts)
+        _finish(run, rows=at)
         return True
     with audit.acting(f"staff:{run.user_id}"):
-        _take(run, at, batch, mapping, seen)
+        _import_batch(run, at, batch, mapping, seen)
     return True
 
 
-def _take(
+def _finish(run: ImportRun, *, rows: int) -> None:
+    run.rows = rows
+    if run.state == ImportState.CHECKING:
+        run.state, run.finished_at = ImportState.CHECKED, None
+        return
+    run.state, run.finished_at = ImportState.DONE, clock.now()
+    counts = {name: getattr(run, name) for name in ("rows", "new", "known", "duplicates", "errors")}
+    audit.record("import.done", object_type="import", object_id=run.id, detail=counts)
+
+
+def _import_batch(
     run: ImportRun,
     at: int,
     batch: Sequence[tuple[int, list[str]]],
@@ -285,14 +247,14 @@ def _take(
     good: list[Row] = []
     problems = []
     for line, cells in batch:
-        row = rules.read(cells, line=line, mapping=mapping, zone=zone, today=today)
+        row = rules.read_row(cells, line=line, mapping=mapping, zone=zone, today=today)
         if isinstance(row, Row):
             good.append(row)
         else:
-            kept = [cell[:PROBLEM_CELLS] for cell in cells[: rules.MOST_COLUMNS]]
+            kept = [cell[:PROBLEM_CELLS] for cell in cells[:MOST_COLUMNS]]
             problems.append([line, " ".join(row), kept])
-    write = run.state == "importing"
-    outcome = matching.take(good, kind=run.kind, seen=seen, write=write, run_id=run.id)
+    write = run.state == ImportState.IMPORTING
+    outcome = matching.import_rows(good, kind=run.kind, seen=seen, write=write, run_id=run.id)
     run.done, run.errors = at + len(batch), run.errors + len(problems)
     run.new, run.known = run.new + outcome.new, run.known + outcome.known
     run.duplicates += outcome.duplicates
@@ -307,27 +269,26 @@ def _take(
 
 
 def problems(run_id: int) -> Iterator[list[str]]:
-    """Return the rows that were refused as the file had them, first their line and what is wrong."""
+    """Yield the refused rows as they stand in the file, after their line and what is wrong."""
     run = get(run_id)
     audit.record("import.problems", object_type="import", object_id=run_id, detail={"rows": run.errors})
     yield ["Line", "What is wrong", *header(run)]
-    wanted = select(ImportBatch.problems).where(
-        ImportBatch.run_id == run_id, ImportBatch.problems.is_not(None)
-    )
-    for sealed in db.session.scalars(wanted.order_by(ImportBatch.number)):
+    for sealed in db.session.scalars(_refused(run_id)):
         for line, words, cells in orjson.loads(sealed or "[]"):
             yield [str(line), words, *cells]
 
 
-def first_problems(run_id: int) -> list[tuple[int, str, str]]:
-    """Return the first rows that were refused: their line, what is wrong, and what they hold."""
+def _refused(run_id: int) -> Select[str | None]:
     refused = (ImportBatch.run_id == run_id, ImportBatch.problems.is_not(None))
-    sealed = db.session.scalar(
-        select(ImportBatch.problems).where(*refused).order_by(ImportBatch.number).limit(1)
-    )
-    rows = orjson.loads(sealed or "[]")[:SHOWN]
+    return select(ImportBatch.problems).where(*refused).order_by(ImportBatch.number)
+
+
+def first_problems(run_id: int) -> list[tuple[int, str, str]]:
+    """Return the first refused rows: their line, what is wrong, and what they hold."""
+    sealed = db.session.scalar(_refused(run_id).limit(1))
     return [
-        (line, words, " · ".join(filter(None, map(rules.shown, cells)))[:200]) for line, words, cells in rows
+        (line, words, " · ".join(filter(None, map(csv_files.shown, cells)))[:200])
+        for line, words, cells in orjson.loads(sealed or "[]")[:SHOWN]
     ]
 
 
@@ -337,13 +298,13 @@ def newest() -> Sequence[ImportRun]:
 
 
 def stalled() -> Sequence[int]:
-    """Return the imports that nobody has worked on for two minutes though they are not done."""
+    """Return running imports without progress for two minutes."""
     old = ImportRun.beat_at < clock.now() - rules.STALLED
     return db.session.scalars(select(ImportRun.id).where(ImportRun.state.in_(RUNNING), old)).all()
 
 
-def forget_old() -> None:
-    """Drop files and rows that could not be read once an import can no longer be taken back."""
+def delete_expired() -> None:
+    """Delete files and refused rows a week after the upload."""
     old = select(ImportRun.id).where(ImportRun.created_at < clock.now() - rules.KEPT)
     db.session.execute(delete(ImportPart).where(ImportPart.run_id.in_(old)))
     db.session.execute(

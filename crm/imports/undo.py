@@ -1,23 +1,23 @@
-"""Taking an import back: what it made goes, except for what somebody has worked on since."""
+"""Undo of an import: remove the people and leads it created, except those that staff have worked on since."""
 
 from sqlalchemy import select
 
 from crm.audit import service as audit
 from crm.core import clock
 from crm.core.db import db, execute_raw, transaction
-from crm.imports.models import ImportBatch
+from crm.imports.models import ImportBatch, ImportState
 from crm.imports.service import get
 
-# What the import itself and the system's own clocks write; any other row that points to a lead or person keeps it.
+# Rows that the import itself and the deadlines write. Any other row that points to a lead or person keeps it.
 _OWN = {"lead": ("task", "lead_breach"), "contact": ("lead", "activity")}
 
 
-def take_back(run_id: int) -> None:
-    """Remove what an import made, one batch and one transaction at a time; goes on where it stopped."""
+def undo_import(run_id: int) -> None:
+    """Remove what an import created, one batch and one transaction at a time; resume where it stopped."""
     while True:
         with transaction():
             run = get(run_id, lock=True)
-            if run.state != "undoing":
+            if run.state != ImportState.UNDOING:
                 return
             batch = db.session.scalar(
                 select(ImportBatch)
@@ -26,7 +26,7 @@ def take_back(run_id: int) -> None:
                 .limit(1)
             )
             if batch is None:
-                run.state, run.done = "undone", run.rows
+                run.state, run.done = ImportState.UNDONE, run.rows
                 audit.record(
                     "import.undone", object_type="import", object_id=run_id, detail={"kept": run.kept}
                 )
@@ -37,19 +37,19 @@ def take_back(run_id: int) -> None:
 
 
 def _remove(batch: ImportBatch) -> int:
-    """Remove one batch; return how many people and leads stay."""
+    """Remove one batch; return how many people and leads are kept."""
     run = get(batch.run_id)
     given = {"contacts": batch.contact_ids, "leads": batch.lead_ids, "importer": f"staff:{run.user_id}"}
-    gone = execute_raw(_touched("lead", "leads"), given).scalars().all()
+    gone = execute_raw(_untouched("lead", "leads"), given).scalars().all()
     execute_raw(_LEADS, {"ids": gone})
-    people = execute_raw(_touched("contact", "contacts"), given).scalars().all()
+    people = execute_raw(_untouched("contact", "contacts"), given).scalars().all()
     execute_raw("delete from activity where contact_id = any(%(ids)s::bigint[])", {"ids": people})
     execute_raw("delete from contact where id = any(%(ids)s::bigint[])", {"ids": people})
     return len(batch.contact_ids) - len(people) + len(batch.lead_ids) - len(gone)
 
 
-def _touched(table: str, ids: str) -> str:
-    """A select of those `ids` of `table` that nobody has worked on."""
+def _untouched(table: str, ids: str) -> str:
+    """Return a select of those `ids` of `table` that staff have not worked on."""
     others = [
         (column.table.name, column.name)
         for other in db.metadata.sorted_tables

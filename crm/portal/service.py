@@ -57,7 +57,7 @@ def submit(
     `language` is that of the page, whose wordings were ticked; `zone` the clinic's time zone. Raises Conflict for a
     clinician of another practice, or an external id of another patient.
     """
-    lead, is_new = take_in(person=person, clean=clean, language=language, zone=zone)
+    lead, is_new = open_from_form(person=person, clean=clean, language=language, zone=zone)
     if is_new:
         add_files(lead=lead, files=files)
         _acknowledge(lead, person)
@@ -65,7 +65,9 @@ def submit(
     return lead
 
 
-def take_in(*, person: PortalPerson, clean: Mapping[str, Any], language: str, zone: str) -> tuple[Lead, bool]:
+def open_from_form(
+    *, person: PortalPerson, clean: Mapping[str, Any], language: str, zone: str
+) -> tuple[Lead, bool]:
     """Open a referral, as `submit` does, for one of many: no email to the practice for each; a draft stays.
 
     Returns the referral and whether it is new. Raises Conflict as `submit`.

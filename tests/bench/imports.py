@@ -49,7 +49,7 @@ def imports(bench: Bench) -> Values:
                 _take_in(made, sheet(10_000, start=1_000_000), user_id)
             with bench.postgres.statements(made.name) as many, PeakMemory([pid]) as memory:
                 run_id, took = _take_in(made, sheet(rows), user_id)
-            undone = _timed(made, lambda: service.undo(run_id=run_id), OPEN)
+            undone = _timed(made, lambda: service.request_undo(run_id=run_id), OPEN)
             with PeakMemory([pid]) as away:
                 exported = _timed(made, lambda: _ask(user_id), ASKED)
     return {
@@ -91,7 +91,7 @@ def _timed(made: Clinic, act: Callable[[], object], still: str) -> float:
 
 
 def _ask(user_id: int) -> None:
-    exports.ask(
+    exports.request_export(
         kind="contacts", form="xlsx", purpose="Measuring how long it takes", clinical=True,
         may_read_clinical=True, user_id=user_id,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A file of people: tried out, its bad rows mended, taken in, taken back."""
+"""Import of contacts: check, fix bad rows, import, undo."""
 
 import csv
 from pathlib import Path
@@ -35,14 +35,14 @@ def take_in(page: Page, file: Path) -> str:
     page.set_input_files("input[type=file]", file)
     page.get_by_label("Leads: each row").check()
     page.get_by_role("button", name="Upload").click()
-    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Check file").click()
     expect(page.get_by_role("button", name="Import now")).to_be_visible(timeout=15_000)
     return page.url
 
 
 def imported(page: Page) -> None:
     page.get_by_role("button", name="Import now").click()
-    expect(page.get_by_role("button", name="Take the import back")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("button", name="Undo import")).to_be_visible(timeout=15_000)
 
 
 def test_three_bad_rows_are_mended_and_all_of_it_is_undone(site: Fleet, staff: Page, tmp_path: Path):
@@ -75,8 +75,8 @@ def test_three_bad_rows_are_mended_and_all_of_it_is_undone(site: Fleet, staff: P
 
     for address in (second, first):
         page.goto(address)
-        page.get_by_role("button", name="Take the import back").click()
-        expect(page.locator("#run p").first).to_contain_text("Taken back", timeout=15_000)
+        page.get_by_role("button", name="Undo import").click()
+        expect(page.locator("#run p").first).to_contain_text("Undone", timeout=15_000)
     assert there(site) == 0
     page.set_viewport_size({"width": 390, "height": 844})
     for address in (first, f"{site.web_url}/console/import", f"{site.web_url}/console/export"):

@@ -13,7 +13,7 @@ from crm.core.db import db, transaction
 from crm.core.errors import Invalid, NotFound
 from crm.core.tokens import Purpose
 from crm.exports import service as exports
-from crm.imports.models import Export
+from crm.exports.models import Export
 from crm.intake import service as intake
 from crm.intake.service import ContactRequest
 from jobs import interop as jobs
@@ -31,7 +31,7 @@ def admin(client, database):
 def ask(user, **changed):
     with transaction():
         given = {**FINE, "may_read_clinical": True, **changed}
-        export_id = exports.ask(**given, user_id=user.id).id
+        export_id = exports.request_export(**given, user_id=user.id).id
     jobs.export(export_id)
     return db.session.get(Export, export_id)
 
@@ -91,7 +91,7 @@ def test_a_file_comes_piece_by_piece(client, database, monkeypatch):
     assert answer.text.count("@patients.example") == export.rows == 50
 
 
-def test_whoever_waits_for_a_file_that_cannot_be_made_is_told(client, database, monkeypatch):
+def test_a_failed_export_is_shown(client, database, monkeypatch):
     visitor = signed_in(database, "admin")
     visitor.get("/console/export")
     visitor.post("/console/export", {**FINE, "clinical": ""})
@@ -99,12 +99,12 @@ def test_whoever_waits_for_a_file_that_cannot_be_made_is_told(client, database, 
     monkeypatch.setattr(exports, "_rows", lambda _kind: iter([object()]))
     with pytest.raises(AttributeError):
         jobs.export(export.id)
-    assert "could not be made" in visitor.get("/console/export").text
+    assert "failed; export again" in visitor.get("/console/export").text
 
 
 def test_what_nobody_makes_is_asked_for_again(admin, asked, clock, redis):
     with transaction():
-        export_id = exports.ask(**FINE, may_read_clinical=True, user_id=admin.id).id
+        export_id = exports.request_export(**FINE, may_read_clinical=True, user_id=admin.id).id
     redis.flushdb()
     clock.shift(31 * 60)
     jobs.look_after()
@@ -130,10 +130,10 @@ def test_a_file_is_for_one_person_and_for_a_day(admin, clock):
     export = ask(admin)
     other = member("admin", email="other@clinic.example")
     with pytest.raises(NotFound):
-        exports.own(export_id=export.id, user_id=other.id)
+        exports.get_own(export_id=export.id, user_id=other.id)
     clock.shift(24 * 3600)
     with pytest.raises(NotFound):
-        exports.own(export_id=export.id, user_id=admin.id)
+        exports.get_own(export_id=export.id, user_id=admin.id)
     jobs.look_after()
     assert list(exports.content(export)) == []
 

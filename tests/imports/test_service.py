@@ -12,6 +12,7 @@ from crm.consent import service as consent
 from crm.consent.models import ConsentRecord, Suppression
 from crm.contacts import service as contacts
 from crm.contacts.models import Activity, Contact
+from crm.core import csv_files
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid
 from crm.imports import rules, service
@@ -125,7 +126,7 @@ def test_all_of_it_is_taken_back_but_what_somebody_worked_on(desk):
             contact_id=worked_on.contact_id, lead_id=worked_on.id, kind="note", text="Called"
         )
     with transaction():
-        service.undo(run_id=run.id)
+        service.request_undo(run_id=run.id)
     jobs.work(run.id)
     run = service.get(run.id)
     # the note was made by the system here, which alone keeps nothing
@@ -140,7 +141,7 @@ def test_what_staff_worked_on_stays(desk):
     lead = db.session.scalars(select(Lead).order_by(Lead.id)).first()
     with transaction(), audit.acting(f"staff:{desk.id}"):
         contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="note", text="Called")
-        service.undo(run_id=run.id)
+        service.request_undo(run_id=run.id)
     jobs.work(run.id)
     assert (service.get(run.id).kept, count(Lead), count(Contact)) == (2, 1, 1)
 
@@ -149,22 +150,22 @@ def test_after_a_day_it_is_too_late(desk, clock):
     run = imported(desk, rows(1))
     clock.shift(25 * 3600)
     with pytest.raises(Conflict, match="24 hours"), transaction():
-        service.undo(run_id=run.id)
+        service.request_undo(run_id=run.id)
 
 
-def test_an_interrupted_import_goes_on_where_it_stopped(desk, monkeypatch):
+def test_an_interrupted_import_resumes(desk, monkeypatch):
     run_id = checked(desk, rows(2500)).id
     with transaction():
         service.start(run_id=run_id)
-    take, calls = service._take, []
+    write, calls = service._import_batch, []
 
     def falls_over(*given):
         calls.append(1)
         if len(calls) == 2:
             raise ConnectionError
-        take(*given)
+        write(*given)
 
-    monkeypatch.setattr(service, "_take", falls_over)
+    monkeypatch.setattr(service, "_import_batch", falls_over)
     with pytest.raises(ConnectionError):
         jobs.work(run_id)
     assert service.get(run_id).done == 1000
@@ -248,7 +249,7 @@ def test_a_quotation_mark_without_its_partner_ends_in_words(desk):
 
 def test_what_was_refused_comes_back_with_words_and_no_formula(desk):
     run = checked(desk, HEAD + "=cmd(),Ruiz,x@example.test,,@SUM(A1)\n")
-    lines = list(csv.reader(io.StringIO("".join(rules.csv_lines(service.problems(run.id))))))
+    lines = list(csv.reader(io.StringIO("".join(csv_files.csv_lines(service.problems(run.id))))))
     assert lines[0][:2] == ["Line", "What is wrong"]
     assert lines[1][0] == "2"
     assert "First name" in lines[1][1]
@@ -281,7 +282,7 @@ def test_the_whole_way_in_the_browser(client, database):
     page = visitor.get(address).text
     assert "march.csv" in page
     assert "ana0@example.test · ana1@example.test" in page  # what the column holds
-    assert "Try it out" in page
+    assert "Check file" in page
     number = int(address.rsplit("/", 1)[1])
     assert visitor.post(f"{address}/check", {"column-0": "email"}).status_code == 422
     columns = {"column-0": "first_name", "column-1": "last_name", "column-2": "email", "column-4": "message"}
@@ -294,10 +295,10 @@ def test_the_whole_way_in_the_browser(client, database):
     assert "What is wrong" in visitor.get(f"{address}/problems.csv").text
     visitor.post(f"{address}/start")
     jobs.work(number)
-    assert "Take the import back" in visitor.get(address).text
+    assert "Undo import" in visitor.get(address).text
     visitor.post(f"{address}/undo")
     jobs.work(number)
-    assert "Taken back" in visitor.get(address).text
+    assert "Undone" in visitor.get(address).text
     acts = db.session.scalars(
         select(AuditEntry.action).where(AuditEntry.action.startswith("import.")).order_by(AuditEntry.id)
     ).all()

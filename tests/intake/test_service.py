@@ -293,7 +293,7 @@ def test_files_and_a_form_at_once_make_one_person(own, posts):
     def take_in(_number):
         with own.app_context(), transaction():
             row = Row(line=2, person=who, message=None)
-            return matching.take([row], kind="contacts", seen=set(), write=True, run_id=1).contact_ids
+            return matching.import_rows([row], kind="contacts", seen=set(), write=True, run_id=1).contact_ids
 
     with ThreadPoolExecutor(9) as pool:
         answers = pool.submit(posts, [BODY] * 4)

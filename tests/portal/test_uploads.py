@@ -12,6 +12,7 @@ from sqlalchemy import func, select, text
 from crm.audit.models import AuditEntry
 from crm.contacts.models import Contact
 from crm.core import clock
+from crm.core.csv_files import BadFile, guess_columns
 from crm.core.db import db, transaction
 from crm.leads import service as leads
 from crm.leads.models import Lead, Referral
@@ -121,7 +122,7 @@ UNFIT = {
 
 @pytest.mark.parametrize("why", UNFIT)
 def test_what_is_no_fit_file_is_told(why):
-    with pytest.raises(uploads_rules.Unfit) as refused:
+    with pytest.raises(BadFile) as refused:
         uploads_rules.read_table(UNFIT[why])
     assert refused.value.code == why.partition(" ")[0]
 
@@ -130,7 +131,7 @@ def test_each_has_words_and_nothing_is_kept(portal, monkeypatch):
     monkeypatch.setattr(uploads_rules, "MOST_BYTES", 300_000)
     for why, content in UNFIT.items():
         answer = put(portal, content[:300_001])
-        words = uploads_texts.file(uploads_rules.Unfit(why.partition(" ")[0]))
+        words = uploads_texts.file(BadFile(why.partition(" ")[0]))
         assert answer.status_code == 422, why
         assert words.split("%")[0][:20].split(" 0 ")[0] in answer.text, why
     assert portal.post("/refer/upload").status_code == 422
@@ -146,7 +147,11 @@ def test_tables_of_all_kinds_are_read(encoding, delimiter):
     table = uploads_rules.read_table(lines.encode(encoding))
     assert table.header == ["Nombre", "Apellido", "Motivo"]
     assert list(table.rows.values()) == [["José", "Muñoz", "dolor"], ["Ana", "Ruiz", "migraña"]]
-    assert uploads_rules.guess(table.header, {}) == {"0": "first_name", "1": "last_name", "2": "reason"}
+    assert guess_columns(table.header, {}, names=uploads_rules.OTHER_NAMES) == {
+        "0": "first_name",
+        "1": "last_name",
+        "2": "reason",
+    }
 
 
 @pytest.mark.parametrize(
@@ -248,7 +253,7 @@ def test_somebody_sent_by_the_form_or_twice_in_the_file_is_a_double(portal):
     rows += ANA.replace("Back pain", "Knee").replace("ana@", "other@")  # name and birth date
     rows += "Maria,Ruiz,5/17/1999,213 555 0142,ana@patients.example,Knee\n"  # the address
     upload_id = looked_at(portal, HEAD + rows)
-    assert uploads.look_through(db.session.get(ReferralUpload, upload_id)).doubles == {2, 4, 5}
+    assert uploads.check_file(db.session.get(ReferralUpload, upload_id)).duplicates == {2, 4, 5}
     send(portal, upload_id, also=["2", "5", "x", "99"])
     jobs.referrals(upload_id)
     assert states(upload_id) == [(2, "taken"), (3, "taken"), (4, "double"), (5, "taken")]
@@ -296,7 +301,7 @@ def test_work_that_was_interrupted_goes_on(database, portal, asked, monkeypatch)
     assert ("interop.referrals", upload_id) in asked()
     with transaction():
         row = db.session.get(ReferralUpload, upload_id)
-        uploads._step(row)
+        uploads._process_slice(row)
     assert [state for _line, state in states(upload_id)] == ["taken", "wanted"]
     with clock.pretend(clock.now() + timedelta(minutes=3)):
         assert uploads.stalled() == [upload_id]
@@ -363,13 +368,15 @@ def test_rows_to_mend_are_harmless_and_come_in_again(portal):
 def test_the_file_to_fill_in_can_be_sent_as_it_is(portal):
     answer = portal.get("/refer/upload/template.csv")
     header = next(csv.reader(io.StringIO(answer.data.decode("utf-8-sig"))))
-    guess = uploads_rules.guess(header, {})
+    guess = guess_columns(header, {}, names=uploads_rules.OTHER_NAMES)
     assert list(guess.values()) == list(uploads_rules.TEMPLATE)
     assert states(sent_off(portal, answer.data)) == [(2, "taken")]
     spanish = portal.get("/refer/upload/template.csv?lang=es").data.decode("utf-8-sig")
     header = next(csv.reader(io.StringIO(spanish)))
     assert "Nombre" in header
-    assert list(uploads_rules.guess(header, {}).values()) == list(uploads_rules.TEMPLATE)
+    assert list(guess_columns(header, {}, names=uploads_rules.OTHER_NAMES).values()) == list(
+        uploads_rules.TEMPLATE
+    )
 
 
 # who sees what, and where it does not show

@@ -1,6 +1,7 @@
-"""Files of referrals from practices. A file is encrypted, and all that is kept of it goes after a week."""
+"""Referral uploads: CSV files of referrals from practices, encrypted and deleted after a week."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text
@@ -9,8 +10,27 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crm.core.db import Base, Encrypted, HasId
 
 
+class UploadState(StrEnum):
+    """The state of a file: uploaded, its columns chosen, its rows being sent, all rows sent."""
+
+    UPLOADED = "uploaded"
+    MAPPED = "mapped"
+    TAKING = "taking"
+    DONE = "done"
+
+
+class RowState(StrEnum):
+    """The state of a row: to be sent, sent, already sent before, not sent for a problem or as a duplicate."""
+
+    WANTED = "wanted"
+    TAKEN = "taken"
+    KNOWN = "known"
+    REFUSED = "refused"
+    DOUBLE = "double"
+
+
 class ReferralUpload(HasId, Base):
-    """One file of a practice, from upload to its last row."""
+    """One file of a practice."""
 
     __tablename__ = "referral_upload"
     __table_args__ = (
@@ -26,7 +46,9 @@ class ReferralUpload(HasId, Base):
     content: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)  # sealed by crm.core.crypto
     rows: Mapped[int]
     mapping: Mapped[dict[str, Any]]  # column number -> field
-    clinician_id: Mapped[int | None] = mapped_column(ForeignKey("clinician.id"))  # where a row names nobody
+    clinician_id: Mapped[int | None] = mapped_column(
+        ForeignKey("clinician.id")
+    )  # where a row names no clinician
     sender_id: Mapped[int | None] = mapped_column(ForeignKey("portal_person.id"))  # who confirmed and sent it
     language: Mapped[str | None] = mapped_column(Text)  # of the page on which it was confirmed
     created_at: Mapped[datetime]
@@ -35,7 +57,7 @@ class ReferralUpload(HasId, Base):
 
 
 class ReferralUploadRow(Base):
-    """What becomes of one row. There is one per line, whatever is pressed twice."""
+    """The result of one row. The key allows one per line, so that a second submit changes nothing."""
 
     __tablename__ = "referral_upload_row"
     __table_args__ = (
@@ -54,11 +76,11 @@ class ReferralUploadRow(Base):
 
 
 class ReferralColumns(Base):
-    """What a practice chose for columns, by the columns' names, for its next file."""
+    """The columns a practice chose, by name, remembered for its next file."""
 
     __tablename__ = "referral_columns"
 
     practice_id: Mapped[int] = mapped_column(ForeignKey("practice.id"), primary_key=True)
     mapping: Mapped[str] = mapped_column(
         Encrypted
-    )  # JSON; a file without names has a patient in its first line
+    )  # JSON; a file without a header has a patient in its first line

@@ -8,14 +8,15 @@ from flask_babel import gettext
 
 from crm.audit import service as audit
 from crm.consent import consent_texts
+from crm.core import csv_files
+from crm.core.csv_files import MOST_COLUMNS, BadFile, csv_lines, shown
 from crm.core.errors import Invalid
-from crm.imports.rules import MOST_COLUMNS, csv_lines, shown
 from crm.portal import portal
 from crm.portal import queries as portal_queries
 from crm.portal import texts as form_words
 from crm.portal.uploads import rules, service
 from crm.portal.uploads import texts as words
-from crm.portal.uploads.models import ReferralUpload
+from crm.portal.uploads.models import ReferralUpload, UploadState
 from crm.referrers import portal_session
 
 pages = Blueprint("refer_upload", __name__, url_prefix="/refer/upload")
@@ -59,9 +60,7 @@ def template() -> ResponseReturnValue:
 
 
 def _file(rows: list[list[str]], *, name: str) -> Response:
-    answer = Response(
-        "".join(csv_lines(iter(rows))).encode("utf-8-sig"), content_type="text/csv; charset=utf-8"
-    )
+    answer = Response("".join(csv_lines(rows)).encode("utf-8-sig"), content_type="text/csv; charset=utf-8")
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer
 
@@ -72,13 +71,13 @@ def create() -> ResponseReturnValue:
     """Keep a file."""
     file = request.files.get("file")
     if file is None or not file.filename:
-        return _index(error=words.file(rules.Unfit("required")))
+        return _index(error=words.file(BadFile("required")))
     portal.not_too_often("refer-upload", most=30)
     with file.stream as stream:
         content = stream.read(rules.MOST_BYTES + 1)
     try:
         row = service.upload(person=portal_session.person(), name=file.filename, content=content)
-    except rules.Unfit as error:
+    except BadFile as error:
         return _index(error=words.file(error))
     return redirect(url_for(".show", upload_id=row.id), code=303)
 
@@ -98,7 +97,7 @@ def _show(row: ReferralUpload, **more: Any) -> Response:
     audit.record("referral_upload.view", object_type="referral_upload", object_id=row.id, purpose="care")
     given = {"errors": {}, "upload": row, **more}
     status = 422 if given["errors"] else 200
-    if row.state in ("taking", "done"):
+    if row.state not in service.NOT_SENT:
         rows = service.rows_of(row.id)
         page = render_template("portal/uploads/sent.html", rows=rows, said=words.row, **given)
     else:
@@ -109,7 +108,7 @@ def _show(row: ReferralUpload, **more: Any) -> Response:
 def _before(row: ReferralUpload, given: dict[str, Any]) -> str:
     person = portal_session.person()
     own = portal_queries.clinicians_of(person.practice_id)
-    found = service.look_through(row) if row.state == "mapped" else None
+    found = service.check_file(row) if row.state == UploadState.MAPPED else None
     table = found.table if found else service.table_of(row)
     given = {
         "mapping": row.mapping,
@@ -119,7 +118,7 @@ def _before(row: ReferralUpload, given: dict[str, Any]) -> str:
     return render_template(
         "portal/uploads/show.html",
         table=table,
-        sample=_sample(table),
+        sample=csv_files.samples(table.header, list(table.rows.values())[:SAMPLE]),
         fields=[(name, words.FIELDS[name]) for name in rules.FIELDS],
         clinicians=[(str(one.id), f"{one.name} (NPI {one.npi})") for one in own],
         found=found,
@@ -131,16 +130,6 @@ def _before(row: ReferralUpload, given: dict[str, Any]) -> str:
     )
 
 
-def _sample(table: rules.Table) -> list[str]:
-    rows = list(table.rows.values())[:SAMPLE]
-    return [
-        " · ".join(
-            dict.fromkeys(text for cells in rows if number < len(cells) and (text := shown(cells[number])))
-        )
-        for number in range(len(table.header))
-    ]
-
-
 @pages.post("/<int:upload_id>/columns")
 @portal_session.signed_in
 def choose(upload_id: int) -> ResponseReturnValue:
@@ -150,7 +139,9 @@ def choose(upload_id: int) -> ResponseReturnValue:
     chosen = request.form.get("clinician", "")
     try:
         clinician = int(chosen) if chosen.isascii() and chosen.isdigit() and len(chosen) < 19 else None
-        service.choose(upload_id=row.id, practice_id=row.practice_id, mapping=mapping, clinician_id=clinician)
+        service.choose_columns(
+            upload_id=row.id, practice_id=row.practice_id, mapping=mapping, clinician_id=clinician
+        )
     except Invalid as error:
         told = [one.partition(":") for texts in error.fields.values() for one in texts]
         return _show(
@@ -169,7 +160,7 @@ def send(upload_id: int) -> ResponseReturnValue:
     ticked = request.form.getlist("also")[: rules.MOST_ROWS]
     also = {int(one) for one in ticked if one.isascii() and one.isdigit() and len(one) < 10}
     try:
-        service.accept(
+        service.send_rows(
             upload_id=upload_id,
             person=portal_session.person(),
             informed=request.form.get("informed") == "yes",

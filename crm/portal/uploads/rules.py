@@ -1,31 +1,25 @@
-"""A practice's file of referrals: what it may look like, what its columns are, what a row says. Pure.
+"""The columns and rows of a practice's file of referrals. Pure.
 
-What is wrong is a code; `referral_words` has the words. The rows themselves are judged by the form's own rules.
+What is wrong is a code; `texts` has the words. A row is checked by the rules of the form.
 """
 
-import csv
-import io
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from crm.contacts.rules import folded
-from crm.imports.rules import MOST_COLUMNS, delimiter_of, encoding_of, plain_cell, shown
+from crm.core import csv_files
+from crm.core.csv_files import Table, plain_cell
+from crm.core.text import fold
 from crm.portal import form as portal_form
 from crm.portal.form import NEW_CLINICIAN, Read
 
 MOST_BYTES = 2 * 1024 * 1024
 MOST_ROWS = 500
-FORM_ONLY = (
-    "clinician",
-    "informed",
-    "agreed",
-)  # chosen or ticked by the person who sends, never read from a file
+FORM_ONLY = ("clinician", "informed", "agreed")  # chosen or ticked by the sender, never read from a file
 FIELDS = tuple(name for name in portal_form.FIELDS if name not in FORM_ONLY)
 NEEDED = ("first_name", "last_name", "birth_date", "phone", "reason")
 
-_ALSO: Mapping[str, str] = {
+OTHER_NAMES: Mapping[str, str] = {
     "first_name": "first given forename patientfirstname nombre nombres",
     "last_name": "last surname family patientlastname apellido apellidos",
     "birth_date": "dob birthday dateofbirth birthdate fechadenacimiento nacimiento",
@@ -59,85 +53,9 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 
 
-class Unfit(ValueError):
-    """A file that cannot be taken. `code` says why; `count` how many there were of what was too many."""
-
-    def __init__(self, code: str, count: int = 0) -> None:
-        super().__init__(code)
-        self.code, self.count = code, count
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A file, read. `rows`: line in the file -> cells; the names of the columns are line 1."""
-
-    header: list[str]
-    rows: dict[int, list[str]]
-
-
 def read_table(content: bytes) -> Table:
-    """Return what a CSV file holds. Raises Unfit: empty, big, archive, not_text, cells, columns, no_rows, rows."""
-    if not content.strip(b" \t\r\n\xef\xbb\xbf"):
-        raise Unfit("empty")
-    if len(content) > MOST_BYTES:
-        raise Unfit("big")
-    if content.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"%PDF-")):
-        raise Unfit("archive")
-    text = _decoded(content)
-    if "\0" in text:
-        raise Unfit("not_text")
-    return _split(text.lstrip("\ufeff\r\n"))
-
-
-def _decoded(content: bytes) -> str:
-    encoding = encoding_of(content[:4096])
-    if encoding is not None:
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError as error:
-            raise Unfit("not_text") from error
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode(
-            "cp1252", "replace"
-        )  # what spreadsheets save as plain CSV; Latin-1 is a part of it
-
-
-def _split(text: str) -> Table:
-    if not text.strip():
-        raise Unfit("empty")
-    try:
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text.splitlines()[0]))
-        names = next(lines)
-        if len(names) > MOST_COLUMNS:
-            raise Unfit("columns", len(names))
-        rows = {n: cells for n, cells in enumerate(lines, 2) if any(map(str.strip, cells))}
-    except csv.Error as error:
-        raise Unfit("cells") from error
-    if not rows:
-        raise Unfit("no_rows")
-    if len(rows) > MOST_ROWS:
-        raise Unfit("rows", len(rows))
-    return Table(header=[shown(name) for name in names], rows=rows)
-
-
-def guess(header: Sequence[str], remembered: Mapping[str, str]) -> dict[str, str]:
-    """Return column number (as text) -> field: as remembered by the column's name, else as the name suggests."""
-    found: dict[str, str] = {}
-    for number, name in enumerate(header):
-        field = remembered[folded(name)] if folded(name) in remembered else _by_name(name)
-        if field in FIELDS and field not in found.values():
-            found[str(number)] = field
-    return found
-
-
-def _by_name(name: str) -> str:
-    plain = folded(name).replace(" ", "")
-    for field, also in _ALSO.items():
-        if plain and (plain == field.replace("_", "") or plain in also.split()):
-            return field
-    return ""
+    """Return what a practice's file holds. Raises BadFile."""
+    return csv_files.read_table(content, most_bytes=MOST_BYTES, most_rows=MOST_ROWS)
 
 
 def check_mapping(header: Sequence[str], mapping: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -160,7 +78,7 @@ def answers_of(
     }
     for field, known in _VALUES.items():
         value = found.get(field, "")
-        found[field] = known.get(folded(value), value.lower())
+        found[field] = known.get(fold(value), value.lower())
     npi = "".join(found.get("npi", "").split())
     named = bool(npi or found.get("clinician_name"))
     found["clinician"] = npis.get(npi) or (NEW_CLINICIAN if named or not clinician else clinician)

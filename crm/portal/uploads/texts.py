@@ -6,8 +6,8 @@ from typing import Any
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 
+from crm.core.csv_files import BadFile
 from crm.portal import texts as portal_texts
-from crm.portal.uploads import rules
 
 FIELDS: Mapping[str, Any] = {
     "clinician": _("Clinician"),
@@ -53,7 +53,7 @@ _ROW: Mapping[str, Any] = {
 }
 
 
-def file(error: rules.Unfit) -> str:
+def file(error: BadFile) -> str:
     """Return what is wrong with a file."""
     return str(_FILE[error.code]) % {"count": f"{error.count:,}"}
 

@@ -4,13 +4,37 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: help run test bench chaos setup format clean doctor
+FLASK := $(VENV)/bin/flask --app wsgi
+
+.PHONY: help run dev demo-reset shell sql migration check t test bench chaos screenshots format requirements doctor setup clean
 
 help:  ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(STAMP)  ## everything running on this machine, with a demo clinic: http://127.0.0.1:8000
 	@$(VENV)/bin/python -m crm.dev.launch
+
+dev: $(STAMP)  ## the same, reloading when code or templates change
+	@$(VENV)/bin/python -m crm.dev.launch --reload
+
+demo-reset: $(STAMP)  ## empty the database of this machine and make a new demo clinic
+	@$(FLASK) demo reset
+
+shell: $(STAMP)  ## a Python prompt inside the app
+	@$(FLASK) shell
+
+sql: $(STAMP)  ## a psql prompt on the database of this machine
+	@$(VENV)/bin/python -m crm.dev.sql
+
+migration: $(STAMP)  ## write a migration from the models: make migration M="add a column"
+	@test -n "$(M)" || { echo 'Say what it does: make migration M="add a column"'; exit 2; }
+	@$(FLASK) db upgrade && $(FLASK) db migrate -m "$(M)"
+
+check: $(DEV_STAMP)  ## style, types, import contracts, words and packages, in seconds
+	@$(VENV)/bin/python -m tests.check
+
+t: $(DEV_STAMP)  ## one test file or test: make t T=tests/leads/test_rules.py
+	@CRM_TESTING=1 $(VENV)/bin/pytest -q $(T)
 
 test: $(DEV_STAMP)  ## every check and every test
 	@CRM_TESTING=1 $(VENV)/bin/python -m tests.run
@@ -21,13 +45,19 @@ bench: $(DEV_STAMP)  ## measure speed against yardsticks; tables here, lines in 
 chaos: $(DEV_STAMP)  ## kill, cut and fill up everything; nothing may be lost or sent twice
 	@$(VENV)/bin/python -m tests.chaos
 
-setup: $(DEV_STAMP)  ## install everything into .venv
+screenshots: $(DEV_STAMP)  ## pictures of the demo clinic's pages, in .local/screenshots
+	@$(VENV)/bin/python -m tests.screenshots
 
-format: $(DEV_STAMP)  ## put code into its usual form
+format: $(DEV_STAMP)  ## format the code
 	@$(VENV)/bin/ruff check --fix -q . ; $(VENV)/bin/ruff format -q .
 
-doctor: $(STAMP)  ## say in words what is wrong, if anything
-	@$(VENV)/bin/flask --app wsgi doctor
+requirements: $(DEV_STAMP)  ## pin what the requirements/*.in files name, with hashes
+	@$(VENV)/bin/python -m tests.requirements
+
+doctor: $(STAMP)  ## run diagnostics
+	@$(FLASK) doctor
+
+setup: $(DEV_STAMP)  ## install everything into .venv
 
 clean:  ## remove what was installed and all data of this machine's demo
 	rm -rf $(VENV) .local .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -15,7 +15,6 @@ from crm.core import business_hours, clock, config, crypto, events, failpoints, 
 from crm.core.config import ROOT, Settings
 from crm.core.db import db
 from crm.core.flask_app import CrmApp
-from crm.dev import local
 from crm.messages import transports
 
 migrate = Migrate()
@@ -58,7 +57,9 @@ def create_app(settings: Settings | None = None) -> CrmApp:
 def _flask_config(settings: Settings) -> dict[str, object]:
     options: dict[str, object] = {"hide_parameters": True}
     url = settings.database_url
-    if url is None:  # start the embedded server only when somebody really connects
+    if url is None:  # start the embedded server only with the first connection
+        from crm.dev import local  # noqa: PLC0415 - never in production
+
         url = "postgresql+psycopg://"
         options["creator"] = local.connector(settings.local_dir)
     return {
@@ -76,7 +77,11 @@ def _flask_config(settings: Settings) -> dict[str, object]:
 
 
 def _redis(settings: Settings) -> Redis:
-    return Redis.from_url(settings.redis_url) if settings.redis_url else local.LazyRedis(settings.local_dir)
+    if settings.redis_url:
+        return Redis.from_url(settings.redis_url)
+    from crm.dev import local  # noqa: PLC0415 - never in production
+
+    return local.LazyRedis(settings.local_dir)
 
 
 def _facts(settings: Settings) -> ClinicFacts:

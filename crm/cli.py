@@ -3,7 +3,6 @@
 import sys
 
 import click
-from flask import Flask
 from flask.cli import with_appcontext
 
 from crm.audit.cli import audit
@@ -11,33 +10,37 @@ from crm.content import loading
 from crm.content.cli import content
 from crm.core import clock, current
 from crm.core.db import transaction
-from crm.dev import demo
+from crm.core.flask_app import CrmApp
 from crm.ops.doctor import examine
 from crm.privacy.cli import group as contacts
 from crm.referrers.cli import api_key
-from crm.sandbox.server import run
-from crm.sandbox.settings import SandboxSettings
 from crm.sequences import service as sequences
 from crm.staff.cli import staff
 
 
-def register_commands(app: Flask) -> None:
+def register_commands(app: CrmApp) -> None:
     """Hang every command on the app."""
     for command in (loading.load, loading.export_command, loading.import_command):
         content.add_command(command)
     series = click.Group("sequences", help="Email sequences.")
     series.add_command(load_sequences)
-    for command in (sandbox, series, doctor, content, staff, api_key, audit, contacts, demo.group):
+    for command in (series, doctor, content, staff, api_key, audit, contacts):
         app.cli.add_command(command)
+    if not app.settings.production:
+        from crm.dev import demo  # noqa: PLC0415 - never in production
+
+        for command in (sandbox, demo.group):
+            app.cli.add_command(command)
 
 
 @click.command()
 @with_appcontext
 def sandbox() -> None:
-    """Run the stand-in for SendGrid: same API, an inbox to look at, signed events back. Not in production."""
+    """Run the stand-in for SendGrid: same API, an inbox to look at, signed events back."""
+    from crm.sandbox.server import run  # noqa: PLC0415 - never in production
+    from crm.sandbox.settings import SandboxSettings  # noqa: PLC0415
+
     settings = current.settings()
-    if settings.production:
-        raise click.ClickException("The mail sandbox does not run in production.")
     folder = settings.local_dir / "sandbox"
     run(
         SandboxSettings(
@@ -64,10 +67,10 @@ def load_sequences(*, live: bool) -> None:
 @click.command()
 @with_appcontext
 def doctor() -> None:
-    """Say in words what is wrong, if anything. Exit status 1 when something is."""
+    """Run diagnostics: print what is wrong and what to do; exit status 1 when there is a problem."""
     findings = examine(current.settings())
     for finding in findings:
         click.echo(f"{finding.level:8} {finding.text}")
     if not findings:
-        click.echo("All is well.")
+        click.echo("No problems found.")
     sys.exit(1 if any(finding.level == "problem" for finding in findings) else 0)

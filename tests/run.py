@@ -1,4 +1,4 @@
-"""`make test`: every gate, then every test. Prints one line per gate; the exit status tells.
+"""`make test`: every gate of `make check`, then every test. The exit status tells.
 
 python -m tests.run [pytest arguments ...]
 """
@@ -7,42 +7,27 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-BIN = Path(sys.executable).parent
-
-GATES = {
-    "style": ["ruff", "check", "-q", "."],
-    "form": ["ruff", "format", "--check", "-q", "."],
-    "types": ["mypy"],
-    "imports": ["lint-imports", "--no-logo"],
-}
+from tests.check import BIN, GATES, ROOT, failing, report
 
 
 def main(arguments: list[str]) -> int:
-    """Run all gates even when one fails; return 0 when all is well."""
-    failed = [name for name, command in GATES.items() if not _run(name, command)]
-    # journeys and kills mostly wait: on two cores four processes keep both busy
-    workers = os.environ.get("TEST_WORKERS") or str(max(4, os.cpu_count() or 1))
-    tests = ["pytest", "-q", "-n", workers, "--dist", "loadgroup", *arguments]
-    if not _run("tests", tests, show=True):
+    """Run everything even when a part fails; return 0 when all is well."""
+    failed = failing(list(GATES))
+    if _run_tests(arguments):
         failed.append("tests")
     print("All gates passed." if not failed else f"Failed: {', '.join(failed)}.")
     return 1 if failed else 0
 
 
-def _run(name: str, command: list[str], *, show: bool = False) -> bool:
+def _run_tests(arguments: list[str]) -> int:
     started = time.monotonic()
-    done = subprocess.run(
-        [BIN / command[0], *command[1:]], cwd=ROOT, check=False, text=True, stdout=None if show else subprocess.PIPE,
-        stderr=None if show else subprocess.STDOUT,
-    )  # fmt: skip
-    word = "ok" if done.returncode == 0 else "FAILED"
-    print(f"{name:8} {word:7} {time.monotonic() - started:5.1f} s", flush=True)
-    if done.returncode and done.stdout:
-        print(done.stdout)
-    return done.returncode == 0
+    # journeys and kills mostly wait: on two cores four processes keep both busy
+    workers = os.environ.get("TEST_WORKERS") or str(max(4, os.cpu_count() or 1))
+    command = [BIN / "pytest", "-q", "-n", workers, "--dist", "loadgroup", *arguments]
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    report("tests", status, started)
+    return status
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@ pretends and a transport that keeps mail to itself.
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
-from faker import Faker
 from flask.cli import with_appcontext
 from flask_migrate import upgrade
 from sqlalchemy import select, text
@@ -44,6 +43,9 @@ from crm.sequences import service as sequences
 from crm.staff import service as staff
 from crm.staff.models import User
 from crm.tracking import service as tracking
+
+if TYPE_CHECKING:
+    from faker import Faker
 
 DAYS, LEADS, SEED = 90, 200, 20_26
 LINK_LIFE = timedelta(days=1)  # longer than a real one: it is a demo on this machine
@@ -123,9 +125,9 @@ def prepare(context: click.Context) -> None:
     context.invoke(fill)
 
 
-@group.command(name="doors")
+@group.command(name="sign-ins")
 @with_appcontext
-def show_doors() -> None:
+def show_sign_ins() -> None:
     """Print the addresses, and a fresh one-time sign-in for each role of the demo clinic."""
     _refuse_production()
     settings = current.settings()
@@ -137,7 +139,7 @@ def show_doors() -> None:
     )
     port = "" if settings.port == DEFAULT_PORT else f"PORT={settings.port} "
     click.echo(
-        f"  One-time sign-ins of the demo clinic (make new ones: {port}.venv/bin/flask --app wsgi demo doors)"
+        f"  One-time sign-ins of the demo clinic (make new ones: {port}.venv/bin/flask --app wsgi demo sign-ins)"
     )
     with acting("system"), transaction():
         for user in db.session.scalars(
@@ -180,6 +182,20 @@ def remove() -> None:
         )
     _empty()
     click.echo("The demo clinic is gone.")
+
+
+@group.command()
+@click.confirmation_option(prompt="Delete everything in this database and make a new demo clinic?")
+@click.pass_context
+@with_appcontext
+def reset(context: click.Context) -> None:
+    """Empty the database and make a new demo clinic. Only for the embedded database of this machine."""
+    _refuse_production()
+    if current.settings().database_url is not None:
+        raise click.ClickException("DATABASE_URL names another database; unset it to reset the embedded one.")
+    upgrade()
+    _empty()
+    context.invoke(prepare)
 
 
 def _office_hour(moment: datetime) -> datetime:
@@ -226,6 +242,8 @@ def _let_a_referrer_in() -> None:
 
 def _live_through() -> None:
     """Ninety days, four looks at the clock a day: people come in, answer, are worked, get their emails."""
+    from faker import Faker  # noqa: PLC0415 - a second to import, for this command alone
+
     dice, made_up = random.Random(SEED), {"en": Faker("en_US"), "es": Faker("es_MX")}  # noqa: S311 - a demo's dice
     for number, faker in enumerate(made_up.values()):
         faker.seed_instance(SEED + number)
@@ -250,7 +268,7 @@ def _live_through() -> None:
     transports.use({})
 
 
-def _arrive(dice: random.Random, made_up: dict[str, Faker]) -> list[tuple[datetime, Callable[[], None]]]:
+def _arrive(dice: random.Random, made_up: dict[str, "Faker"]) -> list[tuple[datetime, Callable[[], None]]]:
     """One person comes in; return what they and the front desk will do later."""
     language = "es" if dice.random() < 0.3 else "en"
     faker = made_up[language]

@@ -1,4 +1,4 @@
-"""`python -m crm.dev.launch`, behind `make run`. Only says plainly when something is not installed."""
+"""`python -m crm.dev.launch [--reload]`, behind `make run` and `make dev`. Says plainly when a package is missing."""
 
 import sys
 
@@ -10,4 +10,4 @@ except ModuleNotFoundError as error:
     )
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(reload="--reload" in sys.argv[1:]))

@@ -1,6 +1,6 @@
 """`make run`: everything on one machine. Checks, starts the servers, brings the data up to date, runs the Procfile.
 
-`python -m crm.dev.launch` runs it.
+`python -m crm.dev.launch` runs it; with `--reload`, as `make dev` does, a change of code or templates restarts the processes.
 """
 
 import json
@@ -25,7 +25,7 @@ from crm.sandbox.events.signing_key import public_key_base64
 BIN = Path(sys.executable).parent
 
 
-def main() -> int:
+def main(*, reload: bool = False) -> int:
     """Run until Ctrl-C; return the exit status."""
     try:
         settings = config.load()
@@ -36,7 +36,7 @@ def main() -> int:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1
     try:
-        return _prepare(environ) or _supervise(settings, environ, record)
+        return _prepare(environ) or _supervise(settings, environ, record, reload=reload)
     finally:
         record.unlink(missing_ok=True)
         local.shut_down(settings.local_dir)
@@ -114,9 +114,13 @@ def _environment(settings: config.Settings) -> dict[str, str]:
     return environ
 
 
-def _supervise(settings: config.Settings, environ: dict[str, str], record: Path) -> int:
+def _supervise(
+    settings: config.Settings, environ: dict[str, str], record: Path, *, reload: bool = False
+) -> int:
     manager = Manager()
     for name, command in parse_procfile((ROOT / "Procfile").read_text()).processes.items():
+        if reload:
+            command = f"exec python -m crm.dev.reload {command}"
         manager.add_process(name, command, quiet=False, env=environ, cwd=str(ROOT))
     threading.Thread(target=_greet, args=(settings, environ, record), daemon=True).start()
     manager.loop()
@@ -134,4 +138,4 @@ def _greet(settings: config.Settings, environ: dict[str, str], record: Path) -> 
                 break
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    subprocess.run([BIN / "flask", "--app", "wsgi", "demo", "doors"], cwd=ROOT, env=environ, check=False)
+    subprocess.run([BIN / "flask", "--app", "wsgi", "demo", "sign-ins"], cwd=ROOT, env=environ, check=False)

@@ -1,7 +1,4 @@
-"""One machine: embedded PostgreSQL and Redis in `.local/`, and everything started and stopped together.
-
-`python -m crm.dev.local up` is what `make run` calls.
-"""
+"""Embedded PostgreSQL and Redis of one machine, in `.local/`: started, found and stopped."""
 
 import atexit
 import os
@@ -86,6 +83,12 @@ def redis_url(local_dir: Path) -> str:
             break
         time.sleep(0.05)
     raise LocalError(f"The embedded Redis did not start; see {folder}/log.")
+
+
+def psql(local_dir: Path) -> Path:
+    """Return the path of the embedded server's psql; starts the server."""
+    postgres_url(local_dir)
+    return Path(_postgres_servers[local_dir].bin_path) / "psql"
 
 
 def stop_embedded(local_dir: Path) -> None:

@@ -1,6 +1,10 @@
 """How Alembic reaches the database: through the app, one transaction per migration, with a lock timeout."""
 
+from pathlib import Path
+from typing import Any
+
 from alembic import context
+from alembic.script import ScriptDirectory
 from flask import current_app
 from sqlalchemy import text
 
@@ -20,9 +24,16 @@ def run() -> None:
             target_metadata=Base.metadata,
             compare_type=True,
             transaction_per_migration=True,
+            process_revision_directives=_number,
         )
         with context.begin_transaction():
             context.run_migrations()
+
+
+def _number(_context: Any, _revision: Any, directives: list[Any]) -> None:
+    """Give a new migration the next number instead of a random id."""
+    head = ScriptDirectory(str(Path(__file__).parent)).get_current_head()
+    directives[0].rev_id = f"{int(head or 0) + 1:04d}"
 
 
 if not current_app:

@@ -54,7 +54,6 @@ class Settings:
     field_keys: tuple[tuple[str, bytes], ...]
     public_url: str
     database_url: str | None
-    reports_database_url: str | None
     redis_url: str | None
     sendgrid_api_key: str
     sendgrid_url: str
@@ -104,7 +103,6 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         field_keys=_field_keys(env["FIELD_KEYS"]),
         public_url=public_url,
         database_url=_postgres(env.get("DATABASE_URL")),
-        reports_database_url=_postgres(env.get("REPORTS_DATABASE_URL")),
         redis_url=env.get("REDIS_URL") or None,
         sendgrid_api_key=env["SENDGRID_API_KEY"],
         sendgrid_url=env.get("SENDGRID_URL", "").rstrip("/")
@@ -151,7 +149,9 @@ def _refuse_gaps(env: Mapping[str, str], public_url: str) -> None:
     if re.search(r"change-?me|example|secret123", env.get("SECRET_KEY", ""), re.IGNORECASE):
         wrong.append("SECRET_KEY is a default; make a random one")
     if wrong:
-        raise ConfigError("This cannot start in production: " + "; ".join(wrong) + ". README lists them all.")
+        raise ConfigError(
+            "This cannot start in production: " + "; ".join(wrong) + ". docs/configuration.md lists them all."
+        )
 
 
 def _clinic(env: Mapping[str, str]) -> Clinic:

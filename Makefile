@@ -46,7 +46,7 @@ chaos: $(DEV_STAMP)  ## kill, cut and fill up everything; nothing may be lost or
 	@$(VENV)/bin/python -m tests.chaos
 
 screenshots: $(DEV_STAMP)  ## pictures of the demo clinic's pages, in .local/screenshots
-	@$(VENV)/bin/python -m tests.screenshots
+	@$(VENV)/bin/python -m tests.screenshots --docs $(PAGES)
 
 format: $(DEV_STAMP)  ## format the code
 	@$(VENV)/bin/ruff check --fix -q . ; $(VENV)/bin/ruff format -q .

@@ -13,7 +13,7 @@ from tests.bench.load import percentile
 from tests.bench.pages import PAGES
 from tests.bench.rows import Values, figure
 from tests.bench.servers import Bench
-from tests.support.browser_client import Visitor, member
+from tests.support.browser_client import BrowserClient, member
 
 WARM_UP = 10  # calls that are not counted
 TABLES = ("contact", "lead", "activity", "task")
@@ -125,7 +125,7 @@ def _filled(bench: Bench, people: int) -> Iterator[Callable[[str], float]]:
         make(made.sql, people=people)
         bench.postgres.settle(made.name)
         with made.app.app_context():
-            visitor = Visitor(made.app).sign_in(member("admin"))
+            visitor = BrowserClient(made.app).sign_in(member("admin"))
 
         def read(address: str) -> float:
             with made.app.app_context():

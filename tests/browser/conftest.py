@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.support.stack import Fleet, fleet
+from tests.support.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="session")
-def site() -> Iterator[Fleet]:
+def site() -> Iterator[Stack]:
     """Everything running, with nobody in it yet."""
-    with fleet() as ours:
+    with running_stack() as ours:
         yield ours
 
 
@@ -32,7 +32,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="session")
-def admin_link(site: Fleet) -> str:
+def admin_link(site: Stack) -> str:
     """Opens an administrator's account; returns the address."""
     return site.flask(
         "staff", "create", "admin@clinic.example", "--role", "admin", "--name", "Ada Admin"
@@ -40,7 +40,7 @@ def admin_link(site: Fleet) -> str:
 
 
 @pytest.fixture
-def staff(site: Fleet, page: Page, admin_link: str) -> Page:
+def staff(site: Stack, page: Page, admin_link: str) -> Page:
     """A browser in which an administrator is signed in."""
     link = site.flask("staff", "sign-in-link", "admin@clinic.example").split()[-1]
     page.goto(link)

@@ -8,7 +8,7 @@ import requests
 from redis import Redis
 
 from crm.consent import consent_texts
-from tests.support.stack import Fleet, wait_until
+from tests.support.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
@@ -25,7 +25,7 @@ EMAIL = "canary.person@patients.example"
 FIRST = "Qwertyfirst"
 
 
-def send_in(site: Fleet) -> None:
+def send_in(site: Stack) -> None:
     key = site.flask(
         "api-key", "create", "canary", "--scope", "referrals:write", "--scope", "contact-requests:write"
     ).split()[-1]
@@ -69,13 +69,13 @@ def send_in(site: Fleet) -> None:
     assert answer.status_code == 201, answer.text
 
 
-def redis_text(site: Fleet) -> str:
+def redis_text(site: Stack) -> str:
     """Every key and value there is in Redis, as text."""
     with Redis.from_url(site.redis_url) as redis:
         return " ".join(f"{key!r} {redis.dump(key)!r}" for key in redis.scan_iter())
 
 
-def test_nothing_personal_leaks(site: Fleet):
+def test_nothing_personal_leaks(site: Stack):
     send_in(site)
     wait_until(lambda: len(site.inbox(EMAIL)) == 1, seconds=20, what="the question by email")
     path = re.search(r"/c/[\w=-]+", site.inbox(EMAIL)[0]["text"])[0]

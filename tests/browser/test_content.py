@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.test_journey import confirm, fill_in
 from tests.browser.test_pages import check
-from tests.support.stack import Fleet, wait_until
+from tests.support.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
 
@@ -17,7 +17,7 @@ NEW = "Many people write down how they slept, for a week."
 SPANISH = "Muchas personas anotan cómo durmieron, por una semana."
 
 
-def member(browser: Browser, site: Fleet, *, role: str, name: str) -> Page:
+def member(browser: Browser, site: Stack, *, role: str, name: str) -> Page:
     """A window in which somebody with this role is signed in; whatever it complains about fails."""
     email = f"{name.lower()}@clinic.example"
     link = site.flask("staff", "create", email, "--role", role, "--name", name).split()[-1]
@@ -29,7 +29,7 @@ def member(browser: Browser, site: Fleet, *, role: str, name: str) -> Page:
     return page
 
 
-def open_item(page: Page, site: Fleet) -> None:
+def open_item(page: Page, site: Stack) -> None:
     page.goto(f"{site.web_url}/console/content?q={KEY}")
     page.locator("tbody th a").first.click()
 
@@ -46,12 +46,12 @@ def type_at_end(page: Page, words: str) -> None:
     saved(page)
 
 
-def review(page: Page, site: Fleet, version: str) -> Page:
+def review(page: Page, site: Stack, version: str) -> Page:
     page.goto(f"{site.web_url}/console/content/versions/{version}")
     return page
 
 
-def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Fleet, browser: Browser, page: Page):
+def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Stack, browser: Browser, page: Page):
     marketer = member(browser, site, role="marketer", name="Mara")
     doctor = member(browser, site, role="clinician", name="Chris")
     lawyer = member(browser, site, role="marketer", name="Lena")
@@ -174,7 +174,7 @@ def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Fleet, brows
     expect(marketer.locator("tbody tr")).to_have_count(6)
 
 
-def until(site: Fleet, email: str, count: int) -> None:
+def until(site: Stack, email: str, count: int) -> None:
     """Let time fly until somebody has so many emails, and no more."""
     while len(site.inbox(email)) < count:
         try:
@@ -183,16 +183,16 @@ def until(site: Fleet, email: str, count: int) -> None:
             site.next_email(email)
 
 
-def old_text(site: Fleet, language: str) -> str:
+def old_text(site: Stack, language: str) -> str:
     """The body of the shipped email."""
     return _shipped(site, language).partition("\n---\n")[2].strip()
 
 
-def old_claim(site: Fleet, language: str) -> str:
+def old_claim(site: Stack, language: str) -> str:
     return re.search(r'claim: "(.+)"', _shipped(site, language))[1]
 
 
-def _shipped(site: Fleet, language: str) -> str:
+def _shipped(site: Stack, language: str) -> str:
     with site.sql() as database:
         [text] = database.execute(
             "select v.source from content_version v join content_item i on i.id = v.item_id "

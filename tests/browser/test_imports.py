@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_pages import check
-from tests.support.stack import Fleet
+from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
 
@@ -25,7 +25,7 @@ MENDED = {
 }
 
 
-def there(site: Fleet) -> int:
+def there(site: Stack) -> int:
     with site.sql() as database:
         found = database.execute("select count(*) from contact where last_name = 'Import'").fetchone()
     return int(found[0])
@@ -45,7 +45,7 @@ def imported(page: Page) -> None:
     expect(page.get_by_role("button", name="Undo import")).to_be_visible(timeout=15_000)
 
 
-def test_three_bad_rows_are_mended_and_all_of_it_is_undone(site: Fleet, staff: Page, tmp_path: Path):
+def test_three_bad_rows_are_mended_and_all_of_it_is_undone(site: Stack, staff: Page, tmp_path: Path):
     page, file = staff, tmp_path / "march.csv"
     with file.open("w", newline="") as out:
         csv.writer(out).writerows([HEAD, *GOOD, *BAD])

@@ -10,13 +10,13 @@ import requests
 from playwright.sync_api import Page, expect
 
 from crm.consent import consent_texts
-from tests.support.stack import Fleet, wait_until
+from tests.support.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 LA = ZoneInfo("America/Los_Angeles")
 
 
-def fill_in(page: Page, site: Fleet, *, email: str, language: str = "es") -> None:
+def fill_in(page: Page, site: Stack, *, email: str, language: str = "es") -> None:
     page.goto(f"{site.web_url}/contact?lang={language}&utm_source=poster")
     page.locator("[name=first_name]").fill("María José")
     page.locator("[name=last_name]").fill("Núñez")
@@ -37,7 +37,7 @@ def link_in(mail: dict, path: str) -> str:
     return found[0]
 
 
-def confirm(page: Page, site: Fleet, email: str) -> None:
+def confirm(page: Page, site: Stack, email: str) -> None:
     wait_until(lambda: len(site.inbox(email)) == 1, seconds=20, what="the question by email")
     [question] = site.inbox(email)
     assert not re.search(r"ketamin|dolor|\bpain\b", question["subject"], re.IGNORECASE)
@@ -47,7 +47,7 @@ def confirm(page: Page, site: Fleet, email: str) -> None:
     page.wait_for_load_state()
 
 
-def test_from_the_form_to_the_last_email_and_a_stop_that_works(site: Fleet, page: Page, staff: Page):
+def test_from_the_form_to_the_last_email_and_a_stop_that_works(site: Stack, page: Page, staff: Page):
     email = "maria@patients.example"
     visitor = staff.context.browser.new_context(timezone_id="America/Los_Angeles").new_page()
     fill_in(visitor, site, email=email)
@@ -78,7 +78,7 @@ def test_from_the_form_to_the_last_email_and_a_stop_that_works(site: Fleet, page
     expect(staff.locator("main")).to_contain_text(re.compile("opted out", re.IGNORECASE))
 
 
-def test_a_bounce_suppresses_and_ends_the_sequence(site: Fleet, page: Page):
+def test_a_bounce_suppresses_and_ends_the_sequence(site: Stack, page: Page):
     email = "bounce.lupe@patients.example"
     fill_in(page, site, email=email, language="en")
     wait_until(lambda: len(site.inbox(email)) == 1, seconds=20, what="the question")
@@ -100,7 +100,7 @@ def test_a_bounce_suppresses_and_ends_the_sequence(site: Fleet, page: Page):
     assert len(site.inbox(email)) == 1
 
 
-def test_an_opt_out_in_the_middle_stops_the_rest(site: Fleet, page: Page):
+def test_an_opt_out_in_the_middle_stops_the_rest(site: Stack, page: Page):
     email = "rosa@patients.example"
     fill_in(page, site, email=email)
     confirm(page, site, email)
@@ -116,7 +116,7 @@ def test_an_opt_out_in_the_middle_stops_the_rest(site: Fleet, page: Page):
     assert len(site.inbox(email)) == before
 
 
-def test_a_referral_ends_in_the_patients_own_yes(site: Fleet, page: Page):
+def test_a_referral_ends_in_the_patients_own_yes(site: Stack, page: Page):
     email = "pedro@patients.example"
     with site.sql() as database:
         database.execute(

@@ -11,13 +11,13 @@ from redis import Redis
 from crm.core import clock, queue
 from tests.browser.test_journey import confirm, fill_in
 from tests.browser.test_pages import check
-from tests.support.stack import Fleet, wait_until
+from tests.support.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
 LA = ZoneInfo("America/Los_Angeles")
 
 
-def clinic_now(site: Fleet) -> datetime:
+def clinic_now(site: Stack) -> datetime:
     clock.use_offset_file(site.folder / "clock")
     try:
         return clock.now().astimezone(LA)
@@ -25,20 +25,20 @@ def clinic_now(site: Fleet) -> datetime:
         clock.use_offset_file(None)
 
 
-def one(site: Fleet, sql: str, *given) -> object:
+def one(site: Stack, sql: str, *given) -> object:
     with site.sql() as database:
         row = database.execute(sql, given).fetchone()
     return row[0] if row else None
 
 
-def sign_in(site: Fleet, page: Page) -> None:
+def sign_in(site: Stack, page: Page) -> None:
     page.goto(site.flask("staff", "sign-in-link", "admin@clinic.example").split()[-1])
     page.get_by_role("button").first.click()
     page.wait_for_url("**/console**")
 
 
 def test_a_web_lead_is_late_noticed_reached_booked_and_leaves_the_sequence(
-    site: Fleet, page: Page, admin_link: str
+    site: Stack, page: Page, admin_link: str
 ):
     email = "late.ana@patients.example"
     visitor = page.context.browser.new_context(timezone_id="America/Los_Angeles").new_page()
@@ -87,7 +87,7 @@ def test_a_web_lead_is_late_noticed_reached_booked_and_leaves_the_sequence(
 
 
 def test_a_duplicate_is_found_merged_and_parted_and_many_are_done_by_the_keyboard(
-    site: Fleet, page: Page, admin_link: str
+    site: Stack, page: Page, admin_link: str
 ):
     people = [("Twin", "twin@patients.example"), ("Twine", "twin.work@patients.example")]
     key = site.flask("api-key", "create", "journey", "--scope", "contact-requests:write").split()[-1]

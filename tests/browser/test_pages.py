@@ -4,7 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.support.stack import Fleet
+from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
@@ -26,13 +26,13 @@ def check(page: Page, address: str, *, fine: tuple[int, ...] = (200,)) -> None:
 
 @pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize("path", PUBLIC)
-def test_public_pages(site: Fleet, browser, path: str, language: str):
+def test_public_pages(site: Stack, browser, path: str, language: str):
     context = browser.new_context(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
     check(context.new_page(), f"{site.web_url}{path}?lang={language}", fine=(200, 404))
     context.close()
 
 
-def test_console_pages(site: Fleet, staff: Page):
+def test_console_pages(site: Stack, staff: Page):
     for path in CONSOLE:
         check(staff, site.web_url + path)
     staff.set_viewport_size({"width": 390, "height": 844})
@@ -44,7 +44,7 @@ def test_console_pages(site: Fleet, staff: Page):
         assert overflow <= 0, f"{path} scrolls sideways by {overflow}px on a phone"
 
 
-def test_the_keyboard_alone_completes_the_form(site: Fleet, page: Page):
+def test_the_keyboard_alone_completes_the_form(site: Stack, page: Page):
     page.goto(f"{site.web_url}/contact")
     page.wait_for_timeout(3_200)
 

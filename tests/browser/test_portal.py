@@ -10,7 +10,7 @@ import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.stack import Fleet, wait_until
+from tests.support.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
 EMAIL = "nina@north.example"
@@ -34,7 +34,7 @@ def phone(browser: Browser):
     assert complaints == []
 
 
-def get_access(phone: Page, staff: Page, site: Fleet) -> None:
+def get_access(phone: Page, staff: Page, site: Stack) -> None:
     phone.goto(f"{site.web_url}/refer/join")
     sound(phone)
     for name, value in {
@@ -60,7 +60,7 @@ def get_access(phone: Page, staff: Page, site: Fleet) -> None:
 
 
 @contextmanager
-def under_a_name(site: Fleet) -> Iterator[str]:
+def under_a_name(site: Stack) -> Iterator[str]:
     """One more web process, reached by name: passkeys are bound to names. Yields its address."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -75,7 +75,7 @@ def under_a_name(site: Fleet) -> Iterator[str]:
         del site.processes["named"], site.commands["named"]
 
 
-def use_a_passkey(site: Fleet, phone: Page, url: str) -> None:
+def use_a_passkey(site: Stack, phone: Page, url: str) -> None:
     """Add a passkey to the account, sign out, come back with it, and take it away."""
     device = phone.context.new_cdp_session(phone)
     device.send("WebAuthn.enable")
@@ -109,7 +109,7 @@ def use_a_passkey(site: Fleet, phone: Page, url: str) -> None:
     expect(phone.get_by_role("rowheader")).to_have_count(0)
 
 
-def test_a_nurse_refers_by_phone_and_sees_what_became_of_it(site: Fleet, phone: Page, staff: Page):
+def test_a_nurse_refers_by_phone_and_sees_what_became_of_it(site: Stack, phone: Page, staff: Page):
     get_access(phone, staff, site)
     sound(phone)
     phone.get_by_role("link", name="Refer a patient").click()

@@ -12,7 +12,7 @@ import structlog
 
 from tests.chaos.results import Result, Skipped
 from tests.chaos.scenarios import SCENARIOS
-from tests.support.stack import ROOT, fleet
+from tests.support.stack import ROOT, running_stack
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def _run(name: str, scenario, asked: argparse.Namespace) -> Result:
     started = time.monotonic()
     verdict, skipped = None, False
     try:
-        with fleet() as ours:
+        with running_stack() as ours:
             try:
                 done, verdict = scenario(ours, seed=asked.seed, kills=asked.kills)
             except Exception:

@@ -13,11 +13,11 @@ from rq.job import Job
 from rq.serializers import JSONSerializer, PickleSerializer
 
 from crm.core import queue
-from tests.chaos.desk import Desk, Visitors
 from tests.chaos.oracle import arrivals
 from tests.chaos.results import Done
 from tests.chaos.scenario import broadcast, finish, people
-from tests.support.stack import ROOT, Fleet, wait_until
+from tests.chaos.traffic import StaffSession, WebTraffic
+from tests.support.stack import ROOT, Stack, wait_until
 
 _MIGRATION = """
     import sqlalchemy as sa
@@ -31,73 +31,78 @@ _MIGRATION = """
 """
 
 
-def rolling_restart(fleet: Fleet, *, seed: int, kills: int) -> Done:
+def rolling_restart(stack: Stack, *, seed: int, kills: int) -> Done:
     """A new release under load, four times: web, workers and scheduler replaced one after the other, kindly."""
-    with Visitors(fleet) as visitors:
+    with WebTraffic(stack) as traffic:
         for _ in range(4):
             for name in ("web", "worker1", "worker2", "scheduler"):
-                people(fleet, 30)
-                broadcast(fleet, 30)
-                fleet.ring()
+                people(stack, 30)
+                broadcast(stack, 30)
+                stack.ring()
                 if (
                     name == "web"
                 ):  # gunicorn's own way: the old ones finish what they have, nobody is turned away
-                    fleet.processes[name].signal_only(signal.SIGHUP)
+                    stack.processes[name].signal_only(signal.SIGHUP)
                     time.sleep(1.5)
                 else:
-                    fleet.processes[name].signal_only(signal.SIGTERM)
-                    fleet.processes[name].wait(30)
-                    fleet.start(name)
-    visitors.check()
-    assert visitors.failures == [], visitors.failures
-    verdict = finish(fleet)
+                    stack.processes[name].signal_only(signal.SIGTERM)
+                    stack.processes[name].wait(30)
+                    stack.start(name)
+    traffic.check()
+    assert traffic.failures == [], traffic.failures
+    verdict = finish(stack)
     assert verdict.doubted == 0, "a restart left something in doubt"
-    return f"everything restarted 4 times, {len(visitors.answered)} visitors, none turned away", verdict
+    return (
+        f"everything restarted 4 times, {len(traffic.answered)} contact requests, none turned away",
+        verdict,
+    )
 
 
-def migration(fleet: Fleet, *, seed: int, kills: int) -> Done:
+def migration(stack: Stack, *, seed: int, kills: int) -> Done:
     """A migration that locks the ledger, while mail goes out: it gives up rather than stop the clinic, then succeeds."""
-    folder = fleet.folder / "migrations"
+    folder = stack.folder / "migrations"
     shutil.copytree(ROOT / "crm" / "migrations", folder)
-    head = fleet.flask("db", "heads").split()[0]
+    head = stack.flask("db", "heads").split()[0]
     (folder / "versions" / "9999_chaos.py").write_text(textwrap.dedent(_MIGRATION.format(head=head)))
-    with Visitors(fleet) as visitors:
-        with psycopg.connect(fleet.database_url.replace("+psycopg", "")) as reader:
+    with WebTraffic(stack) as traffic:
+        with psycopg.connect(stack.database_url.replace("+psycopg", "")) as reader:
             reader.execute("select count(*) from message")  # a long report holds it
-            people(fleet, 50)
-            fleet.ring()
+            people(stack, 50)
+            stack.ring()
             with suppress(RuntimeError):
-                fleet.flask("db", "upgrade", "--directory", str(folder))
+                stack.flask("db", "upgrade", "--directory", str(folder))
                 raise AssertionError("the migration did not give up")
         for _ in range(5):
-            people(fleet, 50)
-            broadcast(fleet, 50)
-            fleet.ring()
-        fleet.flask("db", "upgrade", "--directory", str(folder))
+            people(stack, 50)
+            broadcast(stack, 50)
+            stack.ring()
+        stack.flask("db", "upgrade", "--directory", str(folder))
         for _ in range(5):
-            people(fleet, 50)
-            fleet.ring()
+            people(stack, 50)
+            stack.ring()
             time.sleep(0.2)
-    visitors.check()
-    with fleet.sql() as database:
+    traffic.check()
+    with stack.sql() as database:
         assert database.execute("select count(chaos) from message").fetchone() == (0,)
-    assert visitors.failures == [], visitors.failures
-    return f"gave up once after 10 s, then went through, {len(visitors.answered)} visitors", finish(fleet)
+    assert traffic.failures == [], traffic.failures
+    return f"gave up once after 10 s, then went through, {len(traffic.answered)} contact requests", finish(
+        stack
+    )
 
 
-def old_jobs(fleet: Fleet, *, seed: int, kills: int) -> Done:
+def old_jobs(stack: Stack, *, seed: int, kills: int) -> Done:
     """Jobs of another version, and rubbish, in every queue: no worker is poisoned, and the work is found."""
-    people(fleet, 100)
-    before = {name: process.pid for name, process in fleet.processes.items()}
-    with Redis.from_url(fleet.redis_url) as redis:
+    people(stack, 100)
+    before = {name: process.pid for name, process in stack.processes.items()}
+    with Redis.from_url(stack.redis_url) as redis:
         for name in queue.QUEUES:
             _rubbish(redis, name)
-    broadcast(fleet, 100)
-    fleet.ring()
-    verdict = finish(fleet)
-    assert fleet.runs_not() == []
-    assert before == {name: process.pid for name, process in fleet.processes.items()}
-    with Redis.from_url(fleet.redis_url) as redis:
+    broadcast(stack, 100)
+    stack.ring()
+    verdict = finish(stack)
+    assert stack.runs_not() == []
+    assert before == {name: process.pid for name, process in stack.processes.items()}
+    with Redis.from_url(stack.redis_url) as redis:
         waiting = [name for name in queue.QUEUES if redis.llen(f"rq:queue:{name}")]
     assert waiting == [], f"still waiting in {waiting}"
     return "renamed, gone, reshaped, pickled and broken jobs in all queues", verdict
@@ -119,66 +124,66 @@ def _rubbish(redis: Redis, name: str) -> None:
     redis.rpush(f"rq:queue:{name}", broken.id, "no-such-job", b"\xff\xfe")
 
 
-def copied(fleet: Fleet, *, seed: int, kills: int) -> Done:
+def copied(stack: Stack, *, seed: int, kills: int) -> Done:
     """A copy of the database, started beside the real provider: nothing leaves until a person releases it."""
-    wait_until(lambda: _is_marked(fleet), seconds=20, what="the first sweep")
+    wait_until(lambda: _is_marked(stack), seconds=20, what="the first sweep")
     for name in ("worker1", "worker2", "scheduler", "web"):
-        fleet.kill(name)
-    people(fleet, 100)
-    before = arrivals(fleet)
-    clone = f"clone{fleet.people}"
-    place, _, options = fleet.database_url.replace("+psycopg", "").partition("?")
+        stack.kill(name)
+    people(stack, 100)
+    before = arrivals(stack)
+    clone = f"clone{stack.people}"
+    place, _, options = stack.database_url.replace("+psycopg", "").partition("?")
     source, _, rest = place.rpartition("/")[2], None, place.rpartition("/")[0]
     with psycopg.connect(f"{rest}/template1?{options}", autocommit=True) as admin:
         admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [source])
         admin.execute(f'create database "{clone}" template "{source}"')
-    fleet.database_url = fleet.env["DATABASE_URL"] = f"{rest}/{clone}?{options}".replace(
+    stack.database_url = stack.env["DATABASE_URL"] = f"{rest}/{clone}?{options}".replace(
         "postgresql:", "postgresql+psycopg:"
     )
-    fleet.ensure()
-    fleet.await_servers()
+    stack.ensure()
+    stack.await_servers()
     for _ in range(3):
-        broadcast(fleet, 50)
-        fleet.ring()
+        broadcast(stack, 50)
+        stack.ring()
         time.sleep(1)
-    assert arrivals(fleet) == before, "a copied database sent something"
-    with fleet.sql() as database:
+    assert arrivals(stack) == before, "a copied database sent something"
+    with stack.sql() as database:
         told = database.execute(
             "select count(*) from alert where key = 'copied-database' and closed_at is null"
         )
         assert told.fetchone() == (1,), "nobody was told"
-    Desk(fleet).post("/console/mail/release")
-    return "a cloned database held 250 emails until it was released", finish(fleet)
+    StaffSession(stack).post("/console/mail/release")
+    return "a cloned database held 250 emails until it was released", finish(stack)
 
 
-def _is_marked(fleet: Fleet) -> bool:
-    fleet.ring()
-    with fleet.sql() as database:
+def _is_marked(stack: Stack) -> bool:
+    stack.ring()
+    with stack.sql() as database:
         return database.execute("select instance is not null from sending_control").fetchone() == (True,)
 
 
-def three_days_off(fleet: Fleet, *, seed: int, kills: int) -> Done:
+def three_days_off(stack: Stack, *, seed: int, kills: int) -> Done:
     """Everything off for three days and more, with mail in every state: what is too late is listed and does not leave."""
-    with fleet.sql() as database:
+    with stack.sql() as database:
         database.execute(
             "update sending_control set stopped_at = now(), stopped_by = 'chaos', stop_reason = 'chaos'"
         )
-    people(fleet, 100)
-    broadcast(fleet, 100)
-    with Visitors(fleet) as visitors:
+    people(stack, 100)
+    broadcast(stack, 100)
+    with WebTraffic(stack) as traffic:
         wait_until(
-            lambda: _ready(fleet) >= 3 and len(visitors.answered) > 5, seconds=30, what="mail to be ready"
+            lambda: _ready(stack) >= 3 and len(traffic.answered) > 5, seconds=30, what="mail to be ready"
         )
-    before, late = arrivals(fleet), fleet.people
-    for name in list(fleet.processes):
-        fleet.kill(name)
-    fleet.skip(3.1)
-    fleet.ensure()
-    fleet.await_servers()
-    Desk(fleet).post("/console/mail/release")
-    people(fleet, 50)
-    verdict = finish(fleet)
-    with fleet.sql() as database:
+    before, late = arrivals(stack), stack.people
+    for name in list(stack.processes):
+        stack.kill(name)
+    stack.skip(3.1)
+    stack.ensure()
+    stack.await_servers()
+    StaffSession(stack).post("/console/mail/release")
+    people(stack, 50)
+    verdict = finish(stack)
+    with stack.sql() as database:
         rows = database.execute(
             "select m.id, b.error from message m join batch b on b.id = m.batch_id where b.state = 'failed'"
         ).fetchall()
@@ -188,12 +193,12 @@ def three_days_off(fleet: Fleet, *, seed: int, kills: int) -> Done:
     assert {error for _, error in rows} == {"too late to be sent"}, rows[:3]
     listed = len(rows) + int((unfrozen or (0,))[0])
     assert listed >= late, (listed, late)
-    assert sum((arrivals(fleet) - before).values()) >= 50
+    assert sum((arrivals(stack) - before).values()) >= 50
     return f"off for three days: {listed} listed as too late", verdict
 
 
-def _ready(fleet: Fleet) -> int:
-    fleet.ring()
-    with fleet.sql() as database:
+def _ready(stack: Stack) -> int:
+    stack.ring()
+    with stack.sql() as database:
         (number,) = database.execute("select count(*) from batch where state = 'ready'").fetchone() or (0,)
     return int(number)

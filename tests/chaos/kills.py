@@ -5,65 +5,65 @@ import time
 from datetime import timedelta
 
 from crm.messages.rules import LEASE
-from tests.chaos.desk import Desk
 from tests.chaos.oracle import arrivals
 from tests.chaos.results import Done
-from tests.chaos.scenario import broadcast, finish, people, play
-from tests.support.stack import Fleet, wait_until
+from tests.chaos.scenario import broadcast, finish, people, run_kills
+from tests.chaos.traffic import StaffSession
+from tests.support.stack import Stack, wait_until
 
 _HOW_MANY_IN_DOUBT = "select count(*) from batch where state = 'uncertain'"
 
 
-def kills(fleet: Fleet, *, seed: int, kills: int) -> Done:
-    """kill -9 of everything at random instants and at every named one, Redis emptied, a moody provider, visitors."""
-    played = play(fleet, seed=seed, kills=kills, flush_every=max(10, kills // 20))
-    deaths = ", ".join(f"{count} {name}" for name, count in sorted(played.deaths.items()))
-    said = f"{played.kills:,} × kill -9 ({deaths}), {played.flushes} × FLUSHALL, {played.visitors} visitors"
-    return said, finish(fleet)
+def kills(stack: Stack, *, seed: int, kills: int) -> Done:
+    """kill -9 of everything at random instants and at every named one, Redis emptied, a moody provider, contact requests."""
+    tally = run_kills(stack, seed=seed, kills=kills, flush_every=max(10, kills // 20))
+    deaths = ", ".join(f"{count} {name}" for name, count in sorted(tally.deaths.items()))
+    said = f"{tally.kills:,} × kill -9 ({deaths}), {tally.flushes} × FLUSHALL, {tally.requests_answered} contact requests"
+    return said, finish(stack)
 
 
-def sleepers(fleet: Fleet, *, seed: int, kills: int) -> Done:
+def sleepers(stack: Stack, *, seed: int, kills: int) -> Done:
     """Workers frozen with a batch in hand, past their lease; a person sends it again; then they wake."""
     points = {"worker1": "committed", "worker2": "posted", "worker3": "claimed"}
-    end = fleet.crowd(workers=1)
+    end = stack.crowd(workers=1)
     for name, point in points.items():
-        fleet.kill(name)
-        fleet.start(name, FAIL_POINT=f"{point}:1:stop")
+        stack.kill(name)
+        stack.start(name, FAIL_POINT=f"{point}:1:stop")
     for _ in points:
-        people(fleet, 20)
-        fleet.ring()
+        people(stack, 20)
+        stack.ring()
         time.sleep(0.3)
-    wait_until(lambda: all(_is_frozen(fleet, name) for name in points), seconds=30, what="three to freeze")
+    wait_until(lambda: all(_is_frozen(stack, name) for name in points), seconds=30, what="three to freeze")
     asleep = time.monotonic()
-    fleet.commands["worker9"] = fleet.commands["worker1"]
-    fleet.start("worker9")  # one who is awake
-    people(fleet, 50)
-    fleet.ring()
+    stack.commands["worker9"] = stack.commands["worker1"]
+    stack.start("worker9")  # one who is awake
+    people(stack, 50)
+    stack.ring()
     # The one frozen between commit and call must sleep for real: it looks at a clock that nobody can move.
     time.sleep(LEASE.total_seconds() / 2 + 1 - (time.monotonic() - asleep))
-    fleet.skip(LEASE / timedelta(days=1))
+    stack.skip(LEASE / timedelta(days=1))
 
     def doubt() -> bool:
-        fleet.ring()
-        with fleet.sql() as database:
+        stack.ring()
+        with stack.sql() as database:
             return database.execute(_HOW_MANY_IN_DOUBT).fetchone() != (0,)
 
     wait_until(doubt, seconds=20, what="the batches in hand to be in doubt")
-    before = arrivals(fleet)
-    with fleet.sql() as database:  # whose call was not made yet: what a person finds in doubt and sends again
+    before = arrivals(stack)
+    with stack.sql() as database:  # whose call was not made yet: what a person finds in doubt and sends again
         found = database.execute(
             "select b.id::text from batch b where b.state = 'uncertain' and not exists ("
             "select 1 from message m where m.batch_id = b.id and m.id = any(%s))",
             [list(before)],
         ).fetchall()
-    Desk(fleet).post("/console/mail/decide", decision="again", batch=[one for (one,) in found])
-    wait_until(lambda: _left(fleet, [one for (one,) in found]), seconds=20, what="them to leave")
+    StaffSession(stack).post("/console/mail/decide", decision="again", batch=[one for (one,) in found])
+    wait_until(lambda: _left(stack, [one for (one,) in found]), seconds=20, what="them to leave")
     for name in points:
-        fleet.processes[name].signal(signal.SIGCONT)
+        stack.processes[name].signal(signal.SIGCONT)
     time.sleep(2)
-    verdict = finish(fleet)
-    fleet.kill("worker9")
-    del fleet.commands["worker9"], fleet.processes["worker9"]
+    verdict = finish(stack)
+    stack.kill("worker9")
+    del stack.commands["worker9"], stack.processes["worker9"]
     end()
     return (
         f"3 workers frozen for {LEASE.total_seconds() / 2:.0f} s, {len(found)} batch sent again meanwhile",
@@ -71,27 +71,27 @@ def sleepers(fleet: Fleet, *, seed: int, kills: int) -> Done:
     )
 
 
-def _is_frozen(fleet: Fleet, name: str) -> bool:
-    with open(f"/proc/{fleet.processes[name].pid}/stat") as stat:
+def _is_frozen(stack: Stack, name: str) -> bool:
+    with open(f"/proc/{stack.processes[name].pid}/stat") as stat:
         return stat.read().rpartition(")")[2].split()[0] == "T"
 
 
-def _left(fleet: Fleet, batches: list[str]) -> bool:
-    fleet.ring()
-    with fleet.sql() as database:
+def _left(stack: Stack, batches: list[str]) -> bool:
+    stack.ring()
+    with stack.sql() as database:
         rows = database.execute("select state from batch where id = any(%s::bigint[])", [batches]).fetchall()
     return {state for (state,) in rows} == {"accepted"}
 
 
-def many_hands(fleet: Fleet, *, seed: int, kills: int) -> Done:
+def many_hands(stack: Stack, *, seed: int, kills: int) -> Done:
     """Two schedulers and ten workers on one installation."""
-    end = fleet.crowd(workers=8, schedulers=1)
+    end = stack.crowd(workers=8, schedulers=1)
     try:
         for _ in range(10):
-            people(fleet, 100)
-            broadcast(fleet, 100)
-            fleet.ring()
+            people(stack, 100)
+            broadcast(stack, 100)
+            stack.ring()
             time.sleep(0.5)
-        return "10 workers, 2 schedulers", finish(fleet)
+        return "10 workers, 2 schedulers", finish(stack)
     finally:
         end()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import requests
 
-from tests.support.stack import Fleet
+from tests.support.stack import Stack
 
 # What the ledger says of every message: its own state, else its batch's.
 LEDGER = """
@@ -56,16 +56,16 @@ class Verdict:
         return not any(bad)
 
 
-def arrivals(fleet: Fleet) -> Counter[int]:
+def arrivals(stack: Stack) -> Counter[int]:
     """Return how often the stand-in took each message."""
-    lines = requests.get(f"{fleet.sandbox_url}/sandbox/recipients", timeout=60).text.splitlines()
+    lines = requests.get(f"{stack.sandbox_url}/sandbox/recipients", timeout=60).text.splitlines()
     return Counter(int(json.loads(line)[0]) for line in lines)
 
 
-def judge(fleet: Fleet) -> Verdict:
+def judge(stack: Stack) -> Verdict:
     """Compare the inbox with the ledger."""
-    arrived = arrivals(fleet)
-    with fleet.sql() as database:
+    arrived = arrivals(stack)
+    with stack.sql() as database:
         ledger = database.execute(LEDGER).fetchall()
         forgotten = [contact_id for (contact_id,) in database.execute(FORGOTTEN)]
     known = {message_id for message_id, *_ in ledger}

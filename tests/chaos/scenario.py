@@ -11,9 +11,9 @@ import requests
 from redis import Redis
 
 from crm.core.failpoints import POINTS
-from tests.chaos.desk import Desk, Visitors
 from tests.chaos.oracle import Verdict, judge
-from tests.support.stack import Fleet, wait_until
+from tests.chaos.traffic import StaffSession, WebTraffic
+from tests.support.stack import Stack, wait_until
 
 VICTIMS = ("worker1", "worker2", "scheduler", "sandbox", "web", "backend", "postmaster", "redis")
 FAULTS = (
@@ -61,90 +61,90 @@ BROADCAST = f"""{_WHO}, tagged as (
 
 
 @dataclass
-class Played:
-    """What was done in a play."""
+class Tally:
+    """What a run of kills did."""
 
     deaths: Counter[str] = field(default_factory=Counter)  # by what died, or at which named instant
     flushes: int = 0
-    visitors: int = 0
+    requests_answered: int = 0
 
     @property
     def kills(self) -> int:
         return self.deaths.total()
 
 
-def play(fleet: Fleet, *, seed: int, kills: int, flush_every: int = 10) -> Played:
+def run_kills(stack: Stack, *, seed: int, kills: int, flush_every: int = 10) -> Tally:
     """Kill `kills` processes while mail goes out, some at a fail point."""
-    dice, done = random.Random(seed), Played()
-    with Visitors(fleet, pause=0.3, at_once=1) as visitors:
+    dice, done = random.Random(seed), Tally()
+    with WebTraffic(stack, pause=0.3, at_once=1) as traffic:
         while done.kills < kills:
-            visitors.look()
-            fleet.ensure()
-            people(fleet, dice.randrange(5, 40))
-            broadcast(fleet, dice.randrange(5, 40))
+            traffic.look()
+            stack.ensure()
+            people(stack, dice.randrange(5, 40))
+            broadcast(stack, dice.randrange(5, 40))
             with suppress(requests.RequestException):  # it may still be starting
                 mood = {"faults": dice.choice(FAULTS)}
-                requests.put(f"{fleet.sandbox_url}/sandbox/faults", json=mood, timeout=1)
-            _round(fleet, done, dice)
+                requests.put(f"{stack.sandbox_url}/sandbox/faults", json=mood, timeout=1)
+            _round(stack, done, dice)
             if done.kills // flush_every > done.flushes:
                 done.flushes += 1
-                with Redis.from_url(fleet.redis_url) as redis:
+                with Redis.from_url(stack.redis_url) as redis:
                     redis.flushall()
-        fleet.ensure()
-    visitors.check()
-    done.visitors = len(visitors.answered)
+        stack.ensure()
+    traffic.check()
+    done.requests_answered = len(traffic.answered)
     return done
 
 
-def _round(fleet: Fleet, done: Played, dice: random.Random) -> None:
+def _round(stack: Stack, done: Tally, dice: random.Random) -> None:
     """Some deaths within a second or two: workers at named instants, anything at random ones."""
     rarest = min(POINTS, key=lambda point: (done.deaths[point], dice.random()))
     armed, seldom = {}, dice.random() < 0.5  # every other time both at the instant that few have died at
-    for name in dice.sample([name for name in fleet.commands if name.startswith("worker")], 2):
-        _kill(fleet, name, done)
+    for name in dice.sample([name for name in stack.commands if name.startswith("worker")], 2):
+        _kill(stack, name, done)
         armed[name] = rarest if seldom else dice.choice(POINTS)
-        fleet.start(name, FAIL_POINT=f"{armed[name]}:{1 if seldom else dice.randrange(1, 3)}")
-    fleet.ring()
+        stack.start(name, FAIL_POINT=f"{armed[name]}:{1 if seldom else dice.randrange(1, 3)}")
+    stack.ring()
     deadline = time.monotonic() + (3.0 if seldom else 0.0)
-    while time.monotonic() < deadline and not any(fleet.processes[name].poll() for name in armed):
+    while time.monotonic() < deadline and not any(stack.processes[name].poll() for name in armed):
         time.sleep(0.05)
     for victim in dice.sample(VICTIMS, dice.randrange(1, 3)):
         time.sleep(dice.uniform(0.0, 0.7))
-        fleet.ensure_servers()
+        stack.ensure_servers()
         if victim not in armed:
-            _kill(fleet, victim, done)
-        fleet.ring()
+            _kill(stack, victim, done)
+        stack.ring()
     time.sleep(dice.uniform(0.0, 0.5))
-    fleet.ensure_servers()
+    stack.ensure_servers()
     for name, point in armed.items():
-        if fleet.processes[name].poll() == -signal.SIGKILL:
+        if stack.processes[name].poll() == -signal.SIGKILL:
             done.deaths[point] += 1
 
 
-def _kill(fleet: Fleet, name: str, done: Played) -> None:
-    if name in fleet.processes and fleet.processes[name].poll() is not None:
+def _kill(stack: Stack, name: str, done: Tally) -> None:
+    if name in stack.processes and stack.processes[name].poll() is not None:
         return  # it died of a fail point a moment ago
-    fleet.kill(name)
+    stack.kill(name)
     done.deaths[name.rstrip("0123456789")] += 1
 
 
-def finish(fleet: Fleet) -> Verdict:
+def finish(stack: Stack) -> Verdict:
     """Let everything settle, have a person send again what stayed in doubt, and judge: all must be there, once.
 
     Whatever the provider did take has been settled by its events by then; what is left in doubt has never left.
     """
-    settle(fleet)
-    doubts = judge(fleet).uncertain
+    settle(stack)
+    doubts = judge(stack).uncertain
     if doubts:
-        with fleet.sql() as database:
+        with stack.sql() as database:
             found = database.execute("select id::text from batch where state = 'uncertain'").fetchall()
-        desk = Desk(fleet)
+        desk = StaffSession(stack)
         for start in range(0, len(found), 200):
             desk.post(
                 "/console/mail/decide", decision="again", batch=[one for (one,) in found[start : start + 200]]
             )
-        settle(fleet)
-    verdict = judge(fleet)
+        settle(stack)
+    verdict = judge(stack)
     verdict.doubted = len(doubts)
     return verdict
 
@@ -163,30 +163,30 @@ _WAITING = """
 """
 
 
-def settle(fleet: Fleet, *, keep_faults: bool = False, seconds: float = 120) -> None:
+def settle(stack: Stack, *, keep_faults: bool = False, seconds: float = 120) -> None:
     """Wait until nothing moves any more, without faults unless asked. What waits for a time, the clock is moved to it."""
-    fleet.ensure()
-    fleet.await_servers()
+    stack.ensure()
+    stack.await_servers()
     if not keep_faults:
-        requests.put(f"{fleet.sandbox_url}/sandbox/faults", json={}, timeout=5)
+        requests.put(f"{stack.sandbox_url}/sandbox/faults", json={}, timeout=5)
 
     left: list[object] = []
 
     def quiet() -> bool:
-        fleet.ensure()  # one that was told to die at a certain instant may come to it only now
-        requests.post(f"{fleet.sandbox_url}/sandbox/retry", timeout=5)
-        fleet.ring()
-        with fleet.sql() as database:
-            given = {"now": fleet.now()}
+        stack.ensure()  # one that was told to die at a certain instant may come to it only now
+        requests.post(f"{stack.sandbox_url}/sandbox/retry", timeout=5)
+        stack.ring()
+        with stack.sql() as database:
+            given = {"now": stack.now()}
             *moving, throttled = database.execute(_MOVING, given).fetchone() or ()
             (next_at,) = database.execute(_WAITING, given).fetchone() or (None,)
         left[:] = [*moving, next_at]
         next_at = throttled or (None if any(moving) else next_at)
         if next_at is not None:
-            fleet.skip((next_at - fleet.now()).total_seconds() / 86_400)
+            stack.skip((next_at - stack.now()).total_seconds() / 86_400)
         if next_at is not None or any(moving):
             return False
-        told = requests.get(f"{fleet.sandbox_url}/sandbox/status", timeout=5).json()
+        told = requests.get(f"{stack.sandbox_url}/sandbox/status", timeout=5).json()
         return not told["events_waiting"] and not told["requests_without_events_yet"]
 
     calm = [False]
@@ -201,27 +201,27 @@ def settle(fleet: Fleet, *, keep_faults: bool = False, seconds: float = 120) -> 
         raise TimeoutError(f"{error}; batches, posts, people, campaigns, next: {left}") from error
 
 
-def people(fleet: Fleet, count: int) -> None:
+def people(stack: Stack, count: int) -> None:
     """Let so many more people say yes; their first email is due at once."""
-    _insert(fleet, PEOPLE, count)
+    _insert(stack, PEOPLE, count)
 
 
-def broadcast(fleet: Fleet, count: int) -> None:
+def broadcast(stack: Stack, count: int) -> None:
     """Let so many more people say yes, and launch a broadcast to them."""
-    _insert(fleet, BROADCAST, count)
+    _insert(stack, BROADCAST, count)
 
 
-def _insert(fleet: Fleet, statement: str, count: int) -> None:
-    now = fleet.now()
+def _insert(stack: Stack, statement: str, count: int) -> None:
+    now = stack.now()
     west = (now.hour - 11) % 24  # hours; who gets a broadcast lives where it is about eleven in the morning
     given = {
-        "first": fleet.people + 1,
-        "last": fleet.people + count,
+        "first": stack.people + 1,
+        "last": stack.people + count,
         "now": now,
         "zone": f"Etc/GMT{west if west <= 12 else west - 24:+d}",
-        "tag": f"lot-{fleet.people}",
+        "tag": f"lot-{stack.people}",
     }
     names = {name: value for name, value in given.items() if f"%({name})s" in statement}
-    with fleet.sql() as database:
+    with stack.sql() as database:
         database.execute(statement, names)
-    fleet.people += count
+    stack.people += count

@@ -3,14 +3,14 @@
 import pytest
 
 from tests.chaos.scenarios import SCENARIOS
-from tests.support.stack import fleet
+from tests.support.stack import running_stack
 
 pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def site():
-    with fleet() as ours:
+    with running_stack() as ours:
         yield ours
 
 

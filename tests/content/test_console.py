@@ -19,7 +19,7 @@ from crm.staff.models import User
 from jobs import content as jobs
 from jobs import context
 from tests.support import factories as support_factories
-from tests.support.browser_client import Visitor, signed_in
+from tests.support.browser_client import BrowserClient, signed_in
 
 KEY = "contact-request/02-understanding"
 MOST_STATEMENTS = 20  # of one save, signing in, checking and keeping history included
@@ -33,17 +33,17 @@ def loaded(client) -> None:
 
 
 @pytest.fixture
-def marketer(loaded, database) -> Visitor:
+def marketer(loaded, database) -> BrowserClient:
     return signed_in(database, "marketer")
 
 
 @pytest.fixture
-def clinician(loaded, database) -> Visitor:
+def clinician(loaded, database) -> BrowserClient:
     return signed_in(database, "clinician")
 
 
 @pytest.fixture
-def admin(loaded, database) -> Visitor:
+def admin(loaded, database) -> BrowserClient:
     return signed_in(database, "admin")
 
 
@@ -62,7 +62,7 @@ def newest(key: str = KEY, language: str = "en") -> ContentVersion:
     return found
 
 
-def begin(visitor: Visitor, key: str = KEY, language: str = "en") -> ContentVersion:
+def begin(visitor: BrowserClient, key: str = KEY, language: str = "en") -> ContentVersion:
     visitor.get(f"/console/content/{item(key).id}")
     assert (
         visitor.post(f"/console/content/drafts/begin/{item(key).id}", {"language": language}).status_code
@@ -90,7 +90,7 @@ def body(version: ContentVersion) -> str:
     return form_codec.split_fields(version.source).body
 
 
-def save(visitor: Visitor, version: ContentVersion, add: str, **more):
+def save(visitor: BrowserClient, version: ContentVersion, add: str, **more):
     typed = form(version, body=body(version) + f"\n{add}\n", **more)
     return visitor.post(f"/console/content/drafts/{version.id}", typed, headers=JSON)
 
@@ -237,7 +237,7 @@ def test_the_whole_way_to_approval(marketer, clinician, database):
     clinician.post(f"/console/content/versions/{draft.id}/approve", {"kind": "clinical", "months": "6"})
     refused = marketer.post(f"/console/content/versions/{draft.id}/approve", {"kind": "compliance"})
     assert refused.status_code == 403
-    lawyer = Visitor(database)
+    lawyer = BrowserClient(database)
     with transaction():
         other = makers_user("marketer", "second@clinic.example")
     lawyer.sign_in(other)

@@ -16,7 +16,7 @@ from crm.content.render.library import TEMPLATES
 from crm.core.db import db, transaction
 from crm.core.errors import Invalid
 from tests.support import factories as support_factories
-from tests.support.browser_client import Visitor, signed_in
+from tests.support.browser_client import BrowserClient, signed_in
 
 WRITER = "staff:1"
 KEY = "contact-request/02-understanding"
@@ -136,7 +136,7 @@ def test_the_commands_go_round(database, clock, tmp_path):
 def test_the_console_goes_round(client, database):
     with transaction():
         support_factories.shipped()
-    marketer: Visitor = signed_in(database, "marketer")
+    marketer: BrowserClient = signed_in(database, "marketer")
     before = newest(KEY)
     answer = marketer.get(f"/console/content/versions/{before.id}/file")
     assert answer.data == before.source.encode()
@@ -154,7 +154,7 @@ def test_the_console_goes_round(client, database):
 def test_a_block_of_ones_own_is_begun_translated_approved_and_inserted(client, database):
     with transaction():
         support_factories.shipped()
-    marketer: Visitor = signed_in(database, "marketer")
+    marketer: BrowserClient = signed_in(database, "marketer")
     marketer.get("/console/content")
     made = marketer.post("/console/content/blocks", {"name": "Holiday hours"})
     block = newest("block/holiday-hours")
@@ -180,7 +180,7 @@ def test_a_block_of_ones_own_is_begun_translated_approved_and_inserted(client, d
 def test_a_block_can_be_asked_for_from_now_on(client, database):
     with transaction():
         support_factories.shipped()
-    marketer: Visitor = signed_in(database, "marketer")
+    marketer: BrowserClient = signed_in(database, "marketer")
     marketer.get("/console/content")
     marketer.post(f"/console/content/drafts/begin/{newest(KEY).item_id}", {"language": "en"})
     draft = newest(KEY)

@@ -22,7 +22,7 @@ from crm.messages.models import Batch
 from crm.staff.models import Alert
 from tests.messages.test_engine import enrolled, plan
 from tests.support import factories as support_factories
-from tests.support.browser_client import Visitor, signed_in
+from tests.support.browser_client import BrowserClient, signed_in
 
 WORDS = "The team told me what they did, and I felt listened to."
 KEY = "contact-request/02-understanding"
@@ -331,7 +331,7 @@ def test_who_writes_sees_the_words_and_not_the_name(client, database):
         support_factories.shipped()
         signed = paper()
         made = quoting(signed.reference)
-    marketer: Visitor = signed_in(database, "marketer")
+    marketer: BrowserClient = signed_in(database, "marketer")
     page = marketer.get(f"/console/content/authorizations/{signed.id}").text
     assert WORDS in page
     assert "Ana Lopez" not in page

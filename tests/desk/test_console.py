@@ -21,7 +21,7 @@ from crm.sequences.models import EmailSequence, Enrolment
 from crm.staff import alerts
 from crm.staff.models import Alert
 from tests.support import factories as support_factories
-from tests.support.browser_client import Visitor, signed_in
+from tests.support.browser_client import BrowserClient, signed_in
 
 PAGES = [
     "/console/leads", "/console/leads/search", "/console/leads/search?q=zz", "/console/sequences", "/console/mail",
@@ -39,7 +39,7 @@ PERSON = Person(
 
 
 @pytest.fixture
-def admin(client, database) -> Visitor:
+def admin(client, database) -> BrowserClient:
     return signed_in(database, "admin")
 
 

@@ -17,7 +17,7 @@ from crm.leads import service
 from crm.leads.models import Call, Lead, Task
 from crm.staff.models import User
 from tests.intake.test_service import refer
-from tests.support.browser_client import Visitor, member, signed_in
+from tests.support.browser_client import BrowserClient, member, signed_in
 
 
 def new_lead(number: int = 0, **values) -> Lead:
@@ -37,7 +37,7 @@ def new_lead(number: int = 0, **values) -> Lead:
 
 
 @pytest.fixture
-def desk(client, database, clock) -> Visitor:
+def desk(client, database, clock) -> BrowserClient:
     return signed_in(database, "front_desk")
 
 

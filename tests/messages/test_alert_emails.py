@@ -11,7 +11,7 @@ from crm.messages import alert_emails
 from crm.staff import alerts
 from crm.staff.models import Alert, User
 from tests.messages.test_engine import deliver_all
-from tests.support.browser_client import Visitor, member
+from tests.support.browser_client import BrowserClient, member
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_administrators_who_asked_and_nobody_else(clinic, outbox, app):
     admin, clerk = member("admin", email="boss@clinic.example"), member("front_desk")
     ring("a")
     assert tell(nobody) == 0
-    visitor = Visitor(app).sign_in(admin)
+    visitor = BrowserClient(app).sign_in(admin)
     assert "Tell me by email" in visitor.get("/console/account").text
     assert visitor.post("/console/account/alert-emails", {"alert_emails": "yes"}).status_code == 302
     assert "Stop telling me" in visitor.get("/console/account").text
@@ -87,7 +87,7 @@ def test_administrators_who_asked_and_nobody_else(clinic, outbox, app):
         db.session.execute(text('update "user" set alert_emails = true where id = :id'), {"id": clerk.id})
     assert alert_emails.recipients(nobody) == ["boss@clinic.example"]
     assert tell(nobody) == 1
-    assert Visitor(app).sign_in(clerk).post("/console/account/alert-emails").status_code in (400, 403)
+    assert BrowserClient(app).sign_in(clerk).post("/console/account/alert-emails").status_code in (400, 403)
     visitor.get("/console/account")
     visitor.post("/console/account/alert-emails")
     assert db.session.scalar(select(User.alert_emails).where(User.id == admin.id)) is False

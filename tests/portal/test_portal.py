@@ -32,7 +32,7 @@ from crm.referrers.models import Clinician, PortalLink, PortalPerson
 from crm.referrers.service import Sender
 from crm.web import access_guard
 from tests.support import factories as support_factories
-from tests.support.browser_client import Visitor, signed_in
+from tests.support.browser_client import BrowserClient, signed_in
 
 PDF = b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\ntrailer\n%%EOF\n"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + b"\x00" * 20 + b"\xff\xd9"
@@ -72,7 +72,7 @@ def token_of(person):
 
 def enter(app, person):
     refresh()
-    visitor = Visitor(app)
+    visitor = BrowserClient(app)
     token = token_of(person)
     assert visitor.get(f"/refer/in/{token}").status_code == 200
     assert visitor.post(f"/refer/in/{token}").status_code == 303
@@ -226,21 +226,21 @@ def test_a_link_works_once_and_not_for_long(database, nurse):
         with pytest.raises(NotFound):
             accounts.link_owner(token)
     token = token_of(nurse)
-    visitor = Visitor(database)
+    visitor = BrowserClient(database)
     for _ in range(3):
         assert visitor.get(f"/refer/in/{token}").status_code == 200  # looking does not use it up
     assert visitor.post(f"/refer/in/{token}").status_code == 303
-    assert Visitor(database).get(f"/refer/in/{token}").status_code == 404
+    assert BrowserClient(database).get(f"/refer/in/{token}").status_code == 404
 
 
 def test_a_link_of_the_portal_opens_no_staff_account(database, nurse):
     token = token_of(nurse)
-    assert Visitor(database).get(f"/sign-in/{token}").status_code == 404
+    assert BrowserClient(database).get(f"/sign-in/{token}").status_code == 404
 
 
 def test_known_and_unknown_addresses_get_the_same_answer(database, nurse, asked):
     def answer(email):
-        visitor = Visitor(database)
+        visitor = BrowserClient(database)
         visitor.get("/refer/sign-in")
         got = visitor.post("/refer/sign-in", {"email": email})
         return got.status_code, got.location, got.text
@@ -252,7 +252,7 @@ def test_known_and_unknown_addresses_get_the_same_answer(database, nurse, asked)
 
 def test_asking_for_links_is_limited(database, nurse):
     for _ in range(8):
-        visitor = Visitor(database)
+        visitor = BrowserClient(database)
         visitor.get("/refer/sign-in")
         visitor.post("/refer/sign-in", {"email": "nurse@north.example"})
     links = db.session.scalars(select(PortalLink).where(PortalLink.person_id == nurse.id)).all()
@@ -338,7 +338,7 @@ def test_a_practice_reaches_only_its_own_files(database, nurse, portal):
 
 
 def test_nobody_and_staff_get_no_portal_and_the_portal_no_console(database, nurse, portal):
-    nobody, staff = Visitor(database), signed_in(database, "admin")
+    nobody, staff = BrowserClient(database), signed_in(database, "admin")
     nobody.get("/refer/sign-in")
     staff.get("/console/account")
     for method, address in portal_addresses(database, "R-222222"):
@@ -637,8 +637,8 @@ def test_the_poster_leads_to_the_form_and_credits_the_practice(database, nurse, 
     assert f"{home}.svg" in desk.get(home).text
     assert desk.get(f"{home}.svg").data == code.data
     token = poster.address(nurse.practice_id, public_url="").partition("from=")[2]
-    assert f'name="practice" value="{token}"' in Visitor(database).get(f"/contact?from={token}").text
-    assert 'name="practice"' not in Visitor(database).get("/contact?from=7").text
+    assert f'name="practice" value="{token}"' in BrowserClient(database).get(f"/contact?from={token}").text
+    assert 'name="practice"' not in BrowserClient(database).get("/contact?from=7").text
 
 
 @pytest.mark.parametrize("token", [None, "", "7", "x" * 44])

@@ -21,7 +21,7 @@ from crm.referrers import service as referrers
 from crm.referrers.models import Passkey
 from crm.referrers.service import Sender
 from tests.support import factories as support_factories
-from tests.support.browser_client import Visitor
+from tests.support.browser_client import BrowserClient
 
 ORIGIN = "https://crm.clinic.example"
 NPIS = ("1234567893", "1558598797")
@@ -91,7 +91,7 @@ def practice_person(number=0):
 
 
 def enter(app, person):
-    visitor = Visitor(app)
+    visitor = BrowserClient(app)
     with transaction():
         token = sign(Purpose.PORTAL_SIGN_IN, accounts.make_link(person).id)
     visitor.get(f"/refer/in/{token}")
@@ -128,7 +128,7 @@ def add(visitor, device, **form):
 
 
 def stranger(app):
-    visitor = Visitor(app)
+    visitor = BrowserClient(app)
     visitor.get("/refer/sign-in")
     return visitor
 
@@ -303,7 +303,7 @@ def test_a_passkey_is_added_once_and_not_without_end(named, nurse, device, monke
 
 @pytest.mark.parametrize("address", ["/refer/sign-in/passkey", "/refer/sign-in/passkey/challenge"])
 def test_forms_need_their_token(named, address):
-    assert Visitor(named).post(address).status_code == 400
+    assert BrowserClient(named).post(address).status_code == 400
 
 
 def test_trying_is_limited_by_network_address(named):
@@ -313,7 +313,7 @@ def test_trying_is_limited_by_network_address(named):
 
 
 def test_where_the_host_is_a_number_there_are_no_passkeys(database, redis):
-    visitor = Visitor(database)  # as everywhere on one machine, unless PUBLIC_URL names it
+    visitor = BrowserClient(database)  # as everywhere on one machine, unless PUBLIC_URL names it
     assert "data-passkey" not in visitor.get("/refer/sign-in").text
     assert visitor.post("/refer/sign-in/passkey/challenge").status_code == 404
 

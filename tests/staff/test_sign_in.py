@@ -12,7 +12,7 @@ from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.staff import service
 from crm.staff.models import User
-from tests.support.browser_client import Visitor, member, signed_in
+from tests.support.browser_client import BrowserClient, member, signed_in
 
 PASSWORD = "marine haven pebble"
 
@@ -27,18 +27,22 @@ def ana(client) -> User:
 
 
 @pytest.fixture
-def visitor(client, database) -> Visitor:
-    return Visitor(database)
+def visitor(client, database) -> BrowserClient:
+    return BrowserClient(database)
 
 
 def try_in(
-    visitor: Visitor, password: str = PASSWORD, *, email: str = "ana@clinic.example", ip: str = "127.0.0.1"
+    visitor: BrowserClient,
+    password: str = PASSWORD,
+    *,
+    email: str = "ana@clinic.example",
+    ip: str = "127.0.0.1",
 ):
     visitor.get("/login")
     return visitor.post("/login", {"email": email, "password": password}, environ_base={"REMOTE_ADDR": ip})
 
 
-def is_in(visitor: Visitor) -> bool:
+def is_in(visitor: BrowserClient) -> bool:
     return visitor.get("/console/account").status_code == 200
 
 
@@ -70,9 +74,9 @@ def test_after_ten_failures_guessing_gets_slow_and_nobody_is_locked_out(ana, vis
         assert "too many tries" not in try_in(visitor, "guess").text
     assert "too many tries" in try_in(visitor).text  # even with the right password
     assert not is_in(visitor)
-    elsewhere = Visitor(database)
+    elsewhere = BrowserClient(database)
     assert try_in(elsewhere, ip="203.0.113.9").status_code == 302  # the real owner, from another network
-    by_link = Visitor(database).sign_in(ana)
+    by_link = BrowserClient(database).sign_in(ana)
     assert is_in(by_link)
 
 
@@ -106,7 +110,7 @@ def test_twelve_hours_sign_out_the_busiest(ana, visitor, clock):
 
 def test_signing_out_ends_copies_of_the_session(ana, visitor, database):
     try_in(visitor)
-    copy = Visitor(database)
+    copy = BrowserClient(database)
     copy.client.set_cookie("session", visitor.client.get_cookie("session").value)
     assert is_in(copy)
     assert visitor.post("/logout").status_code == 302
@@ -115,7 +119,7 @@ def test_signing_out_ends_copies_of_the_session(ana, visitor, database):
 
 def test_a_copied_session_is_worth_nothing_in_another_browser(ana, visitor, database):
     try_in(visitor)
-    copy = Visitor(database)
+    copy = BrowserClient(database)
     copy.client.set_cookie("session", visitor.client.get_cookie("session").value)
     assert copy.get("/console/account", headers={"User-Agent": "Another"}).status_code == 302
     assert is_in(visitor)
@@ -142,7 +146,7 @@ def test_a_link_works_once(ana, visitor, database):
     assert visitor.get(f"/sign-in/{token}").status_code == 200
     assert visitor.get(f"/sign-in/{token}").status_code == 200  # a scanner has looked at it
     assert visitor.post(f"/sign-in/{token}").location == "/console/"
-    again = Visitor(database)
+    again = BrowserClient(database)
     assert again.get(f"/sign-in/{token}").status_code == 404
     again.get("/login")
     assert again.post(f"/sign-in/{token}").status_code == 404
@@ -165,7 +169,7 @@ def test_a_link_of_a_closed_account_is_void(ana, visitor):
 
 def test_the_invited_choose_a_password_first(client, database):
     user = member("viewer")
-    visitor = Visitor(database)
+    visitor = BrowserClient(database)
     with transaction():
         token = service.sign_in_link(user=user)
     visitor.get(f"/sign-in/{token}")
@@ -179,7 +183,7 @@ def test_the_invited_choose_a_password_first(client, database):
 
 def test_a_new_password_asks_for_the_old_one_and_signs_other_devices_out(ana, visitor, database):
     try_in(visitor)
-    other = Visitor(database)
+    other = BrowserClient(database)
     try_in(other)
     visitor.get("/console/account")
     refused = visitor.post("/console/account/password", {"current": "no", "password": "tulip bridge forty"})
@@ -199,7 +203,7 @@ def test_second_factor_is_set_up_asked_for_and_each_code_is_good_once(ana, visit
     assert visitor.post(state, {"code": code}).status_code == 302
     db.session.refresh(ana)
     assert ana.tf_primary_method == "authenticator"
-    fresh = Visitor(database)
+    fresh = BrowserClient(database)
     assert "/tf-validate" in try_in(fresh).location
     assert not is_in(fresh)
     fresh.get("/tf-validate")
@@ -221,7 +225,7 @@ def test_sessions_of_people_without_the_console_stay_out(client, database):
     user = member("viewer")
     with transaction():
         user.roles = []
-    assert Visitor(database).sign_in(user).get("/console/account").status_code == 403
+    assert BrowserClient(database).sign_in(user).get("/console/account").status_code == 403
 
 
 def test_roles_count_at_once(client, database):

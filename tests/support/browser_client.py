@@ -22,7 +22,7 @@ def _forget() -> None:
         g.pop(name)
 
 
-class Visitor:
+class BrowserClient:
     """A browser of its own on the app."""
 
     def __init__(self, app: CrmApp) -> None:
@@ -40,7 +40,7 @@ class Visitor:
         _forget()
         return self.client.post(address, data={"csrf_token": self.token, **(data or {})}, **options)
 
-    def sign_in(self, user: User) -> "Visitor":
+    def sign_in(self, user: User) -> "BrowserClient":
         with transaction():
             token = staff.sign_in_link(user=user, life=timedelta(minutes=5))
         assert self.get(f"/sign-in/{token}").status_code == 200
@@ -59,6 +59,6 @@ def member(role: str, *, email: str | None = None, **values: Any) -> User:
         )
 
 
-def signed_in(app: CrmApp, role: str) -> Visitor:
+def signed_in(app: CrmApp, role: str) -> BrowserClient:
     """A browser in which somebody with this role is signed in."""
-    return Visitor(app).sign_in(member(role))
+    return BrowserClient(app).sign_in(member(role))

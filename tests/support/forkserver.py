@@ -20,16 +20,16 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Life:
-    """One process of the nursery; a likeness of `subprocess.Popen`."""
+class ForkedProcess:
+    """One process of the fork_server; a likeness of `subprocess.Popen`."""
 
-    def __init__(self, nursery: "Nursery", pid: int) -> None:
-        self._nursery, self.pid, self.returncode = nursery, pid, None
+    def __init__(self, fork_server: "ForkServer", pid: int) -> None:
+        self._fork_server, self.pid, self.returncode = fork_server, pid, None
 
     def poll(self) -> int | None:
         """Return how it ended: its status, or the signal's number below zero; None while it runs."""
         if self.returncode is None:
-            self.returncode = self._nursery.ask({"poll": self.pid})
+            self.returncode = self._fork_server.ask({"poll": self.pid})
         return self.returncode
 
     def wait(self, timeout: float = 60) -> int:
@@ -53,7 +53,7 @@ class Life:
                 os.killpg(self.pid, number)
 
 
-class Nursery:
+class ForkServer:
     """The harness's end of the wire; may be used from several threads."""
 
     def __init__(self) -> None:
@@ -66,10 +66,12 @@ class Nursery:
             start_new_session=True,
         )
 
-    def start(self, argv: list[str], *, env: dict[str, str], log: Path, errors: Path | None = None) -> Life:
+    def start(
+        self, argv: list[str], *, env: dict[str, str], log: Path, errors: Path | None = None
+    ) -> ForkedProcess:
         """Start one process; what it writes is added to `log`, and its complaints to `errors` where given."""
         files = {"log": str(log), "errors": str(errors or log)}
-        return Life(self, self.ask({"argv": argv, "env": env, **files}))
+        return ForkedProcess(self, self.ask({"argv": argv, "env": env, **files}))
 
     def ask(self, question: dict[str, Any]) -> Any:
         wire = self._process

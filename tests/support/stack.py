@@ -22,17 +22,17 @@ from redis import Redis
 from crm.core import clock, queue
 from crm.dev import local
 from crm.sandbox.events.signing_key import public_key_base64
-from tests.support.forkserver import Life, Nursery
+from tests.support.forkserver import ForkedProcess, ForkServer
 
 ROOT = Path(__file__).resolve().parents[2]
 FLASK = ["flask", "--app", "wsgi"]
 
 
-class Fleet:
+class Stack:
     """Everything of one installation. `env` is what every process is started with."""
 
-    def __init__(self, folder: Path, *, nursery: Nursery, postgres: str, redis: str) -> None:
-        self.folder, self.nursery = folder, nursery
+    def __init__(self, folder: Path, *, fork_server: ForkServer, postgres: str, redis: str) -> None:
+        self.folder, self.fork_server = folder, fork_server
         self.commands = {
             "sandbox": [*FLASK, "sandbox"],
             "web": ["gunicorn", "wsgi:app", "--config", "crm/web/gunicorn.py"],
@@ -40,7 +40,7 @@ class Fleet:
             "worker2": [*FLASK, "worker"],
             "scheduler": [*FLASK, "scheduler"],
         }
-        self.processes: dict[str, Life] = {}
+        self.processes: dict[str, ForkedProcess] = {}
         self.clocks: list[str] = []  # those that are wrong
         self.web_port, self.sandbox_port = _free_port(), _free_port()
         self.database_url = postgres
@@ -64,7 +64,7 @@ class Fleet:
 
     def start(self, name: str, **env: str) -> None:
         """Start one process (again); its output goes to a file named after it."""
-        self.processes[name] = self.nursery.start(
+        self.processes[name] = self.fork_server.start(
             self.commands[name],
             env={**self.env, **env},
             log=self.folder / f"{name.rstrip('0123456789')}.log",
@@ -153,6 +153,16 @@ class Fleet:
             self.start(name, **env)
         return dead
 
+    @contextlib.contextmanager
+    def started(self) -> Iterator[None]:
+        """Every process running and answering; stopped at the end."""
+        try:
+            self.ensure()
+            self.await_servers()
+            yield
+        finally:
+            self.stop()
+
     def stop(self) -> None:
         """End everything, kindly first."""
         for process in self.processes.values():
@@ -167,7 +177,7 @@ class Fleet:
         """Run one command to its end; return what it printed. Raises RuntimeError with its complaints."""
         self.runs += 1
         out, errors = (self.folder / f"run{self.runs}.{kind}" for kind in ("out", "err"))
-        run = self.nursery.start([*FLASK, *command], env=self.env, log=out, errors=errors)
+        run = self.fork_server.start([*FLASK, *command], env=self.env, log=out, errors=errors)
         if run.wait(300):
             raise RuntimeError(f"flask {' '.join(command)}: {out.read_text()}{errors.read_text()[-2000:]}")
         return out.read_text()
@@ -289,26 +299,29 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def fleet(**env: str) -> Iterator[Fleet]:
-    """A fresh installation in a folder of its own: migrated, content approved, sequences live, everything started."""
-    folder, nursery = Path(tempfile.mkdtemp(prefix="chaos-")), Nursery()
+def stopped_stack(**env: str) -> Iterator[Stack]:
+    """A fresh installation in a folder of its own, with its servers running and nothing in the database yet."""
+    folder, fork_server = Path(tempfile.mkdtemp(prefix="chaos-")), ForkServer()
     atexit.register(
         shutil.rmtree, folder, ignore_errors=True
-    )  # the embedded server's last words are a lock file in it
+    )  # the embedded server writes a lock file into it when it ends
     try:
         postgres, redis = local.postgres_url(folder), local.redis_url(folder)
-        ours = Fleet(folder, nursery=nursery, postgres=postgres, redis=redis)
-        ours.env.update(env)
-        ours.flask("db", "upgrade")
-        ours.flask("content", "load", "--approved-by-demo")
-        ours.flask("sequences", "load", "--live")
-        try:
-            ours.ensure()
-            ours.await_servers()
-            yield ours
-        finally:
-            ours.stop()
+        stack = Stack(folder, fork_server=fork_server, postgres=postgres, redis=redis)
+        stack.env.update(env)
+        yield stack
     finally:
-        nursery.close()
+        fork_server.close()
         local.stop_embedded(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_stack(**env: str) -> Iterator[Stack]:
+    """A fresh installation: migrated, content approved, sequences live, every process started."""
+    with stopped_stack(**env) as stack:
+        stack.flask("db", "upgrade")
+        stack.flask("content", "load", "--approved-by-demo")
+        stack.flask("sequences", "load", "--live")
+        with stack.started():
+            yield stack

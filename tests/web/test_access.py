@@ -9,7 +9,7 @@ from crm.audit.models import AuditEntry
 from crm.core.db import db
 from crm.staff import access
 from crm.web import access_guard
-from tests.support.browser_client import Visitor, member
+from tests.support.browser_client import BrowserClient, member
 
 PARTS = {"reference": "C-222222", "stream": "none", "filename": "x", "token": "x"}
 
@@ -33,7 +33,7 @@ def test_there_is_something_to_check(app):
 @pytest.mark.parametrize("role", access.ROLES)
 def test_each_role_opens_what_the_table_says_and_nothing_else(client, database, role):
     """Allowed is whatever is not refused: nothing to see (404) or nothing to do (409, 422) is past the guard."""
-    visitor = Visitor(database).sign_in(member(role))
+    visitor = BrowserClient(database).sign_in(member(role))
     visitor.get("/console/account")
     wrong = []
     for method, address, permission in console(database):
@@ -44,7 +44,7 @@ def test_each_role_opens_what_the_table_says_and_nothing_else(client, database, 
 
 
 def test_whoever_is_not_signed_in_is_sent_to_sign_in(client, database):
-    visitor = Visitor(database)
+    visitor = BrowserClient(database)
     visitor.get("/login")
     for method, address, _ in console(database):
         answer = visitor.get(address) if method == "GET" else visitor.post(address)
@@ -56,14 +56,14 @@ def test_after_signing_in_one_is_where_one_wanted_to_be(client):
 
 
 def test_a_refusal_is_in_the_log(client, database):
-    visitor = Visitor(database).sign_in(member("viewer"))
+    visitor = BrowserClient(database).sign_in(member("viewer"))
     visitor.get("/console/staff")
     entry = db.session.scalars(select(AuditEntry).where(AuditEntry.action == "access.refused")).one()
     assert entry.detail == {"endpoint": "console.staff.index"}
 
 
 def test_a_view_that_names_no_permission_is_closed(client, database):
-    visitor = Visitor(database).sign_in(member("admin"))
+    visitor = BrowserClient(database).sign_in(member("admin"))
     view = database.view_functions["console.staff.index"]
     del view.permission
     try:

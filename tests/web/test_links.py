@@ -15,7 +15,7 @@ from crm.staff import access, alerts
 from tests.desk.test_console_work import new_lead
 from tests.intake.test_service import refer
 from tests.support import factories as support_factories
-from tests.support.browser_client import Visitor, member
+from tests.support.browser_client import BrowserClient, member
 
 HREF = re.compile(r'(?:href|action)="([^"]+)"(?: role="search")?')
 POSTS = re.compile(r'<form[^>]*method="post"[^>]*action="([^"]+)"')
@@ -41,7 +41,7 @@ def house(client, database, clock):
     return database
 
 
-def crawl(visitor: Visitor) -> dict[str, int]:
+def crawl(visitor: BrowserClient) -> dict[str, int]:
     """Follow all links from the first page on; return what answered badly."""
     adapter = visitor.client.application.url_map.bind("localhost")
     seen, looked_at, wrong = {"/console/"}, Counter(), {}
@@ -73,12 +73,12 @@ def crawl(visitor: Visitor) -> dict[str, int]:
 
 @pytest.mark.parametrize("role", access.ROLES)
 def test_no_link_leads_nowhere_or_to_a_closed_door(house, role):
-    assert crawl(Visitor(house).sign_in(member(role))) == {}
+    assert crawl(BrowserClient(house).sign_in(member(role))) == {}
 
 
 @pytest.mark.parametrize("role", access.ROLES)
 def test_the_navigation_has_at_most_eight_words_and_shows_where_one_is(house, role):
-    visitor = Visitor(house).sign_in(member(role))
+    visitor = BrowserClient(house).sign_in(member(role))
     for address in ("/console/leads", "/console/staff", "/console/audit", "/console/exports"):
         answer = visitor.get(address)
         if answer.status_code == 200:

@@ -1,4 +1,4 @@
-"""People in front of the installation: staff at the console, and visitors who do not stop writing to the clinic."""
+"""People in front of the installation: staff at the console, and a steady stream of contact requests."""
 
 import re
 import threading
@@ -9,21 +9,21 @@ from types import TracebackType
 import requests
 
 from crm.consent import consent_texts
-from tests.support.stack import Fleet
+from tests.support.stack import Stack
 
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 _WORDING = consent_texts.current("contact-form", "en").name
 _ADMIN = "chaos@clinic.example"
 
 
-class Desk:
+class StaffSession:
     """An administrator's browser, signed in."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self.url, self.session = fleet.web_url, requests.Session()
-        if _ADMIN not in fleet.flask("staff", "list"):
-            fleet.flask("staff", "create", _ADMIN, "--role", "admin")
-        link = fleet.flask("staff", "sign-in-link", _ADMIN).split()[-1]
+    def __init__(self, stack: Stack) -> None:
+        self.url, self.session = stack.web_url, requests.Session()
+        if _ADMIN not in stack.flask("staff", "list"):
+            stack.flask("staff", "create", _ADMIN, "--role", "admin")
+        link = stack.flask("staff", "sign-in-link", _ADMIN).split()[-1]
         self._send(link, page=link)
 
     def post(self, path: str, **form: str | list[str]) -> None:
@@ -39,21 +39,21 @@ class Desk:
         answer.raise_for_status()
 
 
-class Visitors:
+class WebTraffic:
     """Contact requests through the web, all the time, each repeated with its own key until it is answered.
 
     A context manager. `failures` counts answers that were no answer; whoever was told yes must be there, once.
     """
 
-    def __init__(self, fleet: Fleet, *, pause: float = 0.1, at_once: int = 2, letters: bool = True) -> None:
-        self.fleet, self.pause, self.at_once = fleet, pause, at_once
+    def __init__(self, stack: Stack, *, pause: float = 0.1, at_once: int = 2, letters: bool = True) -> None:
+        self.stack, self.pause, self.at_once = stack, pause, at_once
         self.failures: list[str] = []
         self.answered: dict[str, str] = {}  # address -> reference
         self._over = threading.Event()
         self.letters = letters
-        self._key = fleet.flask("api-key", "create", "chaos", "--scope", "contact-requests:write").split()[-1]
+        self._key = stack.flask("api-key", "create", "chaos", "--scope", "contact-requests:write").split()[-1]
 
-    def __enter__(self) -> "Visitors":
+    def __enter__(self) -> "WebTraffic":
         self._pool = ThreadPoolExecutor(self.at_once)
         self._runs = [self._pool.submit(self._keep_writing, place) for place in range(self.at_once)]
         return self
@@ -75,7 +75,7 @@ class Visitors:
 
     def check(self) -> None:
         """Raise AssertionError where a request that was answered is not there exactly once."""
-        with self.fleet.sql() as database:
+        with self.stack.sql() as database:
             rows = database.execute("select reference from lead").fetchall()
         references = [reference for (reference,) in rows]
         missing = set(self.answered.values()) - set(references)
@@ -87,7 +87,7 @@ class Visitors:
         for number in range(1_000_000):
             if self._over.is_set():
                 return
-            self._write(f"visitor{self.fleet.runs}x{place}x{number}@chaos.example")
+            self._write(f"visitor{self.stack.runs}x{place}x{number}@chaos.example")
             time.sleep(self.pause)
 
     def _write(self, address: str) -> None:
@@ -104,7 +104,7 @@ class Visitors:
         for _ in range(600):
             try:
                 answer = requests.post(
-                    f"{self.fleet.web_url}/api/v1/contact-requests", json=body, headers=headers, timeout=15
+                    f"{self.stack.web_url}/api/v1/contact-requests", json=body, headers=headers, timeout=15
                 )
             except requests.RequestException as error:
                 self.failures.append(type(error).__name__)

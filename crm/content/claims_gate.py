@@ -6,7 +6,7 @@ from functools import lru_cache
 from crm.content.claims import LANGUAGES, Finding, check, check_content
 from crm.content.render.fields import ContentError
 from crm.content.render.source import Block, parse, parse_block
-from crm.content.testimonials.rules import judged
+from crm.content.testimonials.findings import judged
 from crm.core.config import ConfigError
 
 Blocks = tuple[tuple[str, str], ...]

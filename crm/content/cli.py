@@ -9,7 +9,7 @@ import orjson
 from crm.content.claims import Finding, Severity, check, check_content, check_text
 from crm.content.claims.corpus import BadLine, Score, measure, read_lines
 from crm.content.render.source import LANGUAGES, Block, ContentError, parse, parse_block
-from crm.content.testimonials.rules import judged
+from crm.content.testimonials.findings import judged
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 UNREADABLE = 2

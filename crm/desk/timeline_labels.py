@@ -1,4 +1,4 @@
-"""What the lines of a person's timeline say to staff. Pure: a line in, words out."""
+"""Labels of timeline entries: an entry in, the words that staff read out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

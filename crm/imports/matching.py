@@ -18,6 +18,7 @@ from crm.contacts.rules import folded, match_person
 from crm.core import business_hours, clock, crypto
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.imports.rules import LEADS, Row
+from crm.leads import references
 from crm.leads import rules as leads
 
 KEYS = ("email_index", "phone_index", "name_birth_index")
@@ -238,7 +239,7 @@ def _open_leads(plans: Sequence[_Plan], common: Mapping[str, Any]) -> list[int]:
 
 def _references(count: int) -> list[str]:
     """Return that many unused references: draw a few more, then leave out those in use."""
-    drawn = list(dict.fromkeys(leads.new_reference(leads.CONTACT_REQUEST) for _ in range(count + 50)))
+    drawn = list(dict.fromkeys(references.new_reference(leads.CONTACT_REQUEST) for _ in range(count + 50)))
     taken = execute_raw("select reference from lead where reference = any(%(drawn)s)", {"drawn": drawn})
     gone = {row.reference for row in taken}
     return [one for one in drawn if one not in gone][:count]

@@ -18,7 +18,7 @@ from crm.core import business_hours, clock, crypto, events
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.core.errors import Conflict
 from crm.intake import crisis
-from crm.leads import rules
+from crm.leads import references, rules
 from crm.leads.events import LeadOpened
 from crm.leads.models import Lead, Referral, Task
 from crm.referrers import service as referrers
@@ -246,7 +246,7 @@ def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mappi
     }
     lead_id = None
     while lead_id is None:  # a reference that is taken already: draw again
-        reference = rules.new_reference(kind)
+        reference = references.new_reference(kind)
         lead_id = execute_raw(_OPEN, given | {"reference": reference}).scalar_one_or_none()
     events.publish(LeadOpened(lead_id=lead_id, contact_id=contact.id, kind=kind, language=contact.language))
     return Opened(lead_id=lead_id, contact_id=contact.id, reference=reference, stage=stage, is_new=True)

@@ -1,6 +1,5 @@
 """The two ways a lead can go, as tables: stages, moves, reasons, clocks, and the codes other systems know them by."""
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -200,14 +199,7 @@ def deadline_after(
     return Deadline(due_at=due_at(kind=kind, stage=to, since=now, calendar=calendar))
 
 
-ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that looks or sounds like another: no 0 O 1 I L U
-_LETTER = {CONTACT_REQUEST: "C", REFERRAL: "R"}
-
-
-def new_reference(kind: str) -> str:
-    """Return a reference to read out over the phone, such as `R-7K3F9Q`: one of 30**6 at random."""
-    return f"{_LETTER[kind]}-" + "".join(secrets.choice(ALPHABET) for _ in range(6))
-
+ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # of references: nothing that looks or sounds like another: no 0 O 1 I L U
 
 UTM_KEYS = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 TOUCH_KEYS = (*UTM_KEYS, "landing_page", "referring_host", "practice")

@@ -1,4 +1,4 @@
-"""The two state machines, whole; references; first touch."""
+"""The two state machines, whole; first touch."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -127,14 +127,6 @@ def test_every_referral_stage_has_codes_of_other_systems():
     assert {codes.task for codes in rules.REFERRAL_CODES.values()} <= set(tasks.split())
     bser = {"2.0", "3.0", "4.0", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "6.0", "7.0"}
     assert {codes.bser for codes in rules.REFERRAL_CODES.values()} == bser | {None}
-
-
-def test_references():
-    made = {rules.new_reference(REFERRAL) for _ in range(200)}
-    assert len(made) == 200
-    assert all(len(one) == 8 and one.startswith("R-") and set(one[2:]) <= set(rules.ALPHABET) for one in made)
-    assert not set(rules.ALPHABET) & set("0O1ILU")
-    assert rules.new_reference(CONTACT_REQUEST).startswith("C-")
 
 
 def test_first_touch():

@@ -8,16 +8,12 @@ Sources: 45 CFR 164.508(a)(3) and (c), authorization for marketing; 16 CFR 255.1
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from crm.content.claims.engine import Finding, finding
-from crm.content.claims.rulebook import Severity, rulebook
-from crm.content.render.source import COMMERCIAL, BlockRef, Source
+from crm.content.render.source import Source
 
-RULE = "testimonial"
-EXPECTED_RESULT = "evidence"  # the block that says what people may generally expect
 LONGEST = timedelta(days=5 * 365)
 
 STATEMENTS: Mapping[str, str] = {
@@ -31,7 +27,7 @@ STATEMENTS: Mapping[str, str] = {
 }
 """What whoever records an authorization has looked for on the signed paper; all of it has to be there."""
 
-_QUOTED = re.compile(r"^[ ]{0,3}>[ ]?(.*)$", re.MULTILINE)
+QUOTED = re.compile(r"^[ ]{0,3}>[ ]?(.*)$", re.MULTILINE)
 _MARKS = re.compile(r"[*_\\]")
 
 
@@ -48,7 +44,7 @@ class Paper:
 
 def quoted(body: str) -> str:
     """Return the words of all block quotes of a text, on one line and without marks."""
-    return plain("\n".join(_QUOTED.findall(body)))
+    return plain("\n".join(QUOTED.findall(body)))
 
 
 def plain(words: str) -> str:
@@ -74,39 +70,3 @@ def refusal(source: Source, paper: Paper | None, *, now: datetime) -> str | None
     if quoted(source.body) != plain(paper.words):
         return f"The quoted words are not exactly those of the authorization {source.testimonial}."
     return None
-
-
-def judged(findings: Iterable[Finding], *, source: Source) -> list[Finding]:
-    """Return the check's findings on a source; for a testimonial, its quoted story is for a person to look at again."""
-    if not source.testimonial:
-        known = list(findings)
-        return known if any(one.id == RULE for one in known) else [*known, *_whose(source)]
-    done = [_looked_at(one, source) for one in findings]
-    named = {part.name for part in source.parts if isinstance(part, BlockRef)}
-    if EXPECTED_RESULT not in named:
-        rule = rulebook(source.language).rule("evidence-missing")
-        why = "A patient's words need the result that is generally expected beside them (16 CFR 255.2)."
-        done.append(finding(rule, why=why))
-    return done
-
-
-def _whose(source: Source) -> Iterator[Finding]:
-    """A block quote reads as somebody's own words, so a person has to say whose they are."""
-    said = _QUOTED.search(source.body)
-    if said is not None and source.stream in COMMERCIAL:
-        rule = replace(rulebook(source.language).rule(RULE), severity=Severity.WARN)
-        why = "These stand as somebody's own words. If a patient said them, choose the written authorization."
-        yield finding(rule, text=source.body, start=said.start(1), end=said.end(1), why=why)
-
-
-def _looked_at(one: Finding, source: Source) -> Finding:
-    if one.id != RULE or one.where != "body" or not _in_quote(source.body, one):
-        return one
-    why = f"Printed with the written authorization {source.testimonial}; it is looked up again before every sending."
-    return replace(one, severity=Severity.WARN, why=f"{why} {one.why}", suggestion="")
-
-
-def _in_quote(body: str, one: Finding) -> bool:
-    first = body.rfind("\n", 0, one.start) + 1
-    lines = body[first : max(one.end, one.start + 1)].splitlines()
-    return bool(lines) and all(_QUOTED.match(line) for line in lines)

@@ -1,4 +1,4 @@
-"""Which events a mail brings, and what each of them says. Pure.
+"""Which events a mail brings, and what each of them says.
 
 Kinds and fields: twilio.com/docs/sendgrid/for-developers/tracking-events/event. A receiver's address steers
 its mail: `bounce@`, `block@`, `defer@`, `drop@`, `complain@`, `unsubscribe@`, `async-bounce@`, `duplicate@` and

@@ -2,7 +2,7 @@
 
 from crm.core.db import transaction
 from crm.core.queue import LOW, enqueue, job
-from crm.desk import bulk as bulk_runs
+from crm.desk.bulk import service as bulk_runs
 from crm.leads import sla
 
 

@@ -14,6 +14,7 @@ from crm.content.editor import form_codec
 from crm.content.editor import hints as editor_hints
 from crm.content.editor import service as editor
 from crm.content.models import Comment, ContentVersion
+from crm.content.page_context import IN_WORDS, STATES, actor, roles, shared
 from crm.content.render.fields import LANGUAGES, ContentError
 from crm.core import clock
 from crm.core.errors import Invalid
@@ -23,19 +24,6 @@ from crm.staff import access
 pages = Blueprint("content", __name__, url_prefix="/content")
 
 LABELS = {"q": "Search", "sequence": "Sequence", "language": "Language", "state": "State"}
-IN_WORDS = {"en": "English", "es": "Spanish"}
-STATES = {
-    "draft": "Draft",
-    "in_review": "In review",
-    "approved": "Approved",
-    "expiring": "Ends within 30 days",
-    "expired": "Expired",
-    "void": "Void",
-    "missing": "Never approved",
-    "superseded": "Replaced",
-    "retired": "Retired",
-}
-KINDS = {"email": "Email", "transactional": "Service email", "block": "Block", "page": "Page"}
 # No script runs in it; its origin is ours only so that the page around it may put it back where the reader was.
 PREVIEW_CSP = "; ".join(
     (
@@ -46,21 +34,6 @@ PREVIEW_CSP = "; ".join(
         "sandbox allow-same-origin",
     )
 )
-
-
-def actor() -> str:
-    """Return who is at the console, as the log names them."""
-    return f"staff:{current_user.id}"
-
-
-def roles() -> list[str]:
-    """Return the roles of who is at the console."""
-    return [role.name for role in current_user.roles]
-
-
-def shared() -> dict[str, Any]:
-    """Return what all these pages say things with."""
-    return {"states": STATES, "languages": IN_WORDS, "kinds": KINDS, "now": clock.now()}
 
 
 @pages.get("")

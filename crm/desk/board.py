@@ -8,7 +8,7 @@ from sqlalchemy import func, literal, select, tuple_, union_all
 
 from crm.core import paging
 from crm.core.db import db
-from crm.desk.bulk_actions import WITH_A_VISIT
+from crm.desk.bulk.actions import WITH_A_VISIT
 from crm.leads.models import Lead
 from crm.leads.rules import STAGES
 

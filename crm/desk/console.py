@@ -17,8 +17,10 @@ from crm.contacts import queries as people
 from crm.contacts import service as contacts
 from crm.core import clock
 from crm.core.errors import Invalid
-from crm.desk import bulk, bulk_actions, saved_filters
+from crm.desk import saved_filters
 from crm.desk import search as listing
+from crm.desk.bulk import actions as bulk_actions
+from crm.desk.bulk import service as bulk
 from crm.desk.lead_page import (
     STOPS,
     clinical_details,

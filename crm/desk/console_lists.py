@@ -11,8 +11,9 @@ from crm.audit import service as audit
 from crm.core import business_hours, clock
 from crm.core.errors import Invalid
 from crm.desk import board as boards
-from crm.desk import bulk, saved_filters, search
-from crm.desk.bulk_actions import ACTS
+from crm.desk import saved_filters, search
+from crm.desk.bulk import service as bulk
+from crm.desk.bulk.actions import ACTS
 from crm.desk.list_filters import KINDS, LABELS, address, wanted_from
 from crm.desk.models import BulkRun
 from crm.leads import rules

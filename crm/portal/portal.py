@@ -7,7 +7,6 @@ from flask import (
     Blueprint,
     Response,
     flash,
-    g,
     make_response,
     redirect,
     render_template,
@@ -15,22 +14,23 @@ from flask import (
     url_for,
 )
 from flask.typing import ResponseReturnValue
-from flask_babel import get_locale, gettext
+from flask_babel import gettext
 
 from crm.audit import service as audit
 from crm.consent import consent_texts
 from crm.contacts.rules import STATE_ZONES
-from crm.core import clock, current, limits
-from crm.core.errors import Conflict, Invalid, TooMany
-from crm.core.limits import Limit
+from crm.core import clock, current
+from crm.core.errors import Conflict, Invalid
 from crm.leads.models import Lead
-from crm.portal import file_types, form, queries, service
+from crm.portal import file_types, form, page_context, queries, service
 from crm.portal import texts as words
 from crm.portal.queries import Wanted
 from crm.portal.service import File
 from crm.referrers import accounts, portal_session, poster
 
 pages = Blueprint("refer", __name__, url_prefix="/refer")
+pages.context_processor(page_context.frame)
+pages.before_request(page_context.keep_language)
 
 BODY = (file_types.MOST_FILES * file_types.MOST_BYTES) + 1024 * 1024  # bytes: all files, and the form
 WITH_FILES = ("refer.create", "refer.add_files")
@@ -41,45 +41,6 @@ def _room_for_files(endpoint: str | None, _values: dict[str, Any] | None) -> Non
     """Files need room; only who is signed in gets it. Before anything has read the body."""
     if endpoint in WITH_FILES and request.method == "POST" and portal_session.who() is not None:
         request.max_content_length = BODY
-
-
-@pages.context_processor
-def frame() -> dict[str, Any]:
-    """What every page of the portal shows around itself."""
-    person = g.get("portal_person")
-    if person is None:
-        return {}
-    shown = [
-        (gettext("Your referrals"), "refer.home"),
-        (gettext("New referral"), "refer.new"),
-        (gettext("Many at once"), "refer_upload.index"),
-        (gettext("Poster"), "refer.show_poster"),
-    ]
-    return {
-        "me": {"name": person.name, "practice": person.practice.name},
-        "sign_out_href": url_for("refer.sign_out"),
-        "home_href": url_for("refer.home"),
-        "portal_nav": [
-            {"label": label, "href": url_for(endpoint), "current": request.endpoint == endpoint}
-            for label, endpoint in shown
-        ],
-        "stage_words": words.STAGES,
-        "reason_words": words.REASONS,
-    }
-
-
-def language() -> str:
-    """The language of this page."""
-    locale = get_locale()
-    return locale.language if locale is not None else "en"
-
-
-@pages.before_request
-def keep_language() -> None:
-    """A language chosen by address is kept with the account, for emails too."""
-    wish, person = request.args.get("lang"), g.get("portal_person")
-    if person is not None and wish in ("en", "es") and person.language != wish:
-        person.language = wish
 
 
 @pages.get("/")
@@ -135,10 +96,12 @@ def create() -> ResponseReturnValue:
         if files and "files" not in errors:
             errors["files"] = words.wrong("files_again", "files")
         return _form(typed, errors=errors)
-    not_too_often("refer-new", most=120)
+    page_context.not_too_often("refer-new", most=120)
     zone = current.settings().clinic.time_zone
     try:
-        lead = service.submit(person=person, clean=read.clean, language=language(), zone=zone, files=files)
+        lead = service.submit(
+            person=person, clean=read.clean, language=page_context.language(), zone=zone, files=files
+        )
     except Conflict as error:
         code = ("external_id", "external_id") if "external" in error.message else ("npi_taken", "npi")
         return _form(typed, errors={code[1]: words.wrong(code[0], code[1])}, status=409)
@@ -158,7 +121,7 @@ def _files() -> list[File]:
 def _form(
     typed: Mapping[str, str], *, errors: Mapping[str, Any] | None = None, status: int | None = None
 ) -> Response:
-    person, spoken = portal_session.person(), language()
+    person, spoken = portal_session.person(), page_context.language()
     clinicians = [
         (str(one.id), f"{one.name} (NPI {one.npi})") for one in queries.clinicians_of(person.practice_id)
     ]
@@ -172,16 +135,6 @@ def _form(
         agreed=consent_texts.current("referral-attestation", spoken),
     )
     return make_response(page, status or (422 if errors else 200))
-
-
-def not_too_often(name: str, *, most: int) -> None:
-    """Refuse what one person asks more than `most` times an hour. Raises TooMany."""
-    reached = limits.hit([Limit(name=name, who=str(portal_session.person().id), most=most, seconds=3600)])
-    if reached is not None:
-        raise TooMany(
-            gettext("That was a little too often. Please wait, then try again."),
-            retry_after=reached.retry_after,
-        )
 
 
 def _own(reference: str) -> Lead:
@@ -224,7 +177,7 @@ def confirmation(reference: str) -> ResponseReturnValue:
 def write(reference: str) -> ResponseReturnValue:
     """Write to the clinic about a referral."""
     lead, text = _own(reference), request.form.get("text", "")
-    not_too_often("refer-write", most=60)
+    page_context.not_too_often("refer-write", most=60)
     try:
         service.write(lead=lead, text=text, from_clinic=False)
     except Invalid as error:
@@ -238,7 +191,7 @@ def write(reference: str) -> ResponseReturnValue:
 def add_files(reference: str) -> ResponseReturnValue:
     """Add files to a referral."""
     lead, files = _own(reference), _files()
-    not_too_often("refer-files", most=60)
+    page_context.not_too_often("refer-files", most=60)
     if not files:
         return _show(lead, errors={"files": gettext("Choose a file.")})
     try:

@@ -5,10 +5,10 @@ from pathlib import Path
 from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from crm.sandbox.api import suppressions  # noqa: F401 - adds its routes to v3
 from crm.sandbox.api.inspection import tools
 from crm.sandbox.api.mail_send import say_in_their_words, v3
 from crm.sandbox.api.responses import as_json
+from crm.sandbox.api.suppressions import lists
 from crm.sandbox.api.validation import MAX_REQUEST_BYTES
 from crm.sandbox.context import Sandbox
 from crm.sandbox.events.webhook_sender import Teller
@@ -29,6 +29,7 @@ def create_sandbox(settings: SandboxSettings) -> Flask:
     store = Store(settings.store_path)
     teller = Teller(store, settings)
     app.extensions["sandbox"] = Sandbox(settings=settings, store=store, teller=teller)
+    v3.register_blueprint(lists)
     app.register_blueprint(v3)
     app.register_blueprint(tools)
     app.register_blueprint(pages)

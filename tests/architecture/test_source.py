@@ -10,12 +10,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from rq.utils import import_attribute
 
 import crm.models
 import jobs  # noqa: F401 - declares the jobs
-from crm.core import queue
 from crm.core.db import db
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,64 +100,6 @@ def test_sql_takes_the_time_as_a_parameter():
         ]
 
     assert places(strings) == set()
-
-
-def test_sendgrid_has_one_door():
-    def imports(tree):
-        found = []
-        for node in ast.walk(tree):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
-            found += [node.lineno for name in names if name.split(".")[0] == "sendgrid"]
-        return found
-
-    assert places(imports, allowed={"crm/mailer/sendgrid.py"}) == set()
-
-
-def test_every_job_name_resolves():
-    assert len(queue.JOBS) > 20
-    assert [name for name in queue.JOBS if not callable(import_attribute(f"jobs.{name}"))] == []
-
-
-def test_every_function_in_jobs_is_declared():
-    not_jobs = {"jobs/cli.py", "jobs/context.py", "jobs/schedule.py", "jobs/worker.py", "jobs/__init__.py"}
-    found = {
-        f"{Path(name).stem}.{node.name}"
-        for name, tree in TREES.items()
-        if name.startswith("jobs/") and name not in not_jobs
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
-    }
-    assert found == set(queue.JOBS)
-
-
-def test_every_queue_has_jobs_and_a_worker():
-    assert {spec.queue for spec in queue.JOBS.values()} == set(queue.QUEUES)
-    procfile = (ROOT / "Procfile").read_text()
-    everything = re.search(
-        r"flask --app wsgi worker$", procfile, re.MULTILINE
-    )  # a worker without --queue takes all
-    assert everything or all(f"--queue {name}" in procfile for name in queue.QUEUES)
-
-
-def test_job_names_of_earlier_versions_still_resolve():
-    """Jobs that the previous release queued wait in Redis under these names."""
-    names = """
-        messages.deliver_now messages.deliver messages.sweep messages.check_rates messages.tell_staff
-        campaigns.freeze campaigns.look_after sequences.release sequences.plan tracking.apply tracking.reconcile
-        tracking.sweep leads.escalate leads.bulk leads.look_after content.look_after content.try_out
-        referrers.digest interop.work interop.export interop.referrals interop.look_after watch.look privacy.purge
-        audit.seal
-    """
-    assert set(names.split()) <= set(queue.JOBS)
-
-
-def test_migrations_are_one_line():
-    scripts = ScriptDirectory(str(MIGRATIONS))
-    assert len(scripts.get_heads()) == 1
-    assert all(
-        not revision.is_merge_point and not revision.is_branch_point for revision in scripts.walk_revisions()
-    )
 
 
 @pytest.mark.filterwarnings(

@@ -8,8 +8,10 @@ from sqlalchemy import func, select
 from crm.contacts.models import Tag
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid
-from crm.desk import board, bulk, bulk_actions, replies, saved_filters
+from crm.desk import board, replies, saved_filters
 from crm.desk import search as desk_search
+from crm.desk.bulk import actions as bulk_actions
+from crm.desk.bulk import service as bulk
 from crm.desk.models import BulkItem, BulkRun, SavedFilter
 from crm.leads import assignment, rules, service
 from crm.leads.models import Lead, StageMove, Task

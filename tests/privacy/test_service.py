@@ -17,7 +17,7 @@ from crm.core import clock as time
 from crm.core import crypto
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound
-from crm.desk import bulk
+from crm.desk.bulk import service as bulk
 from crm.desk.models import BulkItem, BulkRun
 from crm.duplicates import service as duplicates
 from crm.leads import call_log, service

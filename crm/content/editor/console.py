@@ -16,11 +16,11 @@ from flask import (
 from flask.typing import ResponseReturnValue
 
 from crm.content import approval, catalog, comments, preview, service
-from crm.content.console import actor, shared
 from crm.content.editor import form_codec, hints
 from crm.content.editor import service as drafting
 from crm.content.editor.form_codec import Parts, Statement
 from crm.content.models import ContentVersion
+from crm.content.page_context import actor, shared
 from crm.content.render.fields import COMMERCIAL, URL_FIELDS, allowed_fields
 from crm.content.render.merge_fields import clean
 from crm.content.testimonials import service as testimonials

@@ -19,8 +19,8 @@ from flask_babel import format_date
 
 from crm.audit import service as audit
 from crm.content import catalog
-from crm.content.console import actor, shared
 from crm.content.models import Authorization
+from crm.content.page_context import actor, shared
 from crm.content.testimonials import rules, service
 from crm.core import clock
 from crm.core.errors import Invalid

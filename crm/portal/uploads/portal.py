@@ -11,7 +11,7 @@ from crm.consent import consent_texts
 from crm.core import csv_files
 from crm.core.csv_files import MOST_COLUMNS, BadFile, csv_lines, shown
 from crm.core.errors import Invalid
-from crm.portal import portal
+from crm.portal import page_context
 from crm.portal import queries as portal_queries
 from crm.portal import texts as form_words
 from crm.portal.uploads import rules, service
@@ -20,8 +20,8 @@ from crm.portal.uploads.models import ReferralUpload, UploadState
 from crm.referrers import portal_session
 
 pages = Blueprint("refer_upload", __name__, url_prefix="/refer/upload")
-pages.context_processor(portal.frame)
-pages.before_request(portal.keep_language)
+pages.context_processor(page_context.frame)
+pages.before_request(page_context.keep_language)
 
 SHOWN = 100  # rows with something wrong that a page shows; the file to download has all
 SAMPLE = 3
@@ -72,7 +72,7 @@ def create() -> ResponseReturnValue:
     file = request.files.get("file")
     if file is None or not file.filename:
         return _index(error=words.file(BadFile("required")))
-    portal.not_too_often("refer-upload", most=30)
+    page_context.not_too_often("refer-upload", most=30)
     with file.stream as stream:
         content = stream.read(rules.MOST_BYTES + 1)
     try:
@@ -125,7 +125,7 @@ def _before(row: ReferralUpload, given: dict[str, Any]) -> str:
         most=SHOWN,
         said=words.row,
         shown=shown,
-        informed=consent_texts.current("referral-informed", portal.language()),
+        informed=consent_texts.current("referral-informed", page_context.language()),
         **given,
     )
 
@@ -165,7 +165,7 @@ def send(upload_id: int) -> ResponseReturnValue:
             person=portal_session.person(),
             informed=request.form.get("informed") == "yes",
             also=also,
-            language=portal.language(),
+            language=page_context.language(),
         )
     except Invalid as error:
         nothing = gettext("There is no row that can be sent.")

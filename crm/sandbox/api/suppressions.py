@@ -5,14 +5,14 @@ from sqlite3 import Row
 from typing import Any
 
 import orjson
-from flask import Response, request
+from flask import Blueprint, Response, request
 
 from crm.sandbox import inbox
-from crm.sandbox.api.mail_send import v3
 from crm.sandbox.api.responses import as_json, refusal
 from crm.sandbox.api.validation import Problem, is_address
 from crm.sandbox.context import sandbox
 
+lists = Blueprint("suppressions", __name__)
 _LISTS = "bounces, blocks, spam_reports, invalid_emails, unsubscribes"
 _FIELDS = {
     "bounces": ("created", "email", "reason", "status"),
@@ -25,7 +25,7 @@ _MAX_ERASED_ADDRESSES = 5000
 _MAX_ERASE_BYTES = 256 * 1024
 
 
-@v3.post("/asm/suppressions/global")
+@lists.post("/asm/suppressions/global")
 def suppress() -> Response:
     """Put addresses on the global list of those who unsubscribed."""
     addresses = _addresses("recipient_emails")
@@ -42,19 +42,19 @@ def suppress() -> Response:
     return as_json({"recipient_emails": addresses}, 201)
 
 
-@v3.get("/asm/suppressions/global/<email>")
+@lists.get("/asm/suppressions/global/<email>")
 def is_suppressed(email: str) -> Response:
     found = _rows("unsubscribes", "email = ?", (email.lower(),))
     return as_json({"recipient_email": found[0]["email"]} if found else {})
 
 
-@v3.delete("/asm/suppressions/global/<email>")
+@lists.delete("/asm/suppressions/global/<email>")
 def lift_suppression(email: str) -> Response:
     _delete("unsubscribes", [email])
     return Response(status=204)
 
 
-@v3.get(f"/suppression/<any({_LISTS}):name>")
+@lists.get(f"/suppression/<any({_LISTS}):name>")
 def list_suppressed(name: str) -> Response:
     """List one kind, newest first; `start_time`, `end_time` in epoch seconds, `limit` at most 500, `offset`."""
     limit = min(max(request.args.get("limit", 500, int), 1), 500)
@@ -72,7 +72,7 @@ def list_suppressed(name: str) -> Response:
     return as_json([_entry(name, row) for row in found])
 
 
-@v3.delete("/suppression/<any(bounces, blocks, spam_reports, invalid_emails):name>")
+@lists.delete("/suppression/<any(bounces, blocks, spam_reports, invalid_emails):name>")
 def delete_suppressed(name: str) -> Response:
     """Delete the given addresses from a list, or all of it."""
     body = _json()
@@ -86,12 +86,12 @@ def delete_suppressed(name: str) -> Response:
     return Response(status=204)
 
 
-@v3.get("/suppression/<any(bounces, blocks, spam_reports, invalid_emails):name>/<email>")
+@lists.get("/suppression/<any(bounces, blocks, spam_reports, invalid_emails):name>/<email>")
 def look_at_suppressed(name: str, email: str) -> Response:
     return as_json([_entry(name, row) for row in _rows(name, "email = ?", (email.lower(),))])
 
 
-@v3.delete("/suppression/<any(bounces, blocks, spam_reports, invalid_emails):name>/<email>")
+@lists.delete("/suppression/<any(bounces, blocks, spam_reports, invalid_emails):name>/<email>")
 def delete_one_suppressed(name: str, email: str) -> Response:
     if not _rows(name, "email = ?", (email.lower(),)):
         return refusal(404)
@@ -99,7 +99,7 @@ def delete_one_suppressed(name: str, email: str) -> Response:
     return Response(status=204)
 
 
-@v3.post("/recipients/erasejob")
+@lists.post("/recipients/erasejob")
 def erase() -> Response:
     """Erase the personal data of at most 5,000 people (256 KB) from stored mail."""
     if (request.content_length or 0) > _MAX_ERASE_BYTES:

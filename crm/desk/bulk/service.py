@@ -13,7 +13,7 @@ from crm.core import clock
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound, Refusal
 from crm.core.queue import enqueue
-from crm.desk.bulk_actions import ACTS, CHANGED, check, look_up
+from crm.desk.bulk.actions import ACTS, CHANGED, check, look_up
 from crm.desk.models import BulkItem, BulkRun
 from crm.leads.models import Lead
 

@@ -1,0 +1,1 @@
+"""Bulk actions: one action on many leads, planned, done in the background, undone within the hour."""

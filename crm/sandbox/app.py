@@ -16,6 +16,7 @@ from crm.sandbox.pages import pages
 from crm.sandbox.settings import SandboxSettings
 from crm.sandbox.store import Store
 
+v3.register_blueprint(lists)  # under the same key check and faults
 _TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "sandbox"
 
 
@@ -29,7 +30,6 @@ def create_sandbox(settings: SandboxSettings) -> Flask:
     store = Store(settings.store_path)
     teller = Teller(store, settings)
     app.extensions["sandbox"] = Sandbox(settings=settings, store=store, teller=teller)
-    v3.register_blueprint(lists)
     app.register_blueprint(v3)
     app.register_blueprint(tools)
     app.register_blueprint(pages)

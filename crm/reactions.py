@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from crm.consent.events import (
     AddressesSuppressed,
-    ConfirmationAsked,
+    ConfirmationRequested,
     ConsentGiven,
     ConsentRestored,
     ConsentWithdrawn,
@@ -36,7 +36,7 @@ ENDED = frozenset(
 )
 
 
-def ask_by_email(event: ConfirmationAsked) -> None:
+def ask_by_email(event: ConfirmationRequested) -> None:
     """Send the neutral question whether this person wants to hear from us.
 
     Without an approved text nothing can be sent; the person's request is kept all the same, and staff are told.
@@ -186,7 +186,7 @@ def _tell_practice(
 
 
 TABLE: Mapping[type[Event], Sequence[Handler]] = {
-    ConfirmationAsked: (ask_by_email,),
+    ConfirmationRequested: (ask_by_email,),
     ConsentGiven: (begin_sequence, confirm_requests),
     ConsentRestored: (go_on,),
     ConsentWithdrawn: (leave_sequences,),

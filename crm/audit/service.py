@@ -76,7 +76,7 @@ def beside(action: str, object_type: str, *, rows: str) -> str:
     """
     return f"""
         insert into audit_entry (at, actor, action, object_type, object_id, ip_index, detail)
-        select %(now)s, %(actor)s, '{action}', '{object_type}', id, %(ip_index)s, %(detail)s from {rows}
+        select :now, :actor, '{action}', '{object_type}', id, :ip_index, :detail from {rows}
     """
 
 
@@ -88,7 +88,7 @@ def noted() -> dict[str, Any]:
 
 _RECORD = """
     insert into audit_entry (at, actor, action, object_type, object_id, ip_index, detail)
-    values (%(at)s, %(actor)s, %(action)s, %(object_type)s, %(object_id)s, %(ip_index)s, %(detail)s)
+    values (:at, :actor, :action, :object_type, :object_id, :ip_index, :detail)
 """
 
 

@@ -1,1 +1,1 @@
-"""May we write to this person, for this purpose, on this channel; the evidence; suppression; preferences."""
+"""Email consent: permission per person, topic and channel; evidence; suppression; preferences."""

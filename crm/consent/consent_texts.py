@@ -1,7 +1,7 @@
-"""What people are asked to say yes to, word by word.
+"""Versioned consent texts.
 
-A version is never edited once it has been shown to anybody: evidence points to it by name and by hash. To change a
-wording, add a version; the highest number is the one in use.
+A version never changes once a person has seen it: evidence refers to it by name and by hash. To change a wording, add a
+version; the highest number is in use.
 """
 
 import hashlib
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """One text in one language. `hash` is SHA-256 over the UTF-8 text (32 bytes).
+    """One consent text in one language. `hash` is SHA-256 over the UTF-8 text (32 bytes).
 
-    `covers_collecting` and `covers_sharing` say which of the two separate consents of Washington's My Health My
-    Data Act (RCW 19.373.030) the text asks for. None of ours asks for sharing: nothing is shared.
+    `covers_collecting` and `covers_sharing` name which of the two separate consents of Washington's My Health My
+    Data Act (RCW 19.373.030) the text requests. None requests sharing, because nothing is shared.
     """
 
     key: str
@@ -25,7 +25,7 @@ class Wording:
 
     @property
     def name(self) -> str:
-        """How evidence names it: "contact-form/1"."""
+        """Return the name that evidence uses, such as "contact-form/1"."""
         return f"{self.key}/{self.version}"
 
     @property
@@ -34,12 +34,12 @@ class Wording:
 
 
 def current(key: str, language: str) -> Wording:
-    """Return the wording in use; English where there is none in `language`. Raises KeyError for an unknown key."""
+    """Return the wording in use, in English if `language` has none. Raises KeyError for an unknown key."""
     return find(f"{key}/{_NEWEST[key]}", language)
 
 
 def find(name: str, language: str) -> Wording:
-    """Return the wording that evidence calls `name`, however old. Raises KeyError when there never was one."""
+    """Return the wording called `name`, of any version. Raises KeyError for an unknown name."""
     return _BY_NAME.get((name, language)) or _BY_NAME[name, "en"]
 
 

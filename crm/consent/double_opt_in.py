@@ -1,4 +1,4 @@
-"""Asking a person by email whether they want to hear from us."""
+"""Double opt-in: the email that asks a person to confirm a subscription."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,37 +6,46 @@ from sqlalchemy.orm import make_transient_to_detached
 
 from crm.consent import consent_texts, ledger, queries, rules
 from crm.consent.consent_texts import Wording
-from crm.consent.events import ConfirmationAsked
+from crm.consent.events import ConfirmationRequested
 from crm.consent.ledger import Evidence
 from crm.consent.models import Confirmation
+from crm.consent.rules import ConfirmationKind, ConsentAction
 from crm.contacts.models import Contact
 from crm.core import clock
 from crm.core.db import db, execute_raw
 from crm.core.errors import Invalid
 from crm.core.events import publish
 
-CONFIRMATION = "confirmation"  # the person asked for the emails
-INVITATION = "invitation"  # somebody else said that the person agrees to be asked
+_EVIDENCE_OF = {
+    ConfirmationKind.CONFIRMATION: ConsentAction.REQUESTED,
+    ConfirmationKind.INVITATION: ConsentAction.ATTESTED,
+}
 
 
 def send_confirmation(
-    *, contact: Contact, topics: Collection[str], kind: str, wording: Wording, language: str, source: str
+    *,
+    contact: Contact,
+    topics: Collection[str],
+    kind: ConfirmationKind,
+    wording: Wording,
+    language: str,
+    source: str,
 ) -> Confirmation | None:
-    """Note that a yes was spoken of, and ask the person themselves by email where that is right.
+    """Record that consent was requested and, where allowed, send the person the confirmation email.
 
-    `kind` CONFIRMATION is for a person who asked, INVITATION for a referrer's statement. Evidence is written in any
-    case. None means that no email goes out: no address, a stop, asked within the last 24 hours, or said yes already.
-    Callers answer the same either way, so that nobody learns who is known here. Raises Invalid for unknown topics.
+    Evidence is always written. None means that no email is sent: the person has no address, is suppressed, was asked
+    within the last 24 hours, or has already consented. Callers respond the same way in every case, so that nobody
+    learns which addresses are known here. Raises Invalid for unknown topics.
     """
-    wanted = known(topics)
-    action = "requested" if kind == CONFIRMATION else "attested"
+    wanted = known_topics(topics)
+    person_asked = kind == ConfirmationKind.CONFIRMATION
     ledger.append(
         [
             Evidence(
                 contact_id=contact.id,
                 address_index=contact.email_index,
                 topic=topic,
-                action=action,
+                action=_EVIDENCE_OF[kind],
                 language=language,
                 source=source,
                 wording=wording,
@@ -44,44 +53,53 @@ def send_confirmation(
             for topic in wanted
         ]
     )
-    open_topics = _to_ask(contact, wanted, person_asked=kind == CONFIRMATION)
+    open_topics = _unconfirmed(contact, wanted, person_asked=person_asked)
     if not open_topics or contact.email_index is None:
         return None
-    # What an invited person says yes to is not what their referrer signed.
-    asked = wording if kind == CONFIRMATION else consent_texts.current(INVITATION, language)
-    return _question(
-        contact, contact.email_index, topics=open_topics, kind=kind, wording=asked, language=language
+    # An invited person consents to the invitation text, not to the text their referrer attested.
+    shown = wording if person_asked else consent_texts.current("invitation", language)
+    return _create_confirmation(
+        contact, contact.email_index, topics=open_topics, kind=kind, wording=shown, language=language
     )
 
 
-def known(topics: Collection[str]) -> list[str]:
+def known_topics(topics: Collection[str]) -> list[str]:
+    """Return the topics in the order of `rules.TOPICS`. Raises Invalid for unknown ones."""
     if unknown := set(topics) - set(rules.TOPICS):
-        raise Invalid({"topics": [f"There is no topic called {name}." for name in sorted(unknown)]})
+        raise Invalid({"topics": [f"Topic {name} not found." for name in sorted(unknown)]})
     return [topic for topic in rules.TOPICS if topic in topics]
 
 
-def _to_ask(contact: Contact, topics: Sequence[str], *, person_asked: bool) -> list[str]:
-    """Return what is worth asking about. Holds the address, so that of two askers only one finds it left alone."""
+def _unconfirmed(contact: Contact, topics: Sequence[str], *, person_asked: bool) -> list[str]:
+    """Return the topics to confirm. Locks the address so concurrent requests send at most one confirmation."""
     now = clock.now()
     if not person_asked and contact.snooze_until is not None and contact.snooze_until > now:
         return []
-    refusals = queries.refusals(contact_id=contact.id, topics=topics, now=now, hold=contact.email_index)
-    return [topic for topic in topics if rules.worth_asking(refusals[topic], person_asked=person_asked)]
+    refusals = queries.refusals(
+        contact_id=contact.id, topics=topics, now=now, lock_address=contact.email_index
+    )
+    return [topic for topic in topics if rules.may_ask(refusals[topic], person_asked=person_asked)]
 
 
-# Only where the address was left alone for as long as `rules.ASK_AGAIN_AFTER`.
-_ASK = """
+# Inserts nothing if the address got a confirmation email within `rules.ASK_AGAIN_AFTER`.
+_INSERT = """
     insert into confirmation (contact_id, address_index, topics, kind, language, wording, asked_at, expires_at)
-    select %(contact_id)s, %(address_index)s, %(topics)s::text[], %(kind)s, %(language)s, %(wording)s, %(asked_at)s,
-        %(expires_at)s
+    select :contact_id, :address_index, :topics::text[], :kind, :language, :wording, :asked_at,
+        :expires_at
     where not exists (
-        select 1 from confirmation where address_index = %(address_index)s and asked_at > %(long_ago)s)
+        select 1 from confirmation where address_index = :address_index and asked_at > :recently)
     returning id
 """
 
 
-def _question(
-    contact: Contact, address_index: bytes, *, topics: list[str], kind: str, wording: Wording, language: str
+def _create_confirmation(
+    contact: Contact,
+    address_index: bytes,
+    *,
+    topics: list[str],
+    kind: ConfirmationKind,
+    wording: Wording,
+    language: str,
 ) -> Confirmation | None:
     now = clock.now()
     values = {
@@ -94,12 +112,13 @@ def _question(
         "asked_at": now,
         "expires_at": now + rules.CONFIRM_WITHIN,
     }
-    found = execute_raw(_ASK, values | {"long_ago": now - rules.ASK_AGAIN_AFTER}).scalar_one_or_none()
-    if found is None:
+    row_id = execute_raw(_INSERT, values | {"recently": now - rules.ASK_AGAIN_AFTER}).scalar_one_or_none()
+    if row_id is None:
         return None
-    confirmation = Confirmation(id=found, confirmed_at=None, **values)
-    make_transient_to_detached(confirmation)  # it is in the database, in just this form
+    confirmation = Confirmation(id=row_id, confirmed_at=None, **values)
+    make_transient_to_detached(confirmation)  # the row already exists with these values
     db.session.add(confirmation)
-    asked = ConfirmationAsked(confirmation_id=found, contact_id=contact.id, kind=kind, language=language)
-    publish(asked)
+    publish(
+        ConfirmationRequested(confirmation_id=row_id, contact_id=contact.id, kind=kind, language=language)
+    )
     return confirmation

@@ -1,18 +1,19 @@
-"""What happens to the yes and no of a person."""
+"""Events of consent and suppression."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from crm.consent.rules import ConfirmationKind, SuppressionScope
 from crm.core.events import Event
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfirmationAsked(Event):
-    """A person must be asked by email; `kind` is confirmation or invitation."""
+class ConfirmationRequested(Event):
+    """A confirmation email must be sent to a person."""
 
     confirmation_id: int
     contact_id: int
-    kind: str
+    kind: ConfirmationKind
     language: str
 
 
@@ -25,7 +26,7 @@ class ConsentGiven(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentRestored(Event):
-    """A person took back their no right away. What it had ended at `withdrawn_at` may go on where it was."""
+    """A person undid a withdrawal. What ended at `withdrawn_at` may resume where it was."""
 
     contact_id: int
     topic: str
@@ -35,7 +36,7 @@ class ConsentRestored(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentWithdrawn(Event):
-    """`topic` is None when everything was stopped."""
+    """A person withdrew consent to one topic, or to all (`topic` None)."""
 
     contact_id: int
     topic: str | None
@@ -44,8 +45,8 @@ class ConsentWithdrawn(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AddressesSuppressed(Event):
-    """Addresses were suppressed, and these people are known by them. One event per act, however many it hit."""
+    """Addresses of these people were suppressed. One event per scope and reason, for any number of people."""
 
     contact_ids: tuple[int, ...]
-    scope: str  # all, marketing
+    scope: SuppressionScope
     reason: str

@@ -1,4 +1,4 @@
-"""Writing evidence. Rows are only ever added, and the present state follows from them in one function, `_settle`."""
+"""Consent ledger: append-only evidence. The current state follows from it in one function, `_update_state`."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,21 @@ from sqlalchemy import Row, text
 
 from crm.audit import service as audit
 from crm.consent.consent_texts import Wording
+from crm.consent.rules import ConsentAction
 from crm.core import clock
 from crm.core.db import db, execute_raw
 
-EVERYTHING = "*"  # the topic of evidence that is about all topics
+EVERYTHING = "*"  # the topic of evidence about all topics
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """One row to be written; who acts and when is added on the way."""
+    """One row of evidence to write; `append` adds the actor and the time."""
 
     contact_id: int
     address_index: bytes | None
     topic: str
-    action: str
+    action: ConsentAction
     language: str
     source: str
     wording: Wording | None = None
@@ -34,29 +35,29 @@ _APPEND = """
     insert into consent_record (contact_id, address_index, topic, action, wording, wording_hash, language, source,
         covers_collecting, covers_sharing, message_id, until, channel, actor, ip_index, at)
     select contact_id, address_index, topic, action, wording, wording_hash, language, source, covers_collecting,
-        covers_sharing, message_id, until, 'email', %(actor)s, %(ip_index)s, %(now)s
-    from unnest(%(contact_id)s::bigint[], %(address_index)s::bytea[], %(topic)s::text[], %(action)s::text[],
-        %(wording)s::text[], %(wording_hash)s::bytea[], %(language)s::text[], %(source)s::text[],
-        %(covers_collecting)s::boolean[], %(covers_sharing)s::boolean[], %(message_id)s::bigint[],
-        %(until)s::timestamptz[])
+        covers_sharing, message_id, until, 'email', :actor, :ip_index, :now
+    from unnest(:contact_id::bigint[], :address_index::bytea[], :topic::text[], :action::text[],
+        :wording::text[], :wording_hash::bytea[], :language::text[], :source::text[],
+        :covers_collecting::boolean[], :covers_sharing::boolean[], :message_id::bigint[],
+        :until::timestamptz[])
         with ordinality as e(contact_id, address_index, topic, action, wording, wording_hash, language, source,
             covers_collecting, covers_sharing, message_id, until, place)
     order by place
     returning id
 """
-_SETTLING = frozenset({"granted", "withdrawn", "merged"})  # what changes the present state
+_CHANGES_STATE = frozenset({ConsentAction.GRANTED, ConsentAction.WITHDRAWN, ConsentAction.MERGED})
 
 
 def append(rows: Sequence[Evidence]) -> list[int]:
-    """Add evidence and bring the state in step; return the ids, in the order of `rows`."""
+    """Append evidence and update the state; return the ids, in the order of `rows`."""
     if not rows:
         return []
-    db.session.flush()  # a contact made a moment ago must be there
+    db.session.flush()  # a new contact must exist first
     who, columns = audit.current(), [_columns(row) for row in rows]
     given: dict[str, Any] = {name: [column[name] for column in columns] for name in columns[0]}
     given |= {"actor": who.actor, "ip_index": who.ip_index, "now": clock.now()}
     ids = sorted(execute_raw(_APPEND, given).scalars())
-    _settle([found for found, row in zip(ids, rows, strict=True) if row.action in _SETTLING])
+    _update_state([row_id for row_id, row in zip(ids, rows, strict=True) if row.action in _CHANGES_STATE])
     return ids
 
 
@@ -104,8 +105,8 @@ _RESTORE = text(f"""
 """)
 
 
-# The newer word counts; a yes passes on only to the mailbox that said it.
-_PASS_ON = text(f"""
+# The newer decision wins; consent is copied only if both records have the address it was given from.
+_COPY_NEWER = text(f"""
     insert into consent_record ({_FROM_OTHERS})
     select i.id, f.address_index, f.topic, {", ".join("r." + name for name in _COPIED.split(", "))},
         case when f.granted then 'granted' else 'withdrawn' end, :source, :actor, :ip_index, r.message_id, :now
@@ -119,24 +120,24 @@ _PASS_ON = text(f"""
 """)
 
 
-def pass_on(*, from_id: int, into_id: int, source: str) -> Sequence[Row[Any]]:
-    """Give one record's word, where it is the newer, to the record it goes up in; return (id, contact_id, topic)."""
-    return _copy(_PASS_ON, source, {"from_id": from_id, "into_id": into_id})
+def copy_newer_consent(*, from_id: int, into_id: int, source: str) -> Sequence[Row[Any]]:
+    """Copy consent that is newer to the surviving record of a merge; return (id, contact_id, topic)."""
+    return _copy(_COPY_NEWER, source, {"from_id": from_id, "into_id": into_id})
 
 
-def end(
+def withdraw_granted(
     *,
     contact_ids: Sequence[int],
     source: str,
     topics: Collection[str] | None = None,
-    action: str = "withdrawn",
+    action: ConsentAction = ConsentAction.WITHDRAWN,
     message_id: int | None = None,
     at: datetime | None = None,
 ) -> Sequence[Row[Any]]:
-    """End every yes of these people (on these topics; None: on all); return (id, contact_id, topic) of what ended.
+    """Withdraw what these people granted (on these topics; None: on all); return (id, contact_id, topic) of each.
 
-    The new row repeats the wording of the yes it ends, so that an undo can give back exactly that. `at`: the moment
-    of the whole act, where it does more than this.
+    The new row repeats the wording of the consent it ends, so that an undo restores exactly that. `at` is the time of
+    the whole act, if it includes more than this.
     """
     given = {
         "contact_ids": list(contact_ids),
@@ -147,10 +148,10 @@ def end(
     return _copy(_END, source, given, at=at)
 
 
-def restore(
+def restore_withdrawn(
     *, contact_ids: Sequence[int], act: datetime, sources: Collection[str], source: str
 ) -> Sequence[Row[Any]]:
-    """Give back what was withdrawn at the moment `act` and is still withdrawn; return (id, contact_id, topic)."""
+    """Restore consent withdrawn at the time `act` and not changed since; return (id, contact_id, topic)."""
     return _copy(_RESTORE, source, {"contact_ids": list(contact_ids), "act": act, "sources": sorted(sources)})
 
 
@@ -162,11 +163,11 @@ def _copy(
         statement,
         {**given, "source": source, "actor": who.actor, "ip_index": who.ip_index, "now": at or clock.now()},
     ).all()
-    _settle([row.id for row in rows])
+    _update_state([row.id for row in rows])
     return rows
 
 
-_SETTLE = text("""
+_UPDATE_STATE = text("""
     insert into consent_state (contact_id, topic, granted, record_id, address_index, at)
     select distinct on (contact_id, topic) contact_id, topic, action = 'granted', id, address_index, at
     from consent_record
@@ -179,7 +180,7 @@ _SETTLE = text("""
 """)
 
 
-def _settle(ids: list[int]) -> None:
-    """Make the state say what the newest of these rows say. Whichever of two writers comes last, the newer row wins."""
+def _update_state(ids: list[int]) -> None:
+    """Set the state to what the newest of these rows record. The newer row wins, in any order of writers."""
     if ids:
-        db.session.execute(_SETTLE, {"ids": ids})
+        db.session.execute(_UPDATE_STATE, {"ids": ids})

@@ -1,4 +1,4 @@
-"""Evidence of consent, its present state, confirmations under way, and suppressions."""
+"""Consent evidence, current consent state, open confirmations and suppressions."""
 
 from datetime import datetime
 
@@ -6,16 +6,12 @@ from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, 
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.db import Base, HasId
+from crm.consent.rules import ConfirmationKind, ConsentAction, SuppressionScope
+from crm.core.db import Base, EnumText, HasId
 
 
 class ConsentRecord(HasId, Base):
-    """One piece of evidence. Never changed or deleted (a trigger refuses it); withdrawing adds a row.
-
-    attested: a referrer said the person agrees; requested: the person asked; granted: the person said yes from
-    their own mailbox; withdrawn: they said stop; merged: the record went up in another one and stands for nobody;
-    snoozed: nothing before `until` (topic "*"; None ends it).
-    """
+    """One piece of evidence. A trigger refuses to change or delete it; a withdrawal adds a row."""
 
     __tablename__ = "consent_record"
     __table_args__ = (
@@ -29,24 +25,22 @@ class ConsentRecord(HasId, Base):
     address_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     topic: Mapped[str] = mapped_column(Text)
     channel: Mapped[str] = mapped_column(Text, server_default="email")
-    action: Mapped[str] = mapped_column(Text)
+    action: Mapped[ConsentAction] = mapped_column(EnumText(ConsentAction))
     wording: Mapped[str | None] = mapped_column(Text)  # "contact-form/2"
     wording_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     language: Mapped[str] = mapped_column(Text)
-    source: Mapped[str] = mapped_column(
-        Text
-    )  # form, api, referrer, confirm_link, one_click, preferences, staff...
+    source: Mapped[str] = mapped_column(Text)  # form, api, referrer, confirm_link, one_click, preferences...
     actor: Mapped[str] = mapped_column(Text)
     ip_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     covers_collecting: Mapped[bool] = mapped_column(Boolean, server_default="false")
     covers_sharing: Mapped[bool] = mapped_column(Boolean, server_default="false")
     message_id: Mapped[int | None] = mapped_column(BigInteger)
-    until: Mapped[datetime | None]
+    until: Mapped[datetime | None]  # of a snooze; None ends it
     at: Mapped[datetime]
 
 
 class ConsentState(Base):
-    """What the newest evidence says for one person and topic; kept in step with the ledger by one function."""
+    """The newest decision of one person on one topic; `ledger` keeps it in step with the evidence."""
 
     __tablename__ = "consent_state"
     __table_args__ = (
@@ -57,12 +51,12 @@ class ConsentState(Base):
     topic: Mapped[str] = mapped_column(Text, primary_key=True)
     granted: Mapped[bool]
     record_id: Mapped[int] = mapped_column(ForeignKey("consent_record.id"))
-    address_index: Mapped[bytes | None] = mapped_column(LargeBinary)  # a yes holds for this address alone
+    address_index: Mapped[bytes | None] = mapped_column(LargeBinary)  # consent holds for this address only
     at: Mapped[datetime]
 
 
 class Confirmation(HasId, Base):
-    """A question to a person, by email, whether they really want to hear from us. Dies after 72 hours."""
+    """A confirmation email and its answer. The link expires after 72 hours."""
 
     __tablename__ = "confirmation"
     __table_args__ = (
@@ -73,7 +67,7 @@ class Confirmation(HasId, Base):
     contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
     address_index: Mapped[bytes] = mapped_column(LargeBinary)
     topics: Mapped[list[str]] = mapped_column(ARRAY(Text))
-    kind: Mapped[str] = mapped_column(Text)  # confirmation (they asked) or invitation (a referrer said so)
+    kind: Mapped[ConfirmationKind] = mapped_column(EnumText(ConfirmationKind))
     language: Mapped[str] = mapped_column(Text)
     wording: Mapped[str] = mapped_column(Text)
     asked_at: Mapped[datetime]
@@ -82,7 +76,7 @@ class Confirmation(HasId, Base):
 
 
 class Suppression(HasId, Base):
-    """An address we do not write to. Keyed by blind index, so that it outlives the person's record."""
+    """An address that gets no email. Keyed by blind index, so that it outlives the person's record."""
 
     __tablename__ = "suppression"
     __table_args__ = (
@@ -98,9 +92,7 @@ class Suppression(HasId, Base):
     )
 
     address_index: Mapped[bytes] = mapped_column(LargeBinary)
-    scope: Mapped[str] = mapped_column(
-        Text
-    )  # all: nothing at all; marketing: everything that is not transactional
+    scope: Mapped[SuppressionScope] = mapped_column(EnumText(SuppressionScope))
     reason: Mapped[str] = mapped_column(Text)
     source: Mapped[str] = mapped_column(Text)
     message_id: Mapped[int | None] = mapped_column(BigInteger)

@@ -1,4 +1,4 @@
-"""Was this person to be written to at some moment in the past, and why: answered from the evidence alone."""
+"""Consent decision at a past time, replayed from the evidence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, text
 
-from crm.consent.rules import Facts, Reason, decide
+from crm.consent.rules import Facts, Reason, SuppressionScope, decide
 from crm.contacts.models import Contact
 from crm.core.db import db
 from crm.core.errors import NotFound
@@ -15,7 +15,7 @@ from crm.core.errors import NotFound
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The answer, and what it stands on: the evidence row that spoke last, and the stops that held."""
+    """The decision and its evidence: the last row on the topic and the suppressions in force."""
 
     reason: Reason | None
     record_id: int | None
@@ -27,7 +27,7 @@ _EVIDENCE = text("""
     select id, topic, action, address_index, until from consent_record
     where contact_id = :contact_id and topic in (:topic, '*') and at <= :at order by id
 """)
-# The address known by then; of somebody there was no evidence on yet, the one that came next.
+# The newest address up to that time; if there is none, the first one after it.
 _ADDRESS = text("""
     select address_index from consent_record
     where contact_id = :contact_id and address_index is not null
@@ -41,41 +41,56 @@ _STOPS = text("""
 
 
 def verdict_at(contact_id: int, topic: str, at: datetime, *, transactional: bool = False) -> Verdict:
-    """Replay a person's evidence up to and including `at`. Raises NotFound for somebody there never was.
+    """Replay a person's evidence up to and including `at`. Raises NotFound.
 
-    The address is the one that the evidence of that time names. A clinical stop counts from when it was set, if it
-    still stands.
+    Uses the address that the evidence of that time names. A clinical stop counts from when it was set, if it is still
+    set.
     """
     contact = db.session.get(Contact, contact_id)
     if contact is None:
-        raise NotFound("There is no such person.")
+        raise NotFound("Contact not found.")
     given = {"contact_id": contact_id, "topic": topic, "at": at}
     rows = db.session.execute(_EVIDENCE, given).all()
     index = db.session.scalar(_ADDRESS, given) or contact.email_index
     stops = db.session.execute(_STOPS, {"index": index, "at": at}).all()
-    spoken = _last(rows, topic, "granted", "withdrawn", "merged")
-    pause = _last(rows, "*", "snoozed")
+    decision = _last(rows, topic, "granted", "withdrawn", "merged")
+    scopes = {stop.scope for stop in stops}
     facts = Facts(
         now=at,
         transactional=transactional,
-        erased=contact.erased_at is not None and contact.erased_at <= at,
+        erased=_was_set(contact.erased_at, at),
         merged=_last(rows, "*", "merged") is not None,
         has_address=index is not None,
-        stopped=contact.stop_reason is not None
-        and contact.stopped_at is not None
-        and contact.stopped_at <= at,
-        suppressed_all=any(stop.scope == "all" for stop in stops),
-        suppressed_marketing=any(stop.scope == "marketing" for stop in stops),
-        granted=None if spoken is None else spoken.action == "granted",
-        same_address=spoken is None or spoken.address_index in (None, index),
-        snoozed_until=pause.until if pause else None,
+        stopped=contact.stop_reason is not None and _was_set(contact.stopped_at, at),
+        suppressed_all=SuppressionScope.ALL in scopes,
+        suppressed_marketing=SuppressionScope.MARKETING in scopes,
+        granted=_granted(decision),
+        same_address=_same_address(decision, index),
+        snoozed_until=_snoozed_until(rows),
     )
     return Verdict(
         reason=decide(facts),
-        record_id=spoken.id if spoken else None,
+        record_id=decision.id if decision else None,
         stop_ids=tuple(stop.id for stop in stops),
         snoozed_until=facts.snoozed_until,
     )
+
+
+def _was_set(moment: datetime | None, at: datetime) -> bool:
+    return moment is not None and moment <= at
+
+
+def _granted(decision: Row[Any] | None) -> bool | None:
+    return None if decision is None else decision.action == "granted"
+
+
+def _same_address(decision: Row[Any] | None, index: bytes | None) -> bool:
+    return decision is None or decision.address_index in (None, index)
+
+
+def _snoozed_until(rows: Sequence[Row[Any]]) -> datetime | None:
+    snooze = _last(rows, "*", "snoozed")
+    return snooze.until if snooze else None
 
 
 def _last(rows: Sequence[Row[Any]], topic: str, *actions: str) -> Row[Any] | None:

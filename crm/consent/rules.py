@@ -1,53 +1,81 @@
-"""May we write to this person now, and why not. Pure: plain values in, a decision out."""
+"""Consent decision: whether an email may be sent to a person, and the reason if not.
+
+Pure: plain values in, a decision out.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 TOPICS = ("prospect_edu", "referred_edu", "provider_nurture")
-CONFIRM_WITHIN = timedelta(hours=72)  # an unanswered question dies
-ASK_AGAIN_AFTER = timedelta(hours=24)  # one question per address, or the form becomes a way to flood somebody
+CONFIRM_WITHIN = timedelta(hours=72)  # then the link expires
+ASK_AGAIN_AFTER = timedelta(hours=24)  # per address, so that the form cannot be used to flood a mailbox
 UNDO_WITHIN = timedelta(hours=1)
 PREFERENCES_LINK_LIFE = timedelta(days=60)
 LONGEST_SNOOZE = timedelta(days=366)
 
 
+class ConsentAction(StrEnum):
+    """What one piece of evidence records."""
+
+    ATTESTED = "attested"  # a referrer states that the person agrees to be asked
+    REQUESTED = "requested"  # the person asked for the emails
+    GRANTED = "granted"  # the person confirmed from their own mailbox
+    WITHDRAWN = "withdrawn"
+    MERGED = "merged"  # the record was merged into another one
+    SNOOZED = "snoozed"  # no email before a date
+
+
+class ConfirmationKind(StrEnum):
+    """Why a confirmation email is sent."""
+
+    CONFIRMATION = "confirmation"  # the person asked for the emails
+    INVITATION = "invitation"  # a referrer states that the person agrees to be asked
+
+
+class SuppressionScope(StrEnum):
+    """Which emails a suppressed address does not get."""
+
+    ALL = "all"
+    MARKETING = "marketing"  # all but transactional email
+
+
 class Reason(StrEnum):
-    """Why somebody may not be written to, gravest first. When several hold, the first one is the answer."""
+    """Why an email may not be sent to a person, most serious first. If several hold, the first one counts."""
 
     ERASED = "erased"  # the record was erased on request
-    MERGED = "merged"  # the record went up in another one
+    MERGED = "merged"  # the record was merged into another one
     NO_ADDRESS = "no_address"
-    STOPPED = "stopped"  # a clinical stop: nothing at all, not even what they asked for
-    SUPPRESSED = "suppressed"  # the address takes no mail from us of any kind (bounced, complained...)
-    # what follows does not hold back transactional mail
-    OPTED_OUT = "opted_out"  # the address is stopped for everything that is not transactional
-    NO_CONSENT = "no_consent"  # nobody ever said yes to this topic
-    WITHDRAWN = "withdrawn"  # said yes to this topic once, and then no
-    OTHER_ADDRESS = "other_address"  # said yes from another address than the one we would write to
-    SNOOZED = "snoozed"  # asked for a pause that has not ended
+    STOPPED = "stopped"  # a clinical stop: no email at all, not even transactional
+    SUPPRESSED = "suppressed"  # the address gets no email of any kind (bounced, complained...)
+    # the reasons below do not apply to transactional email
+    OPTED_OUT = "opted_out"  # the address opted out of all marketing email
+    NO_CONSENT = "no_consent"  # there was never consent to this topic
+    WITHDRAWN = "withdrawn"  # consent to this topic was withdrawn
+    OTHER_ADDRESS = "other_address"  # consent was given from a different address
+    SNOOZED = "snoozed"  # a pause that has not ended
 
 
 # For staff, after "Not sent: "
-WORDS: dict[Reason, str] = {
+REASON_LABELS: dict[Reason, str] = {
     Reason.ERASED: "the record was erased on request",
     Reason.MERGED: "the record was merged into another one",
     Reason.NO_ADDRESS: "there is no email address",
     Reason.STOPPED: "a clinical stop is set",
     Reason.SUPPRESSED: "the address is suppressed",
     Reason.OPTED_OUT: "opted out of everything",
-    Reason.NO_CONSENT: "never said yes to this topic",
+    Reason.NO_CONSENT: "no consent to this topic",
     Reason.WITHDRAWN: "opted out of this topic",
-    Reason.OTHER_ADDRESS: "the yes was given from another address",
-    Reason.SNOOZED: "asked for a pause",
+    Reason.OTHER_ADDRESS: "consent was given from another address",
+    Reason.SNOOZED: "emails are paused",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything the decision needs to know of one person, one topic and one moment.
+    """Facts about one person, one topic and one time.
 
-    `granted` is what the newest evidence on the topic says: True, False, or None for no evidence of either.
+    `granted` is the newest decision on the topic: True, False, or None if there is none.
     """
 
     now: datetime
@@ -64,7 +92,7 @@ class Facts:
 
 
 def decide(facts: Facts) -> Reason | None:
-    """Return why this person may not be written to, or None when they may."""
+    """Return why no email may be sent to this person, or None if it may."""
     always = (
         (facts.erased, Reason.ERASED),
         (facts.merged, Reason.MERGED),
@@ -83,39 +111,39 @@ def decide(facts: Facts) -> Reason | None:
     return next((reason for holds, reason in checks if holds), None)
 
 
-_NEVER_SAID_YES = frozenset({Reason.NO_CONSENT, Reason.OTHER_ADDRESS})
-_SAID_NO = frozenset({Reason.OPTED_OUT, Reason.WITHDRAWN})
+_NO_CONSENT_YET = frozenset({Reason.NO_CONSENT, Reason.OTHER_ADDRESS})
+_OPTED_OUT = frozenset({Reason.OPTED_OUT, Reason.WITHDRAWN})
 
 
-def worth_asking(reason: Reason | None, *, person_asked: bool) -> bool:
-    """Say whether a question may go out, given why the person may not be written to on the topic.
+def may_ask(reason: Reason | None, *, person_asked: bool) -> bool:
+    """Return whether a confirmation email may be sent, given why emails on the topic may not.
 
-    A no can be asked about again only when the person came back to us; somebody else's word does not reopen it. Who
-    has said yes already is not asked again.
+    After an opt-out only the person's own request allows it, not a referrer's statement. A person who has consented
+    is not asked again.
     """
-    return reason in _NEVER_SAID_YES or (person_asked and reason in _SAID_NO)
+    return reason in _NO_CONSENT_YET or (person_asked and reason in _OPTED_OUT)
 
 
-class Standing(StrEnum):
-    """What has become of a question to a person."""
+class ConfirmationStatus(StrEnum):
+    """Status of a confirmation email."""
 
     OPEN = "open"
     ANSWERED = "answered"
     EXPIRED = "expired"
-    VOID = "void"  # the record is erased, or is written to at another address now
+    VOID = "void"  # the record was erased or has another address now
 
 
-def standing(
+def confirmation_status(
     *,
     now: datetime,
     expires_at: datetime,
     confirmed_at: datetime | None,
     address_index: bytes,
     address_index_now: bytes | None,
-) -> Standing:
-    """Say whether a confirmation can still be answered. An answer stays an answer, however old."""
+) -> ConfirmationStatus:
+    """Return whether a confirmation can still be answered. An answered one never expires."""
     if confirmed_at is not None:
-        return Standing.ANSWERED
+        return ConfirmationStatus.ANSWERED
     if now >= expires_at:
-        return Standing.EXPIRED
-    return Standing.OPEN if address_index == address_index_now else Standing.VOID
+        return ConfirmationStatus.EXPIRED
+    return ConfirmationStatus.OPEN if address_index == address_index_now else ConfirmationStatus.VOID

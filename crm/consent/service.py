@@ -1,4 +1,4 @@
-"""Yes and no: asking, saying yes, saying no, taking it back. Everything leaves evidence."""
+"""Consent: confirm, withdraw, undo, set preferences, merge. Every change appends evidence."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from sqlalchemy import select
 from crm.audit import service as audit
 from crm.consent import consent_texts, ledger, queries, rules, suppressions
 from crm.consent.consent_texts import Wording
-from crm.consent.double_opt_in import CONFIRMATION, INVITATION, known, send_confirmation
+from crm.consent.double_opt_in import known_topics, send_confirmation
 from crm.consent.events import ConsentGiven, ConsentRestored, ConsentWithdrawn
 from crm.consent.ledger import EVERYTHING, Evidence
 from crm.consent.models import Confirmation
-from crm.consent.rules import Reason, Standing
-from crm.consent.suppressions import ALL, MARKETING, Stop, suppress, suppress_many
+from crm.consent.rules import ConfirmationKind, ConfirmationStatus, ConsentAction, Reason, SuppressionScope
+from crm.consent.suppressions import NewSuppression, suppress, suppress_many
 from crm.contacts.models import Contact
 from crm.core import clock
 from crm.core.db import db
@@ -22,33 +22,31 @@ from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.events import publish
 
 __all__ = [
-    "ALL", "CONFIRMATION", "INVITATION", "MARKETING", "Changed", "Stop", "can_undo", "confirm", "merge", "send_confirmation",
-    "set_language", "set_topics", "snooze", "suppress", "suppress_many", "undo_withdraw", "withdraw",
+    "NewSuppression", "PreferenceChange", "can_undo", "confirm", "merge_consent", "send_confirmation", "set_language",
+    "set_topics", "snooze", "suppress", "suppress_many", "undo_withdraw", "withdraw",
 ]  # fmt: skip
 
-UNDOABLE = frozenset(
-    {"one_click", "unsubscribe_page", "preferences"}
-)  # what a person did, not what happened to them
+UNDOABLE = frozenset({"one_click", "unsubscribe_page", "preferences"})  # sources: the person's own actions
 
 
 def confirm(*, confirmation_id: int, language: str | None = None) -> Confirmation:
-    """Take a person's yes, to the wording as they read it in `language` (None: in the language of the question).
+    """Grant consent to the topics of a confirmation, with the wording in `language` (None: in its own language).
 
-    A second answer to the same question changes nothing, not even after a later no. This is the one act that lifts
-    a "marketing" stop of the address; whatever the stop held back and this yes does not name stays ended.
-    Raises NotFound, and Conflict for a question that is too old or no longer this person's.
+    A second answer changes nothing, not even after a later withdrawal. Nothing else lifts a marketing suppression of
+    the address; topics that the suppression ended and this confirmation does not name stay ended.
+    Raises NotFound, and Conflict if the confirmation has expired or is no longer for this person.
     """
     confirmation = db.session.get(Confirmation, confirmation_id, with_for_update=True)
     if confirmation is None:
-        raise NotFound("There is no such question.")
-    standing, contact = queries.standing(confirmation, now=clock.now())
-    if standing is Standing.ANSWERED:
+        raise NotFound("Confirmation not found.")
+    status, contact = queries.confirmation_status(confirmation, now=clock.now())
+    if status is ConfirmationStatus.ANSWERED:
         return confirmation
-    if standing is not Standing.OPEN or contact is None:
-        raise Conflict("This question can no longer be answered.")
-    _held(contact.id)
+    if status is not ConfirmationStatus.OPEN or contact is None:
+        raise Conflict("This confirmation can no longer be answered.")
+    _lock_merge_chain(contact.id)
     confirmation.confirmed_at = clock.now()
-    _lift(confirmation.address_index)
+    _lift_suppression(confirmation.address_index)
     read_in = language or confirmation.language
     wording = consent_texts.find(confirmation.wording, read_in)
     _grant(contact, confirmation.topics, wording=wording, language=read_in, source="confirm_link")
@@ -56,12 +54,12 @@ def confirm(*, confirmation_id: int, language: str | None = None) -> Confirmatio
     return confirmation
 
 
-def _lift(address_index: bytes) -> None:
-    if not suppressions.lift([address_index], by="confirm_link"):
+def _lift_suppression(address_index: bytes) -> None:
+    if not suppressions.lift_suppressions([address_index], by="confirm_link"):
         return
-    # Yeses from before the stop must not come back to life with it, for nobody at this address.
-    everybody = select(Contact.id).where(Contact.email_index == address_index)
-    ledger.end(contact_ids=db.session.scalars(everybody).all(), source="stop_lifted")
+    # Consent from before the suppression must not become active again for anyone at this address.
+    at_address = select(Contact.id).where(Contact.email_index == address_index)
+    ledger.withdraw_granted(contact_ids=db.session.scalars(at_address).all(), source="stop_lifted")
 
 
 def _grant(
@@ -73,7 +71,7 @@ def _grant(
                 contact_id=contact.id,
                 address_index=contact.email_index,
                 topic=topic,
-                action="granted",
+                action=ConsentAction.GRANTED,
                 language=language,
                 source=source,
                 wording=wording,
@@ -93,25 +91,33 @@ def withdraw(
     message_id: int | None = None,
     reason: str = "opted_out",
 ) -> bool:
-    """Take a person's no, for one topic or (None) for everything; return whether it changed anything.
+    """Withdraw a person's consent to one topic or (None) to all; return whether anything changed.
 
-    Stop-all also suppresses the address for all that is not transactional. It works for people who were erased or
-    merged since: their evidence still knows the address by its index. Unknown people are let be.
+    Withdrawing from all topics also suppresses the address for marketing email. This works for people who were erased
+    or merged since, because their evidence still has the address index. Unknown people are ignored.
     """
-    people = _held(contact_id)
-    act = clock.now()  # one moment for all of it: that is how an undo knows what belongs together
+    people = _lock_merge_chain(contact_id)
+    act = clock.now()  # one time for the whole act: it tells an undo which rows belong together
     topics = None if topic is None else [topic]
-    ended = ledger.end(contact_ids=people, topics=topics, source=source, message_id=message_id, at=act)
+    ended = ledger.withdraw_granted(
+        contact_ids=people, topics=topics, source=source, message_id=message_id, at=act
+    )
     stops = [
-        Stop(address_index=index, scope=MARKETING, reason=reason, source=source, message_id=message_id)
-        for index in (queries.addresses(people) if topic is None else ())
+        NewSuppression(
+            address_index=index,
+            scope=SuppressionScope.MARKETING,
+            reason=reason,
+            source=source,
+            message_id=message_id,
+        )
+        for index in (queries.address_indexes(people) if topic is None else ())
     ]
-    written = suppressions.add(stops, at=act)
+    written = suppressions.insert_suppressions(stops, at=act)
     if not ended and not written:
         return False
     for person in people:
         publish(ConsentWithdrawn(contact_id=person, topic=topic, reason=reason))
-    suppressions.announce(written, but=people)
+    suppressions.publish_suppressions(written, exclude=people)
     audit.record(
         "consent.withdrawn",
         object_type="contact",
@@ -122,18 +128,20 @@ def withdraw(
 
 
 def undo_withdraw(*, contact_id: int, source: str = "undo") -> bool:
-    """Take back the person's own latest no, within the hour; return whether there was one.
+    """Undo the person's own latest withdrawal, within the hour; return whether there was one.
 
-    Gives back exactly what that act had ended: a topic that was off before stays off, and a stop that stood before
-    (a complaint, say) stays.
+    Restores exactly what that act ended: a topic that was off before stays off, and an earlier suppression (a
+    complaint, for example) stays.
     """
-    people = _held(contact_id)
-    addresses = queries.addresses(people)
-    act = queries.latest_no(people, addresses, sources=UNDOABLE, since=clock.now() - rules.UNDO_WITHIN)
+    people = _lock_merge_chain(contact_id)
+    addresses = queries.address_indexes(people)
+    act = queries.latest_withdrawal(
+        people, addresses, sources=UNDOABLE, since=clock.now() - rules.UNDO_WITHIN
+    )
     if act is None:
         return False
-    suppressions.lift(addresses, by=source, since=act)
-    restored = ledger.restore(contact_ids=people, act=act, sources=UNDOABLE, source=source)
+    suppressions.lift_suppressions(addresses, by=source, since=act)
+    restored = ledger.restore_withdrawn(contact_ids=people, act=act, sources=UNDOABLE, source=source)
     for row in restored:
         publish(
             ConsentRestored(contact_id=row.contact_id, topic=row.topic, record_id=row.id, withdrawn_at=act)
@@ -143,15 +151,18 @@ def undo_withdraw(*, contact_id: int, source: str = "undo") -> bool:
 
 
 def can_undo(*, contact_id: int) -> bool:
-    """Whether `undo_withdraw` would find something now."""
-    people = queries.lineage(contact_id)
+    """Return whether `undo_withdraw` would undo anything now."""
+    people = queries.merge_chain(contact_id)
     since = clock.now() - rules.UNDO_WITHIN
-    return queries.latest_no(people, queries.addresses(people), sources=UNDOABLE, since=since) is not None
+    return (
+        queries.latest_withdrawal(people, queries.address_indexes(people), sources=UNDOABLE, since=since)
+        is not None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Changed:
-    """What new preferences came to. `asked`: topics that take a yes by email first, and whether one is on its way."""
+class PreferenceChange:
+    """Result of new preferences. `asked` are the topics that must be confirmed by email first."""
 
     granted: frozenset[str] = frozenset()
     withdrawn: frozenset[str] = frozenset()
@@ -160,36 +171,38 @@ class Changed:
 
 def set_topics(
     *, contact_id: int, topics: Collection[str], language: str, source: str = "preferences"
-) -> Changed:
-    """Make these, and no others, the topics a person gets. For a person who holds a link from their own mailbox.
+) -> PreferenceChange:
+    """Set the topics a person receives to exactly these. For a person with a link from their own mailbox.
 
-    An address that is stopped, or is not the one the person once said yes from, is asked by email first.
-    Raises Invalid for unknown topics and NotFound for people who are gone.
+    A suppressed address, or one that consent was not given from, must confirm by email first.
+    Raises Invalid for unknown topics, and NotFound for erased people.
     """
     contact = _present(contact_id)
-    wanted = set(known(topics))
+    wanted = set(known_topics(topics))
     refusals = queries.refusals(contact_id=contact.id, topics=rules.TOPICS, now=clock.now())
     has = {topic for topic, reason in refusals.items() if reason in (None, Reason.SNOOZED)}
     by_email = {
         topic for topic in wanted - has if refusals[topic] in (Reason.OPTED_OUT, Reason.OTHER_ADDRESS)
     }
     at_once = {topic for topic in wanted - has if refusals[topic] in (Reason.NO_CONSENT, Reason.WITHDRAWN)}
-    ended = ledger.end(contact_ids=[contact.id], topics=set(rules.TOPICS) - wanted, source=source)
+    ended = ledger.withdraw_granted(
+        contact_ids=[contact.id], topics=set(rules.TOPICS) - wanted, source=source
+    )
     for row in ended:
         publish(ConsentWithdrawn(contact_id=contact.id, topic=row.topic, reason="opted_out"))
     wording = consent_texts.current("preferences", language)
-    _grant(contact, known(at_once), wording=wording, language=language, source=source)
+    _grant(contact, known_topics(at_once), wording=wording, language=language, source=source)
     if by_email:
         send_confirmation(
             contact=contact,
             topics=by_email,
-            kind=CONFIRMATION,
+            kind=ConfirmationKind.CONFIRMATION,
             wording=wording,
             language=language,
             source=source,
         )
     audit.record("consent.topics_set", object_type="contact", object_id=contact.id)
-    return Changed(
+    return PreferenceChange(
         granted=frozenset(at_once),
         withdrawn=frozenset(row.topic for row in ended),
         asked=frozenset(by_email),
@@ -197,7 +210,7 @@ def set_topics(
 
 
 def snooze(*, contact_id: int, until: datetime | None, source: str = "preferences") -> None:
-    """Send nothing but transactional mail before `until`; None ends a pause. Raises Invalid for odd dates."""
+    """Send only transactional email before `until`; None ends a pause. Raises Invalid for a date out of range."""
     contact = _present(contact_id)
     now = clock.now()
     if until is not None and not now < until <= now + rules.LONGEST_SNOOZE:
@@ -210,7 +223,7 @@ def snooze(*, contact_id: int, until: datetime | None, source: str = "preference
                 contact_id=contact.id,
                 address_index=contact.email_index,
                 topic=EVERYTHING,
-                action="snoozed",
+                action=ConsentAction.SNOOZED,
                 language=contact.language,
                 source=source,
                 until=until,
@@ -222,7 +235,7 @@ def snooze(*, contact_id: int, until: datetime | None, source: str = "preference
 
 
 def set_language(*, contact_id: int, language: str) -> None:
-    """Write to this person in `language` ("en", "es") from now on."""
+    """Set the language of this person's emails ("en" or "es"). Raises Invalid."""
     if language not in ("en", "es"):
         raise Invalid({"language": ["Choose English or Spanish."]})
     contact = _present(contact_id)
@@ -231,14 +244,14 @@ def set_language(*, contact_id: int, language: str) -> None:
         audit.record("contact.language_set", object_type="contact", object_id=contact.id)
 
 
-def merge(*, from_id: int, into_id: int) -> None:
-    """Bring the evidence of a merged record over. Call it in the act of merging, once the address is settled.
+def merge_consent(*, from_id: int, into_id: int) -> None:
+    """Copy the consent of a merged record to the surviving one. Call it during the merge, after the address is set.
 
-    The newer word on a topic counts, but a yes only where both records write to the same mailbox. Stops belong to
-    the address and need no bringing over.
+    The newer decision on a topic counts, but a grant only if both records have the same address. Suppressions belong
+    to the address and need no copying.
     """
-    ledger.pass_on(from_id=from_id, into_id=into_id, source="merge")
-    ledger.end(contact_ids=[from_id], source="merge", action="merged")
+    ledger.copy_newer_consent(from_id=from_id, into_id=into_id, source="merge")
+    ledger.withdraw_granted(contact_ids=[from_id], source="merge", action=ConsentAction.MERGED)
     gone = db.session.get_one(Contact, from_id)
     ledger.append(
         [
@@ -246,7 +259,7 @@ def merge(*, from_id: int, into_id: int) -> None:
                 contact_id=from_id,
                 address_index=gone.email_index,
                 topic=EVERYTHING,
-                action="merged",
+                action=ConsentAction.MERGED,
                 language=gone.language,
                 source="merge",
             )
@@ -255,17 +268,17 @@ def merge(*, from_id: int, into_id: int) -> None:
     audit.record("consent.merged", object_type="contact", object_id=from_id, detail={"into": into_id})
 
 
-def _held(contact_id: int) -> list[int]:
-    """Return the person's lineage, held until the end: two acts of one person come one after the other."""
-    people = queries.lineage(contact_id)
+def _lock_merge_chain(contact_id: int) -> list[int]:
+    """Return the person's merge chain, locked until the transaction ends, so that a person's acts run one by one."""
+    people = queries.merge_chain(contact_id)
     rows = select(Contact.id).where(Contact.id.in_(people)).order_by(Contact.id)
     db.session.execute(rows.with_for_update(key_share=True))
     return people
 
 
 def _present(contact_id: int) -> Contact:
-    people = _held(contact_id)
+    people = _lock_merge_chain(contact_id)
     contact = db.session.get(Contact, people[-1], populate_existing=True) if people else None
     if contact is None or contact.erased_at is not None:
-        raise NotFound("This record is gone; nothing more will be sent.")
+        raise NotFound("This record was erased; no more emails will be sent.")
     return contact

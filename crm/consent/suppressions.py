@@ -1,4 +1,4 @@
-"""Addresses we do not write to. Set-based: one batch of provider events may stop a thousand of them."""
+"""Suppressed addresses. Set-based: one batch of provider events may suppress a thousand of them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,19 +10,18 @@ from sqlalchemy import Row, text, update
 
 from crm.consent.events import AddressesSuppressed
 from crm.consent.models import Suppression
+from crm.consent.rules import SuppressionScope
 from crm.core import clock
 from crm.core.db import db
 from crm.core.events import publish
 
-ALL, MARKETING = "all", "marketing"
-
 
 @dataclass(frozen=True, kw_only=True)
-class Stop:
-    """One address to be stopped. scope: "all" (nothing at all) or "marketing" (all but transactional mail)."""
+class NewSuppression:
+    """One address to suppress."""
 
     address_index: bytes
-    scope: str
+    scope: SuppressionScope
     reason: str
     source: str
     message_id: int | None = None
@@ -38,9 +37,9 @@ _ADD = text("""
 """)
 
 
-def add(stops: Iterable[Stop], *, at: datetime | None = None) -> Sequence[Row[Any]]:
-    """Write the stops that do not stand yet, in one statement; return (id, address_index, scope, reason) of them."""
-    # one order for all writers, so that two batches with common addresses never wait for each other in a circle
+def insert_suppressions(stops: Iterable[NewSuppression], *, at: datetime | None = None) -> Sequence[Row[Any]]:
+    """Insert the suppressions that are not active yet, in one statement; return (id, address_index, scope, reason)."""
+    # sorted, so that two batches with common addresses cannot deadlock
     first = {(stop.address_index, stop.scope): stop for stop in reversed(list(stops))}
     asked = [first[key] for key in sorted(first)]
     if not asked:
@@ -50,8 +49,10 @@ def add(stops: Iterable[Stop], *, at: datetime | None = None) -> Sequence[Row[An
     return db.session.execute(_ADD, {**given, "now": at or clock.now()}).all()
 
 
-def announce(written: Sequence[Row[Any]], *, stops: Iterable[Stop] = (), but: Iterable[int] = ()) -> None:
-    """Tell who is known by these addresses: one event per scope and reason. `but`: people who were told otherwise."""
+def publish_suppressions(
+    written: Sequence[Row[Any]], *, stops: Iterable[NewSuppression] = (), exclude: Iterable[int] = ()
+) -> None:
+    """Publish one event per scope and reason for the people with these addresses, except those in `exclude`."""
     if not written:
         return
     owners: defaultdict[bytes, set[int]] = defaultdict(set)
@@ -68,21 +69,21 @@ def announce(written: Sequence[Row[Any]], *, stops: Iterable[Stop] = (), but: It
     for row in written:
         groups[row.scope, row.reason] |= owners[row.address_index]
     for (scope, reason), people in groups.items():
-        if told := tuple(sorted(people - set(but))):
-            publish(AddressesSuppressed(contact_ids=told, scope=scope, reason=reason))
+        if affected := tuple(sorted(people - set(exclude))):
+            publish(AddressesSuppressed(contact_ids=affected, scope=SuppressionScope(scope), reason=reason))
 
 
 def suppress(
     *,
     address_index: bytes,
-    scope: str,
+    scope: SuppressionScope,
     reason: str,
     source: str,
     message_id: int | None = None,
     contact_id: int | None = None,
 ) -> bool:
-    """Stop one address; return whether it was not stopped before. Repeating it changes nothing."""
-    stop = Stop(
+    """Suppress one address; return whether it is new. Repeating it changes nothing."""
+    stop = NewSuppression(
         address_index=address_index,
         scope=scope,
         reason=reason,
@@ -93,24 +94,24 @@ def suppress(
     return suppress_many([stop]) == 1
 
 
-def suppress_many(stops: Iterable[Stop]) -> int:
-    """Stop many addresses at once, in two statements however many; return how many were not stopped before."""
-    asked = list(stops)
-    written = add(asked)
-    announce(written, stops=asked)
+def suppress_many(stops: Iterable[NewSuppression]) -> int:
+    """Suppress many addresses at once, in two statements; return how many are new."""
+    wanted = list(stops)
+    written = insert_suppressions(wanted)
+    publish_suppressions(written, stops=wanted)
     return len(written)
 
 
-def lift(address_indexes: Sequence[bytes], *, by: str, since: datetime | None = None) -> int:
-    """Lift "marketing" stops of these addresses, and only those; return how many. The row stays as history.
+def lift_suppressions(address_indexes: Sequence[bytes], *, by: str, since: datetime | None = None) -> int:
+    """Lift marketing suppressions of these addresses; return how many. The rows stay as history.
 
-    `since`: only a stop that was set at exactly that moment.
+    `since` selects only suppressions set at exactly that time.
     """
     lifting = (
         update(Suppression)
         .where(
             Suppression.address_index.in_(address_indexes),
-            Suppression.scope == MARKETING,
+            Suppression.scope == SuppressionScope.MARKETING,
             Suppression.lifted_at.is_(None),
         )
         .values(lifted_at=clock.now(), lifted_by=by)

@@ -1,4 +1,4 @@
-"""What the pages behind the links in our emails say, in both languages of the people who read them."""
+"""Texts of the email link pages, in English and Spanish."""
 
 from collections.abc import Mapping
 
@@ -23,9 +23,9 @@ _EN = {
     "confirm_wording": "If you press the button, you say:",
     "confirm_button": "Yes, send me these emails",
     "confirm_else": "If you do not want them, close this page. We will not ask again because of this email.",
-    "confirmed_title": "Thank you. Your yes is recorded.",
+    "confirmed_title": "You’re signed up",
     "confirmed_text": "Your emails will start soon. Each one has a link to stop, pause or change them.",
-    "confirmed_silent_title": "Thank you. Your yes is recorded.",
+    "confirmed_silent_title": "Thank you. Your choice is recorded.",
     "confirmed_silent_text": "At the moment we cannot send email to this address. Please call us, or write to us and "
     "give us another address.",
     "answered_title": "You have answered this already",
@@ -35,13 +35,15 @@ _EN = {
     "emails, ask for a new link with our contact form.",
     "void_title": "This link no longer works",
     "void_text": "We no longer write to the address that this link was sent to, so nothing was signed up.",
-    "unknown_title": "We cannot read this link",
+    "unknown_title": "This link doesn’t work",
     "unknown_text": "A part of it may be missing. Please open it again from the newest email you have from us, or copy "
     "the whole link. Nothing was changed.",
     "stop_title": "Stop our emails?",
-    "stop_lead": "One press is enough, and it works at once.",
+    "stop_lead": "One click is enough, and it works at once.",
     "stop_all": "Stop all emails",
-    "stop_topic": "Stop only these: {topic}",
+    "stop_prospect_edu": "Stop educational emails only",
+    "stop_referred_edu": "Stop educational emails only",
+    "stop_provider_nurture": "Stop updates for referring clinicians only",
     "stop_or": "You can also choose which emails you get, or pause them.",
     "preferences_link": "Choose my emails",
     "stopped_title": "You will get no more of these emails",
@@ -86,7 +88,7 @@ _ES = {
     "confirm_wording": "Al presionar el botón, usted dice:",
     "confirm_button": "Sí, quiero recibir estos correos",
     "confirm_else": "Si no los quiere, cierre esta página. No volveremos a preguntarle por este correo.",
-    "confirmed_title": "Gracias. Registramos su respuesta.",
+    "confirmed_title": "Su suscripción está confirmada",
     "confirmed_text": "Sus correos empezarán pronto. Cada uno tiene un enlace para cancelarlos, pausarlos o cambiarlos.",
     "confirmed_silent_title": "Gracias. Registramos su respuesta.",
     "confirmed_silent_text": "Por ahora no podemos enviar correos a esta dirección. Llámenos, o escríbanos y denos otra "
@@ -99,13 +101,15 @@ _ES = {
     "nuestros correos, pida un enlace nuevo con nuestro formulario de contacto.",
     "void_title": "Este enlace ya no funciona",
     "void_text": "Ya no escribimos a la dirección que recibió este enlace, así que no quedó inscrito nada.",
-    "unknown_title": "No podemos leer este enlace",
+    "unknown_title": "Este enlace no funciona",
     "unknown_text": "Puede que le falte una parte. Ábralo otra vez desde el correo más reciente que tenga de nosotros o "
     "copie el enlace completo. No se cambió nada.",
     "stop_title": "¿Cancelar nuestros correos?",
-    "stop_lead": "Basta con presionar una vez y funciona de inmediato.",
+    "stop_lead": "Basta con un clic y funciona de inmediato.",
     "stop_all": "Cancelar todos los correos",
-    "stop_topic": "Cancelar solo estos: {topic}",
+    "stop_prospect_edu": "Cancelar solo los correos educativos",
+    "stop_referred_edu": "Cancelar solo los correos educativos",
+    "stop_provider_nurture": "Cancelar solo las novedades para profesionales",
     "stop_or": "También puede elegir qué correos recibe, o pausarlos.",
     "preferences_link": "Elegir mis correos",
     "stopped_title": "No recibirá más estos correos",

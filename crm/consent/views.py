@@ -1,4 +1,4 @@
-"""How the pages behind the links in our emails are shown: in whose language, and with which headers."""
+"""View helpers of the email link pages: language and privacy headers."""
 
 from typing import Any
 
@@ -15,20 +15,24 @@ from crm.core.config import Clinic
 HOMES = {"c": "consent.confirm", "u": "consent.stop", "p": "consent.choose"}
 
 
-def keep_private(response: Response) -> Response:
-    """The link is a key: it goes into no cache, no search engine and no other site's log."""
+def add_privacy_headers(response: Response) -> Response:
+    """Keep the link, which grants access, out of caches, search engines and other sites' logs."""
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Robots-Tag"] = "noindex, nofollow"
     return response
 
 
-def notice(about: str, contact: Contact | None, *, status: int = 200, **facts: object) -> ResponseReturnValue:
-    return show("notice", contact, status, about=about, **facts)
+def render_notice(
+    about: str, contact: Contact | None, *, status: int = 200, **facts: object
+) -> ResponseReturnValue:
+    return render_page("notice", contact, status, about=about, **facts)
 
 
-def show(page: str, contact: Contact | None, status: int = 200, **facts: object) -> ResponseReturnValue:
-    language = language_of(contact)
+def render_page(
+    page: str, contact: Contact | None, status: int = 200, **facts: object
+) -> ResponseReturnValue:
+    language = reader_language(contact)
     home, token = HOMES[request.path.split("/")[1]], (request.view_args or {})["token"]
     with force_locale(language):
         text = render_template(
@@ -40,7 +44,7 @@ def show(page: str, contact: Contact | None, status: int = 200, **facts: object)
                 {"code": code, "label": label, "href": url_for(home, token=token, lang=code)}
                 for code, label in LANGUAGES.items()
             ],
-            kept=kept_language(),
+            kept=language_param(),
             clinic=_clinic(),
             **facts,
         )
@@ -52,14 +56,14 @@ def _clinic() -> Clinic:
     return clinic
 
 
-def kept_language() -> dict[str, Any]:
-    """What to add to our own links so that the language chosen on the page stays."""
+def language_param() -> dict[str, Any]:
+    """Return the query parameters that keep the language chosen on the page."""
     asked = request.args.get("lang", "")
     return {"lang": asked} if asked in LANGUAGES else {}
 
 
-def language_of(contact: Contact | None) -> str:
-    """What the reader chose on the page, else what we know of them, else what their browser asks for."""
+def reader_language(contact: Contact | None) -> str:
+    """Return the language chosen on the page, else the contact's, else the browser's."""
     asked = request.args.get("lang", "")
     if asked in LANGUAGES:
         return asked

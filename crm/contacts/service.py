@@ -47,14 +47,14 @@ def blind_indexes(person: Person) -> dict[str, bytes | None]:
 
 
 _LOCK = """
-    select pg_advisory_xact_lock_shared(%(everybody)s)
-    union all select pg_advisory_xact_lock(one) from unnest(%(keys)s::bigint[]) one
+    select pg_advisory_xact_lock_shared(:everybody)
+    union all select pg_advisory_xact_lock(one) from unnest(:keys::bigint[]) one
 """
 _EVERYBODY = 7_302_002  # the advisory lock key of contact creation
 _CANDIDATES = """
     select id from contact
-    where (email_index = %(email_index)s or phone_index = %(phone_index)s
-           or name_birth_index = %(name_birth_index)s)
+    where (email_index = :email_index or phone_index = :phone_index
+           or name_birth_index = :name_birth_index)
         and merged_into_id is null and erased_at is null
     order by id limit 50
 """
@@ -90,7 +90,7 @@ def lock_contact_creation() -> None:
 
     This is one lock; a lock for every address and phone of a large file would fill the server's lock table.
     """
-    execute_raw("select pg_advisory_xact_lock(%(everybody)s)", {"everybody": _EVERYBODY})
+    execute_raw("select pg_advisory_xact_lock(:everybody)", {"everybody": _EVERYBODY})
 
 
 def as_person(contact: Contact) -> Person:
@@ -117,7 +117,7 @@ def _known(found: Mapping[str, bytes | None]) -> list[Contact]:
 
 
 _COLUMNS = [column.key for column in Contact.__table__.columns if column.key != "id"]
-_INSERT = f"insert into contact ({', '.join(_COLUMNS)}) values ({', '.join(f'%({name})s' for name in _COLUMNS)}) returning id"
+_INSERT = f"insert into contact ({', '.join(_COLUMNS)}) values ({', '.join(f':{name}' for name in _COLUMNS)}) returning id"
 
 
 def _create(person: Person, found: Mapping[str, bytes | None], *, demo: bool) -> Contact:

@@ -230,8 +230,8 @@ class Version:
 
 _TRANSACTIONAL = """
     select v.id, i.stream from content_version v join content_item i on i.id = v.item_id
-    where i.key = %(key)s and v.state = 'approved' and v.language in (%(language)s, 'en')
-    order by v.language = %(language)s desc, v.number desc limit 1
+    where i.key = :key and v.state = 'approved' and v.language in (:language, 'en')
+    order by v.language = :language desc, v.number desc limit 1
 """
 
 

@@ -11,7 +11,7 @@ from flask_security import current_user
 
 from crm.audit import service as audit
 from crm.consent import queries as consent
-from crm.consent.rules import WORDS as REFUSALS
+from crm.consent.rules import REASON_LABELS
 from crm.contacts import queries as people
 from crm.core import clock, limits
 from crm.core.errors import Invalid
@@ -129,7 +129,7 @@ def _emails(contact_id: int) -> list[dict[str, Any]]:
             "topic": timeline_labels.TOPICS.get(topic, topic).capitalize(),
             "granted": states[topic].granted,
             "at": states[topic].at,
-            "refusal": REFUSALS[reason] if reason else None,
+            "refusal": REASON_LABELS[reason] if reason else None,
         }
         for topic, reason in refusals.items()
     ]

@@ -69,7 +69,7 @@ def merge(*, kept_id: int, gone_id: int) -> Merge:
     moved = _move_rows(kept_id, gone_id)
     gone.merged_into_id = kept_id
     db.session.flush()
-    consent.merge(from_id=gone_id, into_id=kept_id)
+    consent.merge_consent(from_id=gone_id, into_id=kept_id)
     for state in consents.states(kept_id):
         if state.granted and state.topic in noes:
             consent.withdraw(contact_id=kept_id, topic=state.topic, source="merge", reason="merged")

@@ -38,7 +38,7 @@ class Fact:
 
 def of_consent(contact_id: int, topic: str | None) -> Iterator[Fact]:
     """What the person said, was asked, or had said about them, on this topic; with the wording they saw."""
-    for row in consent.evidence(contact_id, limit=MOST):
+    for row in consent.consent_records(contact_id, limit=MOST):
         if row.topic not in (topic, "*"):
             continue
         until = f"until {row.until:%Y-%m-%d}" if row.until else None
@@ -62,7 +62,7 @@ def _wording(name: str | None, language: str) -> str | None:
 
 def of_stops(contact: Contact) -> Iterator[Fact]:
     """What keeps mail from the person's address, lifted stops too, and whether a clinical stop is set (not why)."""
-    for row in consent.stops(contact.id)[:MOST]:
+    for row in consent.suppressions_of(contact.id)[:MOST]:
         why, ids = words.reason(row.reason), {"suppression": row.id, "message": row.message_id}
         yield Fact(at=row.at, part="stop", text=words.STOPS[row.scope], why=why, ids=ids)
         if row.lifted_at is not None:

@@ -24,45 +24,45 @@ from crm.leads import rules as leads
 KEYS = ("email_index", "phone_index", "name_birth_index")
 _KNOWN = " union ".join(
     f"""
-    select c.id from unnest(%({name})s::bytea[]) one join contact c on c.{name} = one
+    select c.id from unnest(:{name}::bytea[]) one join contact c on c.{name} = one
     where c.merged_into_id is null and c.erased_at is null
     """
     for name in KEYS
 )
 _OPEN = """
     select contact_id, content_index from lead
-    where contact_id = any(%(contacts)s::bigint[]) and closed_at is null and kind = 'contact_request'
+    where contact_id = any(:contacts::bigint[]) and closed_at is null and kind = 'contact_request'
 """
-_IDS = "select nextval(pg_get_serial_sequence(%(table)s, 'id')) as id from generate_series(1, %(count)s)"
+_IDS = "select nextval(pg_get_serial_sequence(:table, 'id')) as id from generate_series(1, :count)"
 _CONTACTS = """
     insert into contact (id, created_at, first_name, last_name, email, email_index, phone, phone_index, birth_date,
         name_birth_index, language, time_zone, state, version)
-    select id, %(now)s, first_name, last_name, email, email_index, phone, phone_index, birth_date, name_birth_index,
+    select id, :now, first_name, last_name, email, email_index, phone, phone_index, birth_date, name_birth_index,
         language, time_zone, state, 1
-    from unnest(%(id)s::bigint[], %(first_name)s::text[], %(last_name)s::text[], %(email)s::text[],
-        %(email_index)s::bytea[], %(phone)s::bytea[], %(phone_index)s::bytea[], %(birth_date)s::bytea[],
-        %(name_birth_index)s::bytea[], %(language)s::text[], %(time_zone)s::text[], %(state)s::text[])
+    from unnest(:id::bigint[], :first_name::text[], :last_name::text[], :email::text[],
+        :email_index::bytea[], :phone::bytea[], :phone_index::bytea[], :birth_date::bytea[],
+        :name_birth_index::bytea[], :language::text[], :time_zone::text[], :state::text[])
         as one (id, first_name, last_name, email, email_index, phone, phone_index, birth_date, name_birth_index,
             language, time_zone, state)
 """
 _NOTED = """
     insert into activity (contact_id, at, kind, actor, detail)
-    select contact_id, %(now)s, case when alike is null then 'imported' else 'possible_duplicate' end, %(actor)s,
-        case when alike is null then %(detail)s else jsonb_build_object('contact_id', alike) end
-    from unnest(%(contact_id)s::bigint[], %(alike)s::bigint[]) as one (contact_id, alike)
+    select contact_id, :now, case when alike is null then 'imported' else 'possible_duplicate' end, :actor,
+        case when alike is null then :detail else jsonb_build_object('contact_id', alike) end
+    from unnest(:contact_id::bigint[], :alike::bigint[]) as one (contact_id, alike)
 """
 # No row in the history of stage moves, which cannot be deleted: it begins with the first move.
 _LEADS = """
     with opened as (
         insert into lead (id, reference, contact_id, kind, stage, source, message, content_index, created_at, stage_at,
             due_at, version)
-        select id, reference, contact_id, 'contact_request', %(stage)s, 'import', message, content_index, %(now)s,
-            %(now)s, %(due_at)s, 1
-        from unnest(%(id)s::bigint[], %(reference)s::text[], %(contact_id)s::bigint[], %(message)s::bytea[],
-            %(content_index)s::bytea[]) as one (id, reference, contact_id, message, content_index)
+        select id, reference, contact_id, 'contact_request', :stage, 'import', message, content_index, :now,
+            :now, :due_at, 1
+        from unnest(:id::bigint[], :reference::text[], :contact_id::bigint[], :message::bytea[],
+            :content_index::bytea[]) as one (id, reference, contact_id, message, content_index)
         returning id, contact_id)
     insert into activity (contact_id, lead_id, at, kind, actor, detail)
-    select contact_id, id, %(now)s, 'lead_opened', %(actor)s, %(detail)s from opened
+    select contact_id, id, :now, 'lead_opened', :actor, :detail from opened
 """
 
 
@@ -240,6 +240,6 @@ def _open_leads(plans: Sequence[_Plan], common: Mapping[str, Any]) -> list[int]:
 def _references(count: int) -> list[str]:
     """Return that many unused references: draw a few more, then leave out those in use."""
     drawn = list(dict.fromkeys(references.new_reference(leads.CONTACT_REQUEST) for _ in range(count + 50)))
-    taken = execute_raw("select reference from lead where reference = any(%(drawn)s)", {"drawn": drawn})
+    taken = execute_raw("select reference from lead where reference = any(:drawn)", {"drawn": drawn})
     gone = {row.reference for row in taken}
     return [one for one in drawn if one not in gone][:count]

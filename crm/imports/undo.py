@@ -43,8 +43,8 @@ def _remove(batch: ImportBatch) -> int:
     gone = execute_raw(_untouched("lead", "leads"), given).scalars().all()
     execute_raw(_LEADS, {"ids": gone})
     people = execute_raw(_untouched("contact", "contacts"), given).scalars().all()
-    execute_raw("delete from activity where contact_id = any(%(ids)s::bigint[])", {"ids": people})
-    execute_raw("delete from contact where id = any(%(ids)s::bigint[])", {"ids": people})
+    execute_raw("delete from activity where contact_id = any(:ids::bigint[])", {"ids": people})
+    execute_raw("delete from contact where id = any(:ids::bigint[])", {"ids": people})
     return len(batch.contact_ids) - len(people) + len(batch.lead_ids) - len(gone)
 
 
@@ -66,17 +66,17 @@ def _untouched(table: str, ids: str) -> str:
     )
     tasks = "and not exists (select 1 from task k where k.lead_id = t.id and k.done_at is not null)"
     return f"""
-        select t.id from "{table}" t where t.id = any(%({ids})s::bigint[]) {open_leads} {tasks if table == "lead" else ""}
+        select t.id from "{table}" t where t.id = any(:{ids}::bigint[]) {open_leads} {tasks if table == "lead" else ""}
             and not exists (select 1 from activity a where a.{mine} and a.actor <> 'system'
-                and not (a.actor = %(importer)s and a.kind in ('imported', 'lead_opened', 'possible_duplicate')))
+                and not (a.actor = :importer and a.kind in ('imported', 'lead_opened', 'possible_duplicate')))
             {pointing}
         for update
     """
 
 
 _LEADS = """
-    with a as (delete from activity where lead_id = any(%(ids)s::bigint[])),
-        b as (delete from task where lead_id = any(%(ids)s::bigint[])),
-        c as (delete from lead_breach where lead_id = any(%(ids)s::bigint[]))
-    delete from lead where id = any(%(ids)s::bigint[])
+    with a as (delete from activity where lead_id = any(:ids::bigint[])),
+        b as (delete from task where lead_id = any(:ids::bigint[])),
+        c as (delete from lead_breach where lead_id = any(:ids::bigint[]))
+    delete from lead where id = any(:ids::bigint[])
 """

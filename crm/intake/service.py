@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, select
 from crm.audit import service as audit
 from crm.consent import service as consent
 from crm.consent.consent_texts import Wording
+from crm.consent.rules import ConfirmationKind
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
 from crm.contacts.rules import Person
@@ -96,7 +97,7 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Open
     _note_differences(opened, found, request.person)
     if request.wording is not None:
         _ask(
-            found, request.person, kind="confirmation", topic="prospect_edu",
+            found, request.person, kind=ConfirmationKind.CONFIRMATION, topic="prospect_edu",
             wording=request.wording, source=request.source,
         )  # fmt: skip
     return opened
@@ -139,14 +140,20 @@ def open_referral(*, referral: NewReferral, practice_id: int | None = None, demo
     _note_differences(opened, found, referral.person)
     if opened.is_new and referral.attestation is not None:
         _ask(
-            found, referral.person, kind="invitation", topic="referred_edu",
+            found, referral.person, kind=ConfirmationKind.INVITATION, topic="referred_edu",
             wording=referral.attestation, source="referrer",
         )  # fmt: skip
     return opened
 
 
 def _ask(
-    found: contacts.ContactMatch, person: Person, *, kind: str, topic: str, wording: Wording, source: str
+    found: contacts.ContactMatch,
+    person: Person,
+    *,
+    kind: ConfirmationKind,
+    topic: str,
+    wording: Wording,
+    source: str,
 ) -> None:
     """Have the person asked by email; never at another address than the one that was given just now."""
     if found.contact.email is None or "email" in found.differing:
@@ -214,15 +221,15 @@ _OPEN = f"""
     with opened as (
         insert into lead (reference, contact_id, kind, stage, source, heard_from, first_touch, message, content_index,
             created_at, stage_at, due_at, demo, version)
-        values (%(reference)s, %(contact_id)s, %(kind)s, %(stage)s, %(source)s, %(heard_from)s, %(first_touch)s,
-            %(message)s, %(content_index)s, %(now)s, %(now)s, %(due_at)s, %(demo)s, 1)
+        values (:reference, :contact_id, :kind, :stage, :source, :heard_from, :first_touch,
+            :message, :content_index, :now, :now, :due_at, :demo, 1)
         on conflict (reference) do nothing
         returning id),
     moved as (
-        insert into stage_move (lead_id, now, actor, at) select id, %(stage)s, %(actor)s, %(now)s from opened),
+        insert into stage_move (lead_id, now, actor, at) select id, :stage, :actor, :now from opened),
     noted as (
         insert into activity (contact_id, lead_id, at, kind, actor, detail)
-        select %(contact_id)s, id, %(now)s, 'lead_opened', %(actor)s, %(detail)s from opened),
+        select :contact_id, id, :now, 'lead_opened', :actor, :detail from opened),
     logged as ({audit.beside("lead.open", "lead", rows="opened")})
     select id from opened
 """

@@ -21,10 +21,10 @@ STATES = frozenset(code for code, _ in us_states.STATES)
 _GIVE = """
     with next as (
         select a.user_id from assignee a join "user" u on u.id = a.user_id and u.active and u.practice_id is null
-        where a.on_duty and (a.languages = '{}' or %(language)s = any(a.languages))
+        where a.on_duty and (a.languages = '{}' or :language = any(a.languages))
             and (a.states = '{}' or exists (
                 select 1 from lead l join contact c on c.id = l.contact_id
-                where l.id = %(lead_id)s and c.state = any(a.states)))
+                where l.id = :lead_id and c.state = any(a.states)))
             and (a.capacity is null or a.capacity > (
                 select count(*) from (
                     select 1 from lead l where l.owner_id = a.user_id and l.closed_at is null limit a.capacity) full_up))
@@ -34,10 +34,10 @@ _GIVE = """
             a.user_id
         limit 1),
     given as (
-        update lead set owner_id = next.user_id from next where lead.id = %(lead_id)s and lead.owner_id is null
+        update lead set owner_id = next.user_id from next where lead.id = :lead_id and lead.owner_id is null
         returning lead.id, lead.contact_id, lead.owner_id)
     insert into activity (contact_id, lead_id, at, kind, actor, detail)
-    select contact_id, id, %(now)s, 'assigned', 'system', jsonb_build_object('owner_id', owner_id, 'by', 'rule') from given
+    select contact_id, id, :now, 'assigned', 'system', jsonb_build_object('owner_id', owner_id, 'by', 'rule') from given
     returning detail
 """
 

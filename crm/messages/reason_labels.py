@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from crm.consent.rules import WORDS
+from crm.consent.rules import REASON_LABELS
 
-REASONS: Mapping[str, str] = {str(reason): words for reason, words in WORDS.items()} | {
+REASONS: Mapping[str, str] = {str(reason): words for reason, words in REASON_LABELS.items()} | {
     "excluded": "has an excluded tag",
     "no_tag": "has none of the tags it was for",
     "no_translation": "there is no approved version in the person's language",

@@ -29,11 +29,11 @@ _SEND = """
     with made as (
         insert into batch (kind, stream, transport, content_version_id, language, size, state, error, created_at,
             not_before, too_late_at, state_at)
-        values ('transactional', %(stream)s, %(transport)s, %(version)s, %(language)s, 1, %(batch_state)s, %(error)s,
-            %(now)s, %(now)s, %(too_late_at)s, %(now)s)
+        values ('transactional', :stream, :transport, :version, :language, 1, :batch_state, :error,
+            :now, :now, :too_late_at, :now)
         returning id)
     insert into message (batch_id, contact_id, content_version_id, params, created_at, state, reason, state_at)
-    select id, %(contact_id)s, %(version)s, %(params)s, %(now)s, %(state)s, %(reason)s, %(state_at)s from made
+    select id, :contact_id, :version, :params, :now, :state, :reason, :state_at from made
     returning id, batch_id
 """
 

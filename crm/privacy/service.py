@@ -30,7 +30,7 @@ class Erased:
 
 def records_of(contact_id: int) -> list[int]:
     """Return every record of the person, the living one and what went up in it. Raises NotFound."""
-    line = consents.lineage(contact_id)
+    line = consents.merge_chain(contact_id)
     if not line:
         raise NotFound("Contact not found.")
     return people.record_ids(line[-1])

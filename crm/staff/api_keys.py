@@ -77,7 +77,7 @@ def create(*, name: str, scopes: Collection[str], practice_id: int | None = None
 
 _FIND = """
     select id, name, scopes, practice_id, last_used_at from api_key
-    where key_hash = %(hash)s and revoked_at is null
+    where key_hash = :hash and revoked_at is null
 """
 
 

@@ -3,9 +3,15 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from crm.consent.rules import SuppressionScope
+
 # Later entries outweigh earlier ones. A bounce may follow a delivery, and a complaint may follow anything.
 ORDER = ("processed", "deferred", "delivered", "blocked", "dropped", "bounced", "unsubscribed", "complained")
-SUPPRESS = {"bounced": "all", "complained": "all", "unsubscribed": "marketing"}  # kind -> scope
+SUPPRESS: Mapping[str, SuppressionScope] = {
+    "bounced": SuppressionScope.ALL,
+    "complained": SuppressionScope.ALL,
+    "unsubscribed": SuppressionScope.MARKETING,
+}
 SOFT_LIMIT = 3  # blocked messages in SOFT_DAYS, after which we stop trying
 SOFT_DAYS = 30
 
@@ -18,11 +24,11 @@ def worst_state(kinds: "list[str]") -> str | None:
 
 # What being on one of the provider's lists means here: (reason, scope). An entry in "blocks" is one refusal, not for good:
 # our own count of them decides.
-LISTED: Mapping[str, tuple[str, str]] = {
-    "bounces": ("bounced", "all"),
-    "spam_reports": ("complained", "all"),
-    "invalid_emails": ("invalid", "all"),
-    "unsubscribes": ("unsubscribed", "marketing"),
+LISTED: Mapping[str, tuple[str, SuppressionScope]] = {
+    "bounces": ("bounced", SuppressionScope.ALL),
+    "spam_reports": ("complained", SuppressionScope.ALL),
+    "invalid_emails": ("invalid", SuppressionScope.ALL),
+    "unsubscribes": ("unsubscribed", SuppressionScope.MARKETING),
 }
 
 

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 
 from crm.consent import suppressions
-from crm.consent.suppressions import Stop
+from crm.consent.rules import SuppressionScope
+from crm.consent.suppressions import NewSuppression
 from crm.contacts.addresses import address_index
 from crm.core import clock, queue
 from crm.core.db import after_commit, bigint_array, db, execute_raw, text_array
@@ -26,20 +27,20 @@ _DONE = text("update webhook_receipt set applied_at = :now, error = :error where
 _KEEP = """
     with kept as (
         insert into provider_event (event_id, message_id, kind, at, received_at, detail)
-        select e.event_id, e.message_id, e.kind, e.at, %(received)s, e.detail
-        from unnest(%(ids)s::text[], %(messages)s::bigint[], %(kinds)s::text[], %(ats)s::timestamptz[],
-            %(details)s::text[]) as e(event_id, message_id, kind, at, detail)
+        select e.event_id, e.message_id, e.kind, e.at, :received, e.detail
+        from unnest(:ids::text[], :messages::bigint[], :kinds::text[], :ats::timestamptz[],
+            :details::text[]) as e(event_id, message_id, kind, at, detail)
         on conflict (event_id) do nothing
-        returning event_id, message_id, kind, at, array_position(%(order)s::text[], kind) as rank
+        returning event_id, message_id, kind, at, array_position(:order::text[], kind) as rank
     ), told as (
         select message_id, max(rank) as rank, max(at) as at from kept
         where message_id is not null and rank is not null group by message_id order by message_id
     ), shown as (
-        update message m set state = (%(order)s::text[])[e.rank], state_at = e.at from told e
-        where m.id = e.message_id and coalesce(array_position(%(order)s::text[], m.state), 0) < e.rank
+        update message m set state = (:order::text[])[e.rank], state_at = e.at from told e
+        where m.id = e.message_id and coalesce(array_position(:order::text[], m.state), 0) < e.rank
     )
     select (select count(*) from kept) as fresh,
-        array(select event_id from kept where kind = any(%(acting)s::text[])) as acting
+        array(select event_id from kept where kind = any(:acting::text[])) as acting
 """
 _ACTING = (*rules.SUPPRESS, "blocked")  # kinds that have something follow from them
 _OWNERS = text("select id, contact_id from message where id = any(:messages)")
@@ -123,7 +124,7 @@ def _act(fresh: Sequence[Event], now: datetime) -> None:
         messages = [event.message_id for event in grave if event.message_id is not None]
         owners = {row.id: row.contact_id for row in db.session.execute(_OWNERS, {"messages": messages})}
         suppressions.suppress_many(
-            Stop(
+            NewSuppression(
                 address_index=address_index(event.email),
                 scope=rules.SUPPRESS[event.kind],
                 reason=event.kind,
@@ -147,9 +148,9 @@ def _stop_soft(messages: Sequence[int], now: datetime) -> None:
         _SOFT, {"messages": messages, "since": since, "limit": rules.SOFT_LIMIT}
     ).all()
     suppressions.suppress_many(
-        Stop(
+        NewSuppression(
             address_index=bytes(row.email_index),
-            scope="all",
+            scope=SuppressionScope.ALL,
             reason="soft_bounces",
             source="provider",
             contact_id=row.id,

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text, update
 
 from crm.audit import service as audit
 from crm.consent import suppressions
-from crm.consent.suppressions import Stop
+from crm.consent.suppressions import NewSuppression
 from crm.contacts.addresses import address_index
 from crm.core import clock
 from crm.core.db import db
@@ -82,7 +82,7 @@ def apply(run_id: int, name: str, entries: Sequence[Entry]) -> list[str]:
             back.append(one.email)
         elif verdict == "stop":
             reason, scope = rules.LISTED[name]
-            stops.append(Stop(address_index=index, scope=scope, reason=reason, source="provider"))
+            stops.append(NewSuppression(address_index=index, scope=scope, reason=reason, source="provider"))
     added = suppressions.suppress_many(stops)
     _count(run_id, name, seen=len(entries), added=added, lifted=len(back))
     return back

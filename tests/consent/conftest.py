@@ -1,4 +1,4 @@
-"""What the tests of consent share."""
+"""Fixtures of the consent tests."""
 
 from contextlib import contextmanager
 
@@ -8,7 +8,7 @@ from sqlalchemy.engine import Engine
 
 from crm.consent.events import (
     AddressesSuppressed,
-    ConfirmationAsked,
+    ConfirmationRequested,
     ConsentGiven,
     ConsentRestored,
     ConsentWithdrawn,
@@ -25,7 +25,7 @@ def _still(clock):
 def told(app):
     """Every event of consent as it was published; nobody else hears of it."""
     seen = []
-    kinds = (AddressesSuppressed, ConfirmationAsked, ConsentGiven, ConsentRestored, ConsentWithdrawn)
+    kinds = (AddressesSuppressed, ConfirmationRequested, ConsentGiven, ConsentRestored, ConsentWithdrawn)
     kept = events._table
     events.route({kind: [seen.append] for kind in kinds})
     yield seen

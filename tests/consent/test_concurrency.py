@@ -1,4 +1,4 @@
-"""Two at the same time, on connections of their own and committed for real."""
+"""Concurrent consent changes, on separate connections with real commits."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -9,6 +9,7 @@ from sqlalchemy import func, select, text
 from crm.consent import consent_texts, service
 from crm.consent.events import ConsentWithdrawn
 from crm.consent.models import Confirmation, ConsentRecord, Suppression
+from crm.consent.rules import ConfirmationKind
 from crm.contacts.addresses import address_index
 from crm.contacts.models import Contact
 from crm.core import tokens
@@ -50,7 +51,7 @@ def ask(contact_id):
         question = service.send_confirmation(
             contact=db.session.get(Contact, contact_id),
             topics=["prospect_edu"],
-            kind=service.CONFIRMATION,
+            kind=ConfirmationKind.CONFIRMATION,
             wording=consent_texts.current("contact-form", "en"),
             language="en",
             source="form",
@@ -63,7 +64,7 @@ def count(app, column, **where):
         return db.session.scalar(select(func.count(column)).filter_by(**where))
 
 
-def test_one_question(app, jane):
+def test_one_confirmation(app, jane):
     asked = at_once(app, lambda: ask(jane))
     assert len([question for question in asked if question]) == 1
     assert count(app, Confirmation.id) == 1
@@ -88,7 +89,7 @@ def test_one_grant(app, jane, told, way):
     assert len(told) == 1
 
 
-def test_one_stop(app, jane, told):
+def test_one_suppression(app, jane, told):
     with app.app_context(), transaction():
         service.set_topics(contact_id=jane, topics=["prospect_edu"], language="en")
     told.clear()
@@ -100,7 +101,7 @@ def test_one_stop(app, jane, told):
     assert told == [ConsentWithdrawn(contact_id=jane, topic=None, reason="opted_out")]
 
 
-def test_batches_with_common_addresses_do_not_wait_in_a_circle(app, jane):
+def test_batches_with_common_addresses_do_not_deadlock(app, jane):
     addresses = [address_index(f"p{number}@example.org") for number in range(300)]
     orders = [addresses, addresses[::-1], addresses[150:] + addresses[:150], addresses[::-1]]
 
@@ -108,7 +109,7 @@ def test_batches_with_common_addresses_do_not_wait_in_a_circle(app, jane):
         mine = orders.pop()
         with transaction():
             return service.suppress_many(
-                service.Stop(address_index=index, scope="all", reason="bounced", source="event")
+                service.NewSuppression(address_index=index, scope="all", reason="bounced", source="event")
                 for index in mine
             )
 

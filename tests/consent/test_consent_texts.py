@@ -1,4 +1,4 @@
-"""A wording that evidence may point to never changes."""
+"""Consent texts that evidence refers to never change."""
 
 import pytest
 
@@ -33,13 +33,13 @@ def test_every_version_in_both_languages():
 
 
 @pytest.mark.parametrize("key", ["contact-form", "referral-attestation", "invitation", "preferences"])
-def test_the_newest_is_in_use(key):
+def test_newest_version_is_current(key):
     wording = consent_texts.current(key, "es")
     assert wording.version == max(other.version for other in consent_texts.ALL if other.key == key)
     assert wording.language == "es"
 
 
-def test_a_language_we_do_not_speak_reads_english():
+def test_other_language_gets_english():
     assert consent_texts.current("preferences", "fr").language == "en"
 
 

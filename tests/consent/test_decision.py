@@ -1,4 +1,4 @@
-"""The one decision: as a rule, as SQL over whole sets, and replayed for any moment of the past."""
+"""The consent decision as a rule, as SQL over sets, and replayed for a past time."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from crm.consent import consent_texts, queries, service
 from crm.consent.models import ConsentRecord, ConsentState
 from crm.consent.replay import verdict_at
-from crm.consent.rules import TOPICS, WORDS, Facts, Reason, decide, standing, worth_asking
+from crm.consent.rules import REASON_LABELS, TOPICS, Facts, Reason, confirmation_status, decide, may_ask
 from crm.contacts.addresses import address_index
 from crm.contacts.models import Contact
 from crm.core import clock as time
@@ -46,7 +46,7 @@ def test_each_reason(facts, reason, transactional_too):
     assert decide(replace(facts, transactional=True)) == (reason if transactional_too else None)
 
 
-def test_the_gravest_reason_is_the_answer():
+def test_most_serious_reason_wins():
     everything = Facts(
         now=NOW,
         erased=True,
@@ -75,13 +75,13 @@ def test_the_gravest_reason_is_the_answer():
     while (reason := decide(everything)) is not None:
         seen.append(reason)
         everything = replace(everything, **mend[reason])
-    assert seen == list(Reason) == list(WORDS)
+    assert seen == list(Reason) == list(REASON_LABELS)
 
 
 @pytest.mark.parametrize("reason", [None, *Reason])
-def test_who_is_worth_asking(reason):
-    assert worth_asking(reason, person_asked=False) == (reason in ("no_consent", "other_address"))
-    assert worth_asking(reason, person_asked=True) == (
+def test_may_ask(reason):
+    assert may_ask(reason, person_asked=False) == (reason in ("no_consent", "other_address"))
+    assert may_ask(reason, person_asked=True) == (
         reason in ("no_consent", "other_address", "opted_out", "withdrawn")
     )
 
@@ -96,8 +96,8 @@ def test_who_is_worth_asking(reason):
         (NOW, NOW, b"b", "answered"),
     ],
 )
-def test_standing(expires, confirmed, index_now, expected):
-    assert expected == standing(
+def test_confirmation_status(expires, confirmed, index_now, expected):
+    assert expected == confirmation_status(
         now=NOW, expires_at=expires, confirmed_at=confirmed, address_index=b"a", address_index_now=index_now
     )
 
@@ -300,7 +300,7 @@ class World:
             return
         contact.merged_into_id = into
         db.session.flush()
-        service.merge(from_id=who, into_id=into)
+        service.merge_consent(from_id=who, into_id=into)
         mailbox = self.oracle.email(into, time.now())
         for name in TOPICS:
             theirs, its = self.oracle.word(who, name, time.now()), self.oracle.word(into, name, time.now())
@@ -328,7 +328,9 @@ def by_rule(contact_id, topic, *, transactional):
     contact = db.session.get(Contact, contact_id)
     state = db.session.get(ConsentState, (contact_id, topic))
     scopes = (
-        [stop.scope for stop in queries.stops(contact_id) if stop.lifted_at is None] if contact.email else []
+        [stop.scope for stop in queries.suppressions_of(contact_id) if stop.lifted_at is None]
+        if contact.email
+        else []
     )
     return decide(
         Facts(
@@ -397,26 +399,26 @@ def _agree_on_the_past(world, moments):
             assert (verdict.reason is None) <= (verdict.record_id is not None)
 
 
-def test_a_verdict_says_what_it_stands_on(edge, clock):
+def test_verdict_names_its_evidence(edge, clock):
     jane = person()
     service.set_topics(contact_id=jane.id, topics=[TOPICS[0]], language="en")
     record_id = db.session.get(ConsentState, (jane.id, TOPICS[0])).record_id
     clock.shift(60)
     service.withdraw(contact_id=jane.id, topic=None, source="one_click")
-    stop = queries.stops(jane.id)[0]
+    stop = queries.suppressions_of(jane.id)[0]
     before, after = verdict_at(jane.id, TOPICS[0], NOW), verdict_at(jane.id, TOPICS[0], time.now())
     assert (before.reason, before.record_id, before.stop_ids) == (None, record_id, ())
     assert (after.reason, after.record_id, after.stop_ids) == ("opted_out", record_id + 1, (stop.id,))
     assert verdict_at(jane.id, TOPICS[0], NOW - timedelta(seconds=1)).reason == "no_consent"
 
 
-def test_no_verdict_on_nobody(edge):
+def test_verdict_on_unknown_contact(edge):
     with pytest.raises(NotFound):
         verdict_at(404, TOPICS[0], NOW)
     assert queries.refusal(contact_id=404, topic=None, transactional=True, now=NOW) == "erased"
 
 
-def test_a_thousand_verdicts_are_index_look_ups(edge):
+def test_verdicts_use_indexes(edge):
     """The plan for a batch must not read a whole table, however large it has grown."""
     db.session.execute(
         text("""

@@ -1,4 +1,4 @@
-"""The pages behind the links in our emails, as a person, a scanner and a mailbox provider meet them."""
+"""Email link pages, as a person, a scanner and a mailbox provider use them."""
 
 import re
 from datetime import timedelta
@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from crm.consent import consent_texts, queries, service, suppressions
 from crm.consent.models import Confirmation, ConsentRecord, Suppression
+from crm.consent.rules import ConfirmationKind
 from crm.consent.texts import PAGES
 from crm.contacts.models import Contact
 from crm.core import clock as time
@@ -46,7 +47,7 @@ def question(client):
         asked = service.send_confirmation(
             contact=contact,
             topics=[EDU],
-            kind=service.CONFIRMATION,
+            kind=ConfirmationKind.CONFIRMATION,
             wording=consent_texts.current("contact-form", "en"),
             language="en",
             source="form",
@@ -75,7 +76,7 @@ def heading(answer):
 # Yes
 
 
-def test_yes(client, question):
+def test_confirm(client, question):
     token, _, contact_id = question
     page = client.get(f"/c/{token}")
     assert page.status_code == 200
@@ -85,7 +86,7 @@ def test_yes(client, question):
     assert why_not(contact_id) is None
 
 
-def test_the_wording_is_kept_as_it_was_read(client, question):
+def test_evidence_has_the_wording_shown(client, question):
     token = question[0]
     assert consent_texts.current("contact-form", "es").text in client.get(f"/c/{token}?lang=es").text
     client.post(f"/c/{token}?lang=es")
@@ -94,7 +95,7 @@ def test_the_wording_is_kept_as_it_was_read(client, question):
     assert granted.language == "es"
 
 
-def test_pressing_twice_is_one_yes(client, question):
+def test_second_click_changes_nothing(client, question):
     client.post(f"/c/{question[0]}")
     before = traces()
     again = client.post(f"/c/{question[0]}")
@@ -103,7 +104,7 @@ def test_pressing_twice_is_one_yes(client, question):
     assert traces() == before
 
 
-def test_a_yes_from_an_address_that_takes_no_mail_promises_none(client, question):
+def test_suppressed_address_is_promised_nothing(client, question):
     with transaction():
         contact = db.session.get(Contact, question[2])
         suppressions.suppress(
@@ -116,7 +117,7 @@ def test_a_yes_from_an_address_that_takes_no_mail_promises_none(client, question
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_too_old_a_question(client, question, clock, method):
+def test_expired_confirmation(client, question, clock, method):
     clock.shift(timedelta(hours=72))
     before = traces()
     page = getattr(client, method)(f"/c/{question[0]}")
@@ -125,7 +126,7 @@ def test_too_old_a_question(client, question, clock, method):
     assert traces() == before
 
 
-def test_a_question_to_an_address_that_is_no_longer_theirs(client, question):
+def test_confirmation_of_former_address(client, question):
     with transaction():
         contact = db.session.get(Contact, question[2])
         contact.email = contact.email_index = None
@@ -159,7 +160,7 @@ def test_one_click(client, jane, email, content_type):
         (b"x" * 2**21, "text/plain"),
     ],
 )
-def test_a_garbled_stop_is_a_stop(client, jane, email, body, content_type):
+def test_garbled_one_click_body(client, jane, email, body, content_type):
     assert client.post(f"/u/{email.stop}", data=body, content_type=content_type).status_code == 200
     assert why_not(jane) == "opted_out"
 
@@ -181,7 +182,7 @@ def test_scanners_change_nothing(client, jane, email, question, method):
     assert why_not(jane) is None
 
 
-def test_stop_on_the_page_then_undo(client, jane, email, clock):
+def test_unsubscribe_then_undo(client, jane, email, clock):
     page = client.get(f"/u/{email.stop}")
     action = re.search(r'action="(/u/[^"]*by=page[^"]*)"', page.text).group(1)
     stopped = client.post(action, data=ONE_CLICK)
@@ -197,7 +198,7 @@ def test_stop_on_the_page_then_undo(client, jane, email, clock):
     assert (why_not(jane), why_not(jane, REFERRED)) == (None, None)
 
 
-def test_undo_comes_too_late(client, jane, email, clock):
+def test_undo_too_late(client, jane, email, clock):
     client.post(f"/u/{email.stop}", data=ONE_CLICK)
     clock.shift(timedelta(hours=2))
     page = client.get(f"/u/{email.stop}")
@@ -207,14 +208,14 @@ def test_undo_comes_too_late(client, jane, email, clock):
     assert why_not(jane) == "opted_out"
 
 
-def test_leaving_one_topic(client, jane, email):
-    assert PAGES["en"]["stop_topic"].split(":")[0] in client.get(f"/u/{email.stop}").text
+def test_unsubscribe_from_one_topic(client, jane, email):
+    assert PAGES["en"]["stop_prospect_edu"] in client.get(f"/u/{email.stop}").text
     page = client.post(f"/u/{email.stop}/topic")
     assert heading(page) == PAGES["en"]["topic_stopped_title"]
     assert (why_not(jane), why_not(jane, REFERRED)) == ("withdrawn", None)
 
 
-def test_a_link_that_names_no_email_offers_no_topic(client, jane):
+def test_link_without_email_offers_no_topic(client, jane):
     token = tokens.sign(Purpose.UNSUBSCRIBE, jane)
     page = client.get(f"/u/{token}")
     assert page.status_code == 200
@@ -222,7 +223,7 @@ def test_a_link_that_names_no_email_offers_no_topic(client, jane):
     assert client.post(f"/u/{token}/topic").status_code == 404
 
 
-def test_stop_works_for_ever_and_with_a_key_long_replaced(client, jane, email, clock, settings):
+def test_unsubscribe_link_never_expires(client, jane, email, clock, settings):
     clock.shift(timedelta(days=3650))
     tokens.use_keys(["a-new-key-0123456789-0123456789-0123456", *settings.secret_keys])
     try:
@@ -232,7 +233,7 @@ def test_stop_works_for_ever_and_with_a_key_long_replaced(client, jane, email, c
     assert why_not(jane) == "opted_out"
 
 
-def test_the_erased_read_the_same_page(client, jane, email):
+def test_erased_person_sees_same_page(client, jane, email):
     with transaction():
         contact = db.session.get(Contact, jane)
         contact.email = contact.email_index = None
@@ -250,7 +251,7 @@ def test_the_erased_read_the_same_page(client, jane, email):
 # Everything between
 
 
-def test_choosing(client, jane, email):
+def test_preferences(client, jane, email):
     page = client.get(f"/p/{email.choose}")
     assert re.findall(r'value="(\w+)"\s+checked', page.text) == [EDU, REFERRED, "en"]
     sent = {"topics": [REFERRED], "until": "2026-03-20", "language": "es"}
@@ -264,7 +265,7 @@ def test_choosing(client, jane, email):
     assert 'value="2026-03-20"' in client.get(f"/p/{email.choose}").text
 
 
-def test_saving_the_same_again_changes_nothing(client, email):
+def test_saving_twice_changes_nothing(client, email):
     sent = {"topics": [EDU, REFERRED], "until": "2026-03-20", "language": "en"}
     client.post(f"/p/{email.choose}", data=sent)
     before = traces()
@@ -273,7 +274,7 @@ def test_saving_the_same_again_changes_nothing(client, email):
 
 
 @pytest.mark.parametrize("until", ["2026-03-03", "2025-01-01", "2027-03-04", "soon", "2026-02-30"])
-def test_an_odd_day_is_refused_and_nothing_is_lost(client, email, until):
+def test_invalid_snooze_date(client, email, until):
     before = traces()
     page = client.post(f"/p/{email.choose}", data={"topics": [REFERRED], "until": until, "language": "en"})
     assert page.status_code == 422
@@ -283,27 +284,27 @@ def test_an_odd_day_is_refused_and_nothing_is_lost(client, email, until):
     assert traces() == before
 
 
-def test_an_odd_language_is_refused(client, email):
+def test_invalid_language(client, email):
     page = client.post(f"/p/{email.choose}", data={"topics": [EDU], "language": "fr"})
     assert page.status_code == 422
     assert PAGES["en"]["language_error"] in page.text
 
 
-def test_topics_nobody_offered_are_passed_over(client, jane, email):
+def test_topics_not_offered_are_ignored(client, jane, email):
     client.post(f"/p/{email.choose}", data={"topics": ["provider_nurture", EDU], "language": "en"})
     assert why_not(jane, "provider_nurture") == "no_consent"
 
 
-def test_choosing_after_a_stop_takes_a_yes_by_email(client, jane, email, told):
+def test_resubscribing_after_opt_out_needs_confirmation(client, jane, email, told):
     client.post(f"/u/{email.stop}", data=ONE_CLICK)
     assert re.findall(r'value="(\w+_edu)"\s+checked', client.get(f"/p/{email.choose}").text) == []
     page = client.post(f"/p/{email.choose}", data={"topics": [EDU], "language": "en"})
     assert "One more step" in page.text
     assert why_not(jane) == "opted_out"
-    assert type(told[-1]).__name__ == "ConfirmationAsked"
+    assert type(told[-1]).__name__ == "ConfirmationRequested"
 
 
-def test_stop_all_from_the_preferences(client, jane, email):
+def test_unsubscribe_all_from_preferences(client, jane, email):
     action = re.search(r'action="(/u/[^"]+)"', client.get(f"/p/{email.choose}").text).group(1)
     assert heading(client.post(action)) == PAGES["en"]["stopped_title"]
     assert why_not(jane) == "opted_out"
@@ -314,7 +315,7 @@ def test_stop_all_from_the_preferences(client, jane, email):
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_preferences_close_after_60_days_but_stop_stays(client, jane, email, clock, method):
+def test_preferences_link_expires(client, jane, email, clock, method):
     assert "/p/" in client.get(f"/u/{email.stop}").text
     clock.shift(timedelta(days=60))
     before = traces()
@@ -331,14 +332,14 @@ def test_preferences_close_after_60_days_but_stop_stays(client, jane, email, clo
 
 @pytest.mark.parametrize("kind", ["c", "u", "p"])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_unreadable_links(client, email, question, kind, method):
+def test_invalid_links(client, email, question, kind, method):
     tokens_of_others = {"c": email.stop, "u": email.choose, "p": question[0]}
     for token in ("x", tokens_of_others[kind], tokens_of_others[kind][:-2] + "AA"):
         page = getattr(client, method)(f"/{kind}/{token}")
         assert (page.status_code, heading(page)) == (404, PAGES["en"]["unknown_title"])
 
 
-def test_a_question_that_was_purged(client):
+def test_purged_confirmation(client):
     assert client.get(f"/c/{tokens.sign(Purpose.CONFIRM, 404)}").status_code == 404
 
 
@@ -375,12 +376,12 @@ def test_language(client, jane, email, own, query, browser, shown):
     assert set(kept) == ({query[-2:]} if query in ("?lang=en", "?lang=es") else set())
 
 
-def test_strangers_read_their_browsers_language(client):
+def test_unknown_reader_gets_browser_language(client):
     page = client.get("/u/unreadable", headers={"Accept-Language": "es-MX,es;q=0.9"})
     assert heading(page) == PAGES["es"]["unknown_title"]
 
 
-def test_both_languages_say_the_same_things():
+def test_languages_have_the_same_texts():
     assert PAGES["en"].keys() == PAGES["es"].keys()
     for key, text in PAGES["en"].items():
         assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", PAGES["es"][key])), key

@@ -1,4 +1,4 @@
-"""Asking, saying yes, saying no, taking it back."""
+"""Double opt-in, withdrawal, undo, preferences, merge."""
 
 from datetime import timedelta
 
@@ -11,12 +11,13 @@ from crm.consent import consent_texts, queries, service
 from crm.consent import ledger as evidence_ledger
 from crm.consent.events import (
     AddressesSuppressed,
-    ConfirmationAsked,
+    ConfirmationRequested,
     ConsentGiven,
     ConsentRestored,
     ConsentWithdrawn,
 )
-from crm.consent.models import ConsentRecord, ConsentState, Suppression
+from crm.consent.models import Confirmation, ConsentRecord, ConsentState, Suppression
+from crm.consent.rules import ConfirmationKind
 from crm.contacts.addresses import address_index
 from crm.core import clock as time
 from crm.core.db import db
@@ -27,7 +28,7 @@ from tests.consent.factories import person
 EDU = "prospect_edu"
 
 
-def ask(contact, *, topics=(EDU,), kind=service.CONFIRMATION, key="contact-form"):
+def ask(contact, *, topics=(EDU,), kind=ConfirmationKind.CONFIRMATION, key="contact-form"):
     return service.send_confirmation(
         contact=contact,
         topics=topics,
@@ -54,12 +55,14 @@ def ledger(contact):
     return [(row.action, row.topic, row.source) for row in rows]
 
 
-def test_only_the_persons_own_yes_counts(edge, told):
+def test_only_the_person_can_confirm(edge, told):
     jane = person()
     question = ask(jane)
     assert why_not(jane) == "no_consent"
     assert told == [
-        ConfirmationAsked(confirmation_id=question.id, contact_id=jane.id, kind="confirmation", language="en")
+        ConfirmationRequested(
+            confirmation_id=question.id, contact_id=jane.id, kind="confirmation", language="en"
+        )
     ]
     service.confirm(confirmation_id=question.id)
     assert why_not(jane) is None
@@ -81,9 +84,11 @@ def test_evidence_is_never_changed(edge, change):
         db.session.execute(text(change))
 
 
-def test_a_referrers_word_is_not_a_yes(edge, told):
+def test_attestation_is_not_consent(edge, told):
     jane = person()
-    question = ask(jane, topics=["referred_edu"], kind=service.INVITATION, key="referral-attestation")
+    question = ask(
+        jane, topics=["referred_edu"], kind=ConfirmationKind.INVITATION, key="referral-attestation"
+    )
     assert ledger(jane) == [("attested", "referred_edu", "form")]
     assert why_not(jane, "referred_edu") == "no_consent"
     assert question.wording == "invitation/1"  # what the person reads, not what their referrer signed
@@ -91,22 +96,22 @@ def test_a_referrers_word_is_not_a_yes(edge, told):
     assert why_not(jane, "referred_edu") is None
 
 
-def test_the_question_dies_after_72_hours(edge, clock):
+def test_confirmation_expires(edge, clock):
     question = ask(person())
     clock.shift(timedelta(hours=72) - timedelta(seconds=1))
-    assert queries.standing(question, now=time.now())[0] == "open"
+    assert queries.confirmation_status(question, now=time.now())[0] == "open"
     clock.shift(timedelta(seconds=1))
     with pytest.raises(Conflict):
         service.confirm(confirmation_id=question.id)
     assert db.session.scalar(select(ConsentState)) is None
 
 
-def test_no_such_question(edge):
+def test_unknown_confirmation(edge):
     with pytest.raises(NotFound):
         service.confirm(confirmation_id=404)
 
 
-def test_a_yes_counts_once(edge, told, clock):
+def test_confirming_twice(edge, told, clock):
     jane = person()
     question = ask(jane)
     service.confirm(confirmation_id=question.id)
@@ -118,7 +123,7 @@ def test_a_yes_counts_once(edge, told, clock):
     assert why_not(jane) == "withdrawn"
 
 
-def test_a_yes_is_for_the_address_that_was_asked(edge):
+def test_confirmation_is_for_its_address(edge):
     jane = person()
     question = ask(jane)
     jane.email, jane.email_index = "new@example.org", address_index("new@example.org")
@@ -127,7 +132,7 @@ def test_a_yes_is_for_the_address_that_was_asked(edge):
         service.confirm(confirmation_id=question.id)
 
 
-def test_a_yes_does_not_move_to_another_address(edge):
+def test_consent_stays_with_its_address(edge):
     jane = person()
     say_yes(jane)
     jane.email, jane.email_index = "new@example.org", address_index("new@example.org")
@@ -138,23 +143,23 @@ def test_a_yes_does_not_move_to_another_address(edge):
     assert why_not(jane) is None  # another spelling is the same mailbox
 
 
-def test_the_newer_row_wins_whoever_comes_last(edge):
+def test_newer_row_wins(edge):
     jane = person()
     say_yes(jane)
     service.withdraw(contact_id=jane.id, topic=EDU, source="preferences")
     granted = db.session.scalars(select(ConsentRecord.id).where(ConsentRecord.action == "granted")).one()
-    evidence_ledger._settle([granted])  # as a transaction would that began earlier and ends later
+    evidence_ledger._update_state([granted])  # as a transaction would that began earlier and ends later
     assert why_not(jane) == "withdrawn"
 
 
-def test_one_question_per_address_and_day(edge, clock, told):
+def test_one_confirmation_per_address_and_day(edge, clock, told):
     jane = person()
     assert ask(jane) is not None
     assert ask(jane) is None
     assert ask(person("Jane+again@EXAMPLE.org")) is None  # the same mailbox, another record
     clock.shift(timedelta(hours=24))
     assert ask(jane) is not None
-    assert [type(event) for event in told] == [ConfirmationAsked] * 2
+    assert [type(event) for event in told] == [ConfirmationRequested] * 2
     assert ledger(jane) == [("requested", EDU, "form")] * 3  # that they asked is kept each time
 
 
@@ -172,9 +177,9 @@ def _no_address(jane):
     db.session.flush()
 
 
-@pytest.mark.parametrize("kind", [service.CONFIRMATION, service.INVITATION])
+@pytest.mark.parametrize("kind", [ConfirmationKind.CONFIRMATION, ConfirmationKind.INVITATION])
 @pytest.mark.parametrize("what", [_stopped, _suppressed, _no_address, say_yes])
-def test_nobody_is_asked_who(edge, what, kind, clock):
+def test_no_confirmation_for(edge, what, kind, clock):
     jane = person()
     what(jane)
     clock.shift(timedelta(days=2))
@@ -195,15 +200,15 @@ def _snoozed(jane):
 
 
 @pytest.mark.parametrize("what", [_opted_out, _said_no_to_this, _snoozed])
-def test_a_no_is_asked_about_again_only_when_the_person_comes_back(edge, what, clock):
+def test_ask_again_after_opt_out(edge, what, clock):
     jane = person()
     what(jane)
     clock.shift(timedelta(days=2))
-    assert ask(jane, kind=service.INVITATION, key="referral-attestation") is None
+    assert ask(jane, kind=ConfirmationKind.INVITATION, key="referral-attestation") is None
     assert ask(jane) is not None
 
 
-def test_stop_all(edge, told):
+def test_withdraw_all(edge, told):
     jane = person()
     say_yes(jane, topics=[EDU, "referred_edu"])
     told.clear()
@@ -216,7 +221,7 @@ def test_stop_all(edge, told):
     assert told == [ConsentWithdrawn(contact_id=jane.id, topic=None, reason="opted_out")]
 
 
-def test_stop_all_again_changes_nothing(edge, told):
+def test_withdraw_all_twice(edge, told):
     jane = person()
     say_yes(jane)
     service.withdraw(contact_id=jane.id, topic=None, source="one_click")
@@ -225,7 +230,7 @@ def test_stop_all_again_changes_nothing(edge, told):
     assert (ledger(jane), told) == before
 
 
-def test_leaving_one_topic_keeps_the_others(edge, told):
+def test_withdraw_one_topic(edge, told):
     jane = person()
     say_yes(jane, topics=[EDU, "referred_edu"])
     service.withdraw(contact_id=jane.id, topic=EDU, source="preferences")
@@ -234,7 +239,7 @@ def test_leaving_one_topic_keeps_the_others(edge, told):
     assert db.session.scalar(select(Suppression)) is None
 
 
-def test_others_at_a_stopped_address_are_told_of(edge, told):
+def test_event_names_others_at_the_address(edge, told):
     jane, john = person(), person("Jane@Example.org")
     service.withdraw(contact_id=jane.id, topic=None, source="one_click")
     assert told == [
@@ -243,7 +248,7 @@ def test_others_at_a_stopped_address_are_told_of(edge, told):
     ]
 
 
-def test_undo_gives_back_exactly_what_the_act_took(edge, told, clock):
+def test_undo_restores_exactly_the_act(edge, told, clock):
     jane = person()
     say_yes(jane, topics=[EDU, "referred_edu"])
     clock.shift(60)
@@ -273,7 +278,7 @@ def test_undo_while_the_clock_runs(edge):
         assert why_not(jane) is None
 
 
-def test_undo_leaves_a_stop_that_stood_before(edge, clock):
+def test_undo_keeps_earlier_suppression(edge, clock):
     jane = person()
     say_yes(jane)
     service.suppress(address_index=jane.email_index, scope="marketing", reason="complained", source="event")
@@ -284,7 +289,7 @@ def test_undo_leaves_a_stop_that_stood_before(edge, clock):
     assert why_not(jane) == "opted_out"
 
 
-def test_undo_of_a_stop_that_had_no_topics(edge, clock):
+def test_undo_without_topics(edge, clock):
     jane = person()
     service.withdraw(contact_id=jane.id, topic=None, source="unsubscribe_page")
     clock.shift(60)
@@ -304,7 +309,7 @@ def test_nothing_to_undo(edge, clock, source, later):
     assert why_not(jane) == "opted_out"
 
 
-def test_an_explicit_yes_lifts_a_stop_and_wakes_nothing_else(edge, clock):
+def test_confirming_lifts_suppression_only(edge, clock):
     jane, john = person(), person("jane@EXAMPLE.org")
     say_yes(jane, topics=[EDU, "referred_edu"])
     clock.shift(timedelta(days=2))
@@ -318,7 +323,7 @@ def test_an_explicit_yes_lifts_a_stop_and_wakes_nothing_else(edge, clock):
     assert (stop.lifted_at, stop.lifted_by) == (time.now(), "confirm_link")
 
 
-def test_no_yes_lifts_a_dead_address(edge):
+def test_confirming_never_lifts_scope_all(edge):
     jane = person()
     question = ask(jane)
     _suppressed(jane)
@@ -326,7 +331,7 @@ def test_no_yes_lifts_a_dead_address(edge):
     assert why_not(jane) == why_not(jane, transactional=True) == "suppressed"
 
 
-def test_a_stop_outlives_erasure_and_another_spelling(edge):
+def test_suppression_survives_erasure(edge):
     jane = person("Jane.Roe+clinic@gmail.com")
     say_yes(jane)
     service.withdraw(contact_id=jane.id, topic=None, source="one_click")
@@ -338,7 +343,7 @@ def test_a_stop_outlives_erasure_and_another_spelling(edge):
     assert why_not(again) == "opted_out"
 
 
-def test_a_link_in_an_old_email_stops_the_address_of_the_erased(edge):
+def test_old_link_suppresses_erased_address(edge):
     jane = person()
     say_yes(jane)
     jane.email = jane.email_index = None
@@ -348,7 +353,7 @@ def test_a_link_in_an_old_email_stops_the_address_of_the_erased(edge):
     assert why_not(person()) == "opted_out"
 
 
-def test_a_stop_of_the_merged_stops_the_living(edge, told):
+def test_merged_record_withdraws_for_survivor(edge, told):
     old, living = person(), person("other@example.org")
     say_yes(living)
     old.merged_into_id = living.id
@@ -358,15 +363,15 @@ def test_a_stop_of_the_merged_stops_the_living(edge, told):
     assert why_not(person()) == "opted_out"  # the address that the email went to
 
 
-def test_nobody_to_withdraw_for(edge, told):
+def test_withdraw_for_unknown_contact(edge, told):
     assert not service.withdraw(contact_id=404, topic=None, source="one_click")
     assert told == []
 
 
-def test_a_thousand_stops_are_two_statements(edge, told, statements):
+def test_suppressing_many_takes_two_statements(edge, told, statements):
     people = [person(f"p{number}@example.org") for number in range(20)]
     stops = [
-        service.Stop(
+        service.NewSuppression(
             address_index=address_index(f"p{number}@example.org"),
             scope="all",
             reason="bounced",
@@ -382,38 +387,43 @@ def test_a_thousand_stops_are_two_statements(edge, told, statements):
     assert told == [AddressesSuppressed(contact_ids=ids, scope="all", reason="bounced")]
 
 
-def test_no_stops(edge, told):
+def test_suppressing_none(edge, told):
     assert service.suppress_many([]) == 0
 
 
-def test_topics_of_ones_own(edge, told):
+def test_set_topics(edge, told):
     jane = person()
     changed = service.set_topics(contact_id=jane.id, topics=[EDU], language="es")
-    assert changed == service.Changed(granted=frozenset({EDU}))
+    assert changed == service.PreferenceChange(granted=frozenset({EDU}))
     changed = service.set_topics(contact_id=jane.id, topics=["referred_edu"], language="es")
-    assert changed == service.Changed(granted=frozenset({"referred_edu"}), withdrawn=frozenset({EDU}))
+    assert changed == service.PreferenceChange(
+        granted=frozenset({"referred_edu"}), withdrawn=frozenset({EDU})
+    )
     assert (why_not(jane), why_not(jane, "referred_edu")) == ("withdrawn", None)
     before = ledger(jane)
-    assert service.set_topics(contact_id=jane.id, topics=["referred_edu"], language="es") == service.Changed()
+    assert (
+        service.set_topics(contact_id=jane.id, topics=["referred_edu"], language="es")
+        == service.PreferenceChange()
+    )
     assert ledger(jane) == before
 
 
-def test_a_stopped_address_is_asked_by_email_first(edge, told):
+def test_suppressed_address_must_confirm(edge, told):
     jane = person()
     _opted_out(jane)
     changed = service.set_topics(contact_id=jane.id, topics=[EDU], language="en")
-    assert changed == service.Changed(asked=frozenset({EDU}))
+    assert changed == service.PreferenceChange(asked=frozenset({EDU}))
     assert why_not(jane) == "opted_out"
-    assert isinstance(told[-1], ConfirmationAsked)
+    assert isinstance(told[-1], ConfirmationRequested)
 
 
-def test_an_unknown_topic(edge):
+def test_unknown_topic(edge):
     with pytest.raises(Invalid, match="another look") as refused:
         service.set_topics(contact_id=person().id, topics=["cats"], language="en")
-    assert refused.value.fields == {"topics": ["There is no topic called cats."]}
+    assert refused.value.fields == {"topics": ["Topic cats not found."]}
 
 
-def test_pause(edge, clock):
+def test_snooze(edge, clock):
     jane = person()
     say_yes(jane)
     service.snooze(contact_id=jane.id, until=NOW + timedelta(days=7))
@@ -423,7 +433,7 @@ def test_pause(edge, clock):
     assert why_not(jane) is None
 
 
-def test_a_pause_can_end_early(edge):
+def test_snooze_ends_early(edge):
     jane = person()
     say_yes(jane)
     service.snooze(contact_id=jane.id, until=None)  # nothing to end
@@ -434,7 +444,7 @@ def test_a_pause_can_end_early(edge):
 
 
 @pytest.mark.parametrize("away", [timedelta(0), timedelta(days=-1), timedelta(days=367)])
-def test_odd_pauses(edge, away):
+def test_invalid_snooze(edge, away):
     with pytest.raises(Invalid):
         service.snooze(contact_id=person().id, until=NOW + away)
 
@@ -447,7 +457,7 @@ def test_language(edge):
         service.set_language(contact_id=jane.id, language="fr")
 
 
-def test_the_erased_have_no_preferences(edge):
+def test_erased_person_has_no_preferences(edge):
     jane = person(erased_at=NOW)
     with pytest.raises(NotFound):
         service.set_topics(contact_id=jane.id, topics=[], language="en")
@@ -461,36 +471,37 @@ def test_the_erased_have_no_preferences(edge):
         ("no", "other@example.org", "withdrawn"),
     ],
 )
-def test_merging_brings_the_newer_word_over(edge, first, email, verdict):
+def test_merge_copies_newer_decision(edge, first, email, verdict):
     old, living = person(), person(email)
     say_yes(old)
     if first == "no":
         service.withdraw(contact_id=old.id, topic=EDU, source="preferences")
     old.merged_into_id = living.id
     db.session.flush()
-    service.merge(from_id=old.id, into_id=living.id)
+    service.merge_consent(from_id=old.id, into_id=living.id)
     assert why_not(living) == verdict
     assert why_not(old) == "merged"
     assert not db.session.get(ConsentState, (old.id, EDU)).granted
 
 
-def test_merging_keeps_the_newer_word(edge, clock):
+def test_merge_keeps_newer_decision(edge, clock):
     old, living = person(), person()
     say_yes(old)
     service.set_topics(contact_id=living.id, topics=[EDU], language="en")
     service.set_topics(contact_id=living.id, topics=[], language="en")
-    service.merge(from_id=old.id, into_id=living.id)
+    service.merge_consent(from_id=old.id, into_id=living.id)
     assert why_not(living) == "withdrawn"
 
 
-def test_what_staff_see(edge, clock):
+def test_queries_for_staff(edge, clock):
     jane = person()
     say_yes(jane)
     clock.shift(60)
     service.withdraw(contact_id=jane.id, topic=None, source="one_click")
-    assert [row.action for row in queries.evidence(jane.id)] == ["withdrawn", "granted", "requested"]
+    assert [row.action for row in queries.consent_records(jane.id)] == ["withdrawn", "granted", "requested"]
     assert [(state.topic, state.granted) for state in queries.states(jane.id)] == [(EDU, False)]
-    assert [(stop.scope, stop.reason) for stop in queries.stops(jane.id)] == [("marketing", "opted_out")]
-    assert [stop.reason for stop in queries.all_stops().rows] == ["opted_out"]
-    assert [question.confirmed_at for question in queries.questions(jane.id)] == [NOW]
+    assert [(stop.scope, stop.reason) for stop in queries.suppressions_of(jane.id)] == [
+        ("marketing", "opted_out")
+    ]
+    assert [sent.confirmed_at for sent in db.session.scalars(select(Confirmation)).all()] == [NOW]
     assert queries.topics_known(jane.id) == {EDU}

@@ -170,7 +170,7 @@ def test_who_came_back_to_us_is_taken_off_there(provider, sent, clock):
     clock.shift(86_400)
     with transaction():
         support_factories.opted_in(db.session.get(support_factories.Contact, who))
-        suppressions.lift([address_index(email)], by="test")
+        suppressions.lift_suppressions([address_index(email)], by="test")
     found = run()
     assert (found.added, found.lifted) == (0, 1)
     assert email not in there(provider, "unsubscribes")

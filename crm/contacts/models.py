@@ -9,6 +9,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crm.core.db import Base, Encrypted, HasId
 
 
+class TimeZone(Base):
+    """A time zone that Python and PostgreSQL both know, see `crm.core.time_zones`. A migration fills the table."""
+
+    __tablename__ = "time_zone"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
 class Contact(HasId, Base):
     """A person. Names and email are plain text for search and sending; phone and birth date are encrypted and found
     by blind index.
@@ -47,7 +55,7 @@ class Contact(HasId, Base):
     birth_date: Mapped[str | None] = mapped_column(Encrypted)  # ISO date
     name_birth_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     language: Mapped[str] = mapped_column(Text, server_default="en")
-    time_zone: Mapped[str] = mapped_column(Text)
+    time_zone: Mapped[str] = mapped_column(Text, ForeignKey("time_zone.name"))
     state: Mapped[str | None] = mapped_column(Text)  # US state, two letters
     snooze_until: Mapped[datetime | None]
     stop_reason: Mapped[str | None] = mapped_column(Text)  # of the clinical stop

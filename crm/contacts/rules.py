@@ -8,10 +8,11 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from zoneinfo import available_timezones
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
+
+from crm.core import time_zones
 
 LANGUAGES = ("en", "es")
 NAME_LIMIT = 60  # characters, accents composed
@@ -182,8 +183,6 @@ STATE_ZONES: dict[str, str] = {
 """State or territory -> the time zone where most of its people live (IANA tz database, zone1970.tab). A person can
 choose another one."""
 
-_ZONES = frozenset(available_timezones())
-
 
 def clean_state(text: str) -> str:
     """Return the two letters of a US state or territory."""
@@ -194,10 +193,11 @@ def clean_state(text: str) -> str:
 
 
 def clean_zone(text: str) -> str:
-    """Return an IANA time zone name."""
-    if text not in _ZONES:
+    """Return the name under which a time zone is stored."""
+    zone = time_zones.canonical(text)
+    if zone is None:
         raise InvalidValue("time_zone")
-    return text
+    return zone
 
 
 def zone_for(*, given: str | None, state: str | None, clinic: str) -> str:

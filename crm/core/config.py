@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
+
+from crm.core import time_zones
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_PORT = 8000
@@ -162,8 +164,11 @@ def _clinic(env: Mapping[str, str]) -> Clinic:
     }
     if any(character in value for value in names.values() for character in "\r\n\0"):
         raise ConfigError("CLINIC_* values must be one line each.")
-    if names.get("time_zone", "UTC") not in available_timezones():
-        raise ConfigError("CLINIC_TIME_ZONE must be a zone name such as America/Los_Angeles.")
+    if "time_zone" in names:
+        zone = time_zones.canonical(names["time_zone"])
+        if zone is None:
+            raise ConfigError("CLINIC_TIME_ZONE must be a zone name such as America/Los_Angeles.")
+        names["time_zone"] = zone
     return Clinic(**names)
 
 

@@ -1,7 +1,6 @@
 """Alerts, the people who work here, one's own account, and the settings of this installation."""
 
 from typing import Any
-from zoneinfo import available_timezones
 
 from flask import (
     Blueprint,
@@ -18,7 +17,7 @@ from flask.typing import ResponseReturnValue
 from flask_security import current_user, login_user
 
 from crm.audit import service as audit
-from crm.core import clock, current
+from crm.core import clock, current, time_zones
 from crm.core.db import db
 from crm.core.errors import Invalid
 from crm.staff import access, service
@@ -118,7 +117,7 @@ def account() -> ResponseReturnValue:
 
 
 def _account(status: int = 200, **more: Any) -> Response:
-    zones = [(name, name) for name in sorted(available_timezones())]
+    zones = [(name, name) for name in sorted(time_zones.NAMES)]
     return make_response(
         render_template("console/staff/account.html", user=_me(), zone_options=zones, **more), status
     )

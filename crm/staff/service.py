@@ -4,14 +4,13 @@ import secrets
 import unicodedata
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from zoneinfo import available_timezones
 
 from email_validator import EmailNotValidError, validate_email
 from flask_security import hash_password
 from sqlalchemy import select, update
 
 from crm.audit import service as audit
-from crm.core import clock, tokens
+from crm.core import clock, time_zones, tokens
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.tokens import Purpose
@@ -162,9 +161,10 @@ def set_alert_emails(*, user: User, wanted: bool) -> None:
 
 def set_time_zone(*, user: User, zone: str) -> None:
     """Choose the zone in which this person reads times."""
-    if zone not in available_timezones():
+    stored = time_zones.canonical(zone)
+    if stored is None:
         raise Invalid({"time_zone": ["Choose a time zone from the list."]})
-    user.time_zone = zone
+    user.time_zone = stored
 
 
 def drop_second_factor(*, user_id: int) -> None:

@@ -15,7 +15,7 @@ from crm.core.errors import Conflict, NotFound
 from crm.core.events import Event, Handler
 from crm.leads import assignment
 from crm.leads import service as leads
-from crm.leads.events import AnswerAsked, ConsultationChanged, ContactsMerged, LeadOpened, StageMoved
+from crm.leads.events import ConsultationChanged, ContactsMerged, LeadOpened, ReplyRequested, StageMoved
 from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
 from crm.portal import texts as portal_texts
@@ -63,7 +63,7 @@ def begin_sequence(event: ConsentGiven) -> None:
 
 def confirm_requests(event: ConsentGiven) -> None:
     """A yes also confirms the contact requests that waited for it."""
-    leads.confirm_requests_of(contact_id=event.contact_id)
+    leads.confirm_contact_requests(contact_id=event.contact_id)
 
 
 def go_on(event: ConsentRestored) -> None:
@@ -90,7 +90,7 @@ def stop_at_once(event: ClinicalStopSet) -> None:
 
 def give_to_whose_turn_it_is(event: LeadOpened) -> None:
     """A new lead gets an owner, where people take leads in turn."""
-    assignment.give(lead_id=event.lead_id, language=event.language)
+    assignment.assign_next(lead_id=event.lead_id, language=event.language)
 
 
 def follow_stage(event: StageMoved) -> None:
@@ -112,12 +112,12 @@ def tell_of_appointment(event: ConsultationChanged) -> None:
     if kind is None:
         return
     if not event.has_email:
-        leads.call_instead(contact_id=event.contact_id)
+        leads.open_phone_task(contact_id=event.contact_id)
         return
     try:
         _send_appointment(kind, event)
     except NotFound:  # nobody has approved this email yet
-        leads.call_instead(contact_id=event.contact_id)
+        leads.open_phone_task(contact_id=event.contact_id)
 
 
 def _send_appointment(kind: str, event: ConsultationChanged) -> None:
@@ -129,7 +129,7 @@ def _send_appointment(kind: str, event: ConsultationChanged) -> None:
     )
 
 
-def answer_by_email(event: AnswerAsked) -> None:
+def answer_by_email(event: ReplyRequested) -> None:
     """Staff's answer leaves by an approved text, or not at all: then the request is not answered either."""
     try:
         messages.send_transactional(event.kind, contact_id=event.contact_id, language=event.language)
@@ -139,7 +139,7 @@ def answer_by_email(event: AnswerAsked) -> None:
 
 def tell_them_by_phone(event: MessageBlocked) -> None:
     """Mail that no transport may carry: somebody calls."""
-    leads.call_instead(contact_id=event.contact_id)
+    leads.open_phone_task(contact_id=event.contact_id)
 
 
 def let_content_go(event: ContentApproved) -> None:
@@ -195,7 +195,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     LeadOpened: (give_to_whose_turn_it_is,),
     StageMoved: (follow_stage,),
     ContactsMerged: (leave_with_the_record,),
-    AnswerAsked: (answer_by_email,),
+    ReplyRequested: (answer_by_email,),
     ConsultationChanged: (tell_of_appointment,),
     ContentApproved: (let_content_go,),
     MessageBlocked: (tell_them_by_phone,),

@@ -11,7 +11,7 @@ def escalate() -> None:
     """Record every overdue lead, one transaction per slice."""
     while True:
         with transaction():
-            noted = sla.escalate()
+            noted = sla.escalate_overdue()
         if noted < sla.SLICE:
             return
 

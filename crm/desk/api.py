@@ -164,7 +164,7 @@ def log_call(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]
     """Write down an attempt to reach the person. Speaking to them moves a fresh lead on. 409: the lead has ended."""
     _own_house()
     lead = service.by_reference(reference)
-    call_log.log(lead_id=lead.id, **data)
+    call_log.log_call(lead_id=lead.id, **data)
     return {"reference": lead.reference}, 201
 
 

@@ -89,7 +89,7 @@ def _tags(asked: dict[str, str], owners: dict[str, str]) -> list[dict[str, str]]
     return [
         {
             "label": LABELS[name],
-            "value": words.get(name, {}).get(value, rules.spoken(value) if name == "stage" else value),
+            "value": words.get(name, {}).get(value, rules.label(value) if name == "stage" else value),
             "href": address(".index", **(asked | {name: ""})),
         }
         for name, value in asked.items()
@@ -135,7 +135,7 @@ def on_paper(reference: str) -> ResponseReturnValue:
         entries=timeline_entries(lines.rows, clinical=clinical),
         whole=lines.next is None,
         kinds=KINDS,
-        spoken=rules.spoken,
+        code_label=rules.label,
         now=clock.now(),
     )
 
@@ -149,7 +149,7 @@ def move(reference: str) -> ResponseReturnValue:
     if to not in rules.STAGES[lead.kind]:
         abort(render_lead(lead, 422, errors={"to": ["Choose the stage to move to."]}))
     service.move_stage(lead_id=lead.id, version=submitted_version(), to=to, reason=reason)
-    flash(f"Moved to “{rules.spoken(to)}”.", "success")
+    flash(f"Moved to “{rules.label(to)}”.", "success")
     return redirect_back(lead)
 
 

@@ -28,13 +28,15 @@ CLOSES = {"lost": "Lost", "not_a_fit": "Not a fit"}
 def unanswered(tab: str, *, me: int, cursor: str | None = None, limit: int = ROWS) -> Page[Lead]:
     """Return contact requests that nobody has reached or ended, those that wait longest first."""
     after = paging.decode(cursor, (datetime, int)) if cursor else None
-    rows = index_scan.open_leads(Lead.created_at, after=after)
+    rows = index_scan.scan_open_leads(Lead.created_at, after=after)
     wanted = [rows.c.kind == rules.CONTACT_REQUEST, rows.c.stage.in_(sorted(rules.UNTOUCHED))]
     if tab == "mine":
         wanted.append(rows.c.owner_id == me)
     elif tab == "nobody":
         wanted.append(rows.c.owner_id.is_(None))
-    found = index_scan.load(index_scan.first(rows, *wanted, limit=limit + 1), Lead.created_at, Lead.id)
+    found = index_scan.load_leads(
+        index_scan.first_ids(rows, *wanted, limit=limit + 1), Lead.created_at, Lead.id
+    )
     last = found[limit - 1] if len(found) > limit else None
     return Page(rows=found[:limit], next=paging.encode(last.created_at, last.id) if last else None)
 
@@ -69,7 +71,7 @@ def index() -> ResponseReturnValue:
 def _reasons(stage: str) -> list[tuple[str, str]]:
     # nobody is given up as unreachable from here: that takes logged attempts
     codes = rules.CONTACT_REQUEST_STAGES[stage].reasons - {"no_answer", "wrong_number"}
-    return [(f"{stage}:{code}", rules.spoken(code).capitalize()) for code in sorted(codes)]
+    return [(f"{stage}:{code}", rules.label(code).capitalize()) for code in sorted(codes)]
 
 
 @pages.post("/<reference>/answer")

@@ -103,7 +103,7 @@ def _what(run: BulkRun) -> str:
     elif run.act == "task":
         said = gettext("Add the task “%(title)s”", title=given["title"])
     elif run.act == "move":
-        said = gettext("Move to “%(stage)s”", stage=rules.spoken(given["to"]))
+        said = gettext("Move to “%(stage)s”", stage=rules.label(given["to"]))
     else:
         said = gettext(ACTS[run.act].label)
     return str(said)
@@ -154,6 +154,6 @@ def board() -> ResponseReturnValue:
         mine=mine,
         columns=columns,
         ways=boards.ways,
-        spoken=rules.spoken,
+        code_label=rules.label,
         now=clock.now(),
     )

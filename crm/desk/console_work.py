@@ -108,7 +108,7 @@ def log_call(reference: str) -> ResponseReturnValue:
     """Write down an attempt to reach the person."""
     lead = service.by_reference(reference)
     try:
-        call_log.log(
+        call_log.log_call(
             lead_id=lead.id,
             channel=request.form.get("channel", ""),
             outcome=request.form.get("outcome", ""),
@@ -203,7 +203,7 @@ def turns() -> ResponseReturnValue:
 
 
 def _turns(status: int = 200, errors: dict[str, list[str]] | None = None) -> tuple[str, int]:
-    taking = {one.user_id: one for one in assignment.everyone()}
+    taking = {one.user_id: one for one in assignment.assignees()}
     page = render_template(
         "console/desk/assignment.html", people=staff.at_work(), taking=taking, errors=errors or {}
     )
@@ -219,9 +219,9 @@ def set_turn(user_id: int) -> ResponseReturnValue:
             languages = request.form.getlist("languages")
             states = request.form.get("states", "").upper().replace(",", " ").split()
             capacity = _number("capacity")
-            assignment.include(user_id=user_id, languages=languages, states=states, capacity=capacity)
+            assignment.set_assignee(user_id=user_id, languages=languages, states=states, capacity=capacity)
         else:
-            assignment.leave_out(user_id=user_id)
+            assignment.remove_assignee(user_id=user_id)
     except Invalid as error:
         return _turns(422, dict(error.fields))
     flash(gettext("Saved."), "success")

@@ -91,10 +91,10 @@ def _practice_name(number: str) -> str:
     return found.name if found is not None else number
 
 
-def _known(lead: Lead, held: Sequence[Consultation]) -> scoring.Known:
+def _known(lead: Lead, held: Sequence[Consultation]) -> scoring.LeadFacts:
     states = {one.state for one in held}
-    reached = any(one.outcome in REACHED for one in contact_attempts.of(lead.id))
-    return scoring.Known(
+    reached = any(one.outcome in REACHED for one in contact_attempts.attempts_of(lead.id))
+    return scoring.LeadFacts(
         kind=lead.kind,
         urgency=lead.referral.urgency if lead.referral else None,
         created_at=lead.created_at,

@@ -77,7 +77,7 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
         others=others,
         kinds=KINDS,
         sources=SOURCES,
-        spoken=rules.spoken,
+        code_label=rules.label,
         now=clock.now(),
         **lead_detail.parts(lead),
         **more,
@@ -106,12 +106,12 @@ def _flat(values: dict[str, Any]) -> list[tuple[str, str]]:
         text = ", ".join(map(str, value)) if isinstance(value, list) else value
         if isinstance(text, dict):
             shown += [
-                (rules.spoken(f"{name} {inner}").capitalize(), str(given))
+                (rules.label(f"{name} {inner}").capitalize(), str(given))
                 for inner, given in text.items()
                 if given
             ]
         elif text not in (None, ""):
-            shown.append((rules.spoken(name).capitalize(), str(text)))
+            shown.append((rules.label(name).capitalize(), str(text)))
     return shown
 
 

@@ -44,4 +44,4 @@ def wanted_from(asked: dict[str, str]) -> Wanted:
 
 def options(codes: Collection[str]) -> list[tuple[str, str]]:
     """Return codes with their labels for a select, in order."""
-    return [(code, rules.spoken(code).capitalize()) for code in sorted(codes)]
+    return [(code, rules.label(code).capitalize()) for code in sorted(codes)]

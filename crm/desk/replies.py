@@ -9,7 +9,7 @@ from crm.core import events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid
 from crm.leads import call_log, rules, service
-from crm.leads.events import AnswerAsked
+from crm.leads.events import ReplyRequested
 from crm.leads.models import Lead
 
 ANSWERS: Mapping[str, str] = {  # an email under templates/email -> what it says, in a line
@@ -49,8 +49,8 @@ def answer(*, lead_id: int, kind: str) -> None:
     refused = why_not(lead)
     if refused is not None:
         raise Conflict(refused)
-    call_log.log(lead_id=lead_id, channel="email", outcome="sent")
+    call_log.log_call(lead_id=lead_id, channel="email", outcome="sent")
     audit.record("lead.answer", object_type="lead", object_id=lead_id, detail={"kind": kind})
     events.publish(
-        AnswerAsked(lead_id=lead_id, contact_id=lead.contact_id, kind=kind, language=lead.contact.language)
+        ReplyRequested(lead_id=lead_id, contact_id=lead.contact_id, kind=kind, language=lead.contact.language)
     )

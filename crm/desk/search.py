@@ -105,7 +105,7 @@ class _Way:
 
     def leads(self, limit: int) -> Sequence[Lead]:
         order = (column.desc() if self.newest else column for column in (self.by, Lead.id))
-        return index_scan.load(self.ids(limit), *order)
+        return index_scan.load_leads(self.ids(limit), *order)
 
     def ids(self, limit: int) -> Select[int]:
         """Select the ids of the first leads that are wanted."""
@@ -115,10 +115,12 @@ class _Way:
             rows = self.stretch
         elif self.wanted.state in ("open", "overdue") and not self.wanted.q:
             late = (Lead.due_at < clock.now(),) if self.wanted.state == "overdue" else ()
-            rows = index_scan.open_leads(self.by, *late, after=self.after, newest=self.newest)
+            rows = index_scan.scan_open_leads(self.by, *late, after=self.after, newest=self.newest)
         else:
-            return index_scan.along(self._plain(), self.by, after=self.after, newest=self.newest).limit(limit)
-        return index_scan.first(rows, *self._conditions(rows.c), limit=limit, newest=self.newest)
+            return index_scan.order_after(self._plain(), self.by, after=self.after, newest=self.newest).limit(
+                limit
+            )
+        return index_scan.first_ids(rows, *self._conditions(rows.c), limit=limit, newest=self.newest)
 
     def edge(self) -> Key | None:
         """Return the key of the last lead that was looked at where there are more; None where all were."""
@@ -132,7 +134,9 @@ class _Way:
 
     def _stretch(self) -> Subquery:
         column, value = next((c, v) for c, v in self.filters.items() if (c, v) != (Lead.owner_id, 0))
-        return index_scan.stretch(_is(column, value), limit=LOOKED_AT, after=self.after, newest=self.newest)
+        return index_scan.scan_leads(
+            _is(column, value), limit=LOOKED_AT, after=self.after, newest=self.newest
+        )
 
     def _conditions(self, row: Any) -> list[ColumnElement[bool]]:
         ended = [row.closed_at.is_not(None)] if self.wanted.state == "ended" else []
@@ -141,7 +145,7 @@ class _Way:
     def _plain(self) -> Select[Any]:
         rows = select(Lead.id).where(*self._conditions(Lead))
         if self.wanted.q:
-            rows = rows.where(Lead.id.in_(_of_people(queries.matching(self.wanted.q, limit=MATCHES))))
+            rows = rows.where(Lead.id.in_(_of_people(queries.matching_people(self.wanted.q, limit=MATCHES))))
         if self.wanted.state in ("open", "overdue"):
             rows = rows.where(Lead.closed_at.is_(None))
         return rows.where(Lead.due_at < clock.now()) if self.wanted.state == "overdue" else rows

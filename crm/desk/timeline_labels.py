@@ -7,7 +7,7 @@ from typing import Any
 
 from crm.contacts.queries import TimelineEntry
 from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
-from crm.leads.rules import spoken
+from crm.leads.rules import label
 
 TOPICS = {
     "prospect_edu": "educational emails",
@@ -121,13 +121,13 @@ def tell(line: TimelineEntry, *, names: Mapping[str, str], clinical: bool) -> En
 def _title(line: TimelineEntry) -> tuple[str, str, str]:
     detail = line.detail or {}
     if line.source == "mail":
-        words, kind, icon = MAIL.get(line.kind, (f"Email {spoken(line.kind)}", "neutral", "○"))
+        words, kind, icon = MAIL.get(line.kind, (f"Email {label(line.kind)}", "neutral", "○"))
         return f"{words}: “{detail.get('subject')}”", kind, icon
     if line.source == "consent":
         words, kind, icon = CONSENT.get(line.kind, ("Consent to %s noted", "neutral", "○"))
         return words % TOPICS.get(detail.get("topic", ""), detail.get("topic", "")), kind, icon
     if line.source in ("entered", "left"):
-        words, kind, icon = SERIES.get(line.kind, (spoken(line.kind).capitalize(), "neutral", "○"))
+        words, kind, icon = SERIES.get(line.kind, (label(line.kind).capitalize(), "neutral", "○"))
         return f"{words} “{detail.get('sequence')}”", kind, icon
     return _activity(line.kind, detail)
 
@@ -143,7 +143,7 @@ def _activity(kind: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
         return (words, "success", "✓") if outcome in REACHED else (words, "neutral", "→")
     if kind == "stage_moved":
         return (
-            f"Moved from “{spoken(str(detail.get('was')))}” to “{spoken(str(detail.get('now')))}”",
+            f"Moved from “{label(str(detail.get('was')))}” to “{label(str(detail.get('now')))}”",
             "accent",
             "→",
         )
@@ -160,15 +160,15 @@ def _activity(kind: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
         return ("Task opened", "neutral", "○") if kind == "task_opened" else ("Task done", "success", "✓")
     if kind == "assigned":
         return ("Given to an owner" if detail.get("owner_id") else "Owner removed"), "neutral", "@"
-    return EVENTS.get(kind, (spoken(kind).capitalize(), "neutral", "○"))
+    return EVENTS.get(kind, (label(kind).capitalize(), "neutral", "○"))
 
 
 def _why(line: TimelineEntry) -> str | None:
     detail = line.detail or {}
     reason = detail.get("reason")
     if line.source == "consent":
-        return f"by way of: {CONSENT_SOURCES.get(str(detail.get('via')), spoken(str(detail.get('via'))))}"
-    return f"because: {spoken(str(reason))}" if reason else None
+        return f"by way of: {CONSENT_SOURCES.get(str(detail.get('via')), label(str(detail.get('via'))))}"
+    return f"because: {label(str(reason))}" if reason else None
 
 
 def _by(actor: str, names: Mapping[str, str]) -> str | None:

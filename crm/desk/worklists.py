@@ -108,7 +108,7 @@ def page(name: str, *, me: int, cursor: str | None = None, limit: int = PAGE) ->
     """Return a part of the list called `name`, for the person whose id is `me`. Raises KeyError, Invalid."""
     wanted = LISTS[name]
     after = paging.decode(cursor, (datetime, int)) if cursor else None
-    found = index_scan.load(_ids(wanted, me, limit=limit + 1, after=after), wanted.by, Lead.id)
+    found = index_scan.load_leads(_ids(wanted, me, limit=limit + 1, after=after), wanted.by, Lead.id)
     last = found[limit - 1] if len(found) > limit else None
     more = paging.encode(getattr(last, wanted.by.key), last.id) if last is not None else None
     return Page(rows=found[:limit], next=more)
@@ -118,8 +118,8 @@ def _ids(wanted: WorkList, me: int, *, limit: int, after: index_scan.Key | None 
     """Select the ids of the first leads on a list."""
     now = clock.now()
     if wanted.walked:
-        rows = index_scan.open_leads(wanted.by, after=after)
-        return index_scan.first(rows, *wanted.conditions(rows.c, now, me), limit=limit)
+        rows = index_scan.scan_open_leads(wanted.by, after=after)
+        return index_scan.first_ids(rows, *wanted.conditions(rows.c, now, me), limit=limit)
     ids = select(Lead.id).where(Lead.closed_at.is_(None), *wanted.conditions(Lead, now, me))
     if after:
         ids = ids.where(tuple_(wanted.by, Lead.id) > tuple_(*after))

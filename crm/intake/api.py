@@ -63,7 +63,7 @@ def create_referral(data: dict[str, Any]) -> Answer:
 @blueprint.response(200, StatusSchema)
 def show_lead(reference: str) -> dict[str, Any]:
     """How far a lead has come that was sent with this key, or that belongs to its practice."""
-    lead = queries.sent_by(reference=reference, actor=caller().actor, practice_id=caller().practice_id)
+    lead = queries.lead_sent_by(reference=reference, actor=caller().actor, practice_id=caller().practice_id)
     codes = rules.REFERRAL_CODES[lead.stage] if lead.kind == rules.REFERRAL else None
     return {
         "reference": lead.reference,

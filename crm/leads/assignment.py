@@ -13,7 +13,7 @@ from crm.leads.models import Assignee
 from crm.staff.models import User
 
 LANGUAGES = ("en", "es")
-MOST = 10_000  # of a capacity
+CAPACITY_LIMIT = 10_000  # of a capacity
 STATES = frozenset(code for code, _ in us_states.STATES)
 
 # One statement. The turn is read off the leads themselves: whoever got one longest ago is next. Somebody who names the
@@ -42,7 +42,7 @@ _GIVE = """
 """
 
 
-def give(*, lead_id: int, language: str) -> int | None:
+def assign_next(*, lead_id: int, language: str) -> int | None:
     """Give a new lead to whoever's turn it is; return their id, None when nobody takes leads or has room."""
     row = execute_raw(_GIVE, {"lead_id": lead_id, "language": language, "now": clock.now()}).first()
     if row is None:
@@ -52,12 +52,12 @@ def give(*, lead_id: int, language: str) -> int | None:
     return owner_id
 
 
-def everyone() -> Sequence[Assignee]:
+def assignees() -> Sequence[Assignee]:
     """Return who takes new leads."""
     return db.session.scalars(select(Assignee).order_by(Assignee.user_id)).all()
 
 
-def include(
+def set_assignee(
     *,
     user_id: int,
     languages: Collection[str] = (),
@@ -74,7 +74,7 @@ def include(
         wrong["languages"] = ["Choose English, Spanish, both, or neither for all."]
     if not set(states) <= STATES:
         wrong["states"] = ["Enter states by their two letters, such as CA, NV, or leave this empty."]
-    if capacity is not None and not 0 < capacity <= MOST:
+    if capacity is not None and not 0 < capacity <= CAPACITY_LIMIT:
         wrong["capacity"] = ["Enter how many open leads at the same time, or leave this empty."]
     if wrong:
         raise Invalid(wrong)
@@ -89,7 +89,7 @@ def include(
     audit.record("assignment.set", object_type="staff", object_id=user_id, detail=values)
 
 
-def leave_out(*, user_id: int) -> None:
+def remove_assignee(*, user_id: int) -> None:
     """Give somebody no new leads any more."""
     db.session.execute(delete(Assignee).where(Assignee.user_id == user_id))
     audit.record("assignment.unset", object_type="staff", object_id=user_id)

@@ -13,12 +13,12 @@ from crm.leads.models import Call, Lead
 
 NOTE_LIMIT = 2000  # characters
 TRY_AGAIN_WITHIN = timedelta(days=1)  # open days after an attempt that reached nobody
-ON_REACHING = {  # where speaking to somebody for the first time takes a lead
+STAGE_WHEN_REACHED = {  # where speaking to somebody for the first time takes a lead
     "new": "contacted", "unconfirmed": "contacted", "confirmed": "contacted", "accepted": "contacting",
 }  # fmt: skip
 
 
-def log(
+def log_call(
     *,
     lead_id: int,
     channel: str,
@@ -71,12 +71,12 @@ def _check(*, channel: str, outcome: str, note: str, call_again_at: datetime | N
 
 
 def _go_on(lead: Lead, *, outcome: str, now: datetime) -> None:
-    to = ON_REACHING.get(lead.stage) if outcome in REACHED else None
+    to = STAGE_WHEN_REACHED.get(lead.stage) if outcome in REACHED else None
     if to is not None:
         service.flush()  # the attempt itself is a change: the move is made to the lead with it
         service.move_stage(lead_id=lead.id, version=lead.version, to=to)
         return
-    sla.acted_on(lead.id)
+    sla.resolve_late_alert(lead.id)
     if lead.due_at is not None:
         lead.due_at = max(lead.due_at, business_hours.clinic().after(now, TRY_AGAIN_WITHIN))
     service.flush()

@@ -35,7 +35,7 @@ class Attempt:
     outcome: str
 
 
-def too_early(attempts: Sequence[Attempt], *, now: datetime) -> str | None:
+def missing_attempts(attempts: Sequence[Attempt], *, now: datetime) -> str | None:
     """Return why nobody may be given up as unreachable yet, in words; None when enough was tried.
 
     Enough is three attempts in two ways, the first of them a week ago. Speaking to the person begins anew.
@@ -52,14 +52,14 @@ def too_early(attempts: Sequence[Attempt], *, now: datetime) -> str | None:
     return f"Nobody is given up before: {'; '.join(missing)}." if missing else None
 
 
-def of(lead_id: int) -> list[Attempt]:
+def attempts_of(lead_id: int) -> list[Attempt]:
     """Return all attempts to reach a lead, oldest first."""
     rows = select(Call.at, Call.channel, Call.outcome).where(Call.lead_id == lead_id)
     found = db.session.execute(rows.order_by(Call.at, Call.id)).all()
     return [Attempt(at=row.at, channel=row.channel, outcome=row.outcome) for row in found]
 
 
-def of_many(lead_ids: Sequence[int]) -> dict[int, list[Attempt]]:
+def attempts_by_lead(lead_ids: Sequence[int]) -> dict[int, list[Attempt]]:
     """Return the same for several leads; nothing for those nobody has tried to reach. One statement."""
     rows = select(Call.lead_id, Call.at, Call.channel, Call.outcome).where(Call.lead_id.in_(lead_ids))
     found: dict[int, list[Attempt]] = {}
@@ -72,7 +72,7 @@ def _gives_up(lead: Lead, *, to: str, reason: str | None) -> bool:
     return (lead.kind, to) in GIVEN_UP and (to != "lost" or reason in ("no_answer", "wrong_number"))
 
 
-def why_not_given_up(lead: Lead, *, to: str, reason: str | None, made: Sequence[Attempt]) -> str | None:
+def too_early_to_give_up(lead: Lead, *, to: str, reason: str | None, made: Sequence[Attempt]) -> str | None:
     """Return why a move would give somebody up as unreachable too early, in words; None when it does not.
 
     A wrong number was found out by trying.
@@ -82,13 +82,13 @@ def why_not_given_up(lead: Lead, *, to: str, reason: str | None, made: Sequence[
     if reason == "wrong_number":
         found_out = any(one.outcome == "wrong_number" for one in made)
         return None if found_out else "Log the attempt that found the number to be wrong first."
-    return too_early(made, now=clock.now())
+    return missing_attempts(made, now=clock.now())
 
 
-def check_given_up(lead: Lead, *, to: str, reason: str | None) -> None:
+def check_giving_up(lead: Lead, *, to: str, reason: str | None) -> None:
     """Raise Conflict when this move gives somebody up as unreachable too early."""
     if not _gives_up(lead, to=to, reason=reason):
         return
-    why_not = why_not_given_up(lead, to=to, reason=reason, made=of(lead.id))
+    why_not = too_early_to_give_up(lead, to=to, reason=reason, made=attempts_of(lead.id))
     if why_not is not None:
         raise Conflict(why_not)

@@ -24,7 +24,7 @@ class StageMoved(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeadLate(Event):
+class LeadOverdue(Event):
     """The clock of a lead's stage has run out; published once for each moment it was due at."""
 
     lead_id: int
@@ -54,7 +54,7 @@ class ContactsMerged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerAsked(Event):
+class ReplyRequested(Event):
     """Staff answer a contact request by the email called `kind`. Nothing was answered unless it can be queued."""
 
     lead_id: int

@@ -17,33 +17,35 @@ Column = InstrumentedAttribute[Any]
 Key = tuple[Any, ...]
 Rows = TypeVar("Rows", bound=Select[*tuple[Any, ...]])
 
-HELD = (Lead.id, Lead.kind, Lead.stage, Lead.source, Lead.owner_id)
-CALLS = (Lead.contact_id, Lead.last_attempt_at)  # what the index by due times holds besides
+INCLUDED_COLUMNS = (Lead.id, Lead.kind, Lead.stage, Lead.source, Lead.owner_id)
+CALL_COLUMNS = (Lead.contact_id, Lead.last_attempt_at)  # what the index by due times holds besides
 
 
-def open_leads(
+def scan_open_leads(
     by: Column, *inside: ColumnElement[bool], after: Key | None = None, newest: bool = False
 ) -> Subquery:
     """Return the open leads in the order of `by` (created_at, stage_at or due_at), as rows to filter.
 
     `inside`: where in that order to walk. `after`: the key of the last lead seen. `newest`: the other way round.
     """
-    held = (*HELD, *(CALLS if by.key == "due_at" else ()))
+    held = (*INCLUDED_COLUMNS, *(CALL_COLUMNS if by.key == "due_at" else ()))
     rows = select(*held, by.label("by")).where(Lead.closed_at.is_(None), *inside)
     if by.key == "due_at":
         rows = rows.where(Lead.due_at.is_not(None))
-    return along(rows, by, after=after, newest=newest).offset(0).subquery("walk")  # keeps the filters outside
+    return (
+        order_after(rows, by, after=after, newest=newest).offset(0).subquery("walk")
+    )  # keeps the filters outside
 
 
-def stretch(
+def scan_leads(
     of: ColumnElement[bool], *, limit: int, after: Key | None = None, newest: bool = True
 ) -> Subquery:
     """Return the first `limit` leads, ended ones too, by when they came in, of those that one index brings together."""
-    rows = select(*HELD, Lead.closed_at, Lead.created_at.label("by")).where(of)
-    return along(rows, Lead.created_at, after=after, newest=newest).limit(limit).subquery("walk")
+    rows = select(*INCLUDED_COLUMNS, Lead.closed_at, Lead.created_at.label("by")).where(of)
+    return order_after(rows, Lead.created_at, after=after, newest=newest).limit(limit).subquery("walk")
 
 
-def along(rows: Rows, by: Column, *, after: Key | None, newest: bool) -> Rows:
+def order_after(rows: Rows, by: Column, *, after: Key | None, newest: bool) -> Rows:
     """Order `rows` by `by` and id, from `after` on."""
     key = (by, Lead.id)
     if after:
@@ -51,12 +53,14 @@ def along(rows: Rows, by: Column, *, after: Key | None, newest: bool) -> Rows:
     return rows.order_by(*(column.desc() if newest else column for column in key))
 
 
-def first(walk: Subquery, *conditions: ColumnElement[bool], limit: int, newest: bool = False) -> Select[int]:
+def first_ids(
+    walk: Subquery, *conditions: ColumnElement[bool], limit: int, newest: bool = False
+) -> Select[int]:
     """Select the ids of the first `limit` leads of a walk for which all of this holds."""
     order = (column.desc() if newest else column for column in (walk.c.by, walk.c.id))
     return select(walk.c.id).where(*conditions).order_by(*order).limit(limit)
 
 
-def load(ids: Select[int], *order: Any) -> Sequence[Lead]:
+def load_leads(ids: Select[int], *order: Any) -> Sequence[Lead]:
     """Return the leads that `ids` selects, in this order; people and owners are fetched for these alone."""
     return db.session.scalars(select(Lead).where(Lead.id.in_(ids)).order_by(*order)).all()

@@ -18,7 +18,7 @@ def handles(text: str) -> set[str]:
     return {folded(name.rstrip(".-")) for name in _HANDLE.findall(text)}
 
 
-def named(text: str, people: Iterable[User]) -> list[User]:
+def mentioned_people(text: str, people: Iterable[User]) -> list[User]:
     """Return who is named: by first name where only one person has it, by full name with dots, by the address's first part."""
     asked = handles(text)
     if not asked:
@@ -38,7 +38,7 @@ def notify_mentioned(lead: Lead, text: str) -> Sequence[User]:
     if "@" not in text:
         return []
     now = clock.now()
-    found = named(text, staff.at_work())
+    found = mentioned_people(text, staff.at_work())
     for person in found:
         db.session.add(
             Task(

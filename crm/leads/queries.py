@@ -13,7 +13,7 @@ from crm.leads import rules
 from crm.leads.models import Lead, Referral, StageMove
 
 
-def sent_by(*, reference: str, actor: str, practice_id: int | None) -> Lead:
+def lead_sent_by(*, reference: str, actor: str, practice_id: int | None) -> Lead:
     """Return the lead with this reference if `actor` sent it or `practice_id` referred it. Raises NotFound."""
     by_actor = (
         select(StageMove.id)
@@ -35,7 +35,7 @@ def sent_by(*, reference: str, actor: str, practice_id: int | None) -> Lead:
 _REFERENCE = re.compile(rf"[CR]-?[{rules.ALPHABET}]{{6}}")
 
 
-def search(text: str, *, limit: int = 20) -> Sequence[Contact]:
+def search_people(text: str, *, limit: int = 20) -> Sequence[Contact]:
     """Find people by a lead's reference (with or without its hyphen), or by whatever `contacts.queries.search` takes."""
     found = _by_reference(text)
     if found is not None:
@@ -43,7 +43,7 @@ def search(text: str, *, limit: int = 20) -> Sequence[Contact]:
     return people.search(text, limit=limit)
 
 
-def matching(text: str, *, limit: int) -> Sequence[int] | CompoundSelect[int]:
+def matching_people(text: str, *, limit: int) -> Sequence[int] | CompoundSelect[int]:
     """Return the ids of those whom `search` looks through, or a select of them."""
     found = _by_reference(text)
     if found is not None:

@@ -92,15 +92,15 @@ STAGES: Mapping[str, Mapping[str, Stage]] = {
     REFERRAL: REFERRAL_STAGES,
 }
 
-BY_A_PERSON = _words("contacted qualified accepted declined info_requested in_review contacting")
+HUMAN_TOUCH_STAGES = _words("contacted qualified accepted declined info_requested in_review contacting")
 """Stages that somebody reaches by acting on the lead: the first of them is the first human touch."""
 
-TAKEN_UP_AGAIN = _words("in_review contacting")
+REOPENED = _words("in_review contacting")
 """Coming here, an outcome sent earlier ("declined", say) no longer stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Codes:
+class ExternalCodes:
     """How other systems call a referral's stage.
 
     `task`: FHIR R4 Task.status (hl7.org/fhir/R4/task.html). `bser`: Task business status of the HL7 implementation
@@ -111,24 +111,24 @@ class Codes:
     bser: str | None
 
 
-REFERRAL_CODES: Mapping[str, Codes] = {
-    "received": Codes(task="received", bser="2.0"),
-    "in_review": Codes(task="received", bser="2.0"),
-    "info_requested": Codes(task="on-hold", bser=None),
-    "accepted": Codes(task="accepted", bser="3.0"),
-    "declined": Codes(task="rejected", bser="4.0"),
-    "contacting": Codes(task="in-progress", bser="3.0"),
-    "unable_to_reach": Codes(task="failed", bser="6.0"),
-    "patient_declined": Codes(task="cancelled", bser="6.0"),
-    "scheduled": Codes(task="in-progress", bser="5.1.1"),
-    "no_show": Codes(task="in-progress", bser="5.1.2"),
-    "cancelled": Codes(task="in-progress", bser="5.1.3"),
-    "rescheduled": Codes(task="in-progress", bser="5.1.3"),
-    "seen": Codes(task="in-progress", bser="5.1.4"),
-    "report_sent": Codes(task="completed", bser="7.0"),
-    "closed": Codes(task="completed", bser="7.0"),
-    "duplicate": Codes(task="entered-in-error", bser=None),
-    "entered_in_error": Codes(task="entered-in-error", bser=None),
+REFERRAL_CODES: Mapping[str, ExternalCodes] = {
+    "received": ExternalCodes(task="received", bser="2.0"),
+    "in_review": ExternalCodes(task="received", bser="2.0"),
+    "info_requested": ExternalCodes(task="on-hold", bser=None),
+    "accepted": ExternalCodes(task="accepted", bser="3.0"),
+    "declined": ExternalCodes(task="rejected", bser="4.0"),
+    "contacting": ExternalCodes(task="in-progress", bser="3.0"),
+    "unable_to_reach": ExternalCodes(task="failed", bser="6.0"),
+    "patient_declined": ExternalCodes(task="cancelled", bser="6.0"),
+    "scheduled": ExternalCodes(task="in-progress", bser="5.1.1"),
+    "no_show": ExternalCodes(task="in-progress", bser="5.1.2"),
+    "cancelled": ExternalCodes(task="in-progress", bser="5.1.3"),
+    "rescheduled": ExternalCodes(task="in-progress", bser="5.1.3"),
+    "seen": ExternalCodes(task="in-progress", bser="5.1.4"),
+    "report_sent": ExternalCodes(task="completed", bser="7.0"),
+    "closed": ExternalCodes(task="completed", bser="7.0"),
+    "duplicate": ExternalCodes(task="entered-in-error", bser=None),
+    "entered_in_error": ExternalCodes(task="entered-in-error", bser=None),
 }
 
 
@@ -139,7 +139,7 @@ def first_stage(kind: str, *, asked_to_confirm: bool = False) -> str:
     return "unconfirmed" if asked_to_confirm else "new"
 
 
-def refused(
+def move_refusal(
     *, kind: str, was: str, to: str, reason: str | None = None, outcome_sent: bool = False
 ) -> str | None:
     """Return why a move may not be made, in words for the person who asked; None when it may."""
@@ -147,18 +147,18 @@ def refused(
     if to not in stages:
         return "There is no such stage."
     if to not in stages[was].to:
-        return f"A lead cannot go from “{spoken(was)}” to “{spoken(to)}”."
+        return f"A lead cannot go from “{label(was)}” to “{label(to)}”."
     target = stages[to]
     if target.reasons and reason not in target.reasons:
-        return f"“{spoken(to)}” needs a reason: {', '.join(sorted(map(spoken, target.reasons)))}."
+        return f"“{label(to)}” needs a reason: {', '.join(sorted(map(label, target.reasons)))}."
     if reason and not target.reasons:
-        return f"“{spoken(to)}” takes no reason."
+        return f"“{label(to)}” takes no reason."
     if target.needs_outcome and not outcome_sent:
         return "Record first that the outcome was sent to the referrer."
     return None
 
 
-def spoken(code: str) -> str:
+def label(code: str) -> str:
     """Return a stage or reason as people say it."""
     return code.replace("_", " ")
 
@@ -187,15 +187,15 @@ class Deadline:
 
 
 def deadline_after(
-    *, kind: str, was: str, to: str, now: datetime, clock: Deadline, calendar: Calendar
+    *, kind: str, was: str, to: str, now: datetime, deadline: Deadline, calendar: Calendar
 ) -> Deadline:
     """Return the clock of a lead that moves from `was` to `to`."""
     if to == PAUSED:
-        return Deadline(due_at=None, left=calendar.between(now, clock.due_at) if clock.due_at else None)
-    if was == PAUSED and to == "in_review" and clock.left is not None:
-        return Deadline(due_at=calendar.add_time(now, max(clock.left, LEAST_AFTER_PAUSE)))
-    if was in UNTOUCHED and to in UNTOUCHED and clock.due_at is not None:
-        return Deadline(due_at=clock.due_at)
+        return Deadline(due_at=None, left=calendar.between(now, deadline.due_at) if deadline.due_at else None)
+    if was == PAUSED and to == "in_review" and deadline.left is not None:
+        return Deadline(due_at=calendar.add_time(now, max(deadline.left, LEAST_AFTER_PAUSE)))
+    if was in UNTOUCHED and to in UNTOUCHED and deadline.due_at is not None:
+        return Deadline(due_at=deadline.due_at)
     return Deadline(due_at=due_at(kind=kind, stage=to, since=now, calendar=calendar))
 
 

@@ -11,7 +11,7 @@ FRESH, COOLING = timedelta(days=2), timedelta(days=30)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class LeadFacts:
     """What is known about a lead, as far as points are given for it."""
 
     kind: str
@@ -29,7 +29,7 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class ScorePart:
     """One part of a score: how much, and why."""
 
     points: int
@@ -41,10 +41,10 @@ class Score:
     """The sum, from 0 to 100, and its parts."""
 
     total: int
-    parts: tuple[Point, ...]
+    parts: tuple[ScorePart, ...]
 
 
-def score(known: Known, *, now: datetime) -> Score:
+def score(known: LeadFacts, *, now: datetime) -> Score:
     """Add up what speaks for and against a lead."""
     age = now - known.created_at
     asked: Mapping[tuple[int, str], bool] = {
@@ -63,5 +63,5 @@ def score(known: Known, *, now: datetime) -> Score:
         (-10, "Missed a consultation"): known.missed,
         (-15, "Three or more attempts reached nobody"): known.attempts >= 3 and not known.reached,
     }
-    parts = tuple(Point(points=points, why=why) for (points, why), holds in asked.items() if holds)
+    parts = tuple(ScorePart(points=points, why=why) for (points, why), holds in asked.items() if holds)
     return Score(total=max(0, min(100, sum(part.points for part in parts))), parts=parts)

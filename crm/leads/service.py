@@ -45,10 +45,10 @@ def move_stage(*, lead_id: int, version: int, to: str, reason: str | None = None
     """
     lead = _at_version(lead_id, version)
     sent = lead.referral is not None and lead.referral.outcome_sent_at is not None
-    why_not = rules.refused(kind=lead.kind, was=lead.stage, to=to, reason=reason, outcome_sent=sent)
+    why_not = rules.move_refusal(kind=lead.kind, was=lead.stage, to=to, reason=reason, outcome_sent=sent)
     if why_not is not None:
         raise Conflict(why_not)
-    contact_attempts.check_given_up(lead, to=to, reason=reason)
+    contact_attempts.check_giving_up(lead, to=to, reason=reason)
     _move(lead, to=to, reason=reason)
     flush()
     return lead
@@ -79,13 +79,13 @@ def flush() -> None:
 def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     now, was, actor = clock.now(), lead.stage, audit.current().actor
     if was not in rules.UNTOUCHED or to not in rules.UNTOUCHED:
-        sla.acted_on(lead.id)
+        sla.resolve_late_alert(lead.id)
     lead.stage, lead.reason, lead.stage_at = to, reason, now
     _wind(lead, was=was, now=now)
     lead.closed_at = now if rules.STAGES[lead.kind][to].ends else None
-    if actor.startswith("staff:") and to in rules.BY_A_PERSON and lead.first_human_touch_at is None:
+    if actor.startswith("staff:") and to in rules.HUMAN_TOUCH_STAGES and lead.first_human_touch_at is None:
         lead.first_human_touch_at = now
-    if lead.referral is not None and to in rules.TAKEN_UP_AGAIN:
+    if lead.referral is not None and to in rules.REOPENED:
         lead.referral.outcome_sent_at = None
     db.session.add(StageMove(lead_id=lead.id, was=was, now=to, reason=reason, actor=actor, at=now))
     detail = {"was": was, "now": to, "reason": reason}
@@ -98,7 +98,7 @@ _MOMENTS = ("stage_at", "due_at", "closed_at", "first_human_touch_at")
 _AS_IT_WAS = ("stage", "reason", "clock_left", *_MOMENTS)
 
 
-def as_it_was(lead: Lead) -> dict[str, Any]:
+def stage_snapshot(lead: Lead) -> dict[str, Any]:
     """Return what a move changes about a lead, as JSON can hold it."""
     held = {name: getattr(lead, name) for name in _AS_IT_WAS}
     sent = lead.referral.outcome_sent_at if lead.referral else None
@@ -108,7 +108,7 @@ def as_it_was(lead: Lead) -> dict[str, Any]:
     }
 
 
-def take_back_move(*, lead_id: int, before: Mapping[str, Any]) -> Lead:
+def undo_move(*, lead_id: int, before: Mapping[str, Any]) -> Lead:
     """Put a lead back to where it was, whatever the table of moves says. `before` is of `as_it_was`.
 
     What the move set off elsewhere (a sequence that ended, say) stays as it is.
@@ -139,14 +139,14 @@ def _wind(lead: Lead, *, was: str, now: datetime) -> None:
         was=was,
         to=lead.stage,
         now=now,
-        clock=rules.Deadline(due_at=lead.due_at, left=left),
+        deadline=rules.Deadline(due_at=lead.due_at, left=left),
         calendar=business_hours.clinic(),
     )
     lead.due_at = after.due_at
     lead.clock_left = int(after.left.total_seconds()) if after.left is not None else None
 
 
-def confirm_requests_of(*, contact_id: int) -> None:
+def confirm_contact_requests(*, contact_id: int) -> None:
     """Move this person's contact requests that wait for their yes on to `confirmed`."""
     waiting = select(Lead).where(
         Lead.contact_id == contact_id,
@@ -218,7 +218,7 @@ def add_task(*, lead_id: int, kind: str, title: str, due_at: datetime, owner_id:
     return task
 
 
-def call_instead(*, contact_id: int) -> None:
+def open_phone_task(*, contact_id: int) -> None:
     """Have somebody call a person who cannot be told by email; one open task for it is enough."""
     newest = select(Lead).where(Lead.contact_id == contact_id, Lead.closed_at.is_(None))
     lead = db.session.scalar(newest.order_by(Lead.id.desc()).limit(1))

@@ -9,9 +9,9 @@ from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.core import business_hours, clock, events
 from crm.core.db import db
-from crm.leads.events import LeadLate
+from crm.leads.events import LeadOverdue
 from crm.leads.models import Breach, Lead, Task
-from crm.leads.rules import spoken
+from crm.leads.rules import label
 from crm.staff import alerts
 
 SLICE = 100  # leads in one transaction
@@ -21,7 +21,7 @@ BACKLOG = timedelta(
 )  # what is later than this is one alert for all: nobody works off a hundred of them
 
 
-def escalate() -> int:
+def escalate_overdue() -> int:
     """Note up to 100 leads whose clock has run out and that were not noted for this moment; return how many."""
     now = clock.now()
     noted = exists().where(Breach.lead_id == Lead.id, Breach.due_at == Lead.due_at)
@@ -46,7 +46,7 @@ def _escalate(lead: Lead) -> None:
     detail = {"stage": lead.stage, "due_at": lead.due_at.isoformat() if lead.due_at else None}
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="clock_ran_out", detail=detail)
     audit.record("lead.late", object_type="lead", object_id=lead.id, detail=detail)
-    events.publish(LeadLate(lead_id=lead.id, contact_id=lead.contact_id, kind=lead.kind, stage=lead.stage))
+    events.publish(LeadOverdue(lead_id=lead.id, contact_id=lead.contact_id, kind=lead.kind, stage=lead.stage))
     if lead.due_at is not None and lead.due_at < now - BACKLOG:
         alerts.raise_alert(
             key="leads-long-late",
@@ -64,7 +64,7 @@ def _hand_over(lead: Lead) -> None:
     alert_id = alerts.raise_alert(
         key=alert_key(lead.id),
         level="warning",
-        text=f"{lead.reference} ({spoken(lead.stage)}) should have been acted on by now.",
+        text=f"{lead.reference} ({label(lead.stage)}) should have been acted on by now.",
         link=f"/console/leads/{lead.reference}",
     )
     if alert_id is not None and owner_id is not None:
@@ -73,7 +73,7 @@ def _hand_over(lead: Lead) -> None:
         Task(
             lead_id=lead.id,
             kind="late",
-            title=f"Act on this lead: its time in “{spoken(lead.stage)}” is over",
+            title=f"Act on this lead: its time in “{label(lead.stage)}” is over",
             owner_id=owner_id,
             due_at=business_hours.clinic().add_time(now, ACT_WITHIN),
             created_at=now,
@@ -86,7 +86,7 @@ def alert_key(lead_id: int) -> str:
     return f"lead-late:{lead_id}"
 
 
-def acted_on(lead_id: int) -> None:
+def resolve_late_alert(lead_id: int) -> None:
     """Somebody has acted: close the alert and tick off the tasks that asked for it."""
     alerts.close(alert_key(lead_id))
     now, actor = clock.now(), audit.current().actor

@@ -144,5 +144,5 @@ def test_the_calendar_file(lead):  # noqa: F811
 
 def test_calling_instead_needs_an_open_lead(lead):  # noqa: F811
     move(lead, "lost:cost")
-    service.call_instead(contact_id=lead.contact_id)
+    service.open_phone_task(contact_id=lead.contact_id)
     assert open_tasks(lead) == []

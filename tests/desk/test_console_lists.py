@@ -312,7 +312,7 @@ def test_a_card_goes_only_where_no_reason_and_no_visit_is_asked_for():
     for kind, stages in rules.STAGES.items():
         for stage in stages:
             for to in board.ways(Lead(kind=kind, stage=stage)):
-                assert rules.refused(kind=kind, was=stage, to=to) is None
+                assert rules.move_refusal(kind=kind, was=stage, to=to) is None
                 assert to not in bulk_actions.WITH_A_VISIT
 
 
@@ -427,9 +427,9 @@ def test_ids_are_bounded(desk):  # noqa: F811
 
 def test_leads_by_where_people_live(edge):
     everywhere, nevada = member("front_desk"), member("clinician")
-    assignment.include(user_id=everywhere.id)
-    assignment.include(user_id=nevada.id, states=["NV", "UT"])
+    assignment.set_assignee(user_id=everywhere.id)
+    assignment.set_assignee(user_id=nevada.id, states=["NV", "UT"])
     owners = [new_lead(number, state=state).owner_id for number, state in enumerate(["CA", "NV", None, "UT"])]
     assert owners == [everywhere.id, nevada.id, everywhere.id, nevada.id]
     with pytest.raises(Invalid):
-        assignment.include(user_id=nevada.id, states=["XX"])
+        assignment.set_assignee(user_id=nevada.id, states=["XX"])

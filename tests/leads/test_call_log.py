@@ -44,7 +44,7 @@ def tried(*marks: str) -> list[Attempt]:
     ],
 )
 def test_when_enough_was_tried(made, missing):
-    why = contact_attempts.too_early(tried(*made), now=NOW) or ""
+    why = contact_attempts.missing_attempts(tried(*made), now=NOW) or ""
     assert [word for word in ("3 attempts", "2 ways", "7 days") if word in why] == [
         word for word in ("3 attempts", "2 ways", "7 days") if any(word in part for part in missing)
     ]
@@ -53,7 +53,7 @@ def test_when_enough_was_tried(made, missing):
 
 def log(lead, outcome="no_answer", channel="phone", **more):  # noqa: F811
     with audit.acting("staff:7"):
-        return call_log.log(lead_id=lead.id, channel=channel, outcome=outcome, **more)
+        return call_log.log_call(lead_id=lead.id, channel=channel, outcome=outcome, **more)
 
 
 def test_an_attempt_in_vain_counts_and_gives_another_day(lead, clock):  # noqa: F811
@@ -125,7 +125,7 @@ def new_lead(number: int, language: str = "en") -> Lead:
 def test_new_leads_go_round(edge, clock):
     one, two, away = user(name="one"), user(name="two"), user(name="away")
     for person in (one, two, away):
-        assignment.include(user_id=person.id, on_duty=person is not away)
+        assignment.set_assignee(user_id=person.id, on_duty=person is not away)
     owners = []
     for number in range(4):
         clock.shift(60)
@@ -135,8 +135,8 @@ def test_new_leads_go_round(edge, clock):
 
 def test_language_first_then_room(edge, clock):
     anyone, spanish = user(name="one"), user(name="two")
-    assignment.include(user_id=anyone.id, capacity=1)
-    assignment.include(user_id=spanish.id, languages=["es"], capacity=2)
+    assignment.set_assignee(user_id=anyone.id, capacity=1)
+    assignment.set_assignee(user_id=spanish.id, languages=["es"], capacity=2)
     given = [
         new_lead(number, language).owner_id for number, language in enumerate(["es", "es", "es", "en", "es"])
     ]
@@ -146,19 +146,19 @@ def test_language_first_then_room(edge, clock):
 def test_nobody_takes_leads(edge, clock):
     assert new_lead(1).owner_id is None
     gone = user(name="one")
-    assignment.include(user_id=gone.id)
+    assignment.set_assignee(user_id=gone.id)
     gone.active = False
     db.session.flush()
     assert new_lead(2).owner_id is None
-    assignment.leave_out(user_id=gone.id)
-    assert assignment.everyone() == []
+    assignment.remove_assignee(user_id=gone.id)
+    assert assignment.assignees() == []
 
 
 def test_who_cannot_take_leads(edge, clock):
     sam = user()
     for wrong in ({"user_id": 0}, {"languages": ["fr"]}, {"capacity": 0}, {"capacity": 10_001}):
         with pytest.raises(Invalid):
-            assignment.include(**{"user_id": sam.id, **wrong})
+            assignment.set_assignee(**{"user_id": sam.id, **wrong})
 
 
 def test_naming_a_colleague_puts_the_lead_on_their_list(lead):  # noqa: F811
@@ -173,6 +173,6 @@ def test_naming_a_colleague_puts_the_lead_on_their_list(lead):  # noqa: F811
 
 def test_a_name_two_people_share_names_nobody(edge, clock):
     people = [user(name="Sam Jones", email="sj@c.example"), user(name="Sam Smith", email="ss@c.example")]
-    assert mentions.named("@sam", people) == []
-    assert mentions.named("@SS.", people) == [people[1]]
-    assert mentions.named("write to x@sam.example, @nobody", people) == []
+    assert mentions.mentioned_people("@sam", people) == []
+    assert mentions.mentioned_people("@SS.", people) == [people[1]]
+    assert mentions.mentioned_people("write to x@sam.example, @nobody", people) == []

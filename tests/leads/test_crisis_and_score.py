@@ -13,7 +13,7 @@ from crm.core.db import db
 from crm.intake import crisis
 from crm.intake import service as intake
 from crm.intake.service import ContactRequest
-from crm.leads.scoring import Known, score
+from crm.leads.scoring import LeadFacts, score
 from crm.staff.models import Alert
 
 NOW = datetime(2026, 3, 3, 17, tzinfo=UTC)
@@ -56,7 +56,7 @@ def test_somebody_looks_at_once(edge, clock):
     assert "die" not in alert.text
 
 
-PLAIN = Known(
+PLAIN = LeadFacts(
     kind="contact_request", urgency=None, created_at=NOW - timedelta(days=5), has_phone=False, has_email=True, has_message=False,
     heard_from=None, said_yes=False, reached=False, attempts=0, booked=False, missed=False,
 )  # fmt: skip
@@ -78,7 +78,7 @@ def test_what_gives_points(change, total):
 
 @given(
     some.builds(
-        Known,
+        LeadFacts,
         kind=some.sampled_from(["contact_request", "referral"]),
         urgency=some.sampled_from([None, "routine", "urgent"]),
         created_at=some.datetimes(datetime(2025, 1, 1), datetime(2026, 3, 3), timezones=some.just(UTC)),

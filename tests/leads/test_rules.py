@@ -57,7 +57,7 @@ def any_reason(kind, to):
 
 @pytest.mark.parametrize(("kind", "was", "to"), PAIRS)
 def test_every_pair_of_stages(kind, was, to):
-    why_not = rules.refused(kind=kind, was=was, to=to, reason=any_reason(kind, to), outcome_sent=True)
+    why_not = rules.move_refusal(kind=kind, was=was, to=to, reason=any_reason(kind, to), outcome_sent=True)
     assert (why_not is None) == (to in ALLOWED[kind][was].split())
 
 
@@ -79,25 +79,29 @@ def test_the_table_is_closed(kind):
 )
 def test_what_asks_for_a_reason(kind, was, to):
     for reason in (None, "", "because"):
-        assert "needs a reason" in rules.refused(kind=kind, was=was, to=to, reason=reason, outcome_sent=True)
+        assert "needs a reason" in rules.move_refusal(
+            kind=kind, was=was, to=to, reason=reason, outcome_sent=True
+        )
 
 
 def test_no_reason_where_none_is_asked():
-    assert "takes no reason" in rules.refused(kind=REFERRAL, was="received", to="in_review", reason="other")
+    assert "takes no reason" in rules.move_refusal(
+        kind=REFERRAL, was="received", to="in_review", reason="other"
+    )
 
 
 @pytest.mark.parametrize("was", ["declined", "unable_to_reach", "patient_declined", "report_sent"])
 def test_a_referral_closes_only_after_its_outcome_was_sent(was):
-    assert "outcome" in rules.refused(kind=REFERRAL, was=was, to="closed")
-    assert rules.refused(kind=REFERRAL, was=was, to="closed", outcome_sent=True) is None
+    assert "outcome" in rules.move_refusal(kind=REFERRAL, was=was, to="closed")
+    assert rules.move_refusal(kind=REFERRAL, was=was, to="closed", outcome_sent=True) is None
 
 
 def test_report_sent_means_that_it_was_sent():
-    assert "outcome" in rules.refused(kind=REFERRAL, was="seen", to="report_sent")
+    assert "outcome" in rules.move_refusal(kind=REFERRAL, was="seen", to="report_sent")
 
 
 def test_unknown_stage():
-    assert rules.refused(kind=REFERRAL, was="received", to="lost") == "There is no such stage."
+    assert rules.move_refusal(kind=REFERRAL, was="received", to="lost") == "There is no such stage."
 
 
 def test_where_leads_start():

@@ -127,8 +127,8 @@ def test_a_yes_confirms_waiting_requests_alone(lead, clock):
         ).lead_id
     )
     move(other, "contacted")
-    service.confirm_requests_of(contact_id=lead.contact_id)
-    service.confirm_requests_of(contact_id=lead.contact_id)
+    service.confirm_contact_requests(contact_id=lead.contact_id)
+    service.confirm_contact_requests(contact_id=lead.contact_id)
     assert (lead.stage, other.stage) == ("confirmed", "contacted")
 
 

@@ -9,7 +9,7 @@ from crm.contacts.models import Activity
 from crm.core import events
 from crm.core.db import db
 from crm.leads import service, sla
-from crm.leads.events import LeadLate
+from crm.leads.events import LeadOverdue
 from crm.leads.models import Breach, Task
 from crm.staff.models import Alert
 from tests.leads.test_service import lead, referral, user  # noqa: F401 - fixtures
@@ -36,7 +36,7 @@ def told(monkeypatch):
 
 def test_in_time_nothing_happens(lead, clock):  # noqa: F811
     clock.shift(3599)
-    assert sla.escalate() == 0
+    assert sla.escalate_overdue() == 0
     assert alerts() == []
 
 
@@ -44,14 +44,14 @@ def test_late_once_with_owner_alert_task_and_event(lead, clock, told):  # noqa: 
     sam = user()
     service.assign(lead_id=lead.id, version=lead.version, owner_id=sam.id)
     clock.shift(3601)
-    assert [sla.escalate(), sla.escalate()] == [1, 0]
+    assert [sla.escalate_overdue(), sla.escalate_overdue()] == [1, 0]
     [alert], [task] = alerts(), tasks()
     assert (alert.owner_id, task.owner_id) == (sam.id, sam.id)
     assert lead.reference in alert.text
     assert "Ana" not in alert.text + task.title
     assert task.due_at == lead.due_at + timedelta(hours=1, seconds=1)
     assert len(db.session.scalars(select(Activity).where(Activity.kind == "clock_ran_out")).all()) == 1
-    assert [event.stage for event in told if isinstance(event, LeadLate)] == ["new"]
+    assert [event.stage for event in told if isinstance(event, LeadOverdue)] == ["new"]
 
 
 def test_nobody_in_charge_or_gone_means_everybody(lead, clock):  # noqa: F811
@@ -59,43 +59,43 @@ def test_nobody_in_charge_or_gone_means_everybody(lead, clock):  # noqa: F811
     service.assign(lead_id=lead.id, version=lead.version, owner_id=sam.id)
     sam.active = False
     clock.shift(3601)
-    sla.escalate()
+    sla.escalate_overdue()
     assert (alerts()[0].owner_id, tasks()[0].owner_id) == (None, None)
 
 
 def test_acting_ends_the_alert_and_starts_the_next_clock(lead, clock):  # noqa: F811
     clock.shift(3601)
-    sla.escalate()
+    sla.escalate_overdue()
     service.move_stage(lead_id=lead.id, version=lead.version, to="contacted")
     db.session.flush()
     assert alerts()[0].closed_at is not None
     assert tasks()[0].done_at is not None
     clock.shift(timedelta(days=3).total_seconds())
-    assert sla.escalate() == 1
+    assert sla.escalate_overdue() == 1
     assert alerts()[1].closed_at is None
     assert len(db.session.scalars(select(Breach)).all()) == 2
 
 
 def test_a_yes_by_email_is_no_act_of_ours(lead, clock):  # noqa: F811
     clock.shift(3601)
-    sla.escalate()
-    service.confirm_requests_of(contact_id=lead.contact_id)
+    sla.escalate_overdue()
+    service.confirm_contact_requests(contact_id=lead.contact_id)
     assert lead.stage == "confirmed"
     assert alerts()[0].closed_at is None
-    assert sla.escalate() == 0
+    assert sla.escalate_overdue() == 0
 
 
 def test_waiting_for_the_referrer_is_not_late(referral, clock):  # noqa: F811
     service.move_stage(lead_id=referral.id, version=referral.version, to="info_requested", reason="other")
     clock.shift(timedelta(days=30).total_seconds())
-    assert sla.escalate() == 0
+    assert sla.escalate_overdue() == 0
     service.move_stage(lead_id=referral.id, version=referral.version, to="in_review")
     assert (referral.due_at, referral.clock_left) != (None, 0)
-    assert sla.escalate() == 0
+    assert sla.escalate_overdue() == 0
 
 
 def test_a_backlog_is_one_alert(lead, referral, clock):  # noqa: F811
     clock.shift(timedelta(days=30).total_seconds())
-    assert sla.escalate() == 2
+    assert sla.escalate_overdue() == 2
     assert [alert.key for alert in alerts()] == ["leads-long-late"]
     assert tasks() == []

@@ -63,7 +63,7 @@ def canary(edge, clock, redis):
         ).lead_id
     )
     service.add_note(lead_id=lead.id, text=f"{CANARY} likes mornings")
-    call_log.log(lead_id=lead.id, channel="phone", outcome="no_answer", note=f"{CANARY} was out")
+    call_log.log_call(lead_id=lead.id, channel="phone", outcome="no_answer", note=f"{CANARY} was out")
     service.add_task(
         lead_id=lead.id, kind="other", title=f"Call {CANARY}", due_at=time.now() + timedelta(days=1)
     )

@@ -31,7 +31,7 @@ def house(client, database, clock):
     one, other = new_lead(1), new_lead(2, first_name="Ben", phone="+12135550001")
     with transaction():
         referred = service.get(refer().lead_id)
-        call_log.log(lead_id=one.id, channel="phone", outcome="reached")
+        call_log.log_call(lead_id=one.id, channel="phone", outcome="reached")
         consultations.book(lead_id=one.id, version=one.version, starts_at=one.created_at.replace(day=5))
         service.add_note(lead_id=referred.id, text="A note")
         service.add_task(lead_id=other.id, kind="call", title="Call", due_at=other.due_at)

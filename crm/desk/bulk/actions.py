@@ -58,7 +58,7 @@ def look_up(leads: Sequence[Lead], *, act: str, given: Given) -> Known:
         rows = select(Tag.contact_id).where(Tag.tag == given["tag"], Tag.contact_id.in_(people))
         return Known(tagged=frozenset(db.session.scalars(rows)), tried={})
     if act == "move" and given["to"] in {to for _, to in contact_attempts.GIVEN_UP}:
-        return Known(tried=contact_attempts.of_many([lead.id for lead in leads]))
+        return Known(tried=contact_attempts.attempts_by_lead([lead.id for lead in leads]))
     return Known(tried={})
 
 
@@ -92,8 +92,8 @@ def _move(to: str, reason: str) -> dict[str, Any]:
         raise Invalid({"to": ["Choose the stage to move to."]})
     asked = {one for stages in rules.STAGES.values() if to in stages for one in stages[to].reasons}
     if asked and reason not in asked:
-        words = ", ".join(sorted(map(rules.spoken, asked)))
-        raise Invalid({"reason": [f"“{rules.spoken(to)}” needs a reason: {words}."]})
+        words = ", ".join(sorted(map(rules.label, asked)))
+        raise Invalid({"reason": [f"“{rules.label(to)}” needs a reason: {words}."]})
     return {"to": to, "reason": reason if asked else None}
 
 
@@ -136,25 +136,27 @@ def _unchanged(lead: Lead, before: Mapping[str, Any]) -> None:
 def _not_movable(lead: Lead, given: Given, known: Known) -> str | None:
     to, reason = given["to"], given["reason"]
     if to not in rules.STAGES[lead.kind]:
-        return f"A {rules.spoken(lead.kind)} has no stage “{rules.spoken(to)}”."
+        return f"A {rules.label(lead.kind)} has no stage “{rules.label(to)}”."
     if lead.stage == to:
-        return f"It is “{rules.spoken(to)}” already."
+        return f"It is “{rules.label(to)}” already."
     sent = lead.referral is not None and lead.referral.outcome_sent_at is not None
-    why_not = rules.refused(kind=lead.kind, was=lead.stage, to=to, reason=reason, outcome_sent=sent)
+    why_not = rules.move_refusal(kind=lead.kind, was=lead.stage, to=to, reason=reason, outcome_sent=sent)
     if why_not is not None:
         return why_not
-    return contact_attempts.why_not_given_up(lead, to=to, reason=reason, made=known.tried.get(lead.id, ()))
+    return contact_attempts.too_early_to_give_up(
+        lead, to=to, reason=reason, made=known.tried.get(lead.id, ())
+    )
 
 
 def _do_move(lead: Lead, given: Given) -> dict[str, Any]:
-    was = service.as_it_was(lead)
+    was = service.stage_snapshot(lead)
     service.move_stage(lead_id=lead.id, version=lead.version, to=given["to"], reason=given["reason"])
     return was | {"version": lead.version}
 
 
 def _move_back(lead: Lead, before: Mapping[str, Any]) -> None:
     _unchanged(lead, before)
-    service.take_back_move(lead_id=lead.id, before=before)
+    service.undo_move(lead_id=lead.id, before=before)
 
 
 def _tagged(lead: Lead, _given: Given, known: Known) -> str | None:

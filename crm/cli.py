@@ -6,7 +6,6 @@ import click
 from flask.cli import with_appcontext
 
 from crm.audit.cli import audit
-from crm.content import loading
 from crm.content.cli import content
 from crm.core import clock, current
 from crm.core.db import transaction
@@ -20,8 +19,6 @@ from crm.staff.cli import staff
 
 def register_commands(app: CrmApp) -> None:
     """Hang every command on the app."""
-    for command in (loading.load, loading.export_command, loading.import_command):
-        content.add_command(command)
     series = click.Group("sequences", help="Email sequences.")
     series.add_command(load_sequences)
     for command in (series, doctor, content, staff, api_key, audit, contacts):

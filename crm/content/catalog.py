@@ -87,10 +87,14 @@ def _matches(item: ContentItem, rows: Iterable[Standing], wanted: Wanted) -> boo
         return False
     if wanted.state and not any(wanted.state in row.states for row in rows):
         return False
-    if not wanted.q:
-        return True
-    texts = [item.title, item.key, *(one.subject for row in rows for one in (row.used, row.open) if one)]
-    return all(any(word in said.casefold() for said in texts) for word in wanted.q.casefold().split())
+    return not wanted.q or _contains(item, rows, wanted.q.casefold().split())
+
+
+def _contains(item: ContentItem, rows: Iterable[Standing], words: Sequence[str]) -> bool:
+    """Tell whether each word is in the title, the key or a subject."""
+    subjects = [one.subject for row in rows for one in (row.used, row.open) if one]
+    texts = [text.casefold() for text in (item.title, item.key, *subjects)]
+    return all(any(word in text for text in texts) for word in words)
 
 
 def standings(*, now: datetime, item_id: int | None = None) -> dict[tuple[int, str], Standing]:

@@ -1,6 +1,7 @@
 """Content for staff: the list, an item with its versions, and a version as its reviewers read it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
@@ -13,7 +14,7 @@ from crm.content.catalog import Wanted
 from crm.content.editor import form_codec
 from crm.content.editor import hints as editor_hints
 from crm.content.editor import service as editor
-from crm.content.models import Comment, ContentVersion
+from crm.content.models import Approval, Comment, ContentVersion, VersionState
 from crm.content.page_context import IN_WORDS, STATES, actor, roles, shared
 from crm.content.render.fields import LANGUAGES, ContentError
 from crm.core import clock
@@ -106,45 +107,92 @@ def item(item_id: int) -> ResponseReturnValue:
 def version(version_id: int) -> ResponseReturnValue:
     """One version as its reviewers read it: the email, what changed, what the check says, what people said."""
     found = approval.get(version_id)
-    given = approval.given(found)
-    notes = comments.comments(version_id)
-    before = _last_approved(found)
-    every = diff.compare(_parts(before), form_codec.split_fields(found.source))
-    folded = request.args.get("show") == "changed"
+    approvals = approval.given(found)
     report = editor_hints.report(found)
-    by_sentence = _by_sentence([row.sentence for row in every], report)
-    spoken_of = {note.sentence for note in notes} | by_sentence.keys()
-    rows = [row for row in every if not folded or row.kind != "same" or row.sentence in spoken_of]
+    notes = comments.comments(version_id)
+    compared = _compared(found)
     return render_template(
         "console/content/version.html",
         version=found,
         worth=approval.standing(found, now=clock.now()),
         newer=approval.newer_approved(found),
         unauthorized=approval.unauthorized(found),
-        before=before,
-        rows=rows,
-        folded=folded,
-        foldable=before is not None and len({row.kind == "same" for row in every}) > 1,
-        unchanged=before is not None and all(row.kind == "same" for row in every),
         report=report,
-        by_sentence=by_sentence,
-        notes=_notes(notes),
-        open_notes=sum(1 for note in notes if note.settled_at is None),
-        loose=[note for note in notes if note.sentence not in {row.sentence for row in every}],
-        given=given,
+        given=approvals,
         needed=rules.needed(approval.reviewers()),
         asked={kind: _refusal(found, kind) for kind in rules.KINDS},
-        voids=approval.users_of(found) if found.item.kind == "block" and found.state != "approved" else [],
+        voids=_voided_by(found),
         mine=actor() in approval.authors(found) | {found.submitted_by},
         looks=_looks(),
         people=preview.PEOPLE,
-        names=catalog.names(
-            [found.author, found.submitted_by, *(one.reviewer for one in given.values())]
-            + [who for note in notes for who in (note.author, note.settled_by)]
-        ),
+        names=_people(found, approvals.values(), notes),
         months=list(rules.MONTHS),
+        **compared.facts,
+        **_discussion(notes, compared.sentences),
+        **_shown_rows(compared, report, notes),
         **shared(),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Compared:
+    """A version compared with the last approved one, sentence by sentence."""
+
+    before: ContentVersion | None
+    rows: Sequence[diff.Row]
+
+    @property
+    def sentences(self) -> list[str]:
+        return [row.sentence for row in self.rows]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Whether nothing changed, and whether some rows can be hidden because they did not change."""
+        same = {row.kind == "same" for row in self.rows}
+        known = self.before is not None
+        return {
+            "before": self.before,
+            "foldable": known and len(same) > 1,
+            "unchanged": known and same == {True},
+        }
+
+
+def _compared(version: ContentVersion) -> _Compared:
+    before = _last_approved(version)
+    return _Compared(
+        before=before, rows=diff.compare(_parts(before), form_codec.split_fields(version.source))
+    )
+
+
+def _shown_rows(compared: _Compared, report: editor_hints.Report, notes: Iterable[Comment]) -> dict[str, Any]:
+    """Return the rows to show: all of them or, on request, those with a change, a finding or a comment."""
+    folded = request.args.get("show") == "changed"
+    by_sentence = _by_sentence(compared.sentences, report)
+    kept = {note.sentence for note in notes} | by_sentence.keys()
+    rows = [row for row in compared.rows if not folded or row.kind != "same" or row.sentence in kept]
+    return {"rows": rows, "folded": folded, "by_sentence": by_sentence}
+
+
+def _discussion(notes: Sequence[Comment], sentences: Collection[str]) -> dict[str, Any]:
+    return {
+        "notes": _notes(notes),
+        "open_notes": sum(note.settled_at is None for note in notes),
+        "loose": [note for note in notes if note.sentence not in sentences],
+    }
+
+
+def _voided_by(version: ContentVersion) -> Sequence[ContentVersion]:
+    """Return the emails that the approval of a block would make invalid."""
+    pending_block = version.item.kind == "block" and version.state != VersionState.APPROVED
+    return approval.users_of(version) if pending_block else []
+
+
+def _people(
+    version: ContentVersion, approvals: Iterable[Approval], notes: Iterable[Comment]
+) -> dict[str, str]:
+    reviewers = [one.reviewer for one in approvals]
+    writers = [who for note in notes for who in (note.author, note.settled_by)]
+    return catalog.names([version.author, version.submitted_by, *reviewers, *writers])
 
 
 def _last_approved(version: ContentVersion) -> ContentVersion | None:

@@ -1,6 +1,7 @@
 """Email content: items, their immutable versions, and the approvals that bind to a version's hash."""
 
 from datetime import date, datetime
+from enum import StrEnum
 
 from sqlalchemy import (
     ARRAY,
@@ -30,6 +31,15 @@ class ContentItem(HasId, Base):
     title: Mapped[str] = mapped_column(Text)
     stream: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
+
+
+class VersionState(StrEnum):
+    """The state of a version. What it is worth today is `rules.Status`."""
+
+    DRAFT = "draft"
+    IN_REVIEW = "in_review"
+    APPROVED = "approved"
+    RETIRED = "retired"
 
 
 class ContentVersion(HasId, Base):

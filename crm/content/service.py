@@ -1,32 +1,28 @@
-"""Content in the database: loading the shipped files, what is approved now, and the one rendering path."""
+"""Approved content: what may be sent now, and the one rendering path."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from crm.audit import service as audit
-from crm.content import claims_gate, rules
-from crm.content.models import Approval, ContentItem, ContentVersion
+from crm.content import claims_gate
+from crm.content.models import ContentItem, ContentVersion, VersionState
 from crm.content.render import library
 from crm.content.render.merge_fields import substitutions
 from crm.content.render.rendering import ClinicFacts, Rendered, blocks_used, content_hash, render
-from crm.content.render.source import ContentError, Source, parse
+from crm.content.render.source import ContentError, parse
 from crm.content.testimonials import rules as testimonials_rules
 from crm.content.testimonials import service as authorizations
 from crm.content.testimonials.rules import Paper
-from crm.core import clock
 from crm.core.db import db, execute_raw
 
 __all__ = ["ContentError", "NotSendable", "Rendered", "Sendable", "sendable", "substitutions"]
-
-APPROVAL_LASTS = rules.LONGEST
-ROLES = rules.KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +85,10 @@ def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
     version = next((row for row in rows if row.state != "block"), None)
     if version is None:
         return NotSendable("content_missing")
-    if version.state != "approved":
-        return NotSendable("content_not_approved")
-    if version.expires_at is not None and version.expires_at <= now:
-        return NotSendable("content_expired")
-    blocks = tuple((row.key.removeprefix("block/"), row.source) for row in rows if row.state == "block")
+    if reason := _approval_problem(version, now=now):
+        return NotSendable(reason)
     try:
-        found, rendered, blocked = _rendered(version.source, blocks, layout())
+        found, rendered, blocked = _rendered(version.source, _blocks(rows), layout())
     except ContentError as error:
         return NotSendable(f"content_broken: {error.field}")
     if found != version.hash:
@@ -105,6 +98,18 @@ def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
     if authorizations.refusal(_parsed(version.source), now=now) is not None:
         return NotSendable("content_not_authorized")
     return Sendable(version_id, rendered)
+
+
+def _blocks(rows: Iterable[Row[Any]]) -> tuple[tuple[str, str], ...]:
+    return tuple((row.key.removeprefix("block/"), row.source) for row in rows if row.state == "block")
+
+
+def _approval_problem(version: Row[Any], *, now: datetime) -> str | None:
+    if version.state != VersionState.APPROVED:
+        return "content_not_approved"
+    if version.expires_at is not None and version.expires_at <= now:
+        return "content_expired"
+    return None
 
 
 @lru_cache(maxsize=256)
@@ -251,120 +256,6 @@ def missing(keys: Iterable[str], *, language: str, now: datetime) -> list[str]:
     """Return which of these emails have no approved version in a language today, in their order."""
     there = newest(keys, now=now)
     return [key for key in keys if (key, language) not in there]
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What loading the shipped files did."""
-
-    added: int
-    unchanged: int
-
-
-def load_shipped(*, reviewers: Sequence[str]) -> Loaded:
-    """Bring the shipped files into the database as new versions where their text differs from the newest there.
-
-    With two reviewers' names (clinical, compliance) the versions are approved at once in their names; without,
-    they wait in review. Blocks are loaded first: an email's approval covers the blocks it uses.
-    """
-    if len(reviewers) not in (0, 2) or len(set(reviewers)) != len(reviewers):
-        raise ContentError("reviewers", "Approval takes two different people: clinical, then compliance.")
-    shipped = library.load_library()
-    added = unchanged = 0
-    for language, blocks in shipped.blocks.items():
-        for name, block in blocks.items():
-            done = _put(f"block/{name}", "block", name, None, language, block, "", b"", reviewers=())
-            added, unchanged = added + done, unchanged + (not done)
-    db.session.flush()
-    mails: dict[tuple[str, str], tuple[str, Source]] = {
-        (f"{key}/{slug}", language): ("email", source)
-        for (key, slug, language), source in shipped.emails.items()
-    }
-    mails |= {
-        (f"email/{kind}", language): ("transactional", source)
-        for (kind, language), source in shipped.transactional.items()
-    }
-    for (key, language), (kind, source) in mails.items():
-        digest = bytes.fromhex(content_hash(source, blocks=shipped.blocks[language], layout=shipped.layout))
-        done = _put(
-            key,
-            kind,
-            source.purpose,
-            source.stream,
-            language,
-            source.text,
-            source.subject,
-            digest,
-            reviewers=reviewers,
-        )
-        added, unchanged = added + done, unchanged + (not done)
-    audit.record("content.loaded", detail={"added": added})
-    return Loaded(added, unchanged)
-
-
-def _put(
-    key: str,
-    kind: str,
-    title: str,
-    stream: str | None,
-    language: str,
-    source: str,
-    subject: str,
-    digest: bytes,
-    *,
-    reviewers: Sequence[str],
-) -> bool:
-    now, item = clock.now(), _item(key, kind=kind, title=title, stream=stream)
-    versions = select(ContentVersion).order_by(ContentVersion.number.desc()).limit(1)
-    versions = versions.where(ContentVersion.item_id == item.id, ContentVersion.language == language)
-    last = db.session.scalar(versions)
-    before = db.session.scalar(versions.where(ContentVersion.author == "shipped"))
-    own = (
-        last is not None and last.author != "shipped"
-    )  # the clinic wrote its own: ours waits for somebody to look
-    if before is not None and before.source == source and (own or before.hash == digest):
-        return False
-    approved = not own and (kind == "block" or bool(reviewers))
-    version = ContentVersion(
-        item_id=item.id,
-        language=language,
-        number=(last.number if last else 0) + 1,
-        state="approved" if approved else "in_review",
-        source=source,
-        subject=subject,
-        hash=digest,
-        author="shipped",
-        created_at=now,
-        approved_at=now if approved else None,
-        expires_at=now + APPROVAL_LASTS if approved and reviewers else None,
-    )
-    db.session.add(version)
-    db.session.flush()
-    _approve_shipped(version, reviewers=reviewers if approved else ())
-    return True
-
-
-def _item(key: str, *, kind: str, title: str, stream: str | None) -> ContentItem:
-    item = db.session.scalar(select(ContentItem).where(ContentItem.key == key))
-    if item is None:
-        item = ContentItem(key=key, kind=kind, title=title, stream=stream, created_at=clock.now())
-        db.session.add(item)
-        db.session.flush()
-    return item
-
-
-def _approve_shipped(version: ContentVersion, *, reviewers: Sequence[str]) -> None:
-    for role, reviewer in zip(ROLES, reviewers, strict=False):
-        db.session.add(
-            Approval(
-                version_id=version.id,
-                role=role,
-                reviewer=reviewer,
-                hash=version.hash,
-                at=version.created_at,
-                expires_at=version.created_at + APPROVAL_LASTS,
-            )
-        )
 
 
 def count_waiting() -> int:

@@ -20,7 +20,7 @@ from crm.consent import consent_texts
 from crm.consent import service as consent
 from crm.contacts.models import Contact
 from crm.contacts.rules import Person
-from crm.content.loading import load
+from crm.content.cli import load
 from crm.core import clock, current, queue, tokens
 from crm.core.config import DEFAULT_PORT
 from crm.core.db import db, transaction

@@ -19,8 +19,8 @@ from flask_migrate import upgrade
 import jobs  # noqa: F401 - declares every job, as wsgi.py does
 from crm.app import create_app
 from crm.campaigns import service as campaigns
-from crm.content import service as content
-from crm.content.loading import DEMO_REVIEWERS
+from crm.content import seed
+from crm.content.cli import DEMO_REVIEWERS
 from crm.core import clock, config, queue
 from crm.core.db import db, transaction
 from crm.core.flask_app import CrmApp
@@ -167,7 +167,7 @@ def _template(bench: Bench, people: int) -> str:
         with made.app.app_context():
             upgrade()
         with made.inside():
-            content.load_shipped(reviewers=DEMO_REVIEWERS)
+            seed.load_shipped(reviewers=DEMO_REVIEWERS)
             sequences.load_shipped(live=True)
         made.sql(CONTACTS.format(email=PERSON), (people,))
         made.sql(CONTACTS.format(email="'warm' || n || '@example.test'"), (WARM_PEOPLE,))

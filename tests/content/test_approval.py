@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select, text
 
-from crm.content import approval, comments, service
+from crm.content import approval, comments, rules, seed, service
 from crm.content.editor import form_codec
 from crm.content.editor import service as editor
 from crm.content.models import Autosave, ContentItem, ContentVersion
@@ -80,7 +80,7 @@ def test_a_change_goes_out_after_two_other_people_said_yes():
     assert used() == made.id
     assert standing(before) == "superseded"
     assert isinstance(service.sendable(made.id, now=time.now()), service.Sendable)
-    assert made.expires_at == time.now() + service.APPROVAL_LASTS
+    assert made.expires_at == time.now() + rules.LONGEST
 
 
 def test_the_shorter_of_two_approvals_counts():
@@ -366,7 +366,7 @@ def test_a_form_cannot_change_what_a_text_is():
 
 def test_loading_again_leaves_the_clinics_own_words_alone():
     made = approved()
-    assert service.load_shipped(reviewers=("A", "B")).added == 0
+    assert seed.load_shipped(reviewers=("A", "B")).added == 0
     assert used() == made.id
 
 

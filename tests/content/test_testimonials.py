@@ -311,12 +311,12 @@ def typed(**changed) -> dict[str, object]:
     }
 
 
-def test_who_keeps_the_papers_records_and_takes_back(client, database):
+def test_record_and_revoke_an_authorization(client, database):
     clinician = signed_in(database, "clinician")
     clinician.get("/console/content/authorizations")
     wrong = clinician.post("/console/content/authorizations", typed(stated=["use"]))
     assert wrong.status_code == 422
-    assert "not ticked so far: 6" in wrong.text
+    assert "Not ticked so far: 6" in wrong.text
     assert "Cabinet 2" in wrong.text
     answer = clinician.post("/console/content/authorizations", typed())
     page = clinician.get(answer.location).text

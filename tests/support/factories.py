@@ -9,8 +9,8 @@ from crm.consent import consent_texts
 from crm.consent import service as consent
 from crm.contacts.addresses import address_index
 from crm.contacts.models import Contact
-from crm.content import service as content
-from crm.content.loading import DEMO_REVIEWERS
+from crm.content import seed
+from crm.content.cli import DEMO_REVIEWERS
 from crm.core import clock
 from crm.core.db import Base, db
 from crm.sequences import service as sequences
@@ -61,7 +61,7 @@ _SHIPPED: dict[tuple[str | None, date], dict[str, bytes]] = {}
 
 
 def _load_shipped() -> None:
-    content.load_shipped(reviewers=DEMO_REVIEWERS)
+    seed.load_shipped(reviewers=DEMO_REVIEWERS)
     sequences.load_shipped(live=True)
     db.session.flush()
 

@@ -5,7 +5,7 @@ is fine. A sentence counts as flagged when at least one finding is not a WARN.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,19 +79,30 @@ def _line(path: Path, number: int, row: str) -> Line:
         raise BadLine(f"{place}: not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise BadLine(f"{place}: must be an object with id, lang, where and text.")
-    where, expect, line_id = raw.get("where", "body"), raw.get("expect"), raw.get("id", number)
-    if not isinstance(line_id, str | int):
-        raise BadLine(f"{place}: id must be a string or a number.")
-    if not isinstance(raw.get("text"), str):
-        raise BadLine(f"{place}: text must be a string.")
-    if raw.get("lang") not in ("en", "es"):
-        raise BadLine(f"{place}: lang must be en or es, not {raw.get('lang')!r}.")
-    if where not in ("body", "subject"):
-        raise BadLine(f"{place}: where must be body or subject, not {where!r}.")
-    if expect is not None and not (isinstance(expect, list) and all(isinstance(one, str) for one in expect)):
-        raise BadLine(f"{place}: expect must be a list of rule ids.")
-    known = None if expect is None else tuple(expect)
-    return Line(line_id, raw["lang"], where, raw["text"], known)
+    raw = {"where": "body", "id": number, "expect": None} | raw
+    for is_right, wrong in _FIELDS:
+        if not is_right(raw):
+            raise BadLine(f"{place}: {wrong.format_map(defaultdict(str, raw))}")
+    known = None if raw["expect"] is None else tuple(raw["expect"])
+    return Line(raw["id"], raw["lang"], raw["where"], raw["text"], known)
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+_FIELDS: Sequence[
+    tuple[Callable[[dict[str, Any]], bool], str]
+] = (  # what a line needs, and the error without it
+    (lambda raw: isinstance(raw["id"], str | int), "id must be a string or a number."),
+    (lambda raw: isinstance(raw.get("text"), str), "text must be a string."),
+    (lambda raw: raw.get("lang") in ("en", "es"), "lang must be en or es, not {lang!r}."),
+    (lambda raw: raw["where"] in ("body", "subject"), "where must be body or subject, not {where!r}."),
+    (
+        lambda raw: raw["expect"] is None or _is_list_of_texts(raw["expect"]),
+        "expect must be a list of rule ids.",
+    ),
+)
 
 
 def measure(lines: Iterable[Line]) -> dict[str, Score]:

@@ -59,20 +59,15 @@ def check_content(
     link fields; `html` is the rendered mail, if there is one, for its size.
     """
     book = rulebook(source.language)
-    parts = [part.name for part in source.parts if isinstance(part, BlockRef)]
-    used = {name: blocks[name] for name in parts if name in blocks}
+    names = [part.name for part in source.parts if isinstance(part, BlockRef)]
+    used = {name: blocks[name] for name in names if name in blocks}
     texts = {"body": source.body} | {f"block:{name}": block.body for name, block in used.items()}
-    claims = [*source.claims, *(claim for block in used.values() for claim in block.claims)]
     return [
         *_envelope(source),
-        *(one for where, text in texts.items() for one in _sentences(text, source.language, where, claims)),
-        *(one for where, text in texts.items() for one in _links(book, text, where, frozenset(hosts))),
-        *_required(book, source, used=used, named=bool(_DRUG.search(fold(" ".join(texts.values()))[0]))),
-        *(
-            finding(book.rule("block-language"), why=f"Block “{name}”.")
-            for name in parts
-            if name not in blocks
-        ),
+        *_all_sentences(source, used, texts),
+        *_all_links(book, texts, frozenset(hosts)),
+        *_missing_blocks(book, source, used, _names_the_drug(texts.values())),
+        *_unknown_blocks(book, names, blocks),
         *_wrong_language(book, source, used),
         *_claims(book, source),
         *_footer(book, source, blocks),
@@ -105,6 +100,12 @@ def _envelope(source: Source) -> Iterator[Finding]:
                 yield replace(one, where=where)
 
 
+def _all_sentences(source: Source, used: Mapping[str, Block], texts: Mapping[str, str]) -> Iterator[Finding]:
+    claims = [*source.claims, *(claim for block in used.values() for claim in block.claims)]
+    for where, text in texts.items():
+        yield from _sentences(text, source.language, where, claims)
+
+
 def _sentences(text: str, language: str, where: str, claims: list[Claim]) -> Iterator[Finding]:
     for one in check(text, language=language):
         if one.id != "statistic" or not _cited(one.sentence, claims):
@@ -119,6 +120,11 @@ def _cited(sentence: str, claims: list[Claim]) -> bool:
 
 def _words(text: str) -> str:
     return f" {_NOT_WORD.sub(' ', fold(text)[0]).strip()} "
+
+
+def _all_links(book: Book, texts: Mapping[str, str], hosts: frozenset[str]) -> Iterator[Finding]:
+    for where, text in texts.items():
+        yield from _links(book, text, where, hosts)
 
 
 def _links(book: Book, text: str, where: str, hosts: frozenset[str]) -> Iterator[Finding]:
@@ -146,20 +152,39 @@ _HEALTH_IN_LINKS = (
 )  # fmt: skip
 
 
-def _required(book: Book, source: Source, *, used: Mapping[str, Block], named: bool) -> Iterator[Finding]:
+def _names_the_drug(texts: Iterable[str]) -> bool:
+    return bool(_DRUG.search(fold(" ".join(texts))[0]))
+
+
+def _missing_blocks(
+    book: Book, source: Source, used: Mapping[str, Block], names_the_drug: bool
+) -> Iterator[Finding]:
     if source.stream in COMMERCIAL and EMERGENCY not in used:
         yield finding(book.rule("emergency-missing"))
     if source.stream in PATIENT_EDUCATION and NOT_ADVICE not in used:
         yield finding(book.rule("not-advice-missing"))
-    if not named:
-        return
+    if names_the_drug:
+        yield from _missing_drug_blocks(book, source, used)
+
+
+def _missing_drug_blocks(book: Book, source: Source, used: Mapping[str, Block]) -> Iterator[Finding]:
     if OFF_LABEL not in used:
         yield finding(book.rule("off-label-missing"))
     if not any(name in used for name in RISKS):
         yield finding(book.rule("risk-missing"))
-    reviewed = any("cochrane" in claim.source.casefold() for claim in source.claims)
-    if _ON_RESEARCH.search(fold(source.purpose)[0]) and EVIDENCE not in used and not reviewed:
+    on_research = bool(_ON_RESEARCH.search(fold(source.purpose)[0]))
+    if on_research and EVIDENCE not in used and not _cites_a_review(source):
         yield finding(book.rule("evidence-missing"))
+
+
+def _cites_a_review(source: Source) -> bool:
+    return any("cochrane" in claim.source.casefold() for claim in source.claims)
+
+
+def _unknown_blocks(book: Book, names: Iterable[str], blocks: Mapping[str, Block]) -> Iterator[Finding]:
+    for name in names:
+        if name not in blocks:
+            yield finding(book.rule("block-language"), why=f"Block “{name}”.")
 
 
 def _wrong_language(book: Book, source: Source, used: Mapping[str, Block]) -> Iterator[Finding]:

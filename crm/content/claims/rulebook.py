@@ -1,7 +1,7 @@
 """The rules of the claims check, read from `templates/content/claims.yaml` and compiled once per language."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -96,9 +96,7 @@ def compile_rules(data: Mapping[str, Any], language: str) -> Book:
     compiler = _Compiler(vocabulary, language)
     guards = {name: compiler.guard(name, raw) for name, raw in data["guards"].items()}
     rules = tuple(compiler.rule(raw, guards) for raw in data["rules"])
-    ids = [rule.id for rule in rules]
-    if len(ids) != len(set(ids)):
-        raise ValueError(f"rule ids twice: {sorted({i for i in ids if ids.count(i) > 1})}")
+    _check_unique(rule.id for rule in rules)
     return Book(
         language=language,
         vocabulary=vocabulary,
@@ -109,6 +107,12 @@ def compile_rules(data: Mapping[str, Any], language: str) -> Book:
         denied=[(number, pattern) for number, rule in enumerate(rules) for pattern in rule.denied],
         by_table=_index(rules),
     )
+
+
+def _check_unique(ids: Iterable[str]) -> None:
+    repeated = sorted(rule_id for rule_id, count in Counter(ids).items() if count > 1)
+    if repeated:
+        raise ValueError(f"rule ids used twice: {repeated}")
 
 
 def _choices(raw: str) -> list[str]:

@@ -6,6 +6,7 @@ decomposed or full-width spelling are one. Every word keeps its offsets in the t
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,6 +34,14 @@ _ABBREVIATED = frozenset(
     )
 )  # fmt: skip
 _SHORTENED = {"t": "not", "re": "are", "ve": "have", "ll": "will", "m": "am", "d": "would"}
+_NEGATED = {"ca": "can", "wo": "will", "sha": "shall"}
+_SPELLED: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys("()[]{}", (",",)),
+    **dict.fromkeys(";:|–", (BREAK,)),
+    "&": ("and",),
+    "percent": ("%",),
+    "cannot": ("can", "not"),
+}
 _IS = frozenset(["it", "that", "there", "here", "what", "he", "she", "who", "this", "everything"])
 
 
@@ -139,21 +148,18 @@ def _words(text: str, found: re.Match[str], origin: list[int] | None) -> list[tu
 
 @lru_cache(maxsize=8192)
 def _plain(word: str) -> tuple[str, ...]:
-    if word in "()[]{}":
-        return (",",)
-    if word in ";:|–" or word[0] == "-":
+    if word in _SPELLED:
+        return _SPELLED[word]
+    if word[0] == "-":
         return (BREAK,)
-    if word == "&":
-        return ("and",)
-    if word == "percent":
-        return ("%",)
-    if word == "cannot":
-        return ("can", "not")
     head, apostrophe, tail = word.partition("'")
-    if not apostrophe:
-        return (word,)
+    return _expanded(head, tail) if apostrophe else (word,)
+
+
+def _expanded(head: str, tail: str) -> tuple[str, ...]:
+    """Return a contraction as its words: can't, won't, it's, they're."""
     if tail == "t" and head.endswith("n"):
-        return ({"ca": "can", "wo": "will", "sha": "shall"}.get(head[:-1], head[:-1]), "not")
+        return (_NEGATED.get(head[:-1], head[:-1]), "not")
     if tail == "s":
         return (head, "is") if head in _IS else (head,)
     return (head, _SHORTENED.get(tail, tail))

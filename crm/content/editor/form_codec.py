@@ -54,31 +54,31 @@ class Parts:
 
 def split_fields(text: str) -> Parts:
     """Return the fields of a file; raises ContentError when it has no readable front matter."""
-    found = _FRONT.match(text)
-    try:
-        meta: Any = yaml.load(found[1], Loader=yaml.CSafeLoader) if found else None
-    except yaml.YAMLError as error:
-        raise ContentError("front matter", "Not readable as YAML.") from error
-    if found is None or not isinstance(meta, dict):
-        raise ContentError("front matter", "The file must begin with its front matter between two lines ---.")
-    body = found[2].replace("\r\n", "\n").removeprefix("\n")
+    meta, body = _front_matter(text)
     return Parts(
         kind="block" if "block" in meta else "email",
-        language=_text(meta, "language"),
-        body=body,
-        stream=_text(meta, "stream"),
-        subject=_text(meta, "subject"),
-        preheader=_text(meta, "preheader"),
-        purpose=_text(meta, "purpose"),
-        why=_text(meta, "why"),
-        cta=_text(meta, "cta"),
-        testimonial=_text(meta, "testimonial"),
+        body=body.replace("\r\n", "\n").removeprefix("\n"),
         name=_text(meta, "block"),
-        title=_text(meta, "title"),
+        **{field: _text(meta, field) for field in _TEXT_FIELDS},
         blocks=tuple(str(name) for name in meta.get("blocks") or ()),
         claims=tuple(_statement(raw) for raw in meta.get("claims") or () if isinstance(raw, dict)),
         words={str(name): str(word) for name, word in (meta.get("words") or {}).items()},
     )
+
+
+_TEXT_FIELDS = ("language", "stream", "subject", "preheader", "purpose", "why", "cta", "testimonial", "title")
+
+
+def _front_matter(text: str) -> tuple[dict[Any, Any], str]:
+    found = _FRONT.match(text)
+    if found is not None:
+        try:
+            meta = yaml.load(found[1], Loader=yaml.CSafeLoader)
+        except yaml.YAMLError as error:
+            raise ContentError("front matter", "Not readable as YAML.") from error
+        if isinstance(meta, dict):
+            return meta, found[2]
+    raise ContentError("front matter", "The file must begin with its front matter between two lines ---.")
 
 
 def build_source(parts: Parts, *, before: str | None = None) -> str:

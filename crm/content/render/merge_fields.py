@@ -98,7 +98,7 @@ def _value(fields: Mapping[str, str], name: str, place: str) -> str:
     if name in URL_FIELDS:
         url = fields.get(name, "")
         if not _URL.fullmatch(url) or len(url) > LONGEST_URL:
-            raise ContentError(name, "is not a web address." if url else "is missing.")
+            raise _bad_url(name, url)
         return url.replace("&", "&amp;") if place == "h" and "&" in url else url
     if name in _PREFIXES or name == "first_name":
         value = escape(fields.get("first_name", ""), place=place, longest=LONGEST_NAME)
@@ -106,6 +106,10 @@ def _value(fields: Mapping[str, str], name: str, place: str) -> str:
     if name not in fields:
         raise ContentError(name, "is missing.")
     return escape(fields[name], place=place, longest=LONGEST_VALUE)
+
+
+def _bad_url(name: str, url: str) -> ContentError:
+    return ContentError(name, "is not a web address." if url else "is missing.")
 
 
 def escape(value: str, *, place: str, longest: int = LONGEST_VALUE) -> str:

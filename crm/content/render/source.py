@@ -5,7 +5,7 @@ Two things stand on a line of their own in a body: `[[block: off-label]]` insert
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -281,14 +281,19 @@ def _button(inside: str) -> Button:
 
 
 def _check_parts(source: Source) -> None:
-    parts = source.parts
-    there = {part.name for part in parts if isinstance(part, BlockRef)}
+    _check_blocks(source, [part.name for part in source.parts if isinstance(part, BlockRef)])
+    _check_buttons(source, [part.field for part in source.parts if isinstance(part, Button)])
+
+
+def _check_blocks(source: Source, names: Sequence[str]) -> None:
     for name in source.blocks:
-        if name not in there:
+        if name not in names:
             raise ContentError(
                 "blocks", f"The block “{name}” is required but not in the text: add [[block: {name}]]."
             )
-    buttons = [part.field for part in parts if isinstance(part, Button)]
+
+
+def _check_buttons(source: Source, buttons: list[str]) -> None:
     for field in buttons:
         if field not in allowed_fields(source.stream):
             raise ContentError("body", f"A button may not lead to {field} in {source.stream} mail.")

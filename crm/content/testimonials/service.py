@@ -54,27 +54,12 @@ def record(
     actor: str,
 ) -> Authorization:
     """Record what a patient signed. Raises Invalid by field for what is missing on the paper or in the record."""
-    wrong: dict[str, list[str]] = {}
-    today = clock.now().date()
-    for name, value, said in (
-        ("person", person, "Say who signed."),
-        ("kept_at", kept_at, "Say where the signed paper is kept."),
-        ("words", words, "Write down exactly the words that were signed for."),
-    ):
-        if not value.strip():
-            wrong[name] = [said]
-    if len(words) > LONGEST_WORDS:
-        wrong["words"] = [f"At most {LONGEST_WORDS:,} characters."]
+    wrong = _text_problems(person=person, kept_at=kept_at, words=words)
     if language not in LANGUAGES:
         wrong["language"] = ["Choose the language of the words."]
-    if signed_on is None or signed_on > today:
-        wrong["signed_on"] = ["Say on which day it was signed; not a day to come."]
-    if ends_on is None or ends_on < today or (signed_on and ends_on - signed_on > rules.LONGEST):
-        wrong["ends_on"] = [
-            "An authorization ends on a day that is still to come, at most five years after it was signed."
-        ]
+    wrong |= _day_problems(signed_on, ends_on, today=clock.now().date())
     if missing := [key for key in rules.STATEMENTS if key not in stated]:
-        wrong["stated"] = [f"All of these make it valid; not ticked so far: {len(missing)}."]
+        wrong["stated"] = [f"Tick all of these. Not ticked so far: {len(missing)}."]
     if wrong or signed_on is None or ends_on is None:
         raise Invalid(wrong)
     made = Authorization(
@@ -92,6 +77,29 @@ def record(
     db.session.flush()
     audit.record("authorization.recorded", object_type="content_authorization", object_id=made.id)
     return made
+
+
+_NEEDED = {
+    "person": "Enter who signed.",
+    "kept_at": "Enter where the signed paper is kept.",
+    "words": "Enter exactly the words on the signed paper.",
+}
+
+
+def _text_problems(**texts: str) -> dict[str, list[str]]:
+    wrong = {name: [_NEEDED[name]] for name, text in texts.items() if not text.strip()}
+    if len(texts["words"]) > LONGEST_WORDS:
+        wrong["words"] = [f"Use at most {LONGEST_WORDS:,} characters."]
+    return wrong
+
+
+def _day_problems(signed_on: date | None, ends_on: date | None, *, today: date) -> dict[str, list[str]]:
+    wrong = {}
+    if signed_on is None or signed_on > today:
+        wrong["signed_on"] = ["Enter the day it was signed; it cannot be in the future."]
+    if ends_on is None or ends_on < today or (signed_on and ends_on - signed_on > rules.LONGEST):
+        wrong["ends_on"] = ["Enter an end date in the future, at most five years after it was signed."]
+    return wrong
 
 
 def revoke(authorization_id: int, *, actor: str) -> Sequence[ContentVersion]:

@@ -125,6 +125,10 @@ def _check(key: str, value: object) -> None:
     if key == "match" and not isinstance(value, str):
         raise BadFault("match is a text.")
     if key in _RANGES and not (key == "times" and value is None):
-        kind, low, high = _RANGES[key]
-        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:  # type: ignore[operator]
-            raise BadFault(f"{key} is a number from {low:g} to {high:g}.")
+        _check_range(key, value)
+
+
+def _check_range(key: str, value: object) -> None:
+    kind, low, high = _RANGES[key]
+    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:  # type: ignore[operator]
+        raise BadFault(f"{key} is a number from {low:g} to {high:g}.")

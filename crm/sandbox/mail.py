@@ -50,7 +50,7 @@ def mail_at(
     """Return one mail of an accepted request, with its substitutions made."""
     person = body["personalizations"][index]
     replace = replacer(person.get("substitutions") or {})
-    parts = {part["type"]: part["value"] for part in body.get("content") or ()}
+    parts = {part["type"]: replace(part["value"]) for part in _listed(body, "content")}
     subject = replace(person.get("subject") or body.get("subject") or "")
     return Mail(
         request_id=request_id,
@@ -62,16 +62,20 @@ def mail_at(
         cc=_emails(person.get("cc")),
         bcc=_emails(person.get("bcc")),
         subject=subject,
-        html=replace(parts["text/html"]) if "text/html" in parts else None,
-        text=replace(parts["text/plain"]) if "text/plain" in parts else None,
+        html=parts.get("text/html"),
+        text=parts.get("text/plain"),
         headers=_headers(body, person, subject, replace, request_id=request_id, received_at=received_at),
         custom_args=custom_args(body, person),
-        categories=tuple(body.get("categories") or ()),
-        attachments=tuple(file["filename"] for file in body.get("attachments") or ()),
+        categories=tuple(_listed(body, "categories")),
+        attachments=tuple(file["filename"] for file in _listed(body, "attachments")),
         template_id=body.get("template_id"),
         source={**body, "personalizations": [person]},
         answered=answered,
     )
+
+
+def _listed(body: dict[str, Any], name: str) -> list[Any]:
+    return body.get(name) or []
 
 
 def custom_args(body: dict[str, Any], person: dict[str, Any]) -> dict[str, str]:

@@ -109,17 +109,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: str, headers: list[tuple[str, str]], chunks: Iterable[bytes]) -> None:
         code, _, reason = status.partition(" ")
         names = {name.lower() for name, _ in headers}
-        self.send_response_only(int(code), reason)
-        for name, value in headers:
-            self.send_header(name, value)
-        if "date" not in names:
-            self.send_header("Date", self.date_time_string())
         bodiless = self.command == "HEAD" or code in ("204", "304")
         chunked = "content-length" not in names and not bodiless
-        if chunked:
-            self.send_header("Transfer-Encoding", "chunked")
+        added = [("Date", self.date_time_string())] if "date" not in names else []
+        added += [("Transfer-Encoding", "chunked")] if chunked else []
+        self.send_response_only(int(code), reason)
+        for name, value in [*headers, *added]:
+            self.send_header(name, value)
         self.end_headers()
-        for chunk in () if bodiless else chunks:
+        self._write_body(() if bodiless else chunks, chunked=chunked)
+
+    def _write_body(self, chunks: Iterable[bytes], *, chunked: bool) -> None:
+        for chunk in chunks:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked and chunk else chunk)
         if chunked:
             self.wfile.write(b"0\r\n\r\n")

@@ -4,8 +4,9 @@ Limits: twilio.com/docs/sendgrid/api-reference/mail-send (limitations, errors) a
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 MAX_REQUEST_BYTES = 30 * 1024 * 1024
@@ -33,6 +34,9 @@ class Problem:
 
     message: str
     field: str | None = None
+
+
+_Checks = Mapping[str, Callable[[object, str], Iterator[Problem]]]  # key of a personalization -> its check
 
 
 def is_address(value: object) -> bool:
@@ -106,12 +110,19 @@ def _personalizations(body: dict[str, Any], *, now: float) -> Iterator[Problem]:
         return
     shared = body.get("custom_args")
     dynamic = isinstance(body.get("template_id"), str) and body["template_id"].startswith("d-")
+    checks: _Checks = {
+        "from": _sender,
+        "subject": _own_subject,
+        "headers": _headers,
+        "substitutions": partial(_substitutions, dynamic=dynamic),
+        "send_at": partial(_send_at, now=now),
+    }
     for index, person in enumerate(people):
         field = f"personalizations.{index}"
         if not isinstance(person, dict):
             yield from _wrong_type(person, dict, field)
             continue
-        yield from _personalization(person, field, dynamic=dynamic, now=now)
+        yield from _personalization(person, field, checks)
         if "custom_args" in person:
             yield from _custom_args(
                 person["custom_args"], shared if isinstance(shared, dict) else {}, f"{field}.custom_args"
@@ -119,7 +130,7 @@ def _personalizations(body: dict[str, Any], *, now: float) -> Iterator[Problem]:
     yield from _all_recipients(people)
 
 
-def _personalization(person: dict[str, Any], field: str, *, dynamic: bool, now: float) -> Iterator[Problem]:
+def _personalization(person: dict[str, Any], field: str, checks: _Checks) -> Iterator[Problem]:
     if not isinstance(person.get("to"), list) or not person["to"]:
         yield Problem(
             "The to array is required for all personalization objects, and must have at least one email object "
@@ -129,16 +140,18 @@ def _personalization(person: dict[str, Any], field: str, *, dynamic: bool, now: 
     for kind in ("to", "cc", "bcc"):
         if kind in person:
             yield from _recipients(person[kind], f"{field}.{kind}")
-    if "from" in person:
-        yield from _sender(person["from"], f"{field}.from")
-    if "subject" in person and (not isinstance(person["subject"], str) or not person["subject"]):
-        yield Problem("The subject must be a string at least one character in length.", f"{field}.subject")
-    if "headers" in person:
-        yield from _headers(person["headers"], f"{field}.headers")
-    if "substitutions" in person:
-        yield from _substitutions(person["substitutions"], f"{field}.substitutions", dynamic=dynamic)
-    if "send_at" in person:
-        yield from _send_at(person["send_at"], f"{field}.send_at", now=now)
+    for name, check in checks.items():
+        if name in person:
+            yield from check(person[name], f"{field}.{name}")
+
+
+def _own_subject(subject: object, field: str) -> Iterator[Problem]:
+    if not _is_filled(subject):
+        yield Problem("The subject must be a string at least one character in length.", field)
+
+
+def _is_filled(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _recipients(people: object, field: str) -> Iterator[Problem]:
@@ -281,7 +294,7 @@ def _content(body: dict[str, Any]) -> Iterator[Problem]:
         return
     for index, part in enumerate(parts):
         for key in ("type", "value"):
-            if not isinstance(part, dict) or not isinstance(part.get(key), str) or not part[key]:
+            if not isinstance(part, dict) or not _is_filled(part.get(key)):
                 yield Problem(
                     f"The content {key} must be a string at least one character in length.",
                     f"content.{index}.{key}",
@@ -307,7 +320,7 @@ def _attachments(body: dict[str, Any]) -> Iterator[Problem]:
         return
     for index, file in enumerate(files):
         for key in ("content", "filename"):
-            if not isinstance(file, dict) or not isinstance(file.get(key), str) or not file[key]:
+            if not isinstance(file, dict) or not _is_filled(file.get(key)):
                 yield Problem(
                     f"The attachment {key} must be a string at least one character in length.",
                     f"attachments.{index}.{key}",

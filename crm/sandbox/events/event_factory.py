@@ -57,11 +57,7 @@ def suppression(kind: str, event: Mapping[str, Any]) -> Suppression | None:
 
 def suppressing_lists(connection: Connection, body: dict[str, Any]) -> dict[str, str]:
     """Return address -> list for the receivers SendGrid would not write to, minding the bypass settings."""
-    bypassed = {
-        name
-        for name, setting in (body.get("mail_settings") or {}).items()
-        if isinstance(setting, dict) and setting.get("enable")
-    }
+    bypassed = _enabled_settings(body)
     if "bypass_list_management" in bypassed:
         return {}
     addresses = [address.lower() for person in body["personalizations"] for address in receivers(person)]
@@ -70,6 +66,11 @@ def suppressing_lists(connection: Connection, body: dict[str, Any]) -> dict[str,
         (orjson.dumps(addresses).decode(),),
     )
     return {email: name for email, name in found if name in _BYPASSES and _BYPASSES[name] not in bypassed}
+
+
+def _enabled_settings(body: dict[str, Any]) -> set[str]:
+    settings = (body.get("mail_settings") or {}).items()
+    return {name for name, setting in settings if isinstance(setting, dict) and setting.get("enable")}
 
 
 def _everyone(request_id: str, body: dict[str, Any]) -> Iterator[Told]:

@@ -14,7 +14,7 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.leads import contact_attempts, mentions, rules, sla
 from crm.leads.events import StageMoved
-from crm.leads.models import Lead, Referral, StageMove, Task
+from crm.leads.models import Lead, StageMove, Task
 from crm.staff.models import User
 
 NOTE_LIMIT = 4000  # characters
@@ -251,11 +251,3 @@ def finish_task(*, task_id: int) -> None:
         lead.first_human_touch_at = now
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="task_done", detail=detail)
     audit.record("task.done", object_type="lead", object_id=lead.id, detail=detail)
-
-
-def referral_of(lead_id: int) -> Referral:
-    """Return what a referrer told us for this lead. Raises NotFound."""
-    referral = db.session.get(Referral, lead_id)
-    if referral is None:
-        raise NotFound("There is no such referral.")
-    return referral

@@ -114,7 +114,6 @@ def _decide(
 ) -> rules.Decision:
     facts = rules.Facts(
         step=row.step,
-        due_at=now,  # how late a step is does not change what follows
         zone=_zone(row.time_zone),
         refusal=row.refusal,
         refused_until=row.snooze_until if row.refusal == "snoozed" else None,

@@ -8,13 +8,6 @@ from zoneinfo import ZoneInfo
 
 UNITS = ("minutes", "hours", "days", "weeks")
 DEFERRED = frozenset({"snoozed"})  # refusals that pass by themselves; others end the enrolment
-EXIT_REASONS = {
-    "opted_out": "opted out",
-    "suppressed": "address suppressed",
-    "no_consent": "no consent",
-    "stopped": "stopped for a clinical reason",
-    "booked": "an appointment was booked",
-}
 
 
 @dataclass(frozen=True)
@@ -127,7 +120,6 @@ class Facts:
     """What the planner knows about one due enrolment."""
 
     step: int
-    due_at: datetime
     zone: ZoneInfo
     refusal: str | None  # why this person may not get it, from the consent rules
     refused_until: datetime | None  # when that passes by itself

@@ -43,7 +43,6 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     "decide_mail": _only("admin", "marketer"),  # failed and uncertain mail
     "stop_sending": _only("admin"),
     "close_alerts": _only("admin", "marketer", "front_desk", "clinician"),
-    "see_reports": _only("admin", "marketer", "viewer"),
     "manage_referrers": _only("admin", "front_desk"),
     "manage_staff": _only("admin"),
     "see_settings": _only("admin"),

@@ -1,6 +1,9 @@
-"""Other systems at the door: whose key it is, how often it may knock, and that nothing is done twice."""
+"""API authentication, rate limits and idempotency keys.
 
-from collections.abc import Callable
+A repeated request with the same key gets the first reply, so a client may retry after a lost answer.
+"""
+
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -23,7 +26,7 @@ KEY_LIMIT = 200  # characters of an Idempotency-Key
 
 
 def caller() -> Caller:
-    """Return whose key came with this request; only inside a view that `needs` a scope."""
+    """Return the caller of this request; only inside a view with `require_scope`."""
     return cast(Caller, g.caller)
 
 
@@ -33,10 +36,10 @@ def require_scope(scope: str | None) -> Callable[[View], View]:
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            known = _recognise()
-            _slow_down(Limit(name="api", who=known.actor, most=_per_minute(), seconds=60))
+            known = _authenticate()
+            _enforce(Limit(name="api", who=known.actor, most=_per_minute(), seconds=60))
             if scope is not None and scope not in known.scopes:
-                raise NotAllowed(f"This key does not open {scope}.")
+                raise NotAllowed(f"This key lacks scope {scope}.")
             request.max_content_length = BODY_LIMIT
             if _has_body() and request.mimetype != "application/json":
                 raise UnsupportedMediaType("Send JSON, and say so: Content-Type: application/json.")
@@ -58,39 +61,47 @@ def _has_body() -> bool:
 
 
 def _refuse_unstorable() -> None:
-    """Refuse what no column can hold: NUL characters and halves of characters anywhere, ids beyond 64 bits in the path."""
-    if any(isinstance(value, int) and value >= 2**63 for value in (request.view_args or {}).values()):
+    """Refuse what no column can hold: NUL characters and lone surrogates anywhere, ids beyond 64 bits in the path."""
+    ids = (request.view_args or {}).values()
+    if any(isinstance(value, int) and value >= 2**63 for value in ids):
         raise NotFound("There is nothing with this id.")
     body = request.get_json(silent=True) if request.method != "GET" else None
-    given: list[Any] = [body, request.view_args or {}, list(request.args.values()), list(request.args)]
-    while given:
-        value = given.pop()
+    if not all(map(_storable, _strings([body, *ids, *request.args.values(), *request.args]))):
+        raise Invalid({"body": ["There are characters in the request that cannot be stored."]})
+
+
+def _strings(sent: list[Any]) -> Iterator[str]:
+    """Yield every string inside parsed JSON, keys too."""
+    while sent:
+        value = sent.pop()
         if isinstance(value, dict):
-            given += [*value, *value.values()]
+            sent += [*value, *value.values()]
         elif isinstance(value, list):
-            given += value
-        elif isinstance(value, str) and (
-            "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value)
-        ):
-            raise Invalid({"body": ["There are characters in the request that cannot be stored."]})
+            sent += value
+        elif isinstance(value, str):
+            yield value
+
+
+def _storable(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def _per_minute() -> int:
     return current.settings().api_per_minute
 
 
-def _recognise() -> Caller:
+def _authenticate() -> Caller:
     kind, _, key = request.headers.get("Authorization", "").partition(" ")
     known = api_keys.find(key.strip()) if kind.lower() == "bearer" and key else None
     if known is None:
-        _slow_down(Limit(name="api-guess", who=request.remote_addr or "", most=GUESSES, seconds=60))
+        _enforce(Limit(name="api-guess", who=request.remote_addr or "", most=GUESSES, seconds=60))
         raise Unauthorized(
             "Send a valid key: Authorization: Bearer <key>.", www_authenticate=WWWAuthenticate("bearer")
         )
     return known
 
 
-def _slow_down(limit: Limit) -> None:
+def _enforce(limit: Limit) -> None:
     reached = limits.hit([limit])
     if reached is not None:
         raise TooMany("Too many requests. Wait a little, then go on.", retry_after=reached.retry_after)
@@ -101,13 +112,13 @@ def _ip_index() -> bytes | None:
 
 
 def once(view: View) -> View:
-    """Honour an Idempotency-Key: the same request again gets the same answer and does nothing.
+    """Honor an Idempotency-Key: repeat the first reply to the same request without doing anything again.
 
     The view returns (JSON object with ids and codes only, status).
     """
 
     @wraps(view)
-    def kept(*args: Any, **kwargs: Any) -> Any:
+    def idempotent(*args: Any, **kwargs: Any) -> Any:
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return view(*args, **kwargs)
@@ -122,4 +133,4 @@ def once(view: View) -> View:
             return body, status
         return before.body, before.status, {"Idempotent-Replay": "true"}
 
-    return cast(View, kept)
+    return cast(View, idempotent)

@@ -190,13 +190,11 @@ def test_tasks(lead, clock):
     assert len(db.session.scalars(select(Task)).all()) == 1
 
 
-def test_found_and_not_found(lead, referral):
+def test_found_and_not_found(lead):
     assert service.by_reference(f" {lead.reference.lower()} ") is lead
-    assert service.referral_of(referral.id).lead_id == referral.id
     for look in (
         lambda: service.get(0),
         lambda: service.by_reference("C-222222"),
-        lambda: service.referral_of(lead.id),
     ):
         with pytest.raises(NotFound):
             look()

@@ -103,7 +103,7 @@ NOW = at("2026-03-03 10:00")
 
 def facts(**changes) -> Facts:
     given = {
-        "step": 0, "due_at": NOW, "zone": LA, "refusal": None, "refused_until": None,
+        "step": 0, "zone": LA, "refusal": None, "refused_until": None,
         "content": True, "capped_until": None, "send_now": False,
     }  # fmt: skip
     return Facts(**(given | changes))
@@ -131,7 +131,6 @@ def facts(**changes) -> Facts:
         ({}, at("2026-03-03 19:00"), Decision("wait", at("2026-03-04 09:00"))),
         ({"send_now": True}, at("2026-03-03 19:00"), Decision("send", at("2026-03-06 09:00"))),
         # three days late: it goes out, and the next keeps its distance
-        ({"due_at": at("2026-02-28 10:00")}, NOW, Decision("send", at("2026-03-05 10:00"))),
     ],
 )
 def test_decide(changes, now, expected):

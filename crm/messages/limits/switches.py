@@ -167,16 +167,6 @@ def attest_phi(*, transport: str, wording: str, by: str, demo: bool = False) -> 
     audit.record("phi.attested", detail={"transport": transport})
 
 
-def revoke_attestation(*, transport: str) -> None:
-    """Take such a statement back."""
-    db.session.execute(
-        update(PhiAttestation)
-        .where(PhiAttestation.transport == transport, PhiAttestation.revoked_at.is_(None))
-        .values(revoked_at=clock.now())
-    )
-    audit.record("phi.attestation_revoked", detail={"transport": transport})
-
-
 def _here() -> str:
     """A mark of the very database we are in: server, database and timeline, not its content."""
     return str(db.session.scalar(text(_HERE)))

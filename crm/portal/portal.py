@@ -22,7 +22,7 @@ from crm.contacts.rules import STATE_ZONES
 from crm.core import clock, current
 from crm.core.errors import Conflict, Invalid
 from crm.leads.models import Lead
-from crm.portal import file_types, form, page_context, queries, service
+from crm.portal import file_types, page_context, queries, referral_form, service
 from crm.portal import texts as words
 from crm.portal.queries import Wanted
 from crm.portal.service import File
@@ -81,13 +81,13 @@ def new() -> ResponseReturnValue:
 @portal_session.signed_in
 def create() -> ResponseReturnValue:
     """Send a referral, or keep what was typed; what is wrong is shown beside it and nothing typed is lost."""
-    person, typed = portal_session.person(), form.typed(request.form)
+    person, typed = portal_session.person(), referral_form.typed(request.form)
     if request.form.get("act") == "save":
         service.save_draft(person=person, answers=typed)
         flash(gettext("Saved. Your draft is kept for 7 days; only you can see it."), "success")
         return redirect(url_for(".home"), code=303)
     own = {str(one.id): (one.name, one.npi) for one in queries.clinicians_of(person.practice_id)}
-    read = form.read(typed, clinicians=own, today=clock.now().date())
+    read = referral_form.read(typed, clinicians=own, today=clock.now().date())
     errors: dict[str, Any] = {name: words.wrong(code, name) for name, code in read.wrong.items()}
     files = _files()
     if wrong := service.check_files(files):

@@ -17,7 +17,7 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.intake.service import NewReferral, open_referral
 from crm.leads.models import Lead, Referral
-from crm.portal import file_types, form
+from crm.portal import file_types, referral_form
 from crm.portal.events import ClinicWrote, ReferralSubmitted
 from crm.portal.models import Attachment, Draft, PortalMessage, Submission
 from crm.referrers import accounts
@@ -84,12 +84,12 @@ def open_from_form(
 
 def _referral(person: PortalPerson, clean: Mapping[str, Any], *, language: str, zone: str) -> NewReferral:
     return NewReferral(
-        person=form.person(clean, clinic_zone=zone),
+        person=referral_form.person(clean, clinic_zone=zone),
         sender=Sender(clinician=clean["clinician_name"], npi=clean["npi"], practice=person.practice.name),
         source="portal",
         sent_at=clock.now(),
-        health=form.health(clean),
-        guardian=form.guardian(clean),
+        health=referral_form.health(clean),
+        guardian=referral_form.guardian(clean),
         urgency=clean["urgency"],
         service=clean["service"],
         contact_person=clean["contact_person"] or person.name,
@@ -174,7 +174,7 @@ def save_draft(*, person: PortalPerson, answers: Mapping[str, str]) -> None:
     """Keep what was typed for a week; what was kept before is replaced."""
     now = clock.now()
     values = {
-        "answers": json.dumps(form.typed(answers)),
+        "answers": json.dumps(referral_form.typed(answers)),
         "saved_at": now,
         "expires_at": now + DRAFT_LIFE,
     }
@@ -186,7 +186,7 @@ def save_draft(*, person: PortalPerson, answers: Mapping[str, str]) -> None:
 def draft_of(person: PortalPerson) -> dict[str, str] | None:
     """Return what this person began and did not send; None when there is nothing or it is too old."""
     row = db.session.scalar(select(Draft).where(Draft.person_id == person.id, Draft.expires_at > clock.now()))
-    return form.typed(json.loads(row.answers)) if row is not None else None
+    return referral_form.typed(json.loads(row.answers)) if row is not None else None
 
 
 def drop_draft(person: PortalPerson) -> None:

@@ -19,8 +19,7 @@ from crm.leads import rules, service
 from crm.leads.models import Lead, Referral
 from crm.messages.models import Message
 from crm.portal import digest as portal_digest
-from crm.portal import file_types
-from crm.portal import form as portal_form
+from crm.portal import file_types, referral_form
 from crm.portal import service as portal_service
 from crm.portal import texts as portal_texts
 from crm.portal.models import Attachment, Draft, PortalMessage
@@ -174,8 +173,8 @@ def test_names_of_files_are_made_harmless(name, shown):
     ],
 )
 def test_the_form_names_what_is_wrong(changes, wrong):
-    answers = portal_form.typed({**GOOD, "clinician": "7", **changes})
-    read = portal_form.read(answers, clinicians={"7": ("A", "1234567893")}, today=date(2026, 3, 3))
+    answers = referral_form.typed({**GOOD, "clinician": "7", **changes})
+    read = referral_form.read(answers, clinicians={"7": ("A", "1234567893")}, today=date(2026, 3, 3))
     assert read.wrong == wrong
 
 
@@ -459,8 +458,8 @@ def test_more_files_than_five_in_all_are_refused(edge, nurse):
 
 def submitted(nurse, files=()):
     clinician = db.session.scalar(select(Clinician).where(Clinician.practice_id == nurse.practice_id))
-    read = portal_form.read(
-        portal_form.typed({**GOOD, "clinician": "1"}),
+    read = referral_form.read(
+        referral_form.typed({**GOOD, "clinician": "1"}),
         clinicians={"1": (clinician.name, clinician.npi)},
         today=date(2026, 3, 3),
     )
@@ -558,8 +557,10 @@ def submitted_again(nurse, number):
         "birth_date": f"1/{number % 28 + 1}/1970",
         "phone": f"213 555 01{number:02}",
     }
-    read = portal_form.read(
-        portal_form.typed(answers), clinicians={"1": (clinician.name, clinician.npi)}, today=date(2026, 3, 3)
+    read = referral_form.read(
+        referral_form.typed(answers),
+        clinicians={"1": (clinician.name, clinician.npi)},
+        today=date(2026, 3, 3),
     )
     return portal_service.submit(person=nurse, clean=read.clean, language="en", zone=ZONE)
 
@@ -609,7 +610,7 @@ def test_nothing_has_a_place_for_rewards(database):
         for column in table.columns
         if REWARDS.search(f"{table.name}.{column.name}")
     ]
-    fields = [name for name in portal_form.FIELDS if REWARDS.search(name)]
+    fields = [name for name in referral_form.FIELDS if REWARDS.search(name)]
     names = [
         name
         for name in database.jinja_env.list_templates()

@@ -10,13 +10,13 @@ from typing import Any
 from crm.core import csv_files
 from crm.core.csv_files import Table, plain_cell
 from crm.core.text import fold
-from crm.portal import form as portal_form
-from crm.portal.form import NEW_CLINICIAN, Read
+from crm.portal import referral_form
+from crm.portal.referral_form import NEW_CLINICIAN, Read
 
 MOST_BYTES = 2 * 1024 * 1024
 MOST_ROWS = 500
 FORM_ONLY = ("clinician", "informed", "agreed")  # chosen or ticked by the sender, never read from a file
-FIELDS = tuple(name for name in portal_form.FIELDS if name not in FORM_ONLY)
+FIELDS = tuple(name for name in referral_form.FIELDS if name not in FORM_ONLY)
 NEEDED = ("first_name", "last_name", "birth_date", "phone", "reason")
 
 OTHER_NAMES: Mapping[str, str] = {
@@ -82,7 +82,7 @@ def answers_of(
     npi = "".join(found.get("npi", "").split())
     named = bool(npi or found.get("clinician_name"))
     found["clinician"] = npis.get(npi) or (NEW_CLINICIAN if named or not clinician else clinician)
-    return portal_form.typed(found | {"informed": "yes"})
+    return referral_form.typed(found | {"informed": "yes"})
 
 
 def read_row(
@@ -93,8 +93,8 @@ def read_row(
     today: date,
 ) -> Read:
     """Read a row by the rules of the form. `strangers`: NPIs of clinicians of other practices."""
-    read = portal_form.read(answers, clinicians=clinicians, today=today)
-    if len(answers["reason"]) >= portal_form.TYPED_LIMIT:
+    read = referral_form.read(answers, clinicians=clinicians, today=today)
+    if len(answers["reason"]) >= referral_form.TYPED_LIMIT:
         read.wrong["reason"] = "text_long"
     if read.clean.get("npi") in strangers:
         read.wrong.setdefault("npi", "npi_taken")

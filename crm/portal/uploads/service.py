@@ -22,11 +22,10 @@ from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.queue import enqueue
 from crm.leads.models import Lead, Referral
-from crm.portal import file_types
-from crm.portal import form as portal_form
+from crm.portal import file_types, referral_form
 from crm.portal import queries as portal_queries
 from crm.portal import service as portal
-from crm.portal.form import Read
+from crm.portal.referral_form import Read
 from crm.portal.uploads import rules
 from crm.portal.uploads.models import (
     ReferralColumns,
@@ -186,7 +185,7 @@ def _duplicates(clean: Mapping[int, Mapping[str, Any]], *, practice_id: int) -> 
     zone = business_hours.clinic().zone.key
     keys = {}
     for line, values in clean.items():
-        indexes = contacts.blind_indexes(portal_form.person(values, clinic_zone=zone))
+        indexes = contacts.blind_indexes(referral_form.person(values, clinic_zone=zone))
         keys[line] = {one for one in (indexes["email_index"], indexes["name_birth_index"]) if one}
     seen = _sent(set().union(*keys.values()), practice_id=practice_id)
     found = set()

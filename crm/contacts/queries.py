@@ -134,17 +134,10 @@ def tags_of(contact_id: int) -> Sequence[str]:
 SHORTEST_PREFIX = 2  # characters of a name
 
 
-def search(text: str, *, limit: int = 20) -> Sequence[Contact]:
-    """Find up to `limit` people by email address or its prefix, phone number, or name prefix."""
-    ids = matching_ids(text, limit=limit)
-    if ids is None:
-        return []
-    found = select(Contact).where(Contact.id.in_(ids))
-    return db.session.scalars(found.order_by(_LAST, _FIRST, Contact.id).limit(limit)).all()
-
-
 def matching_ids(text: str, *, limit: int) -> CompoundSelect[int] | None:
-    """Select the contact ids that `search` considers, possibly with repeats; None when the text cannot match anyone.
+    """Select the ids of people by email address, phone number or name, also by their beginnings; None when nothing can match.
+
+    An id may come more than once.
 
     Each lookup reads at most `limit` rows in the order of an index, however many contacts are stored.
     """

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from sqlalchemy import CompoundSelect, or_, select
 
 from crm.contacts import queries as people
-from crm.contacts.models import Contact
 from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.leads import rules
@@ -35,16 +34,8 @@ def lead_sent_by(*, reference: str, actor: str, practice_id: int | None) -> Lead
 _REFERENCE = re.compile(rf"[CR]-?[{rules.ALPHABET}]{{6}}")
 
 
-def search_people(text: str, *, limit: int = 20) -> Sequence[Contact]:
-    """Find people by a lead's reference (with or without its hyphen), or by whatever `contacts.queries.search` takes."""
-    found = _by_reference(text)
-    if found is not None:
-        return [found.contact]
-    return people.search(text, limit=limit)
-
-
 def matching_people(text: str, *, limit: int) -> Sequence[int] | CompoundSelect[int]:
-    """Return the ids of those whom `search` looks through, or a select of them."""
+    """Return the ids of people who match a lead's reference, a name, an address or a number, or a select of them."""
     found = _by_reference(text)
     if found is not None:
         return [found.contact_id]

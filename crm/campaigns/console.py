@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from flask import (
-    Blueprint,
     Response,
     abort,
     flash,
@@ -21,12 +20,18 @@ from crm.audit import service as audit
 from crm.campaigns import queries, rules, service
 from crm.campaigns.models import Campaign
 from crm.core import clock, current
+from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
 from crm.messages import reason_labels
 from crm.messages.limits import pacing, switches
 from crm.staff import access
 
-pages = Blueprint("campaigns", __name__, url_prefix="/campaigns")
+pages = ConsolePages(
+    "campaigns",
+    __name__,
+    url_prefix="/campaigns",
+    entries=[ConsoleEntry(label="Broadcasts", permission="run_campaigns", order=50)],
+)
 
 
 @pages.get("")

@@ -7,7 +7,7 @@ has nothing else. GET never changes anything, because scanners open every link i
 from datetime import date
 
 from babel.dates import format_date
-from flask import Blueprint, request, url_for
+from flask import request, url_for
 from flask.typing import ResponseReturnValue
 
 from crm.consent import consent_texts, preferences, queries, service
@@ -19,11 +19,12 @@ from crm.consent.texts import PAGES, TOPICS
 from crm.consent.views import add_privacy_headers, language_param, reader_language, render_notice, render_page
 from crm.contacts.models import Contact
 from crm.core import clock, tokens
+from crm.core.blueprints import CsrfCheck, PublicPages
 from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.core.tokens import Purpose
 
-pages = Blueprint("consent", __name__)
+pages = PublicPages("consent", __name__, csrf=CsrfCheck.ADDRESS)
 pages.after_request(add_privacy_headers)
 
 # `?by=` of our own forms; mailbox providers send none

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask import Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
@@ -18,11 +18,17 @@ from crm.content.models import Approval, Comment, ContentVersion, VersionState
 from crm.content.page_context import IN_WORDS, STATES, actor, roles, shared
 from crm.content.render.fields import LANGUAGES, ContentError
 from crm.core import clock
+from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
 from crm.core.queue import enqueue
 from crm.staff import access
 
-pages = Blueprint("content", __name__, url_prefix="/content")
+pages = ConsolePages(
+    "content",
+    __name__,
+    url_prefix="/content",
+    entries=[ConsoleEntry(label="Emails and blocks", permission="see_content", order=40, section="Content")],
+)
 
 LABELS = {"q": "Search", "sequence": "Sequence", "language": "Language", "state": "State"}
 # No script runs in it; its origin is ours only so that the page around it may put it back where the reader was.

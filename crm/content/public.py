@@ -2,15 +2,16 @@
 
 from functools import lru_cache
 
-from flask import Blueprint, render_template
+from flask import render_template
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
 
 from crm.content import service
 from crm.content.render import library
 from crm.content.render.rendering import ClinicFacts, Page, render_page
+from crm.core.blueprints import PublicPages
 
-pages = Blueprint("education", __name__)
+pages = PublicPages("education", __name__)
 
 
 @pages.get("/education")

@@ -1,7 +1,6 @@
 """Leads for staff: the list, one lead with its timeline, and the work on it."""
 
 from flask import (
-    Blueprint,
     abort,
     flash,
     redirect,
@@ -16,8 +15,9 @@ from crm.audit import service as audit
 from crm.contacts import queries as people
 from crm.contacts import service as contacts
 from crm.core import clock
+from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
-from crm.desk import saved_filters
+from crm.desk import saved_filters, worklists
 from crm.desk import search as listing
 from crm.desk.bulk import actions as bulk_actions
 from crm.desk.bulk import service as bulk
@@ -37,7 +37,17 @@ from crm.leads import rules, service
 from crm.staff import access
 from crm.staff import service as staff
 
-pages = Blueprint("leads", __name__, url_prefix="/leads")
+
+def _my_open_tasks() -> int:
+    return worklists.waiting_for(current_user.id) if may("work_leads") else 0
+
+
+pages = ConsolePages(
+    "leads",
+    __name__,
+    url_prefix="/leads",
+    entries=[ConsoleEntry(label="Leads", permission="see_leads", order=10, count=_my_open_tasks)],
+)
 
 ON_PAPER = 1_000  # lines of a timeline
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
@@ -10,6 +10,7 @@ from flask_security import current_user
 from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.core import clock, paging
+from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid
 from crm.core.paging import Page
 from crm.desk import replies
@@ -18,7 +19,7 @@ from crm.leads import index_scan, rules, service
 from crm.leads.models import Lead
 from crm.staff import access, redirects
 
-pages = Blueprint("inbox", __name__, url_prefix="/leads")
+pages = ConsolePages("inbox", __name__, url_prefix="/leads", part_of="leads")
 
 ROWS = 25
 TABS = {"open": "To answer", "mine": "Mine", "nobody": "Nobody's"}

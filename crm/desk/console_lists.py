@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext, ngettext
 from flask_security import current_user
 
 from crm.audit import service as audit
 from crm.core import business_hours, clock
+from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid
 from crm.desk import board as boards
 from crm.desk import saved_filters, search
@@ -20,7 +21,7 @@ from crm.leads import rules
 from crm.staff import access, redirects
 from crm.staff import service as staff
 
-pages = Blueprint("lists", __name__, url_prefix="/leads")
+pages = ConsolePages("lists", __name__, url_prefix="/leads", part_of="leads")
 
 
 def _asked() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
+from flask import Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
@@ -11,6 +11,7 @@ from flask_security import current_user
 from crm.audit import service as audit
 from crm.consultations import service as consultations
 from crm.core import business_hours, clock, current
+from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid, NotFound
 from crm.desk import worklists
 from crm.desk.lead_page import redirect_back, render_lead, submitted_version
@@ -21,7 +22,7 @@ from crm.leads.models import Lead
 from crm.staff import access
 from crm.staff import service as staff
 
-pages = Blueprint("work", __name__, url_prefix="/leads")
+pages = ConsolePages("work", __name__, url_prefix="/leads", part_of="leads")
 
 TODAY = "today"
 

@@ -1,11 +1,12 @@
 """Why somebody got, or did not get, an email: one page for any email, and for one that never was."""
 
-from flask import Blueprint, render_template, url_for
+from flask import render_template, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from crm.campaigns.models import Campaign
 from crm.contacts.models import Contact
+from crm.core.blueprints import ConsolePages
 from crm.core.db import db
 from crm.explain import service
 from crm.explain.service import Answer
@@ -13,7 +14,7 @@ from crm.leads.models import Lead
 from crm.sequences.models import EmailSequence
 from crm.staff import access
 
-pages = Blueprint("why", __name__, url_prefix="/why")
+pages = ConsolePages("why", __name__, url_prefix="/why")
 
 PARTS = {  # part -> (what it is called, look, sign)
     "consent": ("Consent", "success", "✓"),

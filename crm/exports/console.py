@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask import (
-    Blueprint,
     Response,
     abort,
     current_app,
@@ -18,13 +17,19 @@ from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
 from crm.core import tokens
+from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
 from crm.core.tokens import Purpose
 from crm.exports import service
 from crm.exports.models import ExportState
 from crm.staff import access
 
-pages = Blueprint("exports", __name__, url_prefix="/export")
+pages = ConsolePages(
+    "exports",
+    __name__,
+    url_prefix="/export",
+    entries=[ConsoleEntry(label="Export", permission="export_people", order=71, section="Import and export")],
+)
 
 KINDS = {"contacts": "Contacts", "leads": "Leads"}
 FORMS = {"csv": "CSV", "xlsx": "Excel"}

@@ -3,7 +3,6 @@
 from typing import Any
 
 from flask import (
-    Blueprint,
     Response,
     abort,
     flash,
@@ -18,13 +17,21 @@ from flask_security import current_user
 
 from crm.audit import service as audit
 from crm.core import csv_files
+from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
 from crm.imports import rules, service
 from crm.imports.models import ImportRun, ImportState
 from crm.imports.texts import KINDS, STATES, file_problem
 from crm.staff import access
 
-pages = Blueprint("imports", __name__, url_prefix="/import")
+pages = ConsolePages(
+    "imports",
+    __name__,
+    url_prefix="/import",
+    entries=[
+        ConsoleEntry(label="Import", permission="manage_contacts", order=70, section="Import and export")
+    ],
+)
 
 
 @pages.url_value_preprocessor

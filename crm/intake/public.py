@@ -2,12 +2,13 @@
 
 from urllib.parse import urlsplit
 
-from flask import Blueprint, current_app, jsonify, redirect, render_template, request, url_for
+from flask import current_app, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
 
 from crm.consent import consent_texts
 from crm.core import current, limits
+from crm.core.blueprints import CsrfCheck, PublicPages
 from crm.core.limits import Limit, Reached
 from crm.intake import crisis, proof_of_work, service
 from crm.intake.forms import ContactForm
@@ -15,7 +16,7 @@ from crm.intake.texts import LANGUAGE_NAMES, WORDS
 from crm.leads import rules
 from crm.referrers import poster
 
-blueprint = Blueprint("contact", __name__)
+pages = PublicPages("contact", __name__, csrf=CsrfCheck.FORM)
 
 BODY_LIMIT = 32 * 1024  # bytes; a form filled to the brim has some 12,000
 TRAP = "website"  # a field people do not see
@@ -26,7 +27,7 @@ def _language() -> str:
     return locale.language if locale is not None and locale.language in WORDS else "en"
 
 
-@blueprint.get("/contacto")
+@pages.get("/contacto")
 def in_spanish() -> ResponseReturnValue:
     """The address for Spanish print and speech."""
     return redirect(_address("es"))
@@ -38,13 +39,13 @@ def _address(language: str) -> str:
     return url_for("contact.form", lang=language, **known)  # type: ignore[arg-type]
 
 
-@blueprint.get("/contact/challenge")
+@pages.get("/contact/challenge")
 def challenge() -> ResponseReturnValue:
     """A proof of work for the browser to solve while the form is filled in."""
     return jsonify(proof_of_work.challenge(current.settings().secret_keys))
 
 
-@blueprint.get("/contact")
+@pages.get("/contact")
 def form() -> ResponseReturnValue:
     """Show the empty form."""
     language = _language()
@@ -53,7 +54,7 @@ def form() -> ResponseReturnValue:
     return _render(page, touch=_first_touch(), mark=proof_of_work.start_mark(current.settings().secret_keys))
 
 
-@blueprint.post("/contact")
+@pages.post("/contact")
 def send() -> ResponseReturnValue:
     """Take a filled form in, or show it again with what is wrong; nothing typed is lost."""
     request.max_content_length = BODY_LIMIT
@@ -87,7 +88,7 @@ def send() -> ResponseReturnValue:
     return _thank(at_once=crisis.in_crisis(page.clean["message"]))
 
 
-@blueprint.get("/contact/sent")
+@pages.get("/contact/sent")
 def sent() -> ResponseReturnValue:
     """Say thanks: the same page for everybody, known or not; whoever wrote of dying sees first who helps now."""
     language, at_once = _language(), request.args.get("help") == "now"

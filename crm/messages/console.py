@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from flask import (
-    Blueprint,
     Response,
     abort,
     flash,
@@ -20,12 +19,18 @@ from flask_security import current_user
 
 from crm.audit import service as audit
 from crm.core import clock
+from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
 from crm.messages import queries, rules, service
 from crm.messages.limits import circuit_breakers, pacing, switches
 from crm.staff import access
 
-pages = Blueprint("mail", __name__, url_prefix="/mail")
+pages = ConsolePages(
+    "mail",
+    __name__,
+    url_prefix="/mail",
+    entries=[ConsoleEntry(label="Mail", permission="see_mail", order=60)],
+)
 
 ERRORS = {
     "blocked_policy": "No transport may carry mail to patients: none is under a business associate agreement.",

@@ -3,26 +3,27 @@
 from functools import cache
 
 from alembic.script import ScriptDirectory
-from flask import Blueprint, abort, jsonify, make_response
+from flask import abort, jsonify, make_response
 from flask.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from crm.core import queue
+from crm.core.blueprints import PublicPages
 from crm.core.config import ROOT
 from crm.core.db import db
 
-health = Blueprint("health", __name__, url_prefix="/health")
+pages = PublicPages("health", __name__, url_prefix="/health")
 
 
-@health.get("/live")
+@pages.get("/live")
 def live() -> ResponseReturnValue:
     """200 while the process answers."""
     return {"status": "alive"}
 
 
-@health.get("/ready")
+@pages.get("/ready")
 def ready() -> ResponseReturnValue:
     """200 when the database is there with today's tables, and Redis; 503 and what is missing otherwise."""
     found = {"database": _database(), "redis": _redis()}

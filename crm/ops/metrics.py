@@ -5,7 +5,7 @@ import ipaddress
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
@@ -16,13 +16,14 @@ from rq.serializers import JSONSerializer
 from sqlalchemy import select, text
 
 from crm.core import clock, current, queue
+from crm.core.blueprints import PublicPages
 from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.messages.limits import circuit_breakers, pacing, switches
 from crm.messages.models import StreamStop
 from crm.messages.rules import STREAMS
 
-blueprint = Blueprint("metrics", __name__)
+pages = PublicPages("metrics", __name__)
 
 _BATCHES = text(
     "select state, count(*) as n, coalesce(sum(size - left_out), 0) as emails from batch group by state"
@@ -150,7 +151,7 @@ def _real_now() -> datetime:
     return datetime.now(UTC)
 
 
-@blueprint.get("/metrics")
+@pages.get("/metrics")
 def metrics() -> Response:
     """Answer the machine itself, or whoever brings the token; to everybody else this page does not exist."""
     token = current.settings().metrics_token

@@ -3,7 +3,6 @@
 from typing import Any
 
 from flask import (
-    Blueprint,
     Response,
     abort,
     flash,
@@ -16,13 +15,14 @@ from flask import (
 from flask.typing import ResponseReturnValue
 
 from crm.audit import service as audit
+from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid, NotFound
 from crm.leads import service
 from crm.leads.models import Lead
 from crm.portal import service as portal_service
 from crm.staff import access
 
-pages = Blueprint("referrals", __name__, url_prefix="/referrers/referrals")
+pages = ConsolePages("referrals", __name__, url_prefix="/referrers/referrals")
 
 WRONG = {
     "required": "Write a message first.",

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import (
-    Blueprint,
     Response,
     flash,
     make_response,
@@ -14,12 +13,13 @@ from flask import (
     url_for,
 )
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext
+from flask_babel import gettext, lazy_gettext
 
 from crm.audit import service as audit
 from crm.consent import consent_texts
 from crm.contacts.rules import STATE_ZONES
 from crm.core import clock, current
+from crm.core.blueprints import PortalEntry, PortalPages
 from crm.core.errors import Conflict, Invalid
 from crm.leads.models import Lead
 from crm.portal import file_types, page_context, queries, referral_form, service
@@ -28,9 +28,16 @@ from crm.portal.queries import Wanted
 from crm.portal.service import File
 from crm.referrers import accounts, portal_session, poster
 
-pages = Blueprint("refer", __name__, url_prefix="/refer")
-pages.context_processor(page_context.frame)
-pages.before_request(page_context.keep_language)
+pages = PortalPages(
+    "refer",
+    __name__,
+    url_prefix="/refer",
+    entries=[
+        PortalEntry(label=lazy_gettext("Your referrals"), view="home", order=10),
+        PortalEntry(label=lazy_gettext("New referral"), view="new", order=20),
+        PortalEntry(label=lazy_gettext("Poster"), view="show_poster", order=40),
+    ],
+)
 
 BODY = (file_types.MOST_FILES * file_types.MOST_BYTES) + 1024 * 1024  # bytes: all files, and the form
 WITH_FILES = ("refer.create", "refer.add_files")

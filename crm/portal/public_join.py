@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
 from flask_babel import lazy_gettext as _
@@ -10,6 +10,7 @@ from flask_babel import lazy_gettext as _
 from crm.contacts import rules as contacts
 from crm.contacts.rules import InvalidValue
 from crm.core import current, limits
+from crm.core.blueprints import PublicPages
 from crm.core.errors import TooMany
 from crm.core.limits import Limit
 from crm.intake import proof_of_work
@@ -18,7 +19,7 @@ from crm.referrers.rules import is_npi_format
 from crm.referrers.service import Sender
 from crm.staff import alerts
 
-pages = Blueprint("refer_join", __name__)
+pages = PublicPages("refer_join", __name__)
 
 TRAP = "website"  # a field people do not see
 NEEDED = {

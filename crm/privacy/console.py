@@ -3,7 +3,6 @@
 from typing import Any
 
 from flask import (
-    Blueprint,
     Response,
     abort,
     flash,
@@ -17,13 +16,14 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from crm.audit import service as audit
+from crm.core.blueprints import ConsolePages
 from crm.core.errors import Conflict, Invalid
 from crm.leads import service as leads
 from crm.leads.models import Lead
 from crm.privacy import rules, service
 from crm.staff import access
 
-pages = Blueprint("privacy", __name__, url_prefix="/erase")
+pages = ConsolePages("privacy", __name__, url_prefix="/erase")
 
 
 @pages.get("/<reference>")

@@ -3,7 +3,6 @@
 from typing import Any
 
 from flask import (
-    Blueprint,
     Response,
     abort,
     flash,
@@ -18,6 +17,7 @@ from sqlalchemy import func, select
 
 from crm.audit import service as audit
 from crm.core import current
+from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.db import db
 from crm.core.errors import Invalid
 from crm.core.paging import Page, decode, encode
@@ -25,7 +25,12 @@ from crm.referrers import accounts, poster
 from crm.referrers.models import Clinician, Practice
 from crm.staff import access
 
-pages = Blueprint("referrers", __name__, url_prefix="/referrers")
+pages = ConsolePages(
+    "referrers",
+    __name__,
+    url_prefix="/referrers",
+    entries=[ConsoleEntry(label="Referrers", permission="manage_referrers", order=20)],
+)
 
 ROWS = 50
 

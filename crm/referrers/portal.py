@@ -1,16 +1,17 @@
 """A person's own account in the portal: their passkeys."""
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask import Response, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from crm.audit import service as audit
 from crm.core import current, limits
+from crm.core.blueprints import PortalPages
 from crm.core.errors import Conflict, NotAllowed, TooMany
 from crm.core.limits import Limit
 from crm.referrers import passkeys, portal_session
 
-pages = Blueprint("refer_account", __name__, url_prefix="/refer/account")
+pages = PortalPages("refer_account", __name__, url_prefix="/refer/account")
 
 
 @pages.get("/")

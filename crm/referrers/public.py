@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import lazy_gettext as _
 
@@ -10,11 +10,12 @@ from crm.audit import service as audit
 from crm.contacts import rules as contacts
 from crm.contacts.rules import InvalidValue
 from crm.core import limits
+from crm.core.blueprints import PublicPages
 from crm.core.errors import NotAllowed, TooMany
 from crm.core.limits import Limit
 from crm.referrers import accounts, passkeys, portal_session
 
-pages = Blueprint("refer_in", __name__)
+pages = PublicPages("refer_in", __name__)
 
 BAD_PASSKEY = _("This passkey does not sign you in. Try again, or use a link by email.")
 BAD_EMAIL = _("Enter an email address, such as name@practice.example.")

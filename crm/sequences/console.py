@@ -2,15 +2,21 @@
 
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from crm.audit import service as audit
 from crm.core import clock
+from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.sequences import queries, service
 from crm.staff import access
 
-pages = Blueprint("sequences", __name__, url_prefix="/sequences")
+pages = ConsolePages(
+    "sequences",
+    __name__,
+    url_prefix="/sequences",
+    entries=[ConsoleEntry(label="Sequences", permission="see_sequences", order=30)],
+)
 
 LABELS = {"state": "State", "step": "Waits for email"}
 

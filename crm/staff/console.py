@@ -3,7 +3,6 @@
 from typing import Any
 
 from flask import (
-    Blueprint,
     Response,
     abort,
     flash,
@@ -18,13 +17,23 @@ from flask_security import current_user, login_user
 
 from crm.audit import service as audit
 from crm.core import clock, current, time_zones
+from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.db import db
 from crm.core.errors import Invalid
 from crm.staff import access, service
 from crm.staff import alerts as bells
 from crm.staff.models import User
 
-pages = Blueprint("staff", __name__)
+pages = ConsolePages(
+    "staff",
+    __name__,
+    entries=[
+        ConsoleEntry(
+            label="Settings", permission="see_settings", order=80, view="settings", section="Settings"
+        ),
+        ConsoleEntry(label="Staff", permission="manage_staff", order=81, section="Settings"),
+    ],
+)
 
 
 @pages.get("/staff")

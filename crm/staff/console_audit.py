@@ -3,15 +3,21 @@
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from flask import Blueprint, render_template, request, url_for
+from flask import render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from crm.audit import queries
 from crm.audit import service as audit
 from crm.core import current
+from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.staff import access, service
 
-pages = Blueprint("audit", __name__, url_prefix="/audit")
+pages = ConsolePages(
+    "audit",
+    __name__,
+    url_prefix="/audit",
+    entries=[ConsoleEntry(label="Audit log", permission="read_audit", order=82, section="Settings")],
+)
 
 FILTERS = {
     "actor": "Who",

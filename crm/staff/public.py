@@ -1,15 +1,16 @@
 """Signing in by a link. GET only shows a button: scanners open every link, and this one works once."""
 
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_security import login_user
 
 from crm.core import limits
+from crm.core.blueprints import PublicPages
 from crm.core.errors import TooMany
 from crm.core.limits import Limit
 from crm.staff import service
 
-pages = Blueprint("sign_in", __name__)
+pages = PublicPages("sign_in", __name__)
 
 TRIES_PER_MINUTE = 20  # of one network address
 

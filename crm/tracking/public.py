@@ -1,16 +1,17 @@
 """The provider's way in: verify the raw bytes, store them, answer."""
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 
 from crm.core import clock, current
+from crm.core.blueprints import CsrfCheck, PublicPages
 from crm.mailer import sendgrid_events
 from crm.staff import alerts
 from crm.tracking import service
 
-blueprint = Blueprint("webhooks", __name__, url_prefix="/webhooks")
+pages = PublicPages("webhooks", __name__, url_prefix="/webhooks", csrf=CsrfCheck.SIGNATURE)
 
 
-@blueprint.post("/sendgrid")
+@pages.post("/sendgrid")
 def sendgrid() -> Response:
     """Take a post of SendGrid's Event Webhook: 204 once it is stored, 401 for whatever is not surely SendGrid's."""
     keys = current.settings().sendgrid_webhook_keys

@@ -9,7 +9,6 @@ from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 from werkzeug.routing import IntegerConverter
 
-from crm.ops.health import health
 from crm.staff import sign_in
 from crm.web import access_guard, api, console, errors, headers, language, portal, public, template_filters
 
@@ -42,14 +41,11 @@ def mount(app: "CrmApp", settings: "Settings") -> None:
     language.init_locale(app)
     csrf = CSRFProtect(app)
     sign_in.init_sign_in(app, settings)
-    for blueprint in (health, *public.FEATURES, *portal.FEATURES):
-        app.register_blueprint(blueprint)
-    api.mount(app)
-    console.mount(app)
-    exempt = public.TOKEN_PAGES | public.MACHINES | public.CHECK_THEMSELVES
-    for blueprint in (*api.FEATURES, *(part for part in public.FEATURES if part.name in exempt)):
-        csrf.exempt(blueprint)
-    access_guard.init_guard(app, public=[blueprint.name for blueprint in public.FEATURES])
+    public.init_public(app, csrf)
+    portal.init_portal(app)
+    api.init_api(app, csrf)
+    console.init_console(app)
+    access_guard.init_guard(app, public=[pages.name for pages in public.all_pages()])
     errors.register_error_handlers(app)
     app.context_processor(lambda: {"clinic": settings.clinic})
 

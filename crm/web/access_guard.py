@@ -18,10 +18,8 @@ from crm.core.errors import NotAllowed
 from crm.referrers import portal_session
 from crm.staff import access, sessions
 
-OPEN = frozenset(
-    {"static", "bootstrap.static", "health.live", "health.ready", "api-docs.openapi_json", "security.static"}
-)
-"""Endpoints for everybody, besides the blueprints that `watch` is told are public."""
+OPEN = frozenset({"static", "bootstrap.static", "security.static", "api-docs.openapi_json"})
+"""Endpoints for everybody that belong to no Blueprint of public pages."""
 
 SIGN_IN = frozenset({
     "security.login", "security.logout", "security.two_factor_token_validation", "security.two_factor_setup",

@@ -6,24 +6,16 @@ from typing import TYPE_CHECKING, Any
 import marshmallow as ma
 from flask import Response, jsonify
 from flask_smorest import Api, Blueprint
+from flask_wtf import CSRFProtect
 from werkzeug.exceptions import HTTPException
 
-from crm.campaigns import api as campaigns
 from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound, Refusal, TooMany
-from crm.desk import api as desk
-from crm.explain import api as why
-from crm.intake import api as leads
+from crm.web import discovery
 
 if TYPE_CHECKING:
     from crm.core.flask_app import CrmApp
 
 PREFIX = "/api/v1"
-FEATURES: list[Blueprint] = [
-    leads.blueprint,
-    desk.blueprint,
-    campaigns.blueprint,
-    why.blueprint,
-]  # one line per feature that has an api.py
 
 STATUS: Mapping[type[Refusal], int] = {
     NotFound: 404,
@@ -82,8 +74,8 @@ class JsonApi(Api):
         """Errors are answered by `answer`, for requests under our prefix only."""
 
 
-def mount(app: "CrmApp") -> None:
-    """Hang the API and its description on the app."""
+def init_api(app: "CrmApp", csrf: CSRFProtect) -> None:
+    """Add the API and its description to the app. Requests carry a key and no cookie, so there is no CSRF check."""
     app.config.update(
         API_TITLE=f"{app.settings.clinic.name}: intake",
         API_VERSION="v1",
@@ -93,8 +85,9 @@ def mount(app: "CrmApp") -> None:
     )
     api = JsonApi(app, spec_kwargs={"security": [{"key": []}]})
     api.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
-    for feature in FEATURES:
+    for feature in discovery.find_blueprints("api", Blueprint):
         api.register_blueprint(feature, url_prefix=PREFIX)
+        csrf.exempt(feature)
 
 
 def answer(error: Exception) -> Response:

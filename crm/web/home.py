@@ -1,9 +1,11 @@
 """The front door: where a patient, a referrer and a member of staff go from here."""
 
-from flask import Blueprint, Response, redirect, render_template, url_for
+from flask import Response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
-pages = Blueprint("home", __name__)
+from crm.core.blueprints import PublicPages
+
+pages = PublicPages("home", __name__)
 
 
 @pages.get("/")

@@ -4,11 +4,13 @@ Consumer health data policy: RCW 19.373.020. Notice of privacy practices: 45 CFR
 45 CFR 92.10. Free language help: 45 CFR 92.11.
 """
 
-from flask import Blueprint, render_template
+from flask import render_template
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
 
-pages = Blueprint("notices", __name__)
+from crm.core.blueprints import PublicPages
+
+pages = PublicPages("notices", __name__)
 
 HELP = (  # code, name of the language in itself, direction, the offer: the languages most spoken in California
     ("es", "Español", "ltr", "Le ofrecemos ayuda gratuita en español. Llame al {phone}."),

@@ -1,35 +1,25 @@
-"""Pages and endpoints without sign-in."""
+"""Pages and endpoints without sign-in: those of features, and the home page, notices, health and metrics."""
 
-from flask import Blueprint
+from collections.abc import Sequence
 
-from crm.consent import public as consent
-from crm.content import public as education
-from crm.intake import public as contact
-from crm.ops import metrics
-from crm.portal import public_join
-from crm.referrers import public as portal_door
-from crm.staff import public as sign_in
-from crm.tracking import public as webhooks
-from crm.web import home, notices
+from flask import Flask
+from flask_wtf import CSRFProtect
 
-FEATURES: list[Blueprint] = [
-    sign_in.pages,
-    consent.pages,
-    contact.blueprint,
-    portal_door.pages,
-    public_join.pages,
-    education.pages,
-    webhooks.blueprint,
-    metrics.blueprint,
-    notices.pages,
-    home.pages,
-]  # one line per feature
+from crm.core.blueprints import CsrfCheck, PublicPages
+from crm.ops import health, metrics
+from crm.web import discovery, home, notices
 
-MACHINES: frozenset[str] = frozenset({webhooks.blueprint.name})
-"""Those among them that other systems post to."""
+OWN = (home.pages, notices.pages, health.pages, metrics.pages)
 
-TOKEN_PAGES: frozenset[str] = frozenset({consent.pages.name})
-"""Those among them whose address holds a secret of its own: a mail program posts there without cookie or form."""
 
-CHECK_THEMSELVES: frozenset[str] = frozenset({contact.blueprint.name})
-"""Those among them whose forms check their token themselves, so that a stale page loses nothing that was typed."""
+def all_pages() -> Sequence[PublicPages]:
+    """Return every Blueprint that is open to everybody."""
+    return (*discovery.find_blueprints("public", PublicPages), *OWN)
+
+
+def init_public(app: Flask, csrf: CSRFProtect) -> None:
+    """Add the public pages to the app, each with the CSRF check that it declares."""
+    for pages in all_pages():
+        app.register_blueprint(pages)
+        if pages.csrf is not CsrfCheck.APP:
+            csrf.exempt(pages)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from flask import (
-    Blueprint,
     Response,
     flash,
     jsonify,
@@ -25,10 +24,11 @@ from crm.content.render.fields import COMMERCIAL, URL_FIELDS, allowed_fields
 from crm.content.render.merge_fields import clean
 from crm.content.testimonials import service as testimonials
 from crm.core import clock
+from crm.core.blueprints import ConsolePages
 from crm.core.errors import Conflict, Invalid
 from crm.staff import access
 
-pages = Blueprint("drafts", __name__, url_prefix="/content/drafts")
+pages = ConsolePages("drafts", __name__, url_prefix="/content/drafts", part_of="content")
 
 MOST_CLAIMS = 60
 FIELD_WORDS = {

@@ -4,7 +4,6 @@ from datetime import date
 from typing import Any
 
 from flask import (
-    Blueprint,
     Response,
     abort,
     flash,
@@ -23,10 +22,16 @@ from crm.content.models import Authorization
 from crm.content.page_context import actor, shared
 from crm.content.testimonials import rules, service
 from crm.core import clock
+from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
 from crm.staff import access
 
-pages = Blueprint("authorizations", __name__, url_prefix="/content/authorizations")
+pages = ConsolePages(
+    "authorizations",
+    __name__,
+    url_prefix="/content/authorizations",
+    entries=[ConsoleEntry(label="Testimonials", permission="see_content", order=41, section="Content")],
+)
 
 
 @pages.get("")

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask import Response, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext
+from flask_babel import gettext, lazy_gettext
 
 from crm.audit import service as audit
 from crm.consent import consent_texts
 from crm.core import csv_files
+from crm.core.blueprints import PortalEntry, PortalPages
 from crm.core.csv_files import MOST_COLUMNS, BadFile, csv_lines, shown
 from crm.core.errors import Invalid
 from crm.portal import page_context
@@ -19,9 +20,12 @@ from crm.portal.uploads import texts as words
 from crm.portal.uploads.models import ReferralUpload, UploadState
 from crm.referrers import portal_session
 
-pages = Blueprint("refer_upload", __name__, url_prefix="/refer/upload")
-pages.context_processor(page_context.frame)
-pages.before_request(page_context.keep_language)
+pages = PortalPages(
+    "refer_upload",
+    __name__,
+    url_prefix="/refer/upload",
+    entries=[PortalEntry(label=lazy_gettext("Many at once"), view="index", order=30)],
+)
 
 SHOWN = 100  # rows with something wrong that a page shows; the file to download has all
 SAMPLE = 3

@@ -241,6 +241,7 @@ def _names_of_modules(project: Project, module: Module) -> dict[str, str]:
     }
 
 
+BLUEPRINTS = frozenset({"Blueprint", "ConsolePages", "PortalPages", "PublicPages"})
 ROUTE_VERBS = frozenset({"delete", "get", "patch", "post", "put", "route"})
 
 
@@ -251,7 +252,7 @@ def foreign_routes(project: Project) -> list[str]:
         made = [
             target.id
             for node in ast.walk(module.tree)
-            if isinstance(node, ast.Assign) and "Blueprint" in _called(node.value)
+            if isinstance(node, ast.Assign) and _called(node.value) in BLUEPRINTS
             for target in node.targets
             if isinstance(target, ast.Name)
         ]

@@ -51,8 +51,10 @@ screenshots: $(DEV_STAMP)  ## pictures of the demo clinic's pages, in .local/scr
 format: $(DEV_STAMP)  ## format the code
 	@$(VENV)/bin/ruff check --fix -q . ; $(VENV)/bin/ruff format -q .
 
-requirements: $(DEV_STAMP)  ## pin what the requirements/*.in files name, with hashes
-	@$(VENV)/bin/python -m tests.requirements
+requirements: $(DEV_STAMP)  ## pin all packages behind requirements*.in, with hashes
+	@for name in requirements requirements-local requirements-dev; do \
+		$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --annotation-style line -o $$name.txt $$name.in || exit 1; \
+	done
 
 doctor: $(STAMP)  ## run diagnostics
 	@$(FLASK) doctor
@@ -66,9 +68,9 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0])'
 	@$(PYTHON) -m venv $(VENV) || { echo "Cannot make a virtual environment: the venv module of Python is missing."; exit 1; }
 
-$(STAMP): requirements.txt | $(VENV)/bin/python
+$(STAMP): requirements.txt requirements-local.txt | $(VENV)/bin/python
 	@echo "Installing what the service needs ..."
-	@$(VENV)/bin/pip install -q --disable-pip-version-check -r requirements.txt
+	@$(VENV)/bin/pip install -q --disable-pip-version-check -r requirements.txt -r requirements-local.txt
 	@touch $@
 
 $(DEV_STAMP): requirements-dev.txt $(STAMP)

@@ -21,7 +21,6 @@ PAGES = {
     "leads": "/console/leads",
     "board": "/console/leads/board",
     "lead": "/console/leads/{lead}",
-    "person": "/console/contacts/{contact}",
     "practices": "/console/referrers/",
     "sequences": "/console/sequences",
     "sequence": "/console/sequences/{sequence}",
@@ -34,8 +33,7 @@ PAGES = {
 }
 RECORDS = {
     "lead": "select reference from lead where stage = 'consult_scheduled' order by id desc limit 1",
-    "contact": "select contact_id from message group by contact_id order by count(*) desc limit 1",
-    "sequence": "select key from sequence order by id limit 1",
+    "sequence": "select id from sequence order by id limit 1",
 }
 DOCS = {"home-1280-light": "console.png", "lead-1280-light": "lead.png"}
 
@@ -56,7 +54,7 @@ def main(arguments: list[str]) -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with stopped_stack(LOG_LEVEL="WARNING") as stack:
         print("Making a demo clinic; this takes about a minute.", flush=True)
-        stack.flask("demo", "prepare")
+        stack.flask("demo", "prepare", seconds=1_800)
         with stack.started(), chromium.launch() as browser:
             for name in _take(stack, browser, options.pages or list(PAGES)):
                 print(FOLDER / f"{name}.png", flush=True)

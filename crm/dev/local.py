@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from redis import Redis
+from redis import ConnectionPool, Redis, UnixDomainSocketConnection
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 _redis_servers: dict[Path, "subprocess.Popen[bytes]"] = {}
 _postgres_servers: dict[Path, Any] = {}
+_found: set[Path] = set()  # folders whose Redis a client here has reached once
 
 
 class LocalError(Exception):
@@ -121,7 +124,7 @@ def _redis_server() -> Path:
 
 def _answers(url: str) -> bool:
     try:
-        with Redis.from_url(url) as client:
+        with Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as client:
             return bool(client.ping())
     except RedisError:
         return False
@@ -158,14 +161,19 @@ def connector(local_dir: Path) -> Callable[[], psycopg.Connection[Any]]:
 
 
 class LazyRedis(Redis):
-    """A client of the embedded Redis that starts it with the first command."""
+    """A client of the embedded Redis that starts it with the first connection, whatever asks for one."""
 
     def __init__(self, local_dir: Path) -> None:
-        self._local_dir, self._started = local_dir, False
-        super().__init__(unix_socket_path=str(local_dir / "redis" / "redis.sock"))
+        pool = ConnectionPool(
+            connection_class=_StartingConnection, path=str(local_dir / "redis" / "redis.sock")
+        )
+        super().__init__(connection_pool=pool)
 
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        if not self._started:
-            redis_url(self._local_dir)
-            self._started = True
-        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+class _StartingConnection(UnixDomainSocketConnection):
+    def connect(self) -> None:
+        folder = Path(self.path).parent
+        if folder not in _found:
+            redis_url(folder.parent)
+            _found.add(folder)
+        super().connect()  # type: ignore[no-untyped-call]

@@ -173,12 +173,12 @@ class Stack:
             except subprocess.TimeoutExpired:
                 self.kill(name)
 
-    def flask(self, *command: str) -> str:
+    def flask(self, *command: str, seconds: float = 300) -> str:
         """Run one command to its end; return what it printed. Raises RuntimeError with its complaints."""
         self.runs += 1
         out, errors = (self.folder / f"run{self.runs}.{kind}" for kind in ("out", "err"))
         run = self.fork_server.start([*FLASK, *command], env=self.env, log=out, errors=errors)
-        if run.wait(300):
+        if run.wait(seconds):
             raise RuntimeError(f"flask {' '.join(command)}: {out.read_text()}{errors.read_text()[-2000:]}")
         return out.read_text()
 

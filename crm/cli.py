@@ -33,7 +33,7 @@ def register_commands(app: CrmApp) -> None:
 @click.command()
 @with_appcontext
 def sandbox() -> None:
-    """Run the stand-in for SendGrid: same API, an inbox to look at, signed events back."""
+    """Run the SendGrid sandbox: same API, an inbox, signed events."""
     from crm.sandbox.server import run  # noqa: PLC0415 - never in production
     from crm.sandbox.settings import SandboxSettings  # noqa: PLC0415
 

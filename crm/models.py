@@ -1,4 +1,4 @@
-"""Every table, imported in one place for migrations and for whoever needs the whole metadata."""
+"""Every table, imported in one place for migrations and for code that needs the whole metadata."""
 
 from crm.audit import models as audit
 from crm.campaigns import models as campaigns

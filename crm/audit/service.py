@@ -53,7 +53,7 @@ def record(
     purpose: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
-    """Note one act or look by whoever is acting. `detail` takes ids and codes, never personal data."""
+    """Record one action or view by the current actor. `detail` takes ids and codes, never personal data."""
     who = current()
     db.session.add(
         AuditEntry(

@@ -141,7 +141,7 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise Invalid({"closed": [f"“{text}” is no day such as 2026-12-24."]}) from error
+        raise Invalid({"closed": [f"“{text}” is not a date (YYYY-MM-DD)."]}) from error
 
 
 _in_use: Calendar | None = None

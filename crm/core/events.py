@@ -1,4 +1,4 @@
-"""What happened, said in the past tense, to whoever listens: in this process, at once, in the same transaction."""
+"""Events: what happened, published to the handlers of `crm.reactions` in the same process and transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How often is too often: fixed windows counted in Redis, in this process alone while Redis is away.
+"""Rate limiting: fixed windows counted in Redis, in this process alone while Redis is away.
 
 A window opens with the first hit and lasts its length, so a burst cannot straddle two windows of a clock.
 """
@@ -63,7 +63,7 @@ def _hit_redis(limits: Sequence[Limit]) -> list[tuple[int, int]]:
             redis.expire(key, limit.seconds)
         elif count > limit.most:
             left = int(redis.ttl(key))
-            if left < 0:  # whoever counted first died before it could say when the window ends
+            if left < 0:  # the process that counted first crashed before it set the end of the window
                 redis.expire(key, limit.seconds)
                 left = limit.seconds
         found.append((count, left))

@@ -161,7 +161,7 @@ def show_sign_ins() -> None:
 @click.argument("days", type=click.FloatRange(0.01, 365), default=1.0)
 @with_appcontext
 def skip(days: float) -> None:
-    """Move the demo clock DAYS ahead and on to the next office hour, for all processes here; wake whoever is due."""
+    """Move the demo clock DAYS ahead and on to the next office hour, for all processes here; wake due enrolments."""
     _refuse_production()
     now = clock.now()
     moment = clock.move_ahead(_office_hour(now + timedelta(days=days)) - now)
@@ -231,7 +231,7 @@ def _refuse_production() -> None:
 
 
 def _let_a_referrer_in() -> None:
-    """Somebody of one of the demo's practices gets an account for the portal."""
+    """Create a portal account at one of the demo's practices."""
     with acting("system"), transaction():
         home = db.session.scalars(select(Practice).where(Practice.name == SENDERS[0].practice)).first()
         if home is not None:

@@ -88,9 +88,9 @@ def _same(pid: int, born: float) -> psutil.Process | None:
 
 
 def _note(record: Path) -> None:
-    """Write down who we are and what we have started, ourselves first."""
+    """Record the process ids of this launcher and of what it started, its own first."""
     me = psutil.Process()
-    servers = ("postgres", "redis-server")  # they are taken over by whoever comes next
+    servers = ("postgres", "redis-server")  # the next start takes them over
     ours = [me, *(child for child in me.children(recursive=True) if child.name() not in servers)]
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps([(process.pid, process.create_time()) for process in ours]))

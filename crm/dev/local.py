@@ -103,7 +103,7 @@ def stop_embedded(local_dir: Path) -> None:
 
 
 def shut_down(local_dir: Path) -> None:
-    """Stop the embedded servers of `local_dir`, whoever started them."""
+    """Stop the embedded servers of `local_dir`, also those that another process started."""
     stop_embedded(local_dir)
     url = f"unix://{local_dir / 'redis' / 'redis.sock'}"
     if _answers(url):

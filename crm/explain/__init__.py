@@ -1,1 +1,1 @@
-"""Why somebody got, or did not get, an email."""
+"""Why a person got, or did not get, an email."""

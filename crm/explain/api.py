@@ -1,4 +1,4 @@
-"""Why somebody got, or did not get, an email, for other systems: ids and reasons, no names and no addresses."""
+"""Why a person got, or did not get, an email, for other systems: ids and reasons, no names and no addresses."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from marshmallow import Schema, fields
 from crm.explain import service as why
 from crm.staff.api_auth import require_scope
 
-blueprint = Blueprint("why-api", __name__, description="Why somebody got, or did not get, an email")
+blueprint = Blueprint("why-api", __name__, description="Why a person got, or did not get, an email")
 SCOPE = "messages:read"
 
 

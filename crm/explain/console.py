@@ -1,4 +1,4 @@
-"""Why somebody got, or did not get, an email: one page for any email, and for one that never was."""
+"""Why a person got, or did not get, an email: one page for any email, also one that was never created."""
 
 from flask import render_template, url_for
 from flask.typing import ResponseReturnValue

@@ -81,7 +81,7 @@ def decision(contact_id: int, *, stream: str, at: datetime, when: str) -> Fact:
     verdict = replay.verdict_at(contact_id, kind.topic or "", at, transactional=kind.transactional)
     ids = {"consent_record": verdict.record_id, "suppressions": list(verdict.stop_ids)}
     if verdict.reason is None:
-        basis = "no consent is needed: the person asked for it" if kind.transactional else "the yes stood"
+        basis = "no consent is needed: the person asked for it" if kind.transactional else "consent was valid"
         return Fact(at=at, part="decision", text=f"{when}: may get it", why=basis, ids=ids)
     why = words.reason(str(verdict.reason))
     return Fact(at=at, part="decision", text=f"{when}: may not get it", why=why, ids=ids)
@@ -120,7 +120,7 @@ def of_batch(batch: Batch) -> Iterator[Fact]:
             attempt = f"Attempt {detail.get('attempt')}: handed to {_carrier(batch.transport)}"
             yield Fact(at=row.at, part="attempt", text=attempt, ids=ids | {"audit": row.id})
         elif row.action == "batch.decided":
-            said = "Somebody said: send again" if detail.get("send_again") else "Somebody said: treat as sent"
+            said = "Staff decided: send again" if detail.get("send_again") else "Staff decided: treat as sent"
             yield Fact(at=row.at, part="attempt", text=said, ids=ids | {"audit": row.id, "actor": row.actor})
     text = words.STATES.get(batch.state, ("", batch.state))[1]
     by = {"events": "settled by what the provider told"}.get(batch.settled_by or "")
@@ -151,5 +151,5 @@ def of_message(message: Message) -> Iterator[Fact]:
 
 
 def in_order(facts: Sequence[Fact]) -> list[Fact]:
-    """Sort by the second, as the provider's clock tells it; what happened in one second stays as it was told."""
+    """Sort by the second, the precision of the provider's clock; keep the order within one second."""
     return sorted(facts, key=lambda fact: fact.at.replace(microsecond=0))

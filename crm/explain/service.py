@@ -1,5 +1,5 @@
 """Why did this person get, or not get, this, and when: one answer from the rows that hold it, for any email ever queued
-and for a broadcast's or a sequence's email that somebody did not get.
+and for a broadcast's or a sequence's email that a person did not get.
 """
 
 from collections.abc import Iterator
@@ -100,7 +100,7 @@ def of_campaign(campaign_id: int, contact_id: int) -> Answer:
     return Answer(
         contact_id=contact.id,
         got=got,
-        short="It waits to leave." if got == "waiting" else "It was not sent.",
+        short="It is queued." if got == "waiting" else "It was not sent.",
         reason=reason,
         about=item.title,
         at=at,
@@ -115,7 +115,7 @@ def of_step(sequence_key: str, step: int, contact_id: int) -> Answer:
     sequence = db.session.scalar(select(EmailSequence).where(EmailSequence.key == sequence_key))
     contact = _row(Contact, contact_id)
     if sequence is None:
-        raise NotFound("There is no such sequence.")
+        raise NotFound("Sequence not found.")
     rows = select(Enrolment).where(Enrolment.contact_id == contact_id, Enrolment.sequence_id == sequence.id)
     enrolment = db.session.scalar(rows.order_by(Enrolment.id.desc()).limit(1))
     if enrolment is not None:
@@ -227,7 +227,7 @@ def _missed(campaign: Campaign, contact: Contact) -> tuple[str, str | None, int 
 
 
 def _unmeant(campaign: Campaign, contact: Contact) -> tuple[str, str | None, None]:
-    """Why somebody was not in the audience, as far as today's rows tell."""
+    """Return why a person was not in the audience, as far as today's rows show."""
     at_launch = replay.verdict_at(contact.id, campaign.topic, campaign.launched_at or clock.now()).reason
     state = db.session.get(ConsentState, (contact.id, campaign.topic))
     if state is not None and state.granted and campaign.launched_at and state.at > campaign.launched_at:

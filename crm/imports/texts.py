@@ -26,7 +26,7 @@ _FILE: Mapping[str, str] = {
     "big": "The file is larger than 50 MB. Split it and import the parts one after the other.",
     "archive": "This is a spreadsheet or an archive, not a text file. Save it as “CSV UTF-8” and choose that file.",
     "not_text": "The file is not a text file. Save the table as “CSV UTF-8” and choose that file.",
-    "cells": "The rows cannot be told apart. A quotation mark may be missing its partner.",
+    "cells": "The rows cannot be separated. A quotation mark may be missing its partner.",
     "columns": f"The file has %(count)s columns; at most {MOST_COLUMNS} can be read.",
     "no_rows": "The file holds column names and no rows.",
 }

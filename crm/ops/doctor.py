@@ -26,7 +26,7 @@ SLOW_BACKLOG = timedelta(minutes=10)
 SLOW_EVENTS = timedelta(minutes=5)
 NO_PULSE = timedelta(minutes=2)  # the sweep marks its round every ten seconds
 UNCOMPARED = timedelta(days=2)
-TOLD = frozenset({"backlog", "events-wait", "webhook-silent"})  # staff are told of these without asking
+TOLD = frozenset({"backlog", "events-wait", "webhook-silent"})  # these raise an alert by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _sending() -> Iterator[Finding]:
     now, row = clock.now(), switches.get()
     counts = db.session.execute(_COUNTS).one()
     if counts.uncertain:
-        words = f"{_batches(counts.uncertain)} may or may not have left; see Mail in the console."
+        words = f"{_batches(counts.uncertain)} may or may not have been sent; see Mail in the console."
         yield Finding("note", words, "uncertain")
     if counts.failed:
         yield Finding("note", f"{_batches(counts.failed)} failed; see Mail in the console.", "failed")
@@ -143,7 +143,7 @@ def _sending() -> Iterator[Finding]:
     )
     stopped = row.stopped_at is not None or messages_queries.stopped_streams()
     if oldest is not None and now - oldest > SLOW_BACKLOG and not stopped:
-        words = "Emails have been due for more than ten minutes and have not left."
+        words = "Emails have been due for more than ten minutes and are still queued."
         yield Finding("problem", words, "backlog")
 
 

@@ -51,8 +51,8 @@ _NOW = text("""
         (select count(*) from campaign where state = 'paused') as campaigns_paused
 """)
 _HELP = {
-    "mail_waits": "Age of the oldest batch that is due and has not left, in seconds",
-    "uncertain_waits": "Age of the oldest batch that may or may not have left, in seconds",
+    "mail_waits": "Age of the oldest batch that is due and still queued, in seconds",
+    "uncertain_waits": "Age of the oldest batch that may or may not have been sent, in seconds",
     "steps_wait": "Age of the oldest sequence step that is due and was not planned, in seconds",
     "steps_due": "Sequence steps that are due and were not planned, counted to 100,000",
     "events_wait": "Age of the oldest provider post that was not applied, in seconds",
@@ -62,7 +62,7 @@ _HELP = {
     "alerts": "Open alerts",
     "stopped": "1 while all sending is stopped",
     "throttled": "Seconds for which the provider asked us to wait",
-    "campaigns_paused": "Broadcasts that somebody paused or that paused themselves",
+    "campaigns_paused": "Broadcasts paused by staff or by a circuit breaker",
 }
 
 
@@ -153,12 +153,12 @@ def _real_now() -> datetime:
 
 @pages.get("/metrics")
 def metrics() -> Response:
-    """Answer the machine itself, or whoever brings the token; to everybody else this page does not exist."""
+    """Answer requests from this machine, or with the token; raise NotFound for all others."""
     token = current.settings().metrics_token
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     local = ipaddress.ip_address(request.remote_addr or "0.0.0.0").is_loopback  # noqa: S104 - nobody's address
     if not (hmac.compare_digest(given.encode(), token.encode()) if token else local):
-        raise NotFound("This page is not here.")
+        raise NotFound("Page not found.")
     registry = CollectorRegistry()
     registry.register(_Collector())
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

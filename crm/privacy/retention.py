@@ -50,7 +50,7 @@ def _spam(before: datetime) -> int:
 def _erased(contact_id: int) -> bool:
     try:
         service.erase(contact_id=contact_id, reason="mistake")
-    except Conflict:  # somebody was quicker, or a record that went up in this one was cared for
+    except Conflict:  # another process was faster, or a record merged into this one was cared for
         return False
     return True
 

@@ -39,14 +39,14 @@ class Facts:
 
 
 def care(facts: Facts) -> bool:
-    """Tell whether somebody was referred or cared for: laws on medical records may ask that their record be kept."""
+    """Tell whether the person was referred or cared for: laws on medical records may require keeping the record."""
     return "referral" in facts.kinds or not CARE_STAGES.isdisjoint(facts.stages)
 
 
 def refused(facts: Facts, *, despite_care: bool) -> str | None:
     """Return why a person cannot be erased now, in words; None when they can."""
     if facts.has_account:
-        return "This is somebody of a referring practice. Close their account first."
+        return "This is a portal user of a practice. Close their account first."
     if facts.open_referral:
         return "A referral of this person is open. Bring it to its end first."
     if care(facts) and not despite_care:

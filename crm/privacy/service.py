@@ -29,7 +29,7 @@ class Erased:
 
 
 def records_of(contact_id: int) -> list[int]:
-    """Return every record of the person, the living one and what went up in it. Raises NotFound."""
+    """Return every record of the person: the current one and those merged into it. Raises NotFound."""
     line = consents.merge_chain(contact_id)
     if not line:
         raise NotFound("Contact not found.")
@@ -53,7 +53,7 @@ def facts(records: list[int]) -> Facts:
 
 
 def erase(*, contact_id: int, reason: str, despite_care: bool = False) -> Erased:
-    """Erase a person for good. `despite_care`: somebody has looked into whether the record must be kept.
+    """Erase a person permanently. `despite_care`: an administrator checked whether the record must be kept.
 
     Raises Invalid, NotFound, and Conflict when it was done before or may not be done now.
     """
@@ -108,7 +108,7 @@ def _empty(contact: Contact) -> None:
 
 
 def _end_leads(records: list[int]) -> int:
-    """End what is open; no rule of stages stands against an erasure, and nobody is told."""
+    """Close open leads; stage rules do not apply to an erasure, and no one is notified."""
     now, actor = clock.now(), audit.current().actor
     leads = db.session.scalars(
         select(Lead).where(Lead.contact_id.in_(records)).with_for_update(of=Lead)
@@ -155,7 +155,7 @@ _FORGET = tuple(
             where person_id in (select id from portal_person where contact_id = any(:records))""",
         """delete from referrer_passkey
             where person_id in (select id from portal_person where contact_id = any(:records))""",
-        # a closed account of a practice: who it was goes, that somebody sent a referral stays
+        # a closed portal account: the name is deleted, the fact that a portal user sent a referral is kept
         """update portal_person set name = :title, email = 'erased-' || id
             where contact_id = any(:records)""",
         "update contact_merge set moved = moved - 'tags' || '{\"tags\": []}' where kept_id = any(:records)",

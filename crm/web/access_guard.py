@@ -1,4 +1,4 @@
-"""The one check that every request passes: public, another system with a key, somebody of a practice,
+"""The one check that every request passes: public, another system with a key, a portal user,
 or staff with the right role.
 
 What is neither listed as public nor names a permission is refused: forgetting a guard closes a page, never opens it.

@@ -1,4 +1,4 @@
-"""The front door: where a patient, a referrer and a member of staff go from here."""
+"""Home page: links for patients, practices and staff."""
 
 from flask import Response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
@@ -16,7 +16,7 @@ def home() -> ResponseReturnValue:
 
 @pages.get("/robots.txt")
 def robots() -> ResponseReturnValue:
-    """Search engines may read what is written for the public, and nothing behind a link, a door or a form's answer."""
+    """Let search engines read public pages only: nothing behind a token, a sign-in or a form."""
     lines = [
         "User-agent: *",
         *(f"Allow: {path}" for path in ("/$", "/contact$", "/contacto$", "/education$", "/static/")),

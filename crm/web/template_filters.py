@@ -47,7 +47,7 @@ def _spoken(at: datetime, theirs: str | None = None) -> str:
 
 
 def _send_small(response: Response) -> Response:
-    """Gzip styles and scripts. Pages are left alone: they hold secrets beside what a stranger may choose."""
+    """Gzip styles and scripts. HTML is not compressed (BREACH)."""
     if (
         response.status_code != 200
         or response.mimetype not in _SMALLER

@@ -1,4 +1,4 @@
-"""Which tables a person's timeline is told from, besides their activities. Only the edge sees all of them."""
+"""Timeline sources: the tables that a person's timeline is read from, besides activities. Only the wiring sees all of them."""
 
 from collections.abc import Sequence
 from typing import Any

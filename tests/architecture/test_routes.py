@@ -1,4 +1,4 @@
-"""What can be reached without signing in is a list that somebody has read."""
+"""Pages reachable without sign-in are a reviewed list."""
 
 from crm.web import access_guard
 

@@ -45,7 +45,7 @@ def test_only_the_edge_ends_a_transaction():
         "crm/core/db.py",
         "crm/dev/demo.py",
         *(name for name in TREES if name.startswith("crm/sandbox/")),
-    }  # the stand-in has a store of its own
+    }  # the sandbox has a store of its own
     assert places(lambda tree: calls(tree, "commit", "rollback"), allowed=outside) == set()
 
 

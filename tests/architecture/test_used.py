@@ -32,7 +32,7 @@ def words_of_templates():
 
 
 def defined_and_undecorated(tree):
-    """Names at the top of a module; what a decorator registers is used by whoever reads the registry."""
+    """Names at the top of a module; what a decorator registers is used by the code that reads the registry."""
     for node in tree.body:
         match node:
             case ast.FunctionDef(name=name, decorator_list=[]):

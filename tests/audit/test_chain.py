@@ -1,4 +1,4 @@
-"""The log is append-only, and whoever gets past the trigger is found out."""
+"""Audit log: append-only; a change that gets past the trigger is detected."""
 
 from contextlib import contextmanager
 
@@ -16,7 +16,7 @@ from crm.core.db import db
 
 @contextmanager
 def as_intruder():
-    """Somebody with the rights of the database's owner, past the trigger."""
+    """A change with the rights of the database's owner, past the trigger."""
     for table in ("audit_entry", "audit_link"):
         db.session.execute(text(f"alter table {table} disable trigger all"))
     yield

@@ -1,7 +1,7 @@
 """One installation of ours for a measurement: a migrated database full of people, workers, web, and a moved clock.
 
 People are made by a few set-based statements and kept as databases to copy from. It is always a Tuesday at 10:30 in
-Los Angeles, so that quiet hours and weekday windows are open; where real time matters the clock is left alone.
+Los Angeles, so that quiet hours and weekday windows are open; where real time matters the clock is not moved.
 """
 
 import atexit

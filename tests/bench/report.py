@@ -49,7 +49,7 @@ def ratios(runs: Runs, row: Row) -> list[float]:
 
 
 def judge(runs: Runs, row: Row) -> dict[str, Any]:
-    """Return what there is to say of one row; the verdict is on the median."""
+    """Return the figures of one row; the verdict is on the median."""
     value = spread(values_of(runs, row.value))
     ratio = spread(ratios(runs, row)) if row.against else None
     judged = ratio if row.against else value

@@ -21,7 +21,7 @@ SIGNATURE = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP = "X-Twilio-Email-Event-Webhook-Timestamp"
 SHA256 = ec.ECDSA(hashes.SHA256())
 # What a thousand emails of a tidy list come to while nothing is tracked in them: taken, delivered, and one in a hundred
-# for which somebody's address is stopped.
+# for which a person's address is suppressed.
 KINDS = (
     *("processed",) * 490,
     *("delivered",) * 480,

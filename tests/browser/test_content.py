@@ -18,7 +18,7 @@ SPANISH = "Muchas personas anotan cómo durmieron, por una semana."
 
 
 def member(browser: Browser, site: Stack, *, role: str, name: str) -> Page:
-    """A window in which somebody with this role is signed in; whatever it complains about fails."""
+    """A page in which a staff member with this role is signed in; any console error fails the test."""
     email = f"{name.lower()}@clinic.example"
     link = site.flask("staff", "create", email, "--role", role, "--name", name).split()[-1]
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
@@ -175,7 +175,7 @@ def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Stack, brows
 
 
 def until(site: Stack, email: str, count: int) -> None:
-    """Let time fly until somebody has so many emails, and no more."""
+    """Advance the clock until a person has exactly this many emails."""
     while len(site.inbox(email)) < count:
         try:
             wait_until(lambda: len(site.inbox(email)) >= count, seconds=3, what="an email that is due")

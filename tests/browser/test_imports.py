@@ -45,7 +45,7 @@ def imported(page: Page) -> None:
     expect(page.get_by_role("button", name="Undo import")).to_be_visible(timeout=15_000)
 
 
-def test_three_bad_rows_are_mended_and_all_of_it_is_undone(site: Stack, staff: Page, tmp_path: Path):
+def test_three_bad_rows_are_fixed_and_the_import_is_undone(site: Stack, staff: Page, tmp_path: Path):
     page, file = staff, tmp_path / "march.csv"
     with file.open("w", newline="") as out:
         csv.writer(out).writerows([HEAD, *GOOD, *BAD])

@@ -1,4 +1,4 @@
-"""The main job as people live it: a form in Spanish, a yes, six emails in office hours, a stop that works."""
+"""The main journey: a form in Spanish, consent, six emails in office hours, an opt-out that works."""
 
 import re
 import time
@@ -116,7 +116,7 @@ def test_an_opt_out_in_the_middle_stops_the_rest(site: Stack, page: Page):
     assert len(site.inbox(email)) == before
 
 
-def test_a_referral_ends_in_the_patients_own_yes(site: Stack, page: Page):
+def test_a_referral_ends_in_the_patients_consent(site: Stack, page: Page):
     email = "pedro@patients.example"
     with site.sql() as database:
         database.execute(

@@ -37,9 +37,7 @@ def sign_in(site: Stack, page: Page) -> None:
     page.wait_for_url("**/console**")
 
 
-def test_a_web_lead_is_late_noticed_reached_booked_and_leaves_the_sequence(
-    site: Stack, page: Page, admin_link: str
-):
+def test_an_overdue_lead_is_reached_booked_and_leaves_the_sequence(site: Stack, page: Page, admin_link: str):
     email = "late.ana@patients.example"
     visitor = page.context.browser.new_context(timezone_id="America/Los_Angeles").new_page()
     fill_in(visitor, site, email=email, language="en")
@@ -67,7 +65,7 @@ def test_a_web_lead_is_late_noticed_reached_booked_and_leaves_the_sequence(
     expect(page.locator("main")).to_contain_text("Should have been acted on by now")
     expect(page.locator("main")).to_contain_text("its time in “confirmed” is over")
 
-    # somebody calls, and speaks to her
+    # a staff member calls and reaches her
     page.get_by_label("What came of it").select_option("reached")
     page.get_by_role("button", name="Log attempt").click()
     expect(page.locator("main")).to_contain_text("Attempt 1 logged")
@@ -86,9 +84,7 @@ def test_a_web_lead_is_late_noticed_reached_booked_and_leaves_the_sequence(
     assert one(site, running, email) == "exited"
 
 
-def test_a_duplicate_is_found_merged_and_parted_and_many_are_done_by_the_keyboard(
-    site: Stack, page: Page, admin_link: str
-):
+def test_duplicates_merge_and_undo_and_bulk_by_keyboard(site: Stack, page: Page, admin_link: str):
     people = [("Twin", "twin@patients.example"), ("Twine", "twin.work@patients.example")]
     key = site.flask("api-key", "create", "journey", "--scope", "contact-requests:write").split()[-1]
     for first, email in people:
@@ -111,7 +107,7 @@ def test_a_duplicate_is_found_merged_and_parted_and_many_are_done_by_the_keyboar
     expect(page.locator("main")).to_contain_text("The records are two again.")
     assert [one(site, count, email) for _, email in people] == [1, 1]
 
-    # both are ticked and given away without a mouse, after a look at what would change; then that is taken back
+    # both are ticked and given away without a mouse, after a look at what would change; then that is undone
     page.goto(f"{site.web_url}/console/leads?stage=new")
     page.locator("[data-keys]").wait_for()
     page.wait_for_function(

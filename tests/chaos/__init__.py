@@ -1,1 +1,1 @@
-"""Faults: kill, cut, empty and fill up everything, then compare the stand-in's inbox with the ledger."""
+"""Faults: kill, cut, empty and fill up everything, then compare the sandbox's inbox with the ledger."""

@@ -50,7 +50,9 @@ def sleepers(stack: Stack, *, seed: int, kills: int) -> Done:
 
     wait_until(doubt, seconds=20, what="the batches in hand to be in doubt")
     before = arrivals(stack)
-    with stack.sql() as database:  # whose call was not made yet: what a person finds in doubt and sends again
+    with (
+        stack.sql() as database
+    ):  # whose call was not made yet: what a person finds unconfirmed and sends again
         found = database.execute(
             "select b.id::text from batch b where b.state = 'uncertain' and not exists ("
             "select 1 from message m where m.batch_id = b.id and m.id = any(%s))",

@@ -1,4 +1,4 @@
-"""The one judge: the stand-in's inbox against the ledger, message by message."""
+"""The oracle: compares the sandbox's inbox with the ledger, message by message."""
 
 import json
 from collections import Counter, defaultdict
@@ -13,7 +13,7 @@ LEDGER = """
     select m.id, coalesce(m.state, b.state), b.state, b.error, b.settled_by
     from message m join batch b on b.id = m.batch_id
 """
-# Whoever was to get something and has no message: a first step, a broadcast.
+# A person who was to get an email and has no message: a first step, a broadcast.
 FORGOTTEN = """
     select e.contact_id from enrolment e where not exists (select 1 from message m where m.enrolment_id = e.id)
     union all select t.contact_id from contact_tag t where t.tag like 'lot-%' and not exists (
@@ -45,10 +45,10 @@ class Verdict:
     surprise: list[int]  # arrived, though the ledger says that it did not leave or does not know it
     waiting: list[int]
     uncertain: list[int]
-    unlisted: list[int]  # in doubt without a word why
-    untold: list[int]  # in doubt, though the provider took it and told us so
+    unlisted: list[int]  # unconfirmed without a reason
+    untold: list[int]  # unconfirmed, though the provider accepted it and sent the event
     forgotten: list[int]  # people
-    doubted: int = 0  # were in doubt to the end, and left by a person's word
+    doubted: int = 0  # were unconfirmed to the end, and sent by a person's decision
 
     @property
     def well(self) -> bool:
@@ -57,7 +57,7 @@ class Verdict:
 
 
 def arrivals(stack: Stack) -> Counter[int]:
-    """Return how often the stand-in took each message."""
+    """Return how often the sandbox accepted each message."""
     lines = requests.get(f"{stack.sandbox_url}/sandbox/recipients", timeout=60).text.splitlines()
     return Counter(int(json.loads(line)[0]) for line in lines)
 

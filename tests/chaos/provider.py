@@ -56,7 +56,7 @@ def half_refused(stack: Stack, *, seed: int, kills: int) -> Done:
 
 
 def key_revoked(stack: Stack, *, seed: int, kills: int) -> Done:
-    """The provider revokes the key: all sending stops, staff are told; with a new key it goes on, without losing one."""
+    """The provider revokes the key: all sending stops with an alert; with a new key it continues, and no email is lost."""
     people(stack, 50)
     stack.ring()
     stack.kill("sandbox")

@@ -37,7 +37,7 @@ def events_storm(stack: Stack, *, seed: int, kills: int) -> Done:
 
 
 def events_late(stack: Stack, *, seed: int, kills: int) -> Done:
-    """No event for a day, while every third answer of the provider gets lost: late events settle what is in doubt."""
+    """No event for a day, while every third answer of the provider gets lost: late events settle what is unconfirmed."""
     lost = {"kind": "drop_after", "probability": 0.34, "seed": seed}
     mood = {"events": {"hold": True}, "faults": [lost]}
     requests.put(f"{stack.sandbox_url}/sandbox/faults", json=mood, timeout=5)
@@ -59,7 +59,7 @@ def events_late(stack: Stack, *, seed: int, kills: int) -> Done:
 
 
 def _forge(stack: Stack) -> int:
-    """Send posts that are not SendGrid's: unsigned, signed by somebody else, altered, an old one again."""
+    """Send posts that are not SendGrid's: unsigned, signed with another key, altered, an old one again."""
     key, now = signing_key(stack.folder / "sandbox" / "signing.pem"), time.time()
     body = json.dumps(
         [{"event": "bounce", "email": "even2@chaos.example", "sg_event_id": "forged", "pp_msg": "1"}]
@@ -102,7 +102,7 @@ def _all_at_once(stack: Stack, messages: list[int]) -> set[str]:
 
 
 def _every_event_is_kept(stack: Stack, *, more: set[str] = frozenset()) -> None:
-    """What the stand-in told, and what we posted ourselves, is in the ledger, each once; and nothing else is."""
+    """Check that the sandbox's events and our own posts are in the ledger once each, and nothing else."""
     with closing(sqlite3.connect(_store(stack.folder / "sandbox"))) as store:
         chunks = store.execute("select body from chunks").fetchall()
     told = {one["sg_event_id"] for (body,) in chunks for one in json.loads(b"[" + body + b"]")} | more

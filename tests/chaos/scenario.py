@@ -1,4 +1,4 @@
-"""One play: people say yes, mail goes out, things die. Seeded, so that a bad end can be had again."""
+"""Chaos scenario: people consent, mail is sent, processes crash. Seeded, so failures are reproducible."""
 
 import random
 import signal
@@ -49,7 +49,7 @@ PEOPLE = f"""{_WHO}
         %(now)s::timestamptz, true
     from said, sequence s join sequence_version v on v.sequence_id = s.id where s.key = 'contact-request'
 """
-# People who said yes and get a broadcast, which the next look after campaigns launches.
+# People who said yes and get a broadcast, which the next maintenance of campaigns launches.
 BROADCAST = f"""{_WHO}, tagged as (
         insert into contact_tag (contact_id, tag, added_at) select contact_id, %(tag)s, at from said
     )
@@ -129,9 +129,9 @@ def _kill(stack: Stack, name: str, done: Tally) -> None:
 
 
 def finish(stack: Stack) -> Verdict:
-    """Let everything settle, have a person send again what stayed in doubt, and judge: all must be there, once.
+    """Let everything settle, have a person send again what stayed unconfirmed, and judge: all must be there, once.
 
-    Whatever the provider did take has been settled by its events by then; what is left in doubt has never left.
+    By then events have settled everything that the provider accepted; what is still unconfirmed was never sent.
     """
     settle(stack)
     doubts = judge(stack).uncertain
@@ -173,7 +173,7 @@ def settle(stack: Stack, *, keep_faults: bool = False, seconds: float = 120) -> 
     left: list[object] = []
 
     def quiet() -> bool:
-        stack.ensure()  # one that was told to die at a certain instant may come to it only now
+        stack.ensure()  # a process with a fail point may reach it only now
         requests.post(f"{stack.sandbox_url}/sandbox/retry", timeout=5)
         stack.ring()
         with stack.sql() as database:

@@ -90,7 +90,7 @@ def database_crowded(stack: Stack, *, seed: int, kills: int) -> Done:
 
 
 def _take_all_connections(stack: Stack, *, seconds: float) -> None:
-    """Cut everybody's, and take whatever becomes free faster than anybody else."""
+    """Cut all connections, and take those that become free faster than any other client."""
     url, until = stack.database_url.replace("+psycopg", ""), time.monotonic() + seconds
     with ExitStack() as held:
         first = held.enter_context(psycopg.connect(url, autocommit=True))
@@ -142,7 +142,7 @@ def _doctor(stack: Stack) -> str:
 
 
 def _recount(stack: Stack) -> None:
-    """How many people there are: of some it was not said whether they were written down."""
+    """Return how many people there are: some requests got no answer, so their rows may or may not exist."""
     with stack.sql() as database:
         found = database.execute(
             "select coalesce(max(substring(email from '[0-9]+')::int), 0) from contact where email ~ '^(odd|even)[0-9]'"
@@ -237,7 +237,7 @@ def _deadlock_in_the_web(stack: Stack) -> None:
 
 
 def _deadlock_in_a_worker(stack: Stack) -> None:
-    """A 429 is written down on the batch, then on the control row; we hold the latter, and then want the former."""
+    """A 429 is recorded on the batch, then on the control row; we hold the latter, and then want the former."""
     slow = [
         {"kind": "delay", "seconds": 2, "times": 1},
         {"kind": "rate_limit", "reset_in": 1, "times": 1},

@@ -27,7 +27,7 @@ class StaffSession:
         self._send(link, page=link)
 
     def post(self, path: str, **form: str | list[str]) -> None:
-        """Send a form of the page where staff look after mail. Raises for whatever is not taken."""
+        """Send a form of the page *Mail*. Raises if it is not accepted."""
         self._send(f"{self.url}{path}", page=f"{self.url}/console/mail", **form)
 
     def _send(self, url: str, *, page: str, **form: str | list[str]) -> None:
@@ -42,7 +42,7 @@ class StaffSession:
 class WebTraffic:
     """Contact requests through the web, all the time, each repeated with its own key until it is answered.
 
-    A context manager. `failures` counts answers that were no answer; whoever was told yes must be there, once.
+    A context manager. `failures` counts answers that were no answer; each visitor whose request was accepted must be there, once.
     """
 
     def __init__(self, stack: Stack, *, pause: float = 0.1, at_once: int = 2, letters: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Why somebody got, or did not get, an email: from any email, a broadcast, or a step of a sequence."""
+"""Why a person got, or did not get, an email: from any email, a broadcast, or a step of a sequence."""
 
 from datetime import timedelta
 
@@ -62,7 +62,7 @@ def test_an_email_tells_its_whole_story(outbox, app, clock):
         "Approved (clinical)",
         "Approved (compliance)",
         "Began “",
-        "When it was queued: may get it | the yes stood",
+        "When it was queued: may get it | consent was valid",
         "Attempt 1: handed to SendGrid",
         "Right before it left: may get it",
         "It was handed to the mail provider",
@@ -75,7 +75,7 @@ def test_an_email_tells_its_whole_story(outbox, app, clock):
     assert (seen.object_type, seen.object_id) == ("message", answer.message_id)
 
 
-def test_somebody_who_said_no_in_between(outbox, app, clock):
+def test_an_opt_out_in_between(outbox, app, clock):
     who = enrolled()
     plan()
     clock.shift(60)
@@ -99,7 +99,7 @@ def test_somebody_who_said_no_in_between(outbox, app, clock):
         (Outcome(fate=Fate.TRY_AGAIN, error="503"), "waiting", "503"),
     ],
 )
-def test_what_failed_or_is_in_doubt(outbox, app, outcome, got, because):
+def test_failed_or_unconfirmed(outbox, app, outcome, got, because):
     enrolled()
     plan()
     outbox.answers.append(outcome)
@@ -174,7 +174,7 @@ def test_before_the_launch_and_for_the_rest(outbox, app):
     assert ask(explain.of_campaign, rest, other).got == "waiting"
 
 
-def test_a_step_that_somebody_did_not_get(outbox, app, clock):
+def test_a_step_that_was_not_sent(outbox, app, clock):
     who = enrolled()
     plan()
     deliver_all(app)
@@ -198,7 +198,7 @@ def test_a_step_that_somebody_did_not_get(outbox, app, clock):
     assert ask(explain.of_step, "contact-request", 1, stranger).reason == "no_consent"
 
 
-def test_what_there_is_not(outbox):
+def test_unknown_ids_are_not_found(outbox):
     for function, ids in (
         (explain.of_message, (1,)),
         (explain.of_campaign, (1, 1)),

@@ -117,7 +117,7 @@ def test_nobody_is_subscribed_by_a_file(desk):
     assert db.session.scalars(select(Suppression.lifted_at)).one() is None
 
 
-def test_all_of_it_is_taken_back_but_what_somebody_worked_on(desk):
+def test_undo_removes_all_but_what_staff_worked_on(desk):
     before = count(Contact)
     run = imported(desk, rows(3), kind="leads")
     worked_on = db.session.scalars(select(Lead).order_by(Lead.id)).first()

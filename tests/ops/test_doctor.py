@@ -1,4 +1,4 @@
-"""`flask doctor`: each thing that can be wrong is said in words, and nothing is said when all is well."""
+"""`flask doctor`: each fault is reported, and nothing when all is well."""
 
 import socket
 import threading
@@ -157,7 +157,7 @@ def test_events_wait_and_their_key_is_missing(outbox, house, clock):
     assert "SENDGRID_WEBHOOK_KEY" in said(replace(house, sendgrid_webhook_keys=()))["webhook-key"]
 
 
-def test_mail_that_should_have_left(outbox, house, clock):
+def test_overdue_mail_is_reported(outbox, house, clock):
     enrolled()
     plan()
     clock.shift(599)
@@ -208,7 +208,7 @@ def test_the_key_is_refused_or_nobody_is_there(outbox, house):
     assert "key" not in said(house)
 
 
-def test_staff_are_told_without_asking_and_it_ends_by_itself(outbox, app, house, clock):
+def test_faults_raise_alerts_that_close_by_themselves(outbox, app, house, clock):
     accepted(app)
     clock.shift(3_601)
     with transaction():
@@ -231,7 +231,7 @@ ZONE = {
     "news.good.clinic": ["v=spf1 -all"],
     "s2._domainkey.news.good.clinic": ["p=MIGf"],
     "open.clinic": ["v=spf1 +all"],
-    "s1._domainkey.open.clinic": ["v=DKIM1; p="],  # a key that was taken back
+    "s1._domainkey.open.clinic": ["v=DKIM1; p="],  # a revoked key
     "twice.clinic": ["v=spf1 -all", "v=spf1 include:sendgrid.net -all"],
 }
 

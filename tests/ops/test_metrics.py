@@ -1,4 +1,4 @@
-"""Metrics for whoever may have them."""
+"""Metrics, and who may read them."""
 
 import re
 from dataclasses import replace

@@ -44,7 +44,7 @@ PDF = b"%PDF-1.4\n" + b"0" * 100 + b"\n%%EOF\n"
 
 @pytest.fixture
 def canary(edge, clock, redis):
-    """Somebody who left traces wherever traces can be left."""
+    """A person with rows in every table that can have one."""
     support_factories.shipped()
     who = replace(
         ANA,
@@ -149,7 +149,7 @@ def test_what_stays(canary, clock):
         == "erased"
     )
     assert {one.state for one in db.session.scalars(select(Enrolment))} == {"exited"}
-    again = support_factories.contact(email)  # whoever comes back under this address must say yes themselves
+    again = support_factories.contact(email)  # a person who comes back with this address must consent again
     assert (
         consents.refusal(contact_id=again.id, topic="prospect_edu", transactional=False, now=time.now())
         == "opted_out"
@@ -249,7 +249,7 @@ def test_what_is_over_its_time_goes_and_what_is_not_stays(database, redis, clock
         db.session.add(Receipt(received_at=now, body=b"[]", applied_at=now))
         db.session.add(
             Receipt(received_at=now - timedelta(days=99), body=b"[]")
-        )  # never applied: somebody must look
+        )  # never applied: staff must look
         db.session.add(
             ProviderEvent(
                 event_id="new", kind="bounced", at=now, received_at=now - timedelta(days=89), detail="550"

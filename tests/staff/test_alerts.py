@@ -1,4 +1,4 @@
-"""Alerts: one line per kind, when somebody is told by email, and by whom they end."""
+"""Alerts: one line per kind, when they are emailed, and how they are closed."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -32,7 +32,7 @@ def ago(**values: float) -> datetime:
         (ago(hours=1), ago(), ago(hours=1), True),
     ],
 )
-def test_when_staff_are_told(last, urgent, others, expected):
+def test_when_alerts_are_emailed(last, urgent, others, expected):
     assert rules.time_to_tell(now=NOW, last=last, urgent_since=urgent, others_since=others) is expected
 
 

@@ -1,4 +1,4 @@
-"""Somebody with a browser: keeps cookies, sends the form token, signs in by link."""
+"""Browser client: keeps cookies, sends the form token, signs in by link."""
 
 import re
 from datetime import timedelta
@@ -17,7 +17,7 @@ TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 
 
 def _forget() -> None:
-    """Drop what the request before has left: tests share one app context, real requests do not."""
+    """Drop the context of the previous request: tests share one app context, real requests do not."""
     for name in list(g):
         g.pop(name)
 
@@ -60,5 +60,5 @@ def member(role: str, *, email: str | None = None, **values: Any) -> User:
 
 
 def signed_in(app: CrmApp, role: str) -> BrowserClient:
-    """A browser in which somebody with this role is signed in."""
+    """Return a browser in which a staff member with this role is signed in."""
     return BrowserClient(app).sign_in(member(role))

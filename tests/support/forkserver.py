@@ -42,7 +42,7 @@ class ForkedProcess:
         return status
 
     def signal_only(self, number: int) -> None:
-        """Send a signal to it alone, as whoever looks after processes does."""
+        """Send a signal to it alone, as a supervisor does."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
@@ -126,7 +126,7 @@ def _fork(question: dict[str, Any], children: set[int]) -> int:
     if pid:
         with contextlib.suppress(
             PermissionError
-        ):  # set from both sides: whoever kills the group must find it
+        ):  # set from both sides: a process that kills the group must find it
             os.setpgid(pid, pid)
         children.add(pid)
         return pid

@@ -65,7 +65,7 @@ def copy_database(settings: config.Settings, server: str, name: str) -> str:
 
 
 def drop_database(server: str, name: str) -> None:
-    """Drop a database, whoever is connected to it."""
+    """Drop a database, even while clients are connected."""
     with psycopg.connect(database_url(server, "postgres"), autocommit=True) as admin:
         admin.execute(f'drop database "{name}" with (force)')
 

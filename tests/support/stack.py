@@ -183,7 +183,7 @@ class Stack:
         return out.read_text()
 
     def skip(self, days: float) -> None:
-        """Move the clock of all processes ahead, and wake whoever is due."""
+        """Move the clock of all processes ahead, and wake due enrolments."""
         for name in (None, *self.clocks):
             with self._clock(name):
                 clock.move_ahead(timedelta(days=days))
@@ -243,7 +243,7 @@ class Stack:
         wait_until(lambda: len(self.inbox(address)) > before, seconds=30, what="the next email")
 
     def inbox(self, address: str) -> list[dict[str, Any]]:
-        """What the stand-in took for one address, oldest first."""
+        """Return what the sandbox accepted for one address, oldest first."""
         answer = requests.get(
             f"{self.sandbox_url}/sandbox/messages",
             params={"to": address, "order": "oldest", "limit": 100},
@@ -273,7 +273,7 @@ class Stack:
                 queue._redis = kept
 
     def await_servers(self) -> None:
-        """Wait until the web and the stand-in answer."""
+        """Wait until the web and the sandbox answer."""
         for url in (f"{self.web_url}/health/live", f"{self.sandbox_url}/sandbox/status"):
             wait_until(lambda url=url: requests.get(url, timeout=2).ok, seconds=60, what=f"{url} to answer")
 

@@ -43,7 +43,7 @@ def test_each_role_opens_what_the_table_says_and_nothing_else(client, database, 
     assert wrong == []
 
 
-def test_whoever_is_not_signed_in_is_sent_to_sign_in(client, database):
+def test_without_sign_in_pages_lead_to_sign_in(client, database):
     visitor = BrowserClient(database)
     visitor.get("/login")
     for method, address, _ in console(database):

@@ -68,7 +68,7 @@ def key(client):
 
 @pytest.fixture
 def mail(database):
-    """The shipped emails, approved: whoever ticks the box gets one."""
+    """The shipped emails, approved: a person who checks the box gets one."""
     with transaction():
         support_factories.shipped()
 
@@ -404,7 +404,7 @@ def test_odd_idempotency_keys(client, key, odd):
 # --- often
 
 
-def test_a_caller_who_knocks_too_often_waits(client, key, monkeypatch):
+def test_a_caller_over_the_limit_waits(client, key, monkeypatch):
     monkeypatch.setattr(
         client.application, "settings", replace(client.application.settings, api_per_minute=2)
     )

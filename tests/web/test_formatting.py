@@ -43,7 +43,7 @@ def test_a_time_of_another_year_says_the_year():
         ("America/New_York", "es", "martes 3 de marzo de 2026, 09:05 (PST); martes 12:05 en New York"),
     ],
 )
-def test_the_persons_own_time_is_told_when_it_differs(theirs, language, said):
+def test_the_persons_own_time_shows_when_it_differs(theirs, language, said):
     assert formatting.spoken(AT, zone=PACIFIC, theirs=theirs, language=language) == said
 
 

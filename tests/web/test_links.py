@@ -72,7 +72,7 @@ def crawl(visitor: BrowserClient) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("role", access.ROLES)
-def test_no_link_leads_nowhere_or_to_a_closed_door(house, role):
+def test_no_link_leads_nowhere_or_to_a_forbidden_page(house, role):
     assert crawl(BrowserClient(house).sign_in(member(role))) == {}
 
 

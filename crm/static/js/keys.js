@@ -1,5 +1,5 @@
 // Keyboard for lists: j and k move, h and l change the column of a board, o or Enter opens, x ticks, / searches, ? shows
-// the keys. Anything else is said by the page: <... data-key="a" data-key-label="Give to somebody"> is opened or focused.
+// the keys. Other keys are declared by the page: <... data-key="a" data-key-label="Assign"> is opened or focused.
 
 const lists = document.querySelectorAll('[data-keys]');
 const items = () => [...lists].flatMap((list) => [...list.children]).filter((item) => item.querySelector('a[href]'));

@@ -1,4 +1,4 @@
-"""What happened -> who acts. The only module of the business that sees every feature."""
+"""Reactions: the table of what happened and who acts. The only module besides the app that sees every feature."""
 
 from collections.abc import Mapping, Sequence
 
@@ -36,10 +36,10 @@ ENDED = frozenset(
 )
 
 
-def ask_by_email(event: ConfirmationRequested) -> None:
-    """Send the neutral question whether this person wants to hear from us.
+def send_confirmation_email(event: ConfirmationRequested) -> None:
+    """Send the confirmation email of a double opt-in.
 
-    Without an approved text nothing can be sent; the person's request is kept all the same, and staff are told.
+    Without an approved text nothing is sent: the request is kept, and an alert is raised.
     """
     try:
         messages.send_transactional(
@@ -57,57 +57,57 @@ def ask_by_email(event: ConfirmationRequested) -> None:
 
 
 def begin_sequence(event: ConsentGiven) -> None:
-    """A yes to a topic begins its sequence."""
+    """Enrol the contact in the sequence of the topic."""
     sequences.enrol(contact_id=event.contact_id, topic=event.topic, record_id=event.record_id)
 
 
 def confirm_requests(event: ConsentGiven) -> None:
-    """A yes also confirms the contact requests that waited for it."""
+    """Confirm the contact requests that waited for consent."""
     leads.confirm_contact_requests(contact_id=event.contact_id)
 
 
-def go_on(event: ConsentRestored) -> None:
-    """A no taken back right away lets its sequence go on where it was."""
+def resume_sequence(event: ConsentRestored) -> None:
+    """Resume the sequence after an opt-out was undone."""
     sequences_resume.resume_enrolment(
         contact_id=event.contact_id, topic=event.topic, record_id=event.record_id, since=event.withdrawn_at
     )
 
 
-def leave_sequences(event: ConsentWithdrawn) -> None:
-    """A no ends what it was said to, queued emails included."""
+def exit_sequences_of_topic(event: ConsentWithdrawn) -> None:
+    """End the sequences of the topic, queued emails included."""
     sequences.exit_people(contact_ids=[event.contact_id], reason=event.reason, topic=event.topic)
 
 
-def leave_all(event: AddressesSuppressed) -> None:
-    """An address that must not be written to ends everything for whoever has it."""
+def exit_all_sequences(event: AddressesSuppressed) -> None:
+    """End all sequences of the contacts whose address was suppressed."""
     sequences.exit_people(contact_ids=event.contact_ids, reason=event.reason)
 
 
-def stop_at_once(event: ClinicalStopSet) -> None:
-    """A clinical stop takes everything queued for the person out within the same commit."""
+def exit_on_clinical_stop(event: ClinicalStopSet) -> None:
+    """End all sequences of a stopped contact, queued emails included, in the same transaction."""
     sequences.exit_people(contact_ids=[event.contact_id], reason="stopped")
 
 
-def give_to_whose_turn_it_is(event: LeadOpened) -> None:
-    """A new lead gets an owner, where people take leads in turn."""
+def assign_lead(event: LeadOpened) -> None:
+    """Assign a new lead by turns, if assignment is on."""
     assignment.assign_next(lead_id=event.lead_id, language=event.language)
 
 
-def follow_stage(event: StageMoved) -> None:
-    """Booking ends the nurture sequence; so does an end of the lead."""
+def exit_on_stage(event: StageMoved) -> None:
+    """End sequences when the lead is booked or closed."""
     if event.now in BOOKED:
         sequences.exit_people(contact_ids=[event.contact_id], reason="booked")
     elif event.now in ENDED:
         sequences.exit_people(contact_ids=[event.contact_id], reason=f"lead {event.now}")
 
 
-def leave_with_the_record(event: ContactsMerged) -> None:
-    """A record that went up in another one gets nothing any more."""
+def exit_merged_record(event: ContactsMerged) -> None:
+    """End the sequences of a merged record."""
     sequences.exit_people(contact_ids=[event.gone_id], reason="merged")
 
 
-def tell_of_appointment(event: ConsultationChanged) -> None:
-    """Booking, moving or cancelling is said by email; without an address, somebody calls."""
+def email_appointment(event: ConsultationChanged) -> None:
+    """Email the appointment, or open a call task if that is impossible."""
     kind = APPOINTMENTS.get(event.what)
     if kind is None:
         return
@@ -116,7 +116,7 @@ def tell_of_appointment(event: ConsultationChanged) -> None:
         return
     try:
         _send_appointment(kind, event)
-    except NotFound:  # nobody has approved this email yet
+    except NotFound:  # this email is not approved yet
         leads.open_phone_task(contact_id=event.contact_id)
 
 
@@ -129,52 +129,52 @@ def _send_appointment(kind: str, event: ConsultationChanged) -> None:
     )
 
 
-def answer_by_email(event: ReplyRequested) -> None:
-    """Staff's answer leaves by an approved text, or not at all: then the request is not answered either."""
+def send_reply(event: ReplyRequested) -> None:
+    """Send the reply that staff chose. Raises Conflict, which undoes the reply, without an approved text."""
     try:
         messages.send_transactional(event.kind, contact_id=event.contact_id, language=event.language)
     except NotFound as error:
-        raise Conflict("Nobody has approved this text yet. Call instead, or ask for its approval.") from error
+        raise Conflict("This text is not approved yet. Call instead, or have it approved.") from error
 
 
-def tell_them_by_phone(event: MessageBlocked) -> None:
-    """Mail that no transport may carry: somebody calls."""
+def request_call(event: MessageBlocked) -> None:
+    """Open a call task for mail that no transport may carry."""
     leads.open_phone_task(contact_id=event.contact_id)
 
 
-def let_content_go(event: ContentApproved) -> None:
-    """Approved text frees who waited for it: emails held at the door, and people held before their next step."""
+def release_held_emails(event: ContentApproved) -> None:
+    """Release the emails and enrolments that waited for this approval."""
     messages.release_held(version_id=event.version_id, item_id=event.item_id, language=event.language)
     sequences.release_held()
 
 
 def send_portal_link(event: PortalLinkMade) -> None:
-    """Somebody of a practice gets the link that signs them in."""
-    _tell_practice("portal-signin", event, {"links": {"signin_url": event.link_id}})
+    """Email a portal user their sign-in link."""
+    _email_practice("portal-signin", event, {"links": {"signin_url": event.link_id}})
 
 
-def acknowledge(event: ReferralSubmitted) -> None:
-    """Who sent a referral gets its reference number, and nothing about anybody."""
-    _tell_practice("acknowledgement-referrer", event, {"facts": {"reference": event.reference}})
+def acknowledge_referral(event: ReferralSubmitted) -> None:
+    """Email the sender the reference of their referral, and nothing about the patient."""
+    _email_practice("acknowledgement-referrer", event, {"facts": {"reference": event.reference}})
 
 
-def tell_of_message(event: ClinicWrote) -> None:
-    """People of a practice learn that a message waits, and not what it says."""
-    _tell_practice("portal-message", event, {})
+def notify_of_message(event: ClinicWrote) -> None:
+    """Email the practice that a message waits, without its text."""
+    _email_practice("portal-message", event, {})
 
 
-def tell_of_changes(event: ReferralsChanged) -> None:
-    """People of a practice learn which references moved, and to which state."""
+def notify_of_changes(event: ReferralsChanged) -> None:
+    """Email the practice which references changed, and their status."""
     said = portal_texts.changes(event.changes, language=event.language)
-    _tell_practice("portal-digest", event, {"facts": {"reference": said}})
+    _email_practice("portal-digest", event, {"facts": {"reference": said}})
 
 
-def _tell_practice(
+def _email_practice(
     kind: str,
     event: PortalLinkMade | ReferralSubmitted | ClinicWrote | ReferralsChanged,
     params: Mapping[str, object],
 ) -> None:
-    """Without an approved text nothing is sent; what was done stays done, and staff are told."""
+    """Email a practice, or raise an alert if no text is approved."""
     try:
         messages.send_transactional(kind, contact_id=event.contact_id, language=event.language, params=params)
     except NotFound:
@@ -186,21 +186,21 @@ def _tell_practice(
 
 
 TABLE: Mapping[type[Event], Sequence[Handler]] = {
-    ConfirmationRequested: (ask_by_email,),
+    ConfirmationRequested: (send_confirmation_email,),
     ConsentGiven: (begin_sequence, confirm_requests),
-    ConsentRestored: (go_on,),
-    ConsentWithdrawn: (leave_sequences,),
-    AddressesSuppressed: (leave_all,),
-    ClinicalStopSet: (stop_at_once,),
-    LeadOpened: (give_to_whose_turn_it_is,),
-    StageMoved: (follow_stage,),
-    ContactsMerged: (leave_with_the_record,),
-    ReplyRequested: (answer_by_email,),
-    ConsultationChanged: (tell_of_appointment,),
-    ContentApproved: (let_content_go,),
-    MessageBlocked: (tell_them_by_phone,),
+    ConsentRestored: (resume_sequence,),
+    ConsentWithdrawn: (exit_sequences_of_topic,),
+    AddressesSuppressed: (exit_all_sequences,),
+    ClinicalStopSet: (exit_on_clinical_stop,),
+    LeadOpened: (assign_lead,),
+    StageMoved: (exit_on_stage,),
+    ContactsMerged: (exit_merged_record,),
+    ReplyRequested: (send_reply,),
+    ConsultationChanged: (email_appointment,),
+    ContentApproved: (release_held_emails,),
+    MessageBlocked: (request_call,),
     PortalLinkMade: (send_portal_link,),
-    ReferralSubmitted: (acknowledge,),
-    ClinicWrote: (tell_of_message,),
-    ReferralsChanged: (tell_of_changes,),
+    ReferralSubmitted: (acknowledge_referral,),
+    ClinicWrote: (notify_of_message,),
+    ReferralsChanged: (notify_of_changes,),
 }

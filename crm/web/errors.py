@@ -23,16 +23,16 @@ JSON_ADDRESSES = ("/api/", "/webhooks/", "/health/")
 
 WORDS: Mapping[int, str] = {
     400: lazy_gettext("We could not read what was sent. Please go back and try again."),
-    403: lazy_gettext("This page is not open to you."),
+    403: lazy_gettext("You don’t have access to this page."),
     404: lazy_gettext("There is no page at this address."),
     405: lazy_gettext("This address does not work that way. Please go back and try again."),
-    409: lazy_gettext("Somebody changed this in the meantime. Please look at it again."),
+    409: lazy_gettext("This was changed in the meantime. Load the page again."),
     413: lazy_gettext("What was sent is too long."),
     429: lazy_gettext("That was a little too often. Please wait, then try again."),
     500: lazy_gettext("Something went wrong on our side. Nothing was lost; please try again."),
     503: lazy_gettext("We cannot take anything in at this moment. Please try again in a minute."),
 }
-CHANGED = "Somebody changed this in the meantime, or it is there already. Look at it again."
+CHANGED = "This was changed in the meantime, or it already exists. Load the page again."
 
 
 def register_error_handlers(app: Flask) -> None:

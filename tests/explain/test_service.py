@@ -151,7 +151,7 @@ def test_who_is_not_in_a_broadcast_and_why(outbox, app, clock):
     ]  # fmt: skip
     assert [answer.got for answer in answers.values()] == ["yes"] + ["no"] * 7
     assert "in_crisis" not in repr(answers[stopped])
-    assert "At the launch: may not get it | never said yes" in said(answers[never])
+    assert "At the launch: may not get it | no consent to this topic" in said(answers[never])
 
 
 def test_before_the_launch_and_for_the_rest(outbox, app):

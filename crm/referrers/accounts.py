@@ -1,15 +1,15 @@
 """The verbs of portal accounts: invite, ask to join, approve, refuse, close, links to sign in with."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 
 from crm.audit import service as audit
 from crm.contacts.addresses import address_index
 from crm.contacts.models import Contact, Tag
 from crm.contacts.rules import InvalidValue, clean_email
-from crm.core import clock, events, tokens
+from crm.core import clock, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.tokens import Purpose
@@ -17,11 +17,9 @@ from crm.referrers import service
 from crm.referrers.events import PortalLinkMade
 from crm.referrers.models import PortalLink, PortalPerson, Practice
 from crm.referrers.service import Sender
+from crm.staff.one_time_links import INVITATION_LIFE, LINK_LIFE, OneTimeLinks
 
-LINK_LIFE = timedelta(minutes=15)
-INVITATION_LIFE = timedelta(days=3)
 TAG = "referring-practice"
-GONE = "This link was used before or is too old. Ask for a new one."
 
 
 def get(person_id: int) -> PortalPerson:
@@ -111,11 +109,7 @@ def close(person_id: int) -> None:
         raise Conflict("This account is closed already.")
     person.state = "closed"
     end_sessions(person)
-    db.session.execute(
-        update(PortalLink)
-        .where(PortalLink.person_id == person.id, PortalLink.used_at.is_(None))
-        .values(used_at=_real_now())
-    )
+    LINKS.void(person)
     audit.record("portal.close", object_type="portal_person", object_id=person.id)
 
 
@@ -134,53 +128,34 @@ def ask_link(email: str) -> None:
         _send_link(person, life=LINK_LIFE)
 
 
-def make_link(person: PortalPerson, *, life: timedelta = LINK_LIFE) -> PortalLink:
-    """Make a link that works once, within `life` (real time, whatever the demo clock says)."""
-    link = PortalLink(person_id=person.id, made_at=_real_now(), expires_at=_real_now() + life)
-    db.session.add(link)
-    db.session.flush()
-    audit.record("portal.link_made", object_type="portal_person", object_id=person.id)
-    return link
-
-
-def link_owner(token: str) -> PortalPerson:
-    """Return whom an unused link would sign in. Raises NotFound."""
-    link_id, _ = tokens.read(Purpose.PORTAL_SIGN_IN, token)
-    person = db.session.scalar(
-        select(PortalPerson)
-        .join(PortalLink, PortalLink.person_id == PortalPerson.id)
-        .where(
-            PortalLink.id == link_id,
-            PortalLink.used_at.is_(None),
-            PortalLink.expires_at > _real_now(),
-            PortalPerson.state == "open",
-        )
-    )
-    if person is None:
-        raise NotFound(GONE)
-    return person
+LINKS = OneTimeLinks(
+    table=PortalLink,
+    owner=PortalLink.person_id,
+    account=PortalPerson,
+    active=PortalPerson.state == "open",
+    purpose=Purpose.PORTAL_SIGN_IN,
+    expired="This link was used or has expired. Request a new one.",
+)
 
 
 def use_link(token: str) -> PortalPerson:
-    """Use a link up and return whom it signs in; of two at once, one wins. Raises NotFound."""
-    person = link_owner(token)
-    link_id, _ = tokens.read(Purpose.PORTAL_SIGN_IN, token)
-    won = db.session.scalar(
-        update(PortalLink)
-        .where(PortalLink.id == link_id, PortalLink.used_at.is_(None))
-        .values(used_at=_real_now())
-        .returning(PortalLink.id)
-    )
-    if won is None:
-        raise NotFound(GONE)
+    """Use a link up and return the portal user it signs in. Raises NotFound."""
+    person = LINKS.use(token)
     person.last_seen_at = clock.now()
     audit.record("portal.sign_in", object_type="portal_person", object_id=person.id)
     return person
 
 
 def _send_link(person: PortalPerson, *, life: timedelta) -> None:
-    link = make_link(person, life=life)
-    events.publish(PortalLinkMade(contact_id=person.contact_id, link_id=link.id, language=person.language))
+    link_id = make_link(person, life=life)
+    events.publish(PortalLinkMade(contact_id=person.contact_id, link_id=link_id, language=person.language))
+
+
+def make_link(person: PortalPerson, *, life: timedelta = LINK_LIFE) -> int:
+    """Store a link that signs this portal user in once, within `life`; return its id."""
+    link_id = LINKS.make(person, life=life)
+    audit.record("portal.link_made", object_type="portal_person", object_id=person.id)
+    return link_id
 
 
 def _by_email(email: str) -> PortalPerson | None:
@@ -223,7 +198,3 @@ def _locked(person_id: int) -> PortalPerson:
     if person is None:
         raise NotFound("There is no such person.")
     return person
-
-
-def _real_now() -> datetime:
-    return datetime.now(UTC)

@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, 
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from crm.core.db import Base, HasId
+from crm.staff.models import OneTime
 
 
 class Practice(HasId, Base):
@@ -66,15 +67,12 @@ class PortalPerson(HasId, Base):
     practice: Mapped[Practice] = relationship(lazy="joined", innerjoin=True)
 
 
-class PortalLink(HasId, Base):
-    """A link that signs one person in to the portal, once."""
+class PortalLink(OneTime):
+    """A link that signs a portal user in."""
 
     __tablename__ = "portal_link"
 
     person_id: Mapped[int] = mapped_column(ForeignKey("portal_person.id"), index=True)
-    made_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
-    used_at: Mapped[datetime | None]
 
 
 class Passkey(HasId, Base):

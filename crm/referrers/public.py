@@ -69,7 +69,7 @@ def sent() -> ResponseReturnValue:
 @pages.get("/refer/in/<token>")
 def confirm(token: str) -> ResponseReturnValue:
     """Show a button: scanners open every link, and this one works once."""
-    return render_template("portal/sign_in_link.html", person=accounts.link_owner(token), token=token)
+    return render_template("portal/sign_in_link.html", person=accounts.LINKS.owner_of(token), token=token)
 
 
 @pages.post("/refer/in/<token>")

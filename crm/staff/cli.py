@@ -8,6 +8,7 @@ from crm.core import current
 from crm.core.db import transaction
 from crm.core.errors import Invalid, NotFound
 from crm.staff import access, service
+from crm.staff.one_time_links import INVITATION_LIFE
 
 staff = click.Group("staff", help="Accounts of the people who work here.")
 
@@ -24,7 +25,7 @@ def create(email: str, roles: tuple[str, ...], name: str | None) -> None:
         with transaction():
             user = service.create(email=email, name=name or email.partition("@")[0], roles=roles)
             click.echo(
-                f"Invitation for {user.email}: {_address(service.sign_in_link(user=user, life=service.INVITATION_LIFE))}"
+                f"Invitation for {user.email}: {_address(service.sign_in_link(user=user, life=INVITATION_LIFE))}"
             )
     except Invalid as error:
         raise click.ClickException(

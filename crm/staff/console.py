@@ -23,6 +23,7 @@ from crm.core.errors import Invalid
 from crm.staff import access, service
 from crm.staff import alerts as bells
 from crm.staff.models import User
+from crm.staff.one_time_links import INVITATION_LIFE
 
 pages = ConsolePages(
     "staff",
@@ -62,8 +63,8 @@ def invite() -> ResponseReturnValue:
         )
     except Invalid as error:
         abort(_index(422, errors=error.fields, typed=request.form))
-    link = _link(service.sign_in_link(user=user, life=service.INVITATION_LIFE))
-    return _index(link=link, link_for=user, link_days=service.INVITATION_LIFE.days)
+    link = _link(service.sign_in_link(user=user, life=INVITATION_LIFE))
+    return _index(link=link, link_for=user, link_days=INVITATION_LIFE.days)
 
 
 @pages.post("/staff/<int:user_id>/link")

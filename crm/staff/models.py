@@ -58,15 +58,22 @@ class User(HasId, UserMixin, Base):
     roles: Mapped[list[Role]] = relationship(secondary=user_role, lazy="selectin")  # type: ignore[assignment]
 
 
-class SignInLink(HasId, Base):
-    """A link that signs one person in, once."""
+class OneTime(HasId, Base):
+    """The columns of a link that works once."""
+
+    __abstract__ = True
+
+    made_at: Mapped[datetime] = mapped_column(sort_order=1)
+    expires_at: Mapped[datetime] = mapped_column(sort_order=1)
+    used_at: Mapped[datetime | None] = mapped_column(sort_order=1)
+
+
+class SignInLink(OneTime):
+    """A link that signs a member of staff in."""
 
     __tablename__ = "sign_in_link"
 
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
-    made_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
-    used_at: Mapped[datetime | None]
 
 
 class ApiKey(HasId, Base):

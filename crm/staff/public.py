@@ -18,7 +18,7 @@ TRIES_PER_MINUTE = 20  # of one network address
 @pages.get("/sign-in/<token>")
 def ask(token: str) -> ResponseReturnValue:
     """Say whom the link signs in, with a button."""
-    return render_template("console/staff/sign_in_link.html", user=service.link_owner(token), token=token)
+    return render_template("console/staff/sign_in_link.html", user=service.LINKS.owner_of(token), token=token)
 
 
 @pages.post("/sign-in/<token>")
@@ -29,7 +29,7 @@ def use(token: str) -> ResponseReturnValue:
     )
     if reached is not None:
         raise TooMany("That was a little too often. Please wait a minute.", retry_after=reached.retry_after)
-    user = service.use_link(token)
+    user = service.LINKS.use(token)
     after = url_for("console.home") if user.password else url_for("console.staff.account")
     second = current_app.extensions["security"].two_factor_plugins.tf_enter(
         user, False, "link", next_loc=after

@@ -3,11 +3,11 @@
 import secrets
 import unicodedata
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from email_validator import EmailNotValidError, validate_email
 from flask_security import hash_password
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from crm.audit import service as audit
 from crm.core import clock, time_zones, tokens
@@ -16,9 +16,7 @@ from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.tokens import Purpose
 from crm.staff import access, rules
 from crm.staff.models import Role, SignInLink, User
-
-LINK_LIFE = timedelta(minutes=15)
-INVITATION_LIFE = timedelta(days=3)
+from crm.staff.one_time_links import LINK_LIFE, OneTimeLinks
 
 
 def get(user_id: int) -> User:
@@ -115,7 +113,7 @@ def disable(*, user_id: int) -> None:
     _keep_an_admin(user)
     user.active = False
     _end_sign_ins(user)
-    _void_links(user)
+    LINKS.void(user)
     audit.record("staff.disable", object_type="staff", object_id=user.id)
 
 
@@ -175,61 +173,21 @@ def drop_second_factor(*, user_id: int) -> None:
     audit.record("staff.second_factor_dropped", object_type="staff", object_id=user.id)
 
 
+LINKS = OneTimeLinks(
+    table=SignInLink,
+    owner=SignInLink.user_id,
+    account=User,
+    active=User.active.expression,
+    purpose=Purpose.SIGN_IN,
+    expired="This link was used or has expired. Ask an administrator for a new one, or sign in with your password.",
+)
+
+
 def sign_in_link(*, user: User, life: timedelta = LINK_LIFE) -> str:
-    """Return the token of a link that signs this person in, once, within `life` (real time, whatever the demo clock says)."""
-    link = SignInLink(user_id=user.id, made_at=_real_now(), expires_at=_real_now() + life)
-    db.session.add(link)
-    db.session.flush()
+    """Return the token of a link that signs this person in once, within `life`."""
+    link_id = LINKS.make(user, life=life)
     audit.record("staff.link_made", object_type="staff", object_id=user.id)
-    return tokens.sign(Purpose.SIGN_IN, link.id)
-
-
-GONE = "This link was used before or is too old. Ask an administrator for a new one, or sign in with your password."
-
-
-def link_owner(token: str) -> User:
-    """Return whom an unused link would sign in. Raises NotFound."""
-    link_id, _ = tokens.read(Purpose.SIGN_IN, token)
-    user = db.session.scalar(
-        select(User)
-        .join(SignInLink, SignInLink.user_id == User.id)
-        .where(
-            SignInLink.id == link_id,
-            SignInLink.used_at.is_(None),
-            SignInLink.expires_at > _real_now(),
-            User.active,
-        )
-    )
-    if user is None:
-        raise NotFound(GONE)
-    return user
-
-
-def use_link(token: str) -> User:
-    """Use a link up and return whom it signs in; of two at once, one wins. Raises NotFound."""
-    user = link_owner(token)
-    link_id, _ = tokens.read(Purpose.SIGN_IN, token)
-    won = db.session.execute(
-        update(SignInLink)
-        .where(SignInLink.id == link_id, SignInLink.used_at.is_(None))
-        .values(used_at=_real_now())
-        .returning(SignInLink.id)
-    ).first()
-    if won is None:
-        raise NotFound(GONE)
-    return user
-
-
-def _void_links(user: User) -> None:
-    db.session.execute(
-        update(SignInLink)
-        .where(SignInLink.user_id == user.id, SignInLink.used_at.is_(None))
-        .values(used_at=_real_now())
-    )
-
-
-def _real_now() -> datetime:
-    return datetime.now(UTC)
+    return tokens.sign(Purpose.SIGN_IN, link_id)
 
 
 def names_of(actors: Collection[str]) -> dict[str, str]:

@@ -66,7 +66,7 @@ def practice_person(email="nurse@north.example", npi="1234567893", practice="Nor
 
 def token_of(person):
     with transaction():
-        return sign(Purpose.PORTAL_SIGN_IN, accounts.make_link(person).id)
+        return sign(Purpose.PORTAL_SIGN_IN, accounts.make_link(person))
 
 
 def enter(app, person):
@@ -223,7 +223,7 @@ def test_a_link_works_once_and_not_for_long(database, nurse):
         token = token_of(nurse)
         time.shift(15 * 60 + 1)
         with pytest.raises(NotFound):
-            accounts.link_owner(token)
+            accounts.LINKS.owner_of(token)
     token = token_of(nurse)
     visitor = BrowserClient(database)
     for _ in range(3):

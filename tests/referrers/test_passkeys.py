@@ -93,7 +93,7 @@ def practice_person(number=0):
 def enter(app, person):
     visitor = BrowserClient(app)
     with transaction():
-        token = sign(Purpose.PORTAL_SIGN_IN, accounts.make_link(person).id)
+        token = sign(Purpose.PORTAL_SIGN_IN, accounts.make_link(person))
     visitor.get(f"/refer/in/{token}")
     assert visitor.post(f"/refer/in/{token}").status_code == 303
     assert visitor.get("/refer/account/").status_code == 200

@@ -40,4 +40,4 @@ def check_rates() -> None:
 def tell_staff() -> None:
     """Email open alerts to staff when they are due."""
     with transaction():
-        alert_emails.tell(clinic=app().settings.clinic)
+        alert_emails.send_alert_digest(clinic=app().settings.clinic)

@@ -6,6 +6,7 @@ from typing import Any
 from flask_smorest import Blueprint
 
 from crm.campaigns import queries, service
+from crm.campaigns.rules import CampaignState
 from crm.campaigns.schemas import (
     CampaignSchema,
     CursorSchema,
@@ -29,7 +30,7 @@ SCOPE = "campaigns:write"
 @once
 def create_campaign(data: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Draft a campaign. Nothing is sent before it is launched."""
-    return {"id": service.create(**data), "state": "draft"}, 201
+    return {"id": service.create(**data), "state": CampaignState.DRAFT}, 201
 
 
 @blueprint.route("/campaigns/<int:campaign_id>")
@@ -87,7 +88,7 @@ def move_campaign(_data: dict[str, Any], campaign_id: int, verb: str) -> dict[st
 @once
 def resend_campaign(_data: dict[str, Any], campaign_id: int) -> tuple[dict[str, Any], int]:
     """Draft a campaign to whom this one surely did not reach and who may be written to."""
-    return {"id": service.resend(campaign_id), "state": "draft"}, 201
+    return {"id": service.resend(campaign_id), "state": CampaignState.DRAFT}, 201
 
 
 def _standing(campaign_id: int) -> dict[str, Any]:

@@ -1,33 +1,34 @@
-"""Writing down who gets a campaign: one slice of people, one statement, one transaction, and sending begins.
+"""The audience snapshot of a campaign, stored in slices: one slice, one statement, one transaction, and sending begins.
 
 A slice takes the people after `frozen_to` and those whose batch was not full the last time, sorts them by language and
-by when the day begins where they are, and writes full batches; who is left over waits in `tail` for the next slice.
-The last slice writes them all. Batch rows and `frozen_to` move in one commit, so dying anywhere repeats or loses nobody.
+by when the day begins in their time zone, and writes full batches; the remaining people wait in `tail` for the next
+slice. The last slice writes them all. Batches and `frozen_to` are committed together, so a crash repeats or loses nobody.
 """
 
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, assert_never
 
 from sqlalchemy import TextClause, func, select, text
 
 from crm.audit import service as audit
 from crm.campaigns.models import Campaign
+from crm.campaigns.rules import CampaignState
 from crm.content import service as content
 from crm.content.models import ContentItem, ContentVersion
 from crm.core import clock, queue
-from crm.core.db import after_commit, db
+from crm.core.db import after_commit, db, rows_as
 from crm.core.failpoints import failpoint
 from crm.messages import transports
 from crm.messages.engine import pipeline
 from crm.messages.limits import quiet_hours
-from crm.messages.rules import STREAMS
+from crm.messages.rules import STREAMS, BatchState, StreamName
 
 FIRST_SLICE = 4_000  # people: enough for two workers to begin with
 SLICE = 32_000  # what a slice sorts and keeps fits into PostgreSQL's default working memory
 GROWTH = 8  # each slice is so much larger than the one before
 
-# Who said yes by the launch, in the order of their ids. Everything else about them is asked at the claim.
+# People who opted in by the launch, in the order of their ids. Everything else is checked at the claim.
 _CONSENTING = """
     select cs.contact_id as id from consent_state cs
     where cs.topic = :topic and cs.granted and cs.contact_id > :low and cs.contact_id <= :high and cs.at <= :launched
@@ -92,6 +93,14 @@ _SLICE = """
 """
 
 
+class Slice(NamedTuple):
+    """The result of one slice."""
+
+    ready: int  # batches that may be sent now
+    people: int
+    done: bool  # the audience is complete
+
+
 @lru_cache(maxsize=16)
 def _statement(*, tags: bool, exclude_tags: bool, resend: bool) -> TextClause:
     people = _CONSENTING.format(
@@ -103,7 +112,7 @@ def _statement(*, tags: bool, exclude_tags: bool, resend: bool) -> TextClause:
 
 
 def freeze_slice(campaign_id: int, *, first: int = FIRST_SLICE, largest: int = SLICE) -> bool:
-    """Write down the next slice and ask for its delivery; return whether there is more to do."""
+    """Store the next slice and queue its delivery; return whether there are more."""
     campaign = db.session.scalar(select(Campaign).where(Campaign.id == campaign_id).with_for_update())
     if campaign is None or campaign.launched_at is None or campaign.frozen_at is not None:
         return False
@@ -114,23 +123,24 @@ def freeze_slice(campaign_id: int, *, first: int = FIRST_SLICE, largest: int = S
         resend=campaign.resend_of_id is not None,
     )
     limit = min(first * GROWTH**campaign.slices, largest)
-    done = db.session.execute(statement, _audience(campaign) | _batches(campaign) | {"limit": limit}).one()
+    given = _audience(campaign) | _batches(campaign) | {"limit": limit}
+    (stored,) = rows_as(Slice, db.session.execute(statement, given))
     db.session.expire(campaign)
-    if done.ready:
-        requests = pipeline.lane_requests(done.ready, key=f"c{campaign_id}-{number}")
+    if stored.ready:
+        requests = pipeline.lane_requests(stored.ready, key=f"c{campaign_id}-{number}")
         after_commit(lambda: queue.push(requests))
     audit.record(
         "campaign.frozen",
         object_type="campaign",
         object_id=campaign_id,
-        detail={"slice": number, "people": done.people},
+        detail={"slice": number, "people": stored.people},
     )
     failpoint("frozen")
-    return not done.done
+    return not stored.done
 
 
 def _audience(campaign: Campaign) -> dict[str, Any]:
-    """Return what the statement asks about whom."""
+    """Return the parameters that select people."""
     return {
         "campaign": campaign.id,
         "topic": campaign.topic,
@@ -144,10 +154,9 @@ def _audience(campaign: Campaign) -> dict[str, Any]:
 
 
 def _batches(campaign: Campaign) -> dict[str, Any]:
-    """Return what the batches of this campaign have in common."""
+    """Return the parameters that the batches of this campaign share."""
     stream, versions, launched = _stream(campaign), _versions(campaign), campaign.launched_at
     transport = transports.route(STREAMS[stream])
-    state = {"paused": "held", "cancelled": "cancelled"}.get(campaign.state, "ready")
     return {
         "size": transports.batch_size(transport or "sendgrid"),
         "languages": list(versions),
@@ -155,25 +164,40 @@ def _batches(campaign: Campaign) -> dict[str, Any]:
         "any_version": _any_version(campaign),
         "stream": stream,
         "transport": transport or "none",
-        "state": state if transport else "failed",
+        "state": _batch_state(campaign.state) if transport else BatchState.FAILED,
         "error": None if transport else "blocked_policy",
         "now": clock.now(),
         "too_late": launched + timedelta(hours=campaign.late_after_hours) if launched else None,
     }
 
 
+def _batch_state(state: CampaignState) -> BatchState:
+    """Return the state of batches that are written while the campaign is in `state`."""
+    match state:
+        case CampaignState.PAUSED:
+            return BatchState.HELD
+        case CampaignState.CANCELLED:
+            return BatchState.CANCELLED
+        case CampaignState.FREEZING | CampaignState.SENDING | CampaignState.FINISHED:
+            return BatchState.READY
+        case CampaignState.DRAFT | CampaignState.SCHEDULED:
+            raise ValueError(f"A campaign that is {state} has no batches.")
+        case _:
+            assert_never(state)
+
+
 def _any_version(campaign: Campaign) -> int:
-    """What the batches of those point at who read a language there is no approved version in: they never leave."""
+    """Return a placeholder version for recipients whose language has no approved version; these batches are never sent."""
     newest = select(func.max(ContentVersion.id)).where(ContentVersion.item_id == campaign.item_id)
     return db.session.scalars(newest).one() or 0
 
 
-def _stream(campaign: Campaign) -> str:
+def _stream(campaign: Campaign) -> StreamName:
     return next(stream.name for stream in STREAMS.values() if stream.topic == campaign.topic)
 
 
 def _versions(campaign: Campaign) -> dict[str, int]:
-    """Language -> newest approved version, by id: the same in every slice unless somebody approves one meanwhile."""
+    """Return language -> newest approved version, by id: the same in every slice unless one is approved meanwhile."""
     key = db.session.scalars(select(ContentItem.key).where(ContentItem.id == campaign.item_id)).one()
     return dict(
         sorted((language, found) for (_, language), found in content.newest([key], now=clock.now()).items())

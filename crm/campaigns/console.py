@@ -81,7 +81,7 @@ def show(campaign_id: int) -> ResponseReturnValue:
 
 
 def _show(campaign: Campaign, status: int = 200, **more: Any) -> Response:
-    preflight = queries.preflight(campaign) if campaign.state == "draft" else None
+    preflight = queries.preflight(campaign) if campaign.state is rules.CampaignState.DRAFT else None
     page = render_template(
         "console/campaigns/show.html",
         campaign=campaign,

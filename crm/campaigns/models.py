@@ -1,4 +1,4 @@
-"""One-off sends."""
+"""Broadcasts: one-off sends to a frozen audience."""
 
 from datetime import datetime
 from typing import Any
@@ -7,15 +7,16 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, tex
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.db import Base, HasId
+from crm.campaigns.rules import CampaignState
+from crm.core.db import Base, EnumText, HasId
 
 
 class Campaign(HasId, Base):
     """One approved content item to an audience that is frozen at launch.
 
-    The audience is written down in slices while sending runs: `frozen_to` is how far that has come, `tail` the
-    people it passed whose batches are not full yet. Pausing and cancelling do not stop the writing down, so that who
-    was meant is known in every case.
+    The audience is stored in slices while sending runs: `frozen_to` is the last contact processed, `tail` the people
+    before it whose batches are not full yet. Pausing and cancelling do not stop this, so that the audience is always
+    known.
     """
 
     __tablename__ = "campaign"
@@ -38,19 +39,17 @@ class Campaign(HasId, Base):
     item_id: Mapped[int] = mapped_column(ForeignKey("content_item.id"))
     topic: Mapped[str] = mapped_column(Text)
     audience: Mapped[dict[str, Any]]  # {"tags": [...], "exclude_tags": [...]}
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[CampaignState] = mapped_column(EnumText(CampaignState))
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(Text)
     launch_at: Mapped[datetime | None]
     launched_at: Mapped[datetime | None]
     launched_by: Mapped[str | None] = mapped_column(Text)
-    late_after_hours: Mapped[int] = mapped_column(
-        server_default="24"
-    )  # what has not left by then does not leave
-    frozen_to: Mapped[int | None] = mapped_column(BigInteger)  # last contact id that was looked at
-    frozen_max: Mapped[int | None] = mapped_column(BigInteger)  # last contact id there was at launch
+    late_after_hours: Mapped[int] = mapped_column(server_default="24")  # emails not sent by then are not sent
+    frozen_to: Mapped[int | None] = mapped_column(BigInteger)  # last contact id processed
+    frozen_max: Mapped[int | None] = mapped_column(BigInteger)  # highest contact id at launch
     frozen_at: Mapped[datetime | None]
-    people: Mapped[int] = mapped_column(server_default="0")  # looked at so far
+    people: Mapped[int] = mapped_column(server_default="0")  # processed so far
     slices: Mapped[int] = mapped_column(server_default="0")
     tail: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}", deferred=True)
     finished_at: Mapped[datetime | None]

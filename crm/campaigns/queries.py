@@ -1,4 +1,4 @@
-"""Looking at campaigns: whom one would reach, how far one is, and who did not get it."""
+"""Reading campaigns: the audience of a draft, the progress of a launch, and who was missed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.core.paging import Page, decode, encode, keyset
 from crm.messages.models import Batch
-from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN
+from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN, BatchState
 
 _EVERYONE = "select contact_id as id from consent_state where topic = :topic and granted"
 _TAGGED = "select distinct contact_id as id from contact_tag where tag = any(:tags)"
 _EXCLUDED = "exists (select 1 from contact_tag t where t.contact_id = c.id and t.tag = any(:exclude_tags))"
-# The same facts as REFUSAL_JOINS finds, for everybody at once: of a whole audience, reading the tables once is twice as
-# quick as looking each person up.
+# The same facts as REFUSAL_JOINS finds, for all contacts at once: for a whole audience, reading the tables once is twice
+# as fast as looking each person up.
 _ALL_AT_ONCE = """
     left join consent_state cs on cs.contact_id = c.id and cs.topic = cast(:topic as text)
     left join (
@@ -42,7 +42,9 @@ _PREFLIGHT = f"""
         from ({{people}}) p join contact c on c.id = p.id {{joins}}
     ) asked group by reason
 """
-_SIZES = text("select state, sum(size), sum(left_out) from batch where campaign_id = :id group by state")
+_SIZES = text(
+    "select state, sum(size) as size, sum(left_out) as left_out from batch where campaign_id = :id group by state"
+)
 
 # People who have a message row, and people of batches that never got as far as writing theirs.
 _NOT_SENT = text("""
@@ -63,7 +65,7 @@ _NOT_SENT = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """Whom a campaign would reach if it were launched now, and how many of its audience it would not, by reason."""
+    """How many people a campaign would reach if it were launched now, and how many it would skip, by reason."""
 
     people: int
     skipped: dict[str, int]
@@ -82,7 +84,7 @@ def get(campaign_id: int) -> Campaign:
     """Return a campaign. Raises NotFound."""
     found = db.session.get(Campaign, campaign_id, populate_existing=True)
     if found is None:
-        raise NotFound("There is no such campaign.")
+        raise NotFound("Broadcast not found.")
     return found
 
 
@@ -111,7 +113,7 @@ def item(campaign: Campaign) -> ContentItem:
 
 
 def preflight(campaign: Campaign) -> Preflight:
-    """Ask about everyone in the audience, in one statement."""
+    """Evaluate the whole audience, in one statement."""
     now = clock.now()
     tags = campaign.audience.get("tags")
     languages = [language for _, language in content.newest([item_key(campaign)], now=now)]
@@ -137,13 +139,16 @@ def preflight(campaign: Campaign) -> Preflight:
 
 
 def progress(campaign: Campaign) -> rules.Progress:
-    """Add up the batches: a thousandth of the rows that the messages are."""
+    """Add up the batches, a thousandth of the rows of the messages."""
     sizes = db.session.execute(_SIZES, {"id": campaign.id})
-    return rules.progress(people=campaign.people, batches=[(s, int(n), int(left)) for s, n, left in sizes])
+    return rules.progress(
+        people=campaign.people,
+        batches=[(BatchState(row.state), int(row.size), int(row.left_out)) for row in sizes],
+    )
 
 
 def not_sent(campaign_id: int, *, cursor: str | None = None, limit: int = 100) -> Page[Missed]:
-    """Return who did not get it, and why, by contact id. Whoever still waits is not among them."""
+    """Return who did not get it, and why, by contact id. People who still wait are not included."""
     (after,) = decode(cursor, [int]) if cursor else (0,)
     found = db.session.execute(_NOT_SENT, {"id": campaign_id, "after": after, "limit": limit + 1}).all()
     rows = [Missed(contact_id=one.contact_id, state=one.state, reason=one.reason) for one in found[:limit]]
@@ -151,10 +156,10 @@ def not_sent(campaign_id: int, *, cursor: str | None = None, limit: int = 100) -
 
 
 def refused_batches(campaign_id: int) -> int:
-    """Return how many batches the provider refused for good: a handful is read at most."""
+    """Return how many batches the provider refused for good, up to `FAILURES_TO_PAUSE`."""
     rows = select(Batch.id).where(
         Batch.campaign_id == campaign_id,
-        Batch.state == "failed",
+        Batch.state == BatchState.FAILED,
         Batch.provider_id.is_(None),
         Batch.attempts > 0,
     )

@@ -1,28 +1,75 @@
-"""What may be asked of a campaign, and what its numbers mean. Pure."""
+"""The states of a campaign, the verbs that move it, and its numbers. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
 
-ASK_ABOVE = 1_000  # people; above that whoever launches types the number
+from crm.messages.rules import BatchState
+
+ASK_ABOVE = 1_000  # people; above that the number must be typed to launch
 LONGEST_LATE = 168  # hours
-FAILURES_TO_PAUSE = 3  # batches refused for good before a campaign stops itself
+FAILURES_TO_PAUSE = 3  # batches refused for good before a campaign is paused automatically
 
-MOVES: Mapping[str, frozenset[str]] = {  # verb -> states in which it makes sense
-    "launch": frozenset({"draft"}),
-    "begin": frozenset({"scheduled"}),
-    "pause": frozenset({"freezing", "sending"}),
-    "resume": frozenset({"paused"}),
-    "cancel": frozenset({"draft", "scheduled", "freezing", "sending", "paused"}),
-    "resend": frozenset({"finished", "cancelled"}),
+
+class CampaignState(StrEnum):
+    """The state of a campaign."""
+
+    DRAFT = "draft"
+    SCHEDULED = "scheduled"
+    FREEZING = "freezing"  # launched; the audience is still being stored, while sending runs
+    SENDING = "sending"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+class Verb(StrEnum):
+    """What a person or a job does to a campaign."""
+
+    LAUNCH = "launch"
+    BEGIN = "begin"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    RESEND = "resend"
+
+
+_OPEN = frozenset(
+    {
+        CampaignState.DRAFT,
+        CampaignState.SCHEDULED,
+        CampaignState.FREEZING,
+        CampaignState.SENDING,
+        CampaignState.PAUSED,
+    }
+)
+ALLOWED_IN: Mapping[Verb, frozenset[CampaignState]] = {
+    Verb.LAUNCH: frozenset({CampaignState.DRAFT}),
+    Verb.BEGIN: frozenset({CampaignState.SCHEDULED}),
+    Verb.PAUSE: frozenset({CampaignState.FREEZING, CampaignState.SENDING}),
+    Verb.RESUME: frozenset({CampaignState.PAUSED}),
+    Verb.CANCEL: _OPEN,
+    Verb.RESEND: frozenset({CampaignState.FINISHED, CampaignState.CANCELLED}),
+}
+# A trigger in the database refuses every other move, see `campaign_moves` in the migrations.
+CAMPAIGN_MOVES: Mapping[CampaignState, frozenset[CampaignState]] = {
+    CampaignState.DRAFT: frozenset({CampaignState.SCHEDULED, CampaignState.CANCELLED}),
+    CampaignState.SCHEDULED: frozenset({CampaignState.FREEZING, CampaignState.CANCELLED}),
+    CampaignState.FREEZING: frozenset({CampaignState.SENDING, CampaignState.PAUSED, CampaignState.CANCELLED}),
+    CampaignState.SENDING: frozenset({CampaignState.PAUSED, CampaignState.FINISHED, CampaignState.CANCELLED}),
+    CampaignState.PAUSED: frozenset({CampaignState.FREEZING, CampaignState.SENDING, CampaignState.CANCELLED}),
+    CampaignState.FINISHED: frozenset(),
+    CampaignState.CANCELLED: frozenset(),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a campaign is, in people. They add up: each is in exactly one of these."""
+    """The progress of a campaign in people. They add up: each person is in exactly one of these."""
 
-    people: int = 0  # looked at so far; all of the audience once it is frozen
-    waiting: int = 0  # in no batch yet, or in one that is ready, held or on its way
+    people: int = 0  # processed so far; the whole audience once it is frozen
+    waiting: int = 0  # in no batch yet, or in one that is ready, held or sending
     accepted: int = 0
     left_out: int = 0  # skipped at the claim, or refused alone
     failed: int = 0
@@ -34,21 +81,23 @@ class Progress:
         return self.people - self.waiting
 
 
-_SHOWN = {"accepted": "accepted", "failed": "failed", "uncertain": "uncertain", "cancelled": "cancelled"}
-
-
-def progress(*, people: int, batches: Iterable[tuple[str, int, int]]) -> Progress:
+def progress(*, people: int, batches: Iterable[tuple[BatchState, int, int]]) -> Progress:
     """Add up (state, size, of these left out) of all batches."""
     counts = dict.fromkeys(("accepted", "failed", "uncertain", "cancelled", "left_out"), 0)
     for state, size, left_out in batches:
         counts["left_out"] += left_out
-        if state in _SHOWN:
-            counts[_SHOWN[state]] += size - left_out
+        match state:
+            case BatchState.ACCEPTED | BatchState.FAILED | BatchState.UNCERTAIN | BatchState.CANCELLED:
+                counts[state.value] += size - left_out
+            case BatchState.READY | BatchState.HELD | BatchState.SENDING:
+                pass
+            case _:
+                assert_never(state)
     return Progress(people=people, waiting=people - sum(counts.values()), **counts)
 
 
 def hours_needed(people: int, *, per_minute: int | None, per_day: int | None) -> float:
-    """Return how many hours our own caps make a broadcast of so many people take at least."""
+    """Return how many hours a broadcast to so many people takes at least under our caps."""
     waits = [0.0]
     if per_minute:
         waits.append(people / per_minute / 60)

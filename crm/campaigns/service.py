@@ -1,4 +1,4 @@
-"""The verbs of a broadcast: draft, launch, pause, resume, cancel, send again to whom it did not reach."""
+"""The verbs of a broadcast: draft, launch, pause, resume, cancel, send to people who were missed."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -8,6 +8,7 @@ from sqlalchemy import exists, func, insert, select, text, update
 from crm.audit import service as audit
 from crm.campaigns import queries, rules
 from crm.campaigns.models import Campaign
+from crm.campaigns.rules import CampaignState, Verb
 from crm.contacts.models import Contact
 from crm.content import service as content
 from crm.content.models import ContentItem
@@ -18,7 +19,7 @@ from crm.core.queue import enqueue
 from crm.messages import service as messages
 from crm.messages.limits import circuit_breakers, switches
 from crm.messages.models import Batch
-from crm.messages.rules import STREAMS
+from crm.messages.rules import STREAMS, BatchState
 from crm.staff import alerts
 
 
@@ -31,9 +32,9 @@ def create(
     late_after_hours: int = 24,
     resend_of_id: int | None = None,
 ) -> int:
-    """Draft a campaign: the content item `item` to everyone who said yes to its topic; return its id.
+    """Draft a campaign: the content item `item` to everyone who opted in to its topic; return its id.
 
-    With `tags`, only to those of them who have one of the tags; never to who has one of `exclude_tags`. Raises Invalid.
+    With `tags`, only to people with one of the tags; never to people with one of `exclude_tags`. Raises Invalid.
     """
     found = db.session.scalar(select(ContentItem).where(ContentItem.key == item, ContentItem.kind == "email"))
     topic = STREAMS[found.stream].topic if found is not None and found.stream in STREAMS else None
@@ -52,7 +53,7 @@ def create(
         item_id=found.id,
         topic=topic,
         audience=audience,
-        state="draft",
+        state=CampaignState.DRAFT,
         created_at=clock.now(),
         created_by=audit.current().actor,
         late_after_hours=late_after_hours,
@@ -64,10 +65,10 @@ def create(
 
 
 def confirm_size(campaign_id: int, *, people: int | None) -> None:
-    """Above 1,000 people, somebody must have said the number; raises Invalid when it is another one."""
+    """Check the number that was typed to launch to more than 1,000 people; raises Invalid when it differs."""
     found = queries.preflight(queries.get(campaign_id)).people
     if found > rules.ASK_ABOVE and people != found:
-        raise Invalid({"people": [f"{found:,} people would get this. Give that number to launch."]})
+        raise Invalid({"people": [f"{found:,} people would get this. Type that number to launch."]})
 
 
 def launch(campaign_id: int, *, at: datetime | None = None) -> None:
@@ -77,8 +78,8 @@ def launch(campaign_id: int, *, at: datetime | None = None) -> None:
         raise Conflict("This email has no approved version.")
     _move(
         campaign_id,
-        "launch",
-        state="scheduled",
+        Verb.LAUNCH,
+        state=CampaignState.SCHEDULED,
         launch_at=at or clock.now(),
         launched_by=audit.current().actor,
     )
@@ -87,57 +88,59 @@ def launch(campaign_id: int, *, at: datetime | None = None) -> None:
 
 
 def begin(campaign_id: int) -> None:
-    """Fix who is meant, this very moment, and have them written down while sending runs."""
+    """Snapshot the audience and start sending."""
     highest = db.session.scalar(select(func.max(Contact.id))) or 0
-    _move(campaign_id, "begin", state="freezing", launched_at=clock.now(), frozen_max=highest)
-    _give_up_failed_original(campaign_id)
+    _move(campaign_id, Verb.BEGIN, state=CampaignState.FREEZING, launched_at=clock.now(), frozen_max=highest)
+    _cancel_failed_original(campaign_id)
     enqueue("campaigns.freeze", campaign_id)
 
 
-def _give_up_failed_original(campaign_id: int) -> None:
-    """What failed of the campaign before is this one's now; nobody can decide to send it again there."""
+def _cancel_failed_original(campaign_id: int) -> None:
+    """Cancel the failed batches of the campaign that this one repeats, so they cannot be sent again there."""
     original = db.session.scalar(select(Campaign.resend_of_id).where(Campaign.id == campaign_id))
     if original is not None:
         db.session.execute(
             update(Batch)
-            .where(Batch.campaign_id == original, Batch.state == "failed")
-            .values(state="cancelled", state_at=clock.now(), settled_by=f"campaign:{campaign_id}")
+            .where(Batch.campaign_id == original, Batch.state == BatchState.FAILED)
+            .values(state=BatchState.CANCELLED, state_at=clock.now(), settled_by=f"campaign:{campaign_id}")
         )
 
 
 def pause(campaign_id: int) -> None:
-    """Hold everything that has not left. Calls under way end by themselves."""
-    _move(campaign_id, "pause", state="paused")
+    """Hold all unsent batches. Calls under way finish."""
+    _move(campaign_id, Verb.PAUSE, state=CampaignState.PAUSED)
     messages.hold(campaign_id=campaign_id)
 
 
 def resume(campaign_id: int) -> None:
-    """Go on where it was paused; what has become too late meanwhile is listed and does not leave."""
+    """Resume after a pause; emails that expired meanwhile are listed and not sent."""
     frozen = queries.get(campaign_id).frozen_at is not None
-    _move(campaign_id, "resume", state="sending" if frozen else "freezing")
-    switches.count_anew(f"campaign:{campaign_id}")
+    _move(campaign_id, Verb.RESUME, state=CampaignState.SENDING if frozen else CampaignState.FREEZING)
+    switches.reset_breaker(f"campaign:{campaign_id}")
     alerts.close(f"campaign:{campaign_id}")
     messages.unhold(campaign_id=campaign_id)
 
 
 def cancel(campaign_id: int) -> rules.Progress:
-    """End it; who has not got it is listed. Returns how it stands: calls under way may still be accepted."""
-    _move(campaign_id, "cancel", state="cancelled", finished_at=clock.now())
+    """Cancel the rest; people who were missed are listed. Returns the progress: calls under way may still be accepted."""
+    _move(campaign_id, Verb.CANCEL, state=CampaignState.CANCELLED, finished_at=clock.now())
     messages.cancel(campaign_id=campaign_id)
     return queries.progress(queries.get(campaign_id))
 
 
 def resend(campaign_id: int) -> int:
-    """Draft a second campaign to whom this one did not reach and who may be written to; return its id.
+    """Draft a second campaign to the people who were missed; return its id.
 
-    Whoever's email left, or may have left, is not among them. Raises Conflict while this one still runs, or when there
-    is a second one already.
+    People whose email was or may have been sent are not included. Raises Conflict while this campaign runs, or when a
+    second one exists.
     """
     campaign = queries.get(campaign_id)
-    if campaign.state not in rules.MOVES["resend"] or (campaign.launched_at and campaign.frozen_at is None):
-        raise Conflict("Wait until this campaign has ended.")
+    if campaign.state not in rules.ALLOWED_IN[Verb.RESEND] or (
+        campaign.launched_at and campaign.frozen_at is None
+    ):
+        raise Conflict("Wait until this broadcast has ended.")
     if db.session.scalar(select(exists().where(Campaign.resend_of_id == campaign_id))):
-        raise Conflict("There is a campaign to the rest already.")
+        raise Conflict("A broadcast to the people who were missed exists already.")
     return create(
         name=f"{campaign.name[:180]} (to the rest)",
         item=queries.item_key(campaign),
@@ -161,56 +164,56 @@ _FINISH = text("""
 
 
 def run_maintenance() -> None:
-    """Begin what is due, ask again for freezing that was interrupted, stop what fails, finish what is done."""
+    """Begin due campaigns, continue interrupted freezing, pause failing campaigns, finish complete ones."""
     now = clock.now()
     running = set()
     for row in db.session.execute(_OPEN, {"now": now}).all():
-        if row.state == "scheduled" and row.due:
+        if row.state == CampaignState.SCHEDULED and row.due:
             begin(row.id)
         elif row.unfrozen:
             enqueue("campaigns.freeze", row.id)
-        if row.state in rules.MOVES["pause"] and not _stop_when_refused(row.id):
+        if row.state in rules.ALLOWED_IN[Verb.PAUSE] and not _pause_if_refused(row.id):
             running.add(row.id)
-    _stop_what_annoys(running)
+    _pause_tripped(running)
     for campaign_id in db.session.scalars(_FINISH, {"now": now}).all():
         audit.record("campaign.finished", object_type="campaign", object_id=campaign_id)
 
 
-def _stop_when_refused(campaign_id: int) -> bool:
+def _pause_if_refused(campaign_id: int) -> bool:
     if queries.refused_batches(campaign_id) < rules.FAILURES_TO_PAUSE:
         return False
-    _stop_itself(campaign_id, why="the mail provider refused several of its batches for good")
+    _pause_with_alert(campaign_id, why="the mail provider refused several of its batches for good")
     return True
 
 
-def _stop_what_annoys(campaign_ids: Collection[int]) -> None:
-    """The breaker of a campaign: bounces and complaints about its own emails."""
-    for rates in circuit_breakers.of_campaigns(campaign_ids):
+def _pause_tripped(campaign_ids: Collection[int]) -> None:
+    """Pause campaigns whose circuit breaker tripped: bounces and complaints about their own emails."""
+    for rates in circuit_breakers.campaign_rates(campaign_ids):
         if rates.verdict is not None:
-            _stop_itself(int(rates.scope), why=rates.verdict)
+            _pause_with_alert(int(rates.scope), why=rates.verdict)
 
 
-def _stop_itself(campaign_id: int, *, why: str) -> None:
+def _pause_with_alert(campaign_id: int, *, why: str) -> None:
     pause(campaign_id)
     alerts.raise_alert(
         key=f"campaign:{campaign_id}",
         level="danger",
-        text=f"A campaign paused itself: {why}.",
+        text=f"A broadcast was paused automatically: {why}.",
         link=f"/console/campaigns/{campaign_id}",
     )
 
 
-def _move(campaign_id: int, verb: str, **values: object) -> None:
-    """Move a campaign in one conditional statement, so that of two people who press at once one is refused."""
+def _move(campaign_id: int, verb: Verb, **values: object) -> None:
+    """Move a campaign in one conditional statement, so that of two concurrent requests one is refused."""
     done = db.session.execute(
         update(Campaign)
-        .where(Campaign.id == campaign_id, Campaign.state.in_(rules.MOVES[verb]))
+        .where(Campaign.id == campaign_id, Campaign.state.in_(rules.ALLOWED_IN[verb]))
         .values(**values, version=Campaign.version + 1)
         .returning(Campaign.id)
         .execution_options(synchronize_session=False)
     ).first()
     if done is None:
         state = queries.get(campaign_id).state
-        raise Conflict(f"This campaign is {state}.")
+        raise Conflict(f"This broadcast is {state}.")
     db.session.expire_all()
     audit.record(f"campaign.{verb}", object_type="campaign", object_id=campaign_id)

@@ -9,13 +9,23 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from flask_sqlalchemy import SQLAlchemy
 from psycopg import Connection
 from psycopg.types.json import Jsonb
-from sqlalchemy import BigInteger, CursorResult, DateTime, Dialect, Identity, LargeBinary, MetaData, Text
+from sqlalchemy import (
+    BigInteger,
+    CursorResult,
+    DateTime,
+    Dialect,
+    Identity,
+    LargeBinary,
+    MetaData,
+    Result,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.event import listens_for
 from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError
@@ -27,6 +37,8 @@ from sqlalchemy.types import TypeDecorator
 from crm.core import crypto
 
 log = structlog.get_logger()
+
+Shape = TypeVar("Shape", bound=NamedTuple)
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -136,6 +148,13 @@ def _psycopg_placeholders(sql: str) -> str:
     return _PLACEHOLDER.sub(r"%(\1)s", sql)
 
 
+def rows_as(shape: type[Shape], found: Result[Any]) -> list[Shape]:
+    """Return the rows of a hand-written statement as named tuples. Raises TypeError unless its columns are the fields."""
+    if tuple(found.keys()) != shape._fields:
+        raise TypeError(f"{shape.__name__} does not match the columns {', '.join(found.keys())}.")
+    return list(map(shape._make, found))
+
+
 def sealed(value: str | None) -> bytes | None:
     """Return what an `Encrypted` column holds for `value`."""
     return crypto.encrypt(value.encode()) if value is not None else None
@@ -190,7 +209,7 @@ def transaction() -> Iterator[None]:
         callback()
 
 
-Result = TypeVar("Result")
+Done = TypeVar("Done")
 _COLLIDED = ("40001", "40P01")  # serialization failure, deadlock: PostgreSQL asks for another try
 
 
@@ -199,7 +218,7 @@ def collided(error: OperationalError) -> bool:
     return getattr(error.orig, "sqlstate", None) in _COLLIDED
 
 
-def retry_transaction(work: Callable[[], Result], *, seconds: float) -> Result:
+def retry_transaction(work: Callable[[], Done], *, seconds: float) -> Done:
     """Run `work` in a transaction of its own, and again when PostgreSQL could not: a deadlock, a cut connection, a
     restart, a full disk. Raises what stood in the way after `seconds`.
 

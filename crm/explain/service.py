@@ -144,7 +144,7 @@ def of_step(sequence_key: str, step: int, contact_id: int) -> Answer:
 def _row(kind: Any, row_id: int) -> Any:
     found = db.session.get(kind, row_id)
     if found is None:
-        raise NotFound("There is nothing with this number.")
+        raise NotFound("Email not found.")
     return found
 
 
@@ -228,24 +228,31 @@ def _missed(campaign: Campaign, contact: Contact) -> tuple[str, str | None, int 
 
 def _unmeant(campaign: Campaign, contact: Contact) -> tuple[str, str | None, None]:
     """Return why a person was not in the audience, as far as today's rows show."""
-    at_launch = replay.verdict_at(contact.id, campaign.topic, campaign.launched_at or clock.now()).reason
-    state = db.session.get(ConsentState, (contact.id, campaign.topic))
-    if state is not None and state.granted and campaign.launched_at and state.at > campaign.launched_at:
-        return "no", "said_yes_later", None
-    if at_launch is not None:
-        return "no", str(at_launch), None
-    tags = set(db.session.scalars(select(Tag.tag).where(Tag.contact_id == contact.id)))
-    if tags & set(campaign.audience.get("exclude_tags") or ()):
-        return "no", "excluded", None
-    wanted = set(campaign.audience.get("tags") or ())
-    if wanted and not tags & wanted:
-        return "no", "no_tag", None
+    reason = _consent_reason(campaign, contact) or _tag_reason(campaign, contact)
     given = {"first": campaign.resend_of_id, "contact": contact.id}
-    if campaign.resend_of_id is not None and db.session.scalar(_HAD_FIRST, given):
-        return "no", "had_first", None
+    if reason is None and campaign.resend_of_id is not None and db.session.scalar(_HAD_FIRST, given):
+        reason = "had_first"
+    if reason is not None:
+        return "no", reason, None
     if campaign.frozen_at is None:
         return "waiting", None, None
     return "no", "not_in_audience", None
+
+
+def _consent_reason(campaign: Campaign, contact: Contact) -> str | None:
+    at_launch = replay.verdict_at(contact.id, campaign.topic, campaign.launched_at or clock.now()).reason
+    state = db.session.get(ConsentState, (contact.id, campaign.topic))
+    if state is not None and state.granted and campaign.launched_at and state.at > campaign.launched_at:
+        return "said_yes_later"
+    return str(at_launch) if at_launch is not None else None
+
+
+def _tag_reason(campaign: Campaign, contact: Contact) -> str | None:
+    tags = set(db.session.scalars(select(Tag.tag).where(Tag.contact_id == contact.id)))
+    if tags & set(campaign.audience.get("exclude_tags") or ()):
+        return "excluded"
+    wanted = set(campaign.audience.get("tags") or ())
+    return "no_tag" if wanted and not tags & wanted else None
 
 
 def _not_there(

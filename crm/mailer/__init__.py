@@ -1,18 +1,18 @@
-"""The only door out. One small protocol; SendGrid, SMTP and memory behind it.
+"""Mail transports: one small protocol with SendGrid, SMTP and memory behind it.
 
-A send has two halves on purpose: `prepare` may refuse and touches nothing outside; `post` is the one call that
-cannot be taken back, and says exactly how much is known about what became of it.
+A send has two halves on purpose: `prepare` may refuse and touches nothing outside; `post` of what it returns is the
+one call that cannot be undone, and its outcome says exactly how much is known.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What all recipients of one call share. Texts hold placeholders that each recipient's substitutions fill."""
+    """What all recipients of one call share. Each recipient's substitutions fill the placeholders in the texts."""
 
     subject: str
     html: str
@@ -22,11 +22,11 @@ class Envelope:
     from_name: str
     reply_to: str | None
     headers: Mapping[str, str] = field(default_factory=dict)
-    list_unsubscribe: bool = False  # whether each recipient brings a one-click address
+    list_unsubscribe: bool = False  # each recipient has a one-click address
 
 
 class Recipient(NamedTuple):
-    """One address, the message row it stands for, and what fills the placeholders."""
+    """One address, its message row, and the values of the placeholders."""
 
     message_id: int
     email: str
@@ -35,24 +35,38 @@ class Recipient(NamedTuple):
 
 
 class PayloadError(Exception):
-    """The call would break a rule of the provider or of ours; nothing was sent."""
+    """The call would break a rule of the provider or one of ours; nothing was sent."""
 
 
 class Fate(StrEnum):
-    """What is known after `post`."""
+    """What is known after a call."""
 
     ACCEPTED = "accepted"
     THROTTLED = "throttled"  # not taken; come back at `retry_at`
     TRY_AGAIN = "try_again"  # surely not taken
     UNAUTHORISED = "unauthorised"  # not taken; the key is refused
-    REFUSED = "refused"  # never will be taken as it is
-    REFUSED_SOME = "refused_some"  # not taken; `refused` names the recipients that stand in the way
+    REFUSED = "refused"  # will never be taken as it is
+    REFUSED_SOME = "refused_some"  # not taken; `refused` names the recipients at fault
     UNKNOWN = "unknown"  # may have been taken
+
+
+class EventKind(StrEnum):
+    """What the provider reports about one message."""
+
+    PROCESSED = "processed"
+    DEFERRED = "deferred"
+    DELIVERED = "delivered"
+    BLOCKED = "blocked"
+    DROPPED = "dropped"
+    BOUNCED = "bounced"
+    UNSUBSCRIBED = "unsubscribed"
+    COMPLAINED = "complained"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The answer to one `post`. `error` is a short code with a capped text, without addresses."""
+    """The answer to one call. `error` is a short code with a capped text, without addresses."""
 
     fate: Fate
     provider_id: str | None = None
@@ -61,23 +75,29 @@ class Outcome:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedCall:
+    """A call that is built and not made yet.
+
+    `post` makes it, once, and never raises for anything that the network or the provider does.
+    """
+
+    post: Callable[[], Outcome]
+
+
 class Mailer(Protocol):
-    """A way out for mail."""
+    """A mail transport."""
 
     name: str
     has_baa: bool
 
-    def prepare(self, envelope: Envelope, recipients: Sequence[Recipient]) -> Any:
-        """Return what `post` will send. Raises PayloadError."""
-        ...
-
-    def post(self, prepared: Any) -> Outcome:
-        """Hand it over, once. Never raises for anything the network or the provider does."""
+    def prepare(self, envelope: Envelope, recipients: Sequence[Recipient]) -> PreparedCall:
+        """Build the call. Raises PayloadError."""
         ...
 
 
 def tidy_error(code: str | int, text: str, *, limit: int = 200) -> str:
-    """Make foreign text fit to be kept and shown: printable, short, without anything like an address."""
+    """Clean foreign text for storage and display: printable, short, without addresses."""
     words = (
         "[address]" if "@" in word else word
         for word in "".join(c if c.isprintable() else " " for c in text).split()

@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ import orjson
 import python_http_client
 from sendgrid import SendGridAPIClient
 
-from crm.mailer import Envelope, Fate, Outcome, PayloadError, Recipient, tidy_error
+from crm.mailer import Envelope, Fate, Outcome, PayloadError, PreparedCall, Recipient, tidy_error
 
 MAX_RECIPIENTS = 1_000
 MAX_SUBSTITUTION_BYTES = 10_000
@@ -177,17 +178,17 @@ class SendGridMailer:
             kept=self.kept, host=url, version=3, request_headers=headers, timeout=timeout
         )
 
-    def prepare(self, envelope: Envelope, recipients: Sequence[Recipient]) -> Raw:
-        """Return the request body. One recipient per personalization; no tracking; one opaque custom argument."""
+    def prepare(self, envelope: Envelope, recipients: Sequence[Recipient]) -> PreparedCall:
+        """Build the request. One recipient per personalization; no tracking; one opaque custom argument."""
         body = Raw(orjson.dumps(payload(envelope, recipients)))
         if len(body) >= MAX_BYTES:
             raise PayloadError("The call is larger than the provider takes (30 MB).")
-        return body
+        return PreparedCall(partial(self.post, body))
 
-    def post(self, prepared: Raw) -> Outcome:
-        """Make the call and say what is known."""
+    def post(self, body: Raw) -> Outcome:
+        """Make the call and return what is known."""
         try:
-            answer = self.library.client.mail.send.post(request_body=prepared)
+            answer = self.library.client.mail.send.post(request_body=body)
         except NotWritten as error:
             return Outcome(fate=Fate.TRY_AGAIN, error=tidy_error("not connected", str(error)))
         except (OSError, http.client.HTTPException) as error:
@@ -232,6 +233,11 @@ def _check(envelope: Envelope, recipients: Sequence[Recipient]) -> None:
         raise PayloadError("There is nobody to send to.")
     if len(recipients) > MAX_RECIPIENTS:
         raise PayloadError("One call carries at most 1,000 recipients.")
+    _check_envelope(envelope)
+    _check_recipients(recipients, need_unsubscribe=envelope.list_unsubscribe)
+
+
+def _check_envelope(envelope: Envelope) -> None:
     if not envelope.from_name.isascii() or re.search(r"[;,\r\n]", envelope.from_name):
         raise PayloadError("The sender's name must be plain ASCII without comma or semicolon.")
     if not envelope.from_email.isascii():
@@ -241,6 +247,9 @@ def _check(envelope: Envelope, recipients: Sequence[Recipient]) -> None:
             raise PayloadError(f"The header {name!r} has a line break in it.")
     if reserved := {name.lower() for name in envelope.headers} & _RESERVED:
         raise PayloadError(f"These headers are the provider's own: {', '.join(sorted(reserved))}.")
+
+
+def _check_recipients(recipients: Sequence[Recipient], *, need_unsubscribe: bool) -> None:
     if len({recipient.email for recipient in recipients}) != len(recipients):
         raise PayloadError("An address stands twice in one call.")
     for _, _, substitutions, unsubscribe_url in recipients:
@@ -248,7 +257,7 @@ def _check(envelope: Envelope, recipients: Sequence[Recipient]) -> None:
         size = len("".join(substitutions)) + len("".join(substitutions.values()))
         if size * 6 > MAX_SUBSTITUTION_BYTES and len(orjson.dumps(substitutions)) > MAX_SUBSTITUTION_BYTES:
             raise PayloadError("The substitutions of one recipient are larger than 10,000 bytes.")
-        if envelope.list_unsubscribe and not unsubscribe_url:
+        if need_unsubscribe and not unsubscribe_url:
             raise PayloadError("Mail that is not transactional needs an unsubscribe address for everyone.")
 
 

@@ -1,4 +1,4 @@
-"""SendGrid's Event Webhook: is it really from SendGrid, and what does it say in our words. Pure.
+"""SendGrid's Event Webhook: signature check and parsing. Pure.
 
 Signed with ECDSA P-256 / SHA-256 over the timestamp header and the raw body
 (docs: getting-started-event-webhook-security-features).
@@ -7,16 +7,17 @@ Signed with ECDSA P-256 / SHA-256 over the timestamp header and the raw body
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from crm.mailer import EventKind
 
 SIGNATURE = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP = "X-Twilio-Email-Event-Webhook-Timestamp"
@@ -43,7 +44,7 @@ def public_key(encoded: str) -> ec.EllipticCurvePublicKey:
 def verify(
     raw: bytes, *, signature: str | None, timestamp: str | None, keys: Sequence[str], now: datetime
 ) -> bool:
-    """Tell whether a post is SendGrid's and fresh. Two keys may be given while one replaces the other."""
+    """Tell whether a post is SendGrid's and fresh. Two keys may be given during a key change."""
     if not signature or not timestamp or not timestamp.isascii() or not timestamp.isdigit():
         return False
     try:
@@ -64,36 +65,35 @@ def _fits(key: str, mark: bytes, signed: bytes) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event in our words. `message_id` is None where the provider sent none (tests, late bounces)."""
+class Event(NamedTuple):
+    """One event. `message_id` is None where the provider sent none (tests, late bounces)."""
 
     event_id: str
     message_id: int | None
-    kind: str  # processed, deferred, delivered, blocked, bounced, dropped, unsubscribed, complained, other
+    kind: EventKind
     at: datetime
     email: str
     detail: str | None
 
 
 _KINDS = {
-    "processed": "processed",
-    "deferred": "deferred",
-    "delivered": "delivered",
-    "spamreport": "complained",
-    "unsubscribe": "unsubscribed",
-    "group_unsubscribe": "unsubscribed",
+    "processed": EventKind.PROCESSED,
+    "deferred": EventKind.DEFERRED,
+    "delivered": EventKind.DELIVERED,
+    "spamreport": EventKind.COMPLAINED,
+    "unsubscribe": EventKind.UNSUBSCRIBED,
+    "group_unsubscribe": EventKind.UNSUBSCRIBED,
 }
-# What "dropped" says about the address, by SendGrid's own wording of the reason.
+# What "dropped" means for the address, by SendGrid's wording of the reason.
 _DROPS = {
-    "unsubscribed address": "unsubscribed",
-    "bounced address": "bounced",
-    "spam reporting address": "complained",
+    "unsubscribed address": EventKind.UNSUBSCRIBED,
+    "bounced address": EventKind.BOUNCED,
+    "spam reporting address": EventKind.COMPLAINED,
 }
 
 
 def parse(raw: bytes) -> list[Event]:
-    """Return the events of a verified post; whatever is not an event of the documented shape is left out.
+    """Return the events of a verified post; items not of the documented shape are left out.
 
     Raises ValueError when the body is not a JSON array.
     """
@@ -125,17 +125,17 @@ def _event(one: Mapping[str, Any]) -> Event | None:
     )
 
 
-def _kind(one: Mapping[str, Any]) -> str:
+def _kind(one: Mapping[str, Any]) -> EventKind:
     name = one.get("event")
     if name == "bounce":
-        return "blocked" if one.get("type") == "blocked" else "bounced"
+        return EventKind.BLOCKED if one.get("type") == "blocked" else EventKind.BOUNCED
     if name == "dropped":
-        return _DROPS.get(str(one.get("reason", "")).strip().lower(), "dropped")
-    return _KINDS.get(name, "other") if isinstance(name, str) else "other"
+        return _DROPS.get(str(one.get("reason", "")).strip().lower(), EventKind.DROPPED)
+    return _KINDS.get(name, EventKind.OTHER) if isinstance(name, str) else EventKind.OTHER
 
 
 def _detail(one: Mapping[str, Any]) -> str | None:
-    """Foreign servers' words: capped, on one line, without addresses. Shown only escaped."""
+    """Return text of foreign servers: capped, on one line, without addresses. Shown only escaped."""
     words = one.get("reason") or one.get("response")
     if not isinstance(words, str):
         return None

@@ -1,4 +1,4 @@
-"""Mail by SMTP: for a relay that signed a business associate agreement and so may carry mail about patients."""
+"""The SMTP transport, for a relay under a business associate agreement, which may carry mail about patients."""
 
 import smtplib
 import ssl
@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formataddr, formatdate, make_msgid
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
-from crm.mailer import Envelope, Fate, Outcome, PayloadError, Recipient, tidy_error
+from crm.mailer import Envelope, Fate, Outcome, PayloadError, PreparedCall, Recipient, tidy_error
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """One message ready to leave, and whom it goes to."""
+class AddressedMessage:
+    """One built message and its recipient."""
 
     to: str
     message: EmailMessage
 
 
 class SmtpMailer:
-    """The transport called `smtp`. One recipient per call: SMTP cannot tell the fate of several apart safely."""
+    """The transport called `smtp`. One recipient per call: SMTP does not report reliably on each of several."""
 
     name = "smtp"
 
@@ -33,8 +34,8 @@ class SmtpMailer:
         self.user, self.password = unquote(parts.username or ""), unquote(parts.password or "")
         self.timeout = timeout
 
-    def prepare(self, envelope: Envelope, recipients: Sequence[Recipient]) -> Letter:
-        """Build the one letter. Raises PayloadError for more than one recipient."""
+    def prepare(self, envelope: Envelope, recipients: Sequence[Recipient]) -> PreparedCall:
+        """Build the message. Raises PayloadError for more than one recipient."""
         if len(recipients) != 1:
             raise PayloadError("SMTP takes one recipient per call.")
         recipient = recipients[0]
@@ -53,10 +54,10 @@ class SmtpMailer:
             message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         message.set_content(fill(envelope.text, recipient.substitutions))
         message.add_alternative(fill(envelope.html, recipient.substitutions), subtype="html")
-        return Letter(recipient.email, message)
+        return PreparedCall(partial(self.post, AddressedMessage(recipient.email, message)))
 
-    def post(self, prepared: Letter) -> Outcome:
-        """Connect, hand the letter over, and say what is known."""
+    def post(self, prepared: AddressedMessage) -> Outcome:
+        """Connect, send the message, and return what is known."""
         try:
             server = self._connect()
         except smtplib.SMTPAuthenticationError as error:
@@ -91,7 +92,7 @@ class SmtpMailer:
 
 
 def fill(text: str, substitutions: Mapping[str, str]) -> str:
-    """Put one recipient's values where the placeholders stand."""
+    """Replace the placeholders with one recipient's values."""
     for placeholder, value in substitutions.items():
         text = text.replace(placeholder, value)
     return text

@@ -1,6 +1,6 @@
-"""Alerts by email: to the clinic's address for them and to administrators who asked. Neutral: how many, and no word of what.
+"""Alert emails to the clinic's alert address and to administrators who want them. Neutral: only how many there are.
 
-They leave as any transactional email does: in the ledger, to a contact that stands for nothing but this address.
+They are sent as any transactional email: in the ledger, to a contact that stands only for this address.
 """
 
 import structlog
@@ -23,8 +23,8 @@ log = structlog.get_logger()
 TAG = "staff-alerts"
 
 
-def tell(*, clinic: Clinic) -> int:
-    """Email staff about open alerts nobody was told of, if it is time; return to how many addresses."""
+def send_alert_digest(*, clinic: Clinic) -> int:
+    """Email staff about new open alerts, if it is time; return to how many addresses."""
     waiting = alerts.untold()
     if not rules.time_to_tell(
         now=clock.now(),
@@ -43,11 +43,11 @@ def tell(*, clinic: Clinic) -> int:
             service.send_transactional(
                 "staff-alert", contact_id=contact_id, language="en", params={"facts": {"reference": said}}
             )
-    except NotFound:  # nobody has approved the text: the console shows the alerts all the same
+    except NotFound:  # the text has no approved version; the console shows the alerts
         alerts.raise_alert(
             key="no-text-staff-alert",
             level="warning",
-            text="Alerts are not sent by email: the text for that has no approved version.",
+            text="Alerts are not sent by email: the alert email has no approved version.",
             link="/console/content",
         )
         return 0
@@ -56,7 +56,7 @@ def tell(*, clinic: Clinic) -> int:
 
 
 def recipients(clinic: Clinic) -> list[str]:
-    """Return who is told: CLINIC_STAFF_ALERT_EMAIL (commas between several) and administrators who asked, each once."""
+    """Return the recipients, each once: CLINIC_STAFF_ALERT_EMAIL (comma-separated) and administrators who want alerts."""
     asked = select(User.email).where(
         User.active, User.alert_emails, User.practice_id.is_(None), User.roles.any(Role.name == "admin")
     )
@@ -66,18 +66,18 @@ def recipients(clinic: Clinic) -> list[str]:
             found.add(clean_email(address))
         except InvalidValue:
             if address.strip():
-                log.warning("alerts.no_address")
+                log.warning("alerts.invalid_address")
     return sorted(found)
 
 
 def summary(*, urgent: int, others: int) -> str:
-    """Say how much waits, without a word of what."""
+    """Return how many alerts are open, without their content."""
     parts = (f"{urgent:,} urgent" if urgent else "", f"{others:,} not urgent" if others else "")
     return ", ".join(filter(None, parts))
 
 
 def _contact(address: str, zone: str) -> int:
-    """The record that stands for this address and for no patient, made at the first alert."""
+    """Return the contact that stands only for this address; the first alert creates it."""
     index = address_index(address)
     same = (
         select(Contact.id)

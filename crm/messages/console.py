@@ -157,10 +157,10 @@ def _pace(status: int = 200, **more: Any) -> Response:
         "console/messages/pace.html",
         control=row,
         caps=caps,
-        used=pacing.used(now=now),
+        used=pacing.usage(now=now),
         ramp=rules.ramp(started=row.ramp_from, now=now) if row.ramp_from else None,
         today=now.date(),
-        rates=circuit_breakers.of_streams(),
+        rates=circuit_breakers.stream_rates(),
         limits={
             "bounces": rules.BOUNCE_LIMIT,
             "complaints": rules.COMPLAINT_LIMIT,

@@ -1,14 +1,15 @@
-"""The ledger. A message row is written once; what moves is its batch, until the message has a fate of its own."""
+"""The ledger of sent mail. A message row is written once; its batch moves, until the message has a state of its own."""
 
 import uuid
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.db import Base, HasId
+from crm.core.db import Base, EnumText, HasId
+from crm.messages.rules import BatchKind, BatchState, MessageState, StreamName
 
 
 class Batch(HasId, Base):
@@ -31,21 +32,23 @@ class Batch(HasId, Base):
         Index("ix_batch_campaign", "campaign_id", "id", postgresql_where=text("campaign_id is not null")),
     )
 
-    kind: Mapped[str] = mapped_column(Text)  # transactional, sequence, campaign
-    stream: Mapped[str] = mapped_column(Text)
+    kind: Mapped[BatchKind] = mapped_column(EnumText(BatchKind))
+    stream: Mapped[StreamName] = mapped_column(EnumText(StreamName))
     transport: Mapped[str] = mapped_column(Text)  # sendgrid, smtp
     content_version_id: Mapped[int] = mapped_column(ForeignKey("content_version.id"))
     language: Mapped[str] = mapped_column(Text)
-    topic: Mapped[str | None] = mapped_column(Text)  # the consent it stands on; None for transactional
+    topic: Mapped[str | None] = mapped_column(Text)  # the consent topic; None for transactional
     campaign_id: Mapped[int | None] = mapped_column(BigInteger)
     sequence_id: Mapped[int | None] = mapped_column(BigInteger)
-    contact_ids: Mapped[list[int] | None] = mapped_column(ARRAY(BigInteger))  # a frozen audience, no rows yet
-    time_zones: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # leaves when it is day in all of them
+    contact_ids: Mapped[list[int] | None] = mapped_column(
+        ARRAY(BigInteger)
+    )  # a frozen audience without message rows
+    time_zones: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # sent when it is day in all of them
     size: Mapped[int] = mapped_column(BigInteger)
     left_out: Mapped[int] = mapped_column(
         server_default="0"
     )  # of `size`: skipped at a claim, or refused alone
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[BatchState] = mapped_column(EnumText(BatchState))
     created_at: Mapped[datetime]
     not_before: Mapped[datetime]
     too_late_at: Mapped[datetime | None]  # after this, sending would do more harm than good
@@ -59,7 +62,7 @@ class Batch(HasId, Base):
 
 
 class Message(HasId, Base):
-    """One email to one person. `state` is None while the batch speaks for it."""
+    """One email to one person. While `state` is None, the state of the batch holds."""
 
     __tablename__ = "message"
     __table_args__ = (
@@ -92,13 +95,13 @@ class Message(HasId, Base):
     campaign_id: Mapped[int | None] = mapped_column(BigInteger)
     params: Mapped[dict[str, Any] | None]  # transactional only: link purposes with row ids, opaque references
     created_at: Mapped[datetime]
-    state: Mapped[str | None] = mapped_column(Text)
+    state: Mapped[MessageState | None] = mapped_column(EnumText(MessageState))
     reason: Mapped[str | None] = mapped_column(Text)
     state_at: Mapped[datetime | None]
 
 
 class SendingControl(Base):
-    """The one row that can stop everything, and the mark by which a copied database knows it is a copy."""
+    """The one row with the kill switch, the caps, and the mark by which a copied database is recognized."""
 
     __tablename__ = "sending_control"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
@@ -107,19 +110,19 @@ class SendingControl(Base):
     stopped_at: Mapped[datetime | None]
     stopped_by: Mapped[str | None] = mapped_column(Text)
     stop_reason: Mapped[str | None] = mapped_column(Text)
-    throttled_until: Mapped[datetime | None]  # the provider asked everybody to wait
+    throttled_until: Mapped[datetime | None]  # the provider asked for a pause
     per_minute: Mapped[int | None] = mapped_column(BigInteger)
     per_day: Mapped[int | None] = mapped_column(BigInteger)
-    ramp_from: Mapped[datetime | None]  # first day of a young sending domain
+    ramp_from: Mapped[datetime | None]  # first day of a new sending domain
     domain_caps: Mapped[
         dict[str, Any] | None
     ]  # emails per minute to one mailbox provider: {"gmail.com": 500}
-    instance: Mapped[str | None] = mapped_column(Text)  # whose heart beats in `alive_at`
+    instance: Mapped[str | None] = mapped_column(Text)  # the installation that writes `alive_at`
     alive_at: Mapped[datetime | None]
 
 
 class StreamStop(Base):
-    """A stream that a breaker stopped (too many bounces or complaints). Only a named person resumes it."""
+    """A stream that a circuit breaker stopped (too many bounces or complaints). Only a named person resumes it."""
 
     __tablename__ = "stream_stop"
 
@@ -129,7 +132,7 @@ class StreamStop(Base):
 
 
 class BreakerReset(Base):
-    """From when on a stream's or campaign's bounces and complaints count: a person looked and let it go on."""
+    """The moment from which bounces and complaints of a stream or campaign count: a person reset its breaker."""
 
     __tablename__ = "breaker_reset"
 
@@ -139,7 +142,7 @@ class BreakerReset(Base):
 
 
 class Pace(Base):
-    """How much has left in a window of time: shared by all workers, and there after a restart."""
+    """How many emails were sent in a window of time: shared by all workers, kept over restarts."""
 
     __tablename__ = "pace"
 
@@ -160,3 +163,42 @@ class PhiAttestation(HasId, Base):
     at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
+
+
+class ClaimedBatch(NamedTuple):
+    """A batch in `sending`, and the pacing limits that hold."""
+
+    id: int
+    kind: str
+    stream: str
+    transport: str
+    content_version_id: int
+    language: str
+    topic: str | None
+    campaign_id: int | None
+    frozen: bool
+    attempts: int
+    per_minute: int | None
+    per_day: int | None
+    ramp_from: datetime | None
+    domain_caps: dict[str, int] | None
+
+
+class Addressee(NamedTuple):
+    """One person a batch goes to."""
+
+    message_id: int
+    contact_id: int
+    email: str
+    first_name: str
+    day: date | None  # of the opt-in
+    params: dict[str, Any] | None  # of a transactional email, see `envelope.from_params`
+
+
+class StepEmail(NamedTuple):
+    """One email of a sequence step that is to be queued."""
+
+    contact_id: int
+    consent_record_id: int | None
+    enrolment_id: int
+    step: int

@@ -1,4 +1,4 @@
-"""Mail as staff look at it: what waits for a decision, and what has left lately."""
+"""Batches and messages for the console: what needs a decision, and what was sent lately."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,9 +14,9 @@ from crm.core.errors import NotFound
 from crm.core.paging import Page, keyset
 from crm.leads.models import Lead
 from crm.messages.models import Batch, Message, StreamStop
-from crm.messages.rules import UNCERTAIN_GRACE
+from crm.messages.rules import UNCERTAIN_GRACE, BatchState
 
-STATES = ("ready", "held", "sending", "accepted", "failed", "uncertain", "cancelled")
+STATES = tuple(BatchState)
 
 
 def _batches() -> Any:
@@ -36,9 +36,11 @@ def batches(*, state: str = "", cursor: str | None = None, limit: int = 50) -> P
 
 
 def undecided(*, limit: int = 200) -> Sequence[Row[Any]]:
-    """Return batches that wait for a person: failed, or in doubt for longer than events need to settle it."""
-    doubt = (Batch.state == "uncertain") & (Batch.state_at < clock.now() - UNCERTAIN_GRACE)
-    rows = _batches().where(Batch.state.in_(("failed", "uncertain")), (Batch.state == "failed") | doubt)
+    """Return batches that need a decision: failed, or unconfirmed for longer than events need to settle them."""
+    doubt = (Batch.state == BatchState.UNCERTAIN) & (Batch.state_at < clock.now() - UNCERTAIN_GRACE)
+    rows = _batches().where(
+        Batch.state.in_((BatchState.FAILED, BatchState.UNCERTAIN)), (Batch.state == BatchState.FAILED) | doubt
+    )
     found: Sequence[Row[Any]] = db.session.execute(rows.order_by(Batch.id.desc()).limit(limit)).all()
     return found
 
@@ -47,7 +49,7 @@ def get(batch_id: int) -> Row[Any]:
     """Return (Batch, subject, title). Raises NotFound."""
     found: Row[Any] | None = db.session.execute(_batches().where(Batch.id == batch_id)).first()
     if found is None:
-        raise NotFound("There is no such batch.")
+        raise NotFound("Batch not found.")
     return found
 
 
@@ -73,10 +75,10 @@ _DAY = text("""
 
 
 def last_day() -> Row[Any]:
-    """Return how many emails left in the last 24 hours, and how many wait, are on hold, failed or are in doubt."""
+    """Return how many emails were sent in the last 24 hours, and how many are queued, on hold, failed or unconfirmed."""
     return db.session.execute(_DAY, {"since": clock.now() - timedelta(days=1)}).one()
 
 
 def stopped_streams() -> Sequence[StreamStop]:
-    """Return streams that a breaker stopped."""
+    """Return the streams that a circuit breaker stopped."""
     return db.session.scalars(select(StreamStop).order_by(StreamStop.stream)).all()

@@ -1,8 +1,7 @@
-"""The verbs: queue an email, stop what is queued, decide about what failed or is in doubt."""
+"""The verbs of the ledger: queue an email, hold or cancel queued mail, settle what failed or is unconfirmed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import repeat
 from typing import Any
 
 from sqlalchemy import insert, text, update
@@ -17,8 +16,8 @@ from crm.messages import transports
 from crm.messages.engine import pipeline
 from crm.messages.engine.record import enqueue_delivery
 from crm.messages.events import MessageBlocked
-from crm.messages.models import Batch
-from crm.messages.rules import STREAMS
+from crm.messages.models import Batch, StepEmail
+from crm.messages.rules import STREAMS, BatchKind, BatchState, MessageState
 from crm.staff import alerts
 
 TOO_LATE_TRANSACTIONAL = timedelta(hours=48)
@@ -43,13 +42,13 @@ def send_transactional(
 ) -> int:
     """Queue one transactional email (`templates/email/<kind>`); return the message id.
 
-    `params` names links by row id and plain facts, see `links.from_params`. When policy allows no transport the row
-    is written all the same, as `blocked_policy`, and staff are told. Raises NotFound without approved content.
+    `params` names links by row id and plain facts, see `envelope.from_params`. When policy allows no transport the
+    row is written as `blocked_policy`, with an alert. Raises NotFound without approved content.
     """
     now = clock.now()
     version = content.transactional(kind, language=language)
     if version is None:
-        raise NotFound(f"There is no approved email called {kind}.")
+        raise NotFound(f"Approved email {kind!r} not found.")
     transport = transports.route(STREAMS[version.stream])
     given = {
         "stream": version.stream,
@@ -60,31 +59,31 @@ def send_transactional(
         "now": now,
         "too_late_at": now + TOO_LATE_TRANSACTIONAL,
     }
-    made = execute_raw(_SEND, given | _fate(transport, now)).one()
+    made = execute_raw(_SEND, given | _initial_state(transport, now)).one()
     if transport:
-        enqueue_delivery(made.batch_id, kind="transactional", number=0)
+        enqueue_delivery(made.batch_id, kind=BatchKind.TRANSACTIONAL, number=0)
     else:
         publish(MessageBlocked(message_id=made.id, contact_id=contact_id, stream=version.stream))
-        _tell_of_policy()
+        _alert_blocked_policy()
     return int(made.id)
 
 
-def _fate(transport: str | None, now: datetime) -> dict[str, Any]:
-    """Return what differs between mail that may leave and mail that no transport may carry."""
+def _initial_state(transport: str | None, now: datetime) -> dict[str, Any]:
+    """Return the columns that differ between mail that may be sent and mail that no transport may carry."""
     if transport:
-        fate: dict[str, Any] = dict.fromkeys(("error", "state", "reason", "state_at"))
-        return fate | {"transport": transport, "batch_state": "ready"}
+        empty: dict[str, Any] = dict.fromkeys(("error", "state", "reason", "state_at"))
+        return empty | {"transport": transport, "batch_state": BatchState.READY}
     return {
         "transport": "none",
-        "batch_state": "failed",
+        "batch_state": BatchState.FAILED,
         "error": "blocked_policy",
-        "state": "blocked_policy",
+        "state": MessageState.BLOCKED_POLICY,
         "reason": "no transport with a BAA",
         "state_at": now,
     }
 
 
-def _tell_of_policy() -> None:
+def _alert_blocked_policy() -> None:
     alerts.raise_alert(
         key="blocked-policy",
         level="warning",
@@ -93,20 +92,17 @@ def _tell_of_policy() -> None:
     )
 
 
-_Rows = Sequence[tuple[int, int | None, int, int]]  # (contact, consent record, enrolment, step)
-
-
 def queue_batches(
-    groups: Mapping[tuple[int, str], _Rows],
+    groups: Mapping[tuple[int, str], Sequence[StepEmail]],
     *,
     stream: str,
     topic: str,
     sequence_id: int,
     too_late_at: datetime | None,
 ) -> list[int]:
-    """Write message rows for sequence steps and the batches they leave in; return the batch ids.
+    """Write message rows for sequence steps and their batches; return the batch ids.
 
-    `groups` maps (content version, language) to rows of (contact, consent record, enrolment, step). A constant
+    `groups` maps (content version, language) to the emails. A constant
     number of statements per thousand rows.
     """
     now, transport = clock.now(), transports.route(STREAMS[stream])
@@ -118,30 +114,32 @@ def queue_batches(
     ]
     if not parts:
         return []
-    fate = _fate(transport, now)
+    initial = _initial_state(transport, now)
     same = {
-        "kind": "sequence",
+        "kind": BatchKind.SEQUENCE,
         "stream": stream,
-        "transport": fate["transport"],
+        "transport": initial["transport"],
         "topic": topic,
         "sequence_id": sequence_id,
-        "state": fate["batch_state"],
-        "error": fate["error"],
+        "state": initial["batch_state"],
+        "error": initial["error"],
         "created_at": now,
         "not_before": now,
         "too_late_at": too_late_at,
         "state_at": now,
     }
-    ids = _make_batches(parts, same)
-    _write_messages(ids, parts, fate, now)
+    ids = _insert_batches(parts, same)
+    _write_messages(ids, parts, initial, now)
     if transport:
-        _ask_for_help(ids)
+        _queue_delivery(ids)
     else:
-        _tell_of_policy()
+        _alert_blocked_policy()
     return ids
 
 
-def _make_batches(parts: Sequence[tuple[int, str, _Rows]], same: Mapping[str, Any]) -> list[int]:
+def _insert_batches(
+    parts: Sequence[tuple[int, str, Sequence[StepEmail]]], same: Mapping[str, Any]
+) -> list[int]:
     rows = [
         {**same, "content_version_id": version_id, "language": language, "size": len(people)}
         for version_id, language, people in parts
@@ -149,33 +147,44 @@ def _make_batches(parts: Sequence[tuple[int, str, _Rows]], same: Mapping[str, An
     return list(db.session.scalars(insert(Batch).returning(Batch.id, sort_by_parameter_order=True), rows))
 
 
-_WRITE = text("""
+_WRITE_STEPS = text("""
     insert into message (batch_id, contact_id, content_version_id, consent_record_id, enrolment_id, step,
         created_at, state, reason, state_at)
-    select *, cast(:now as timestamptz), cast(:state as text), cast(:reason as text),
-        cast(:state_at as timestamptz)
-    from unnest(cast(:a as bigint[]), cast(:b as bigint[]), cast(:c as bigint[]), cast(:d as bigint[]),
-        cast(:e as bigint[]), cast(:f as bigint[]))
+    select batch_id, contact_id, version_id, record_id, enrolment_id, step, cast(:now as timestamptz),
+        cast(:state as text), cast(:reason as text), cast(:state_at as timestamptz)
+    from unnest(cast(:batches as bigint[]), cast(:contacts as bigint[]), cast(:versions as bigint[]),
+        cast(:records as bigint[]), cast(:enrolments as bigint[]), cast(:steps as bigint[]))
+        as one(batch_id, contact_id, version_id, record_id, enrolment_id, step)
 """)
 
 
 def _write_messages(
-    ids: Sequence[int], parts: Sequence[tuple[int, str, _Rows]], fate: Mapping[str, Any], now: datetime
+    ids: Sequence[int],
+    parts: Sequence[tuple[int, str, Sequence[StepEmail]]],
+    initial: Mapping[str, Any],
+    now: datetime,
 ) -> None:
-    columns: list[list[Any]] = [[], [], [], [], [], []]
+    batches: list[int] = []
+    versions: list[int] = []
+    emails: list[StepEmail] = []
     for batch_id, (version_id, _, rows) in zip(ids, parts, strict=True):
-        contacts, records, enrolments, steps = zip(*rows, strict=True)
-        many = len(rows)
-        same = (repeat(batch_id, many), contacts, repeat(version_id, many), records, enrolments, steps)
-        for column, values in zip(columns, same, strict=True):
-            column.extend(values)
-    given = dict(zip("abcdef", map(bigint_array, columns), strict=True))
-    told = {name: fate[name] for name in ("state", "reason", "state_at")}
-    db.session.execute(_WRITE, {**given, **told, "now": now})
+        batches += [batch_id] * len(rows)
+        versions += [version_id] * len(rows)
+        emails += rows
+    given: dict[str, Any] = {
+        "batches": bigint_array(batches),
+        "contacts": bigint_array([one.contact_id for one in emails]),
+        "versions": bigint_array(versions),
+        "records": bigint_array([one.consent_record_id for one in emails]),
+        "enrolments": bigint_array([one.enrolment_id for one in emails]),
+        "steps": bigint_array([one.step for one in emails]),
+    }
+    given |= {name: initial[name] for name in ("state", "reason", "state_at")}
+    db.session.execute(_WRITE_STEPS, given | {"now": now})
 
 
-def _ask_for_help(batch_ids: Sequence[int]) -> None:
-    """Ask some workers to deliver what has become ready."""
+def _queue_delivery(batch_ids: Sequence[int]) -> None:
+    """Queue the delivery of batches that have become ready."""
     if batch_ids:
         requests = pipeline.lane_requests(
             len(batch_ids), key=f"b{batch_ids[0]}-{int(clock.now().timestamp())}"
@@ -186,7 +195,7 @@ def _ask_for_help(batch_ids: Sequence[int]) -> None:
 def skip_waiting(
     *, contact_ids: Sequence[int], reason: str, enrolment_ids: Sequence[int] | None = None
 ) -> int:
-    """Take queued educational mail of these people out, within this transaction; return how many emails."""
+    """Skip queued educational mail of these people, within this transaction; return how many emails."""
     done = db.session.execute(
         text("""
             update message m set state = 'skipped', reason = :reason, state_at = :now
@@ -206,17 +215,17 @@ def skip_waiting(
 
 
 def decide(batch_ids: Sequence[int], *, send_again: bool) -> int:
-    """Settle batches that failed or are in doubt, by a person's word: send again, or treat as sent. Returns how many.
+    """Settle failed or unconfirmed batches as staff decided: send again, or treat as sent. Returns how many.
 
-    A batch in doubt may have been taken by the provider; sending again accepts a possible second copy.
+    An unconfirmed batch may have been taken by the provider; sending again accepts a possible second copy.
     """
     now, actor = clock.now(), audit.current().actor
-    wanted = ("failed", "uncertain") if send_again else ("uncertain",)
+    open_states = (BatchState.FAILED, BatchState.UNCERTAIN) if send_again else (BatchState.UNCERTAIN,)
     rows = db.session.execute(
         update(Batch)
-        .where(Batch.id.in_(list(batch_ids)), Batch.state.in_(wanted), Batch.transport != "none")
+        .where(Batch.id.in_(list(batch_ids)), Batch.state.in_(open_states), Batch.transport != "none")
         .values(
-            state="ready" if send_again else "accepted",
+            state=BatchState.READY if send_again else BatchState.ACCEPTED,
             not_before=now if send_again else Batch.not_before,
             too_late_at=None if send_again else Batch.too_late_at,
             state_at=now,
@@ -225,7 +234,7 @@ def decide(batch_ids: Sequence[int], *, send_again: bool) -> int:
         .returning(Batch.id, Batch.kind, Batch.attempts)
     ).all()
     if not rows:
-        raise Conflict("None of these waits for a decision any more.")
+        raise Conflict("None of these batches needs a decision any more.")
     for row in rows:
         audit.record(
             "batch.decided", object_type="batch", object_id=row.id, detail={"send_again": send_again}
@@ -238,17 +247,22 @@ def decide(batch_ids: Sequence[int], *, send_again: bool) -> int:
 
 def hold(*, sequence_id: int | None = None, campaign_id: int | None = None) -> None:
     """Hold the ready batches of a paused sequence or campaign."""
-    _shift("ready", "held", sequence_id=sequence_id, campaign_id=campaign_id)
+    _move_all(BatchState.READY, BatchState.HELD, sequence_id=sequence_id, campaign_id=campaign_id)
 
 
 def unhold(*, sequence_id: int | None = None, campaign_id: int | None = None) -> None:
-    """Let held batches go on; the sweep, or the caller, asks for them."""
-    _ask_for_help(
-        [row.id for row in _shift("held", "ready", sequence_id=sequence_id, campaign_id=campaign_id)]
+    """Make held batches ready and queue their delivery."""
+    _queue_delivery(
+        [
+            row.id
+            for row in _move_all(
+                BatchState.HELD, BatchState.READY, sequence_id=sequence_id, campaign_id=campaign_id
+            )
+        ]
     )
 
 
-_TAKE_UP = text("""
+_RELEASE_HELD = text("""
     with freed as (
         update batch b set content_version_id = :version, state = 'ready', error = null, not_before = :now, state_at = :now
         from content_version v
@@ -263,9 +277,9 @@ _TAKE_UP = text("""
 
 
 def release_held(*, version_id: int, item_id: int, language: str) -> int:
-    """Let batches that were held for their content leave with the version that is approved now; return how many."""
+    """Make batches that were held for their content ready, with the version approved now; return how many."""
     freed = db.session.execute(
-        _TAKE_UP, {"version": version_id, "item": item_id, "language": language, "now": clock.now()}
+        _RELEASE_HELD, {"version": version_id, "item": item_id, "language": language, "now": clock.now()}
     ).all()
     for row in freed:
         enqueue_delivery(row.id, kind=row.kind, number=row.attempts)
@@ -273,19 +287,19 @@ def release_held(*, version_id: int, item_id: int, language: str) -> int:
 
 
 def cancel(*, campaign_id: int) -> int:
-    """Cancel what has not left of a campaign; return how many batches."""
-    return len(_shift("ready", "cancelled", campaign_id=campaign_id)) + len(
-        _shift("held", "cancelled", campaign_id=campaign_id)
+    """Cancel the unsent batches of a campaign; return how many."""
+    return len(_move_all(BatchState.READY, BatchState.CANCELLED, campaign_id=campaign_id)) + len(
+        _move_all(BatchState.HELD, BatchState.CANCELLED, campaign_id=campaign_id)
     )
 
 
-def _shift(
-    was: str, now: str, *, sequence_id: int | None = None, campaign_id: int | None = None
+def _move_all(
+    old: BatchState, new: BatchState, *, sequence_id: int | None = None, campaign_id: int | None = None
 ) -> Sequence[Any]:
     which = Batch.sequence_id == sequence_id if sequence_id is not None else Batch.campaign_id == campaign_id
     return db.session.execute(
         update(Batch)
-        .where(which, Batch.state == was)
-        .values(state=now, state_at=clock.now())
+        .where(which, Batch.state == old)
+        .values(state=new, state_at=clock.now())
         .returning(Batch.id, Batch.kind, Batch.attempts)
     ).all()

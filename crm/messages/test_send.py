@@ -1,6 +1,4 @@
-"""A test email: a version, draft or approved, to the very person who asks for it. It is no message to a patient or prospect."""
-
-from collections.abc import Sequence
+"""Test emails: a content version, draft or approved, sent to the staff member who asked for it."""
 
 import structlog
 
@@ -9,7 +7,7 @@ from crm.content import approval, preview
 from crm.content import service as content
 from crm.core.config import Settings
 from crm.core.db import transaction
-from crm.mailer import Fate, Mailer, PayloadError, Recipient
+from crm.mailer import Fate, PayloadError, PreparedCall, Recipient
 from crm.messages import transports
 from crm.messages.engine import envelope as links
 from crm.messages.rules import STREAMS
@@ -18,25 +16,25 @@ from crm.staff import service as staff
 
 log = structlog.get_logger()
 
-NO_MESSAGE = 0  # what comes back about it belongs to nobody
+NO_MESSAGE = 0  # events about a test email belong to no message
 
 
 def send_to(*, user_id: int, version_id: int, settings: Settings) -> bool:
-    """Send a version to a member of staff's own address; return whether it was taken.
+    """Send a version to a staff member's own address; return whether the provider accepted it.
 
-    Rendered by the one path, with a made-up first name and links that open nothing. No patient's data is in it, so it takes
-    the default way out.
+    Rendered as any email, with an example name and links that open nothing. It holds no patient's data, so it uses the
+    default transport.
     """
     with transaction():
-        mailer, prepared = _prepare(user_id, version_id, settings)
-    if mailer is None:
+        call = _prepare(user_id, version_id, settings)
+    if call is None:
         return False
-    outcome = mailer.post(prepared)
-    log.info("content.tried", version=version_id, fate=outcome.fate.value)
+    outcome = call.post()
+    log.info("content.test_sent", version=version_id, fate=outcome.fate.value)
     return outcome.fate is Fate.ACCEPTED
 
 
-def _prepare(user_id: int, version_id: int, settings: Settings) -> tuple[Mailer | None, object]:
+def _prepare(user_id: int, version_id: int, settings: Settings) -> PreparedCall | None:
     user, version = staff.get(user_id), approval.get(version_id)
     mailer = next(iter(transports.mailers().values()))
     try:
@@ -51,7 +49,7 @@ def _prepare(user_id: int, version_id: int, settings: Settings) -> tuple[Mailer 
             content.substitutions(values, wanted=rendered.placeholders),
             values["unsubscribe_url"] if envelope.list_unsubscribe else None,
         )
-        prepared = mailer.prepare(envelope, _one(to))
+        call = mailer.prepare(envelope, [to])
     except (PayloadError, content.ContentError) as error:
         audit.record("content.not_tried", object_type="content_version", object_id=version_id)
         alerts.raise_alert(
@@ -60,10 +58,6 @@ def _prepare(user_id: int, version_id: int, settings: Settings) -> tuple[Mailer 
             text=f"A test email could not be built: {error}",
             link=f"/console/content/versions/{version_id}",
         )
-        return None, None
+        return None
     audit.record("content.tried", object_type="content_version", object_id=version_id, detail={"to": user_id})
-    return mailer, prepared
-
-
-def _one(recipient: Recipient) -> Sequence[Recipient]:
-    return [recipient]
+    return call

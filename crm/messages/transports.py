@@ -1,4 +1,4 @@
-"""Which ways out there are on this installation, opened once per process."""
+"""Registry of the mail transports of this installation, opened once per process."""
 
 from collections.abc import Mapping
 
@@ -17,14 +17,14 @@ _mailers: dict[str, Mailer] = {}
 
 
 def configure(settings: Settings) -> None:
-    """Remember what to open; nothing is opened before somebody sends."""
+    """Remember what to open; nothing is opened before the first send."""
     global _settings
     _settings = settings
     _mailers.clear()
 
 
 def use(mailers: Mapping[str, Mailer]) -> None:
-    """Send through these instead, in this order of preference."""
+    """Replace the transports, in this order of preference."""
     _mailers.clear()
     _mailers.update(mailers)
 
@@ -33,7 +33,7 @@ def mailers() -> Mapping[str, Mailer]:
     """Return the transports of this installation by name, the default one first."""
     if not _mailers:
         if _settings is None:
-            raise RuntimeError("The doors are not configured.")
+            raise RuntimeError("The transports are not configured.")
         _mailers["sendgrid"] = SendGridMailer(api_key=_settings.sendgrid_api_key, url=_settings.sendgrid_url)
         if _settings.smtp_url:
             _mailers["smtp"] = SmtpMailer(url=_settings.smtp_url, has_baa=_settings.smtp_has_baa)

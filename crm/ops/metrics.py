@@ -99,7 +99,7 @@ def _streams() -> Iterator[Metric]:
     held = set(db.session.scalars(select(StreamStop.stream)))
     for name in STREAMS:
         stopped.add_metric([name], float(name in held))
-    for rates in circuit_breakers.of_streams():
+    for rates in circuit_breakers.stream_rates():
         bounces.add_metric([rates.scope], rates.bounced / max(rates.accepted, 1))
         complaints.add_metric([rates.scope], rates.complained / max(rates.accepted, 1))
     yield from (stopped, bounces, complaints)
@@ -110,7 +110,7 @@ def _pace() -> Iterator[Metric]:
     now = clock.now()
     used = GaugeMetricFamily("crm_pace_used", "Emails counted in the present window", labels=["window"])
     cap = GaugeMetricFamily("crm_pace_cap", "Emails that may leave in a window", labels=["window"])
-    counted = pacing.used(now=now)
+    counted = pacing.usage(now=now)
     for name, most in pacing.caps(switches.get(), now=now).overall.items():
         used.add_metric([name], float(counted.get(name, 0)))
         cap.add_metric([name], float(most))

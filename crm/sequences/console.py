@@ -108,6 +108,6 @@ def send_next(enrolment_id: int) -> ResponseReturnValue:
 def take_out(enrolment_id: int) -> ResponseReturnValue:
     """Take one person out."""
     sequence_id = queries.sequence_of(enrolment_id)
-    service.take_out(enrolment_id)
+    service.remove(enrolment_id)
     flash("Taken out of the sequence; emails that waited for this person do not leave.", "success")
     return redirect(url_for(".show", sequence_id=sequence_id))

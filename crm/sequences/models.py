@@ -1,4 +1,4 @@
-"""Sequences, their immutable versions, and who is where in them."""
+"""Sequences, their immutable versions, and enrolments."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.core.db import Base, HasId
+from crm.core.db import Base, EnumText, HasId
+from crm.messages.rules import StreamName
+from crm.sequences.rules import EnrolmentState, SequenceState
 
 
 class EmailSequence(HasId, Base):
@@ -18,21 +20,21 @@ class EmailSequence(HasId, Base):
     key: Mapped[str] = mapped_column(Text, unique=True)
     title: Mapped[str] = mapped_column(Text)
     topic: Mapped[str] = mapped_column(Text)
-    stream: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
+    stream: Mapped[StreamName] = mapped_column(EnumText(StreamName))
+    state: Mapped[SequenceState] = mapped_column(EnumText(SequenceState))
     paused_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
 
 class SequenceVersion(HasId, Base):
-    """What a sequence does. Never changed (a trigger refuses it): people finish the version they began."""
+    """The plan of a sequence. Never changed (a trigger refuses it): people finish the version they began."""
 
     __tablename__ = "sequence_version"
     __table_args__ = (UniqueConstraint("sequence_id", "number"),)
 
     sequence_id: Mapped[int] = mapped_column(ForeignKey("sequence.id"))
     number: Mapped[int] = mapped_column(BigInteger)
-    plan: Mapped[dict[str, Any]]  # window, steps, entry, exits: the shape is in sequences.rules.Plan
+    plan: Mapped[dict[str, Any]]  # the shape is in `sequences.rules.plan_from`
     created_at: Mapped[datetime]
 
     sequence: Mapped[EmailSequence] = relationship(lazy="joined", innerjoin=True)
@@ -62,8 +64,8 @@ class Enrolment(HasId, Base):
     version_id: Mapped[int] = mapped_column(ForeignKey("sequence_version.id"))
     consent_record_id: Mapped[int | None] = mapped_column(BigInteger)
     lead_id: Mapped[int | None] = mapped_column(BigInteger)
-    state: Mapped[str] = mapped_column(Text)
-    step: Mapped[int] = mapped_column(BigInteger, server_default="0")  # the email step that is next
+    state: Mapped[EnrolmentState] = mapped_column(EnumText(EnrolmentState))
+    step: Mapped[int] = mapped_column(BigInteger, server_default="0")  # the next email, from 0
     due_at: Mapped[datetime | None]
     anchor_at: Mapped[datetime]  # the moment the next wait is counted from
     entered_at: Mapped[datetime]

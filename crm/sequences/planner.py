@@ -1,52 +1,96 @@
-"""Waking enrolments that are due: one transaction, a constant number of statements per slice, whatever is in the tables.
+"""The planner wakes due enrolments: one transaction and a constant number of statements per slice.
 
-The decision about each is `rules.decide`; this module only gathers its facts and carries out what it says.
+`rules.decide` decides about each; this module gathers the facts and carries out the decision.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from operator import attrgetter
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import structlog
-from sqlalchemy import Row, select, text
+from sqlalchemy import select, text
 
 from crm.audit import service as audit
-from crm.consent.queries import EVIDENCE, REFUSAL_CASE, REFUSAL_JOINS
+from crm.consent.queries import refusal_sql
 from crm.content import service as content
 from crm.core import clock
-from crm.core.db import bigint_array, db
+from crm.core.db import bigint_array, db, rows_as
 from crm.core.failpoints import failpoint
 from crm.messages import service as messages
+from crm.messages.models import StepEmail
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN
 from crm.sequences import rules
-from crm.sequences.models import EmailSequence as SequenceRow
-from crm.sequences.models import SequenceVersion
+from crm.sequences.models import EmailSequence, SequenceVersion
+from crm.sequences.rules import Act, EnrolmentState
 from crm.staff import alerts
 
 log = structlog.get_logger()
 
 SLICE = 20_000  # large, so that batches of a dozen contents in two languages are full
-TOO_LATE = timedelta(days=3)  # a step that could not leave for so long waits for a person's decision
+TOO_LATE = timedelta(days=3)  # a step that could not be sent for so long needs a decision of staff
 
+_REFUSAL = refusal_sql(topic="s.topic", transactional="false")
 # Due first come first; two planners never take the same rows. The topic differs from sequence to sequence.
-_DUE = text(
-    f"""
-    select e.id, e.contact_id, {EVIDENCE} as record_id, e.sequence_id, e.version_id, e.step, e.send_now,
-        c.time_zone, c.language, c.snooze_until, {REFUSAL_CASE} as refusal,
+_DUE = text(f"""
+    select e.id, e.contact_id, {_REFUSAL.evidence} as record_id, e.sequence_id, e.version_id, e.step, e.send_now,
+        c.time_zone, c.language, c.snooze_until, {_REFUSAL.reason} as refusal,
         (select r.created_at from message r
          where r.contact_id = e.contact_id and r.created_at > cast(:week as timestamptz) and r.state is distinct from 'skipped'
             and (r.enrolment_id is not null or r.campaign_id is not null)
          order by r.created_at desc offset cast(:cap as int) - 1 limit 1) as capped_from
     from enrolment e join sequence s on s.id = e.sequence_id join contact c on c.id = e.contact_id
-    {REFUSAL_JOINS}
+    {_REFUSAL.joins}
     where e.state = 'active' and e.due_at <= :now
     order by e.due_at, e.id limit :limit
     for update of e skip locked
-""".replace(":topic", "s.topic")
-)
+""")
+
+
+class DueRow(NamedTuple):
+    """One due enrolment, as `_DUE` returns it."""
+
+    id: int
+    contact_id: int
+    record_id: int | None
+    sequence_id: int
+    version_id: int
+    step: int
+    send_now: bool
+    time_zone: str
+    language: str
+    snooze_until: datetime | None
+    refusal: str | None
+    capped_from: datetime | None
+
+
+class DueFacts(NamedTuple):
+    """All that a decision may depend on: equal facts, equal decision. `_facts` picks the fields by name."""
+
+    version_id: int
+    step: int
+    send_now: bool
+    time_zone: str
+    language: str
+    snooze_until: datetime | None
+    refusal: str | None
+    capped_from: datetime | None
+
+
+class Change(NamedTuple):
+    """What the update of an enrolment sets. A handful of changes for thousands of people."""
+
+    state: EnrolmentState
+    step: int
+    due_at: datetime | None
+    reason: str | None
+    sent: bool
+
+
+_facts = attrgetter(*DueFacts._fields)
 
 _ADVANCE = text("""
     update enrolment e set state = u.state, step = u.step, due_at = u.due_at, reason = u.reason, send_now = false,
@@ -63,16 +107,16 @@ _ADVANCE = text("""
 def plan_due() -> int:
     """Handle one slice of due enrolments; return how many there were (a full slice means: there may be more)."""
     now = clock.now()
-    rows = db.session.execute(
+    found = db.session.execute(
         _DUE,
         {
             "now": now,
             "week": now - FREQUENCY_SPAN,
             "cap": FREQUENCY_CAP,
             "limit": SLICE,
-            "transactional": False,
         },
-    ).all()
+    )
+    rows = rows_as(DueRow, found)
     if not rows:
         return 0
     plans = _plans({row.version_id for row in rows})
@@ -81,7 +125,7 @@ def plan_due() -> int:
     decisions = _decide_all(rows, plans, versions, now)
     _advance(rows, decisions, now)
     _queue(rows, decisions, plans, versions, now)
-    _tell(decisions)
+    _report(decisions)
     failpoint("planned")
     return len(rows)
 
@@ -92,34 +136,35 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _decide_all(
-    rows: Sequence[Row[Any]],
+    rows: Sequence[DueRow],
     plans: Mapping[int, rules.Plan],
     versions: Mapping[tuple[str, str], int],
     now: datetime,
 ) -> list[rules.Decision]:
-    """Decide about each; many people in one slice share all facts, and then the answer is the same."""
-    known: dict[Any, rules.Decision] = {}
+    """Decide about each enrolment, once for all that share the same facts."""
+    known: dict[tuple[object, ...], rules.Decision] = {}
     decisions = []
     for row in rows:
-        facts = row[3:]  # everything but who it is
-        decision = known.get(facts)
+        key = _facts(row)
+        decision = known.get(key)
         if decision is None:
-            decision = known[facts] = _decide(row, plans[row.version_id], versions, now)
+            facts = DueFacts._make(key)
+            decision = known[key] = _decide(facts, plans[facts.version_id], versions, now)
         decisions.append(decision)
     return decisions
 
 
 def _decide(
-    row: Row[Any], plan: rules.Plan, versions: Mapping[tuple[str, str], int], now: datetime
+    due: DueFacts, plan: rules.Plan, versions: Mapping[tuple[str, str], int], now: datetime
 ) -> rules.Decision:
     facts = rules.Facts(
-        step=row.step,
-        zone=_zone(row.time_zone),
-        refusal=row.refusal,
-        refused_until=row.snooze_until if row.refusal == "snoozed" else None,
-        content=row.step < len(plan.steps) and (plan.steps[row.step].item, row.language) in versions,
-        capped_until=row.capped_from + FREQUENCY_SPAN if row.capped_from else None,
-        send_now=row.send_now,
+        step=due.step,
+        zone=_zone(due.time_zone),
+        refusal=due.refusal,
+        refused_until=due.snooze_until if due.refusal == "snoozed" else None,
+        content=due.step < len(plan.steps) and (plan.steps[due.step].item, due.language) in versions,
+        capped_until=due.capped_from + FREQUENCY_SPAN if due.capped_from else None,
+        send_now=due.send_now,
     )
     return rules.decide(plan, facts, now)
 
@@ -137,56 +182,49 @@ def _plans(version_ids: set[int]) -> dict[int, rules.Plan]:
 _known_plans: dict[int, rules.Plan] = {}  # versions never change
 
 
-_STATES = {"send": "active", "wait": "active", "hold": "held", "exit": "exited", "complete": "completed"}
-
-
-def _advance(rows: Sequence[Row[Any]], decisions: Sequence[rules.Decision], now: datetime) -> None:
-    kinds: dict[tuple[Any, ...], int] = {}  # change -> its number; a handful for thousands of people
-    which = []
+def _advance(rows: Sequence[DueRow], decisions: Sequence[rules.Decision], now: datetime) -> None:
+    numbers: dict[Change, int] = {}
+    kinds = []
     for row, decision in zip(rows, decisions, strict=True):
-        sent = decision.act == "send"
-        state = "completed" if decision.last else _STATES[decision.act]
-        due = decision.due_at if state == "active" else None
-        change = (state, row.step + sent, due, decision.reason, sent)
-        which.append(kinds.setdefault(change, len(kinds) + 1))
-    states, steps, dues, reasons, sents = (list(column) for column in zip(*kinds, strict=True))
+        sent, state = decision.act is Act.SEND, decision.state
+        due = decision.due_at if state is EnrolmentState.ACTIVE else None
+        change = Change(state, row.step + sent, due, decision.reason, sent)
+        kinds.append(numbers.setdefault(change, len(numbers) + 1))
     db.session.execute(
         _ADVANCE,
         {
             "now": now,
-            "ids": bigint_array(row[0] for row in rows),
-            "kinds": bigint_array(which),
-            "states": states,
-            "steps": steps,
-            "dues": dues,
-            "reasons": reasons,
-            "sents": sents,
+            "ids": bigint_array([row.id for row in rows]),
+            "kinds": bigint_array(kinds),
+            "states": [change.state.value for change in numbers],
+            "steps": [change.step for change in numbers],
+            "dues": [change.due_at for change in numbers],
+            "reasons": [change.reason for change in numbers],
+            "sents": [change.sent for change in numbers],
         },
     )
 
 
 def _queue(
-    rows: Sequence[Row[Any]],
+    rows: Sequence[DueRow],
     decisions: Sequence[rules.Decision],
     plans: Mapping[int, rules.Plan],
     versions: Mapping[tuple[str, str], int],
     now: datetime,
 ) -> None:
-    """Write the messages of those who get one, in batches of equal content and language."""
-    groups: dict[int, dict[tuple[int, str], list[tuple[int, int | None, int, int]]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    """Queue the emails that are sent, in batches of equal content and language."""
+    groups: dict[int, dict[tuple[int, str], list[StepEmail]]] = defaultdict(lambda: defaultdict(list))
     for row, decision in zip(rows, decisions, strict=True):
-        if decision.act == "send":
+        if decision.act is Act.SEND:
             item = plans[row.version_id].steps[row.step].item
             version_id = versions[item, row.language]
-            groups[row.sequence_id][version_id, row.language].append(
-                (row.contact_id, row.record_id, row.id, row.step)
-            )
+            email = StepEmail(row.contact_id, row.record_id, row.id, row.step)
+            groups[row.sequence_id][version_id, row.language].append(email)
     if not groups:
         return
     sequences = {
-        one.id: one for one in db.session.scalars(select(SequenceRow).where(SequenceRow.id.in_(list(groups))))
+        one.id: one
+        for one in db.session.scalars(select(EmailSequence).where(EmailSequence.id.in_(list(groups))))
     }
     for sequence_id, parts in groups.items():
         sequence = sequences[sequence_id]
@@ -199,16 +237,14 @@ def _queue(
         )
 
 
-def _tell(decisions: Sequence[rules.Decision]) -> None:
-    counts: dict[str, int] = defaultdict(int)
-    for decision in decisions:
-        counts[decision.act] += 1
+def _report(decisions: Sequence[rules.Decision]) -> None:
+    counts = Counter(decision.act.value for decision in decisions)
     audit.record("sequences.planned", detail=dict(counts))
     log.info("sequences.planned", **counts)
-    if counts["hold"]:
+    if counts[Act.HOLD]:
         alerts.raise_alert(
             key="content-missing",
             level="warning",
-            text="A sequence waits: its next email has no approved version in somebody's language.",
+            text="A sequence is on hold for some people: its next email has no approved version in their language.",
             link="/console/sequences",
         )

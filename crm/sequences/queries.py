@@ -1,4 +1,4 @@
-"""Sequences as staff look at them: who is at which step, and what has come of each email."""
+"""Sequences for the console: who is at which step, and the results of each email."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from crm.core.errors import NotFound
 from crm.core.paging import Page, keyset
 from crm.leads.models import Lead
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
+from crm.sequences.rules import IN_SEQUENCE, EnrolmentState
 
-LIVE = ("active", "paused", "held")
-STATES = (*LIVE, "completed", "exited")
+STATES = tuple(EnrolmentState)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One email of the newest version: people who wait for it, and what became of it so far."""
+    """One email of the newest version, how many people wait for it, and its results so far."""
 
     number: int  # from 0
     item: str
@@ -49,11 +49,11 @@ def get(sequence_id: int) -> EmailSequence:
     """Return one sequence. Raises NotFound."""
     found = db.session.get(EmailSequence, sequence_id)
     if found is None:
-        raise NotFound("There is no such sequence.")
+        raise NotFound("Sequence not found.")
     return found
 
 
-_FATES = text("""
+_RESULTS = text("""
     select m.step,
         count(*) filter (where coalesce(m.state, b.state) not in ('skipped', 'ready', 'held', 'failed', 'cancelled',
             'blocked_policy')) as sent,
@@ -64,6 +64,7 @@ _FATES = text("""
     where b.sequence_id = :id and m.step is not null
     group by m.step
 """)
+_RESULT_NAMES = ("sent", "skipped", "bounced", "opted_out")
 _WAITING = text("""
     select step, count(*) as waiting from enrolment
     where sequence_id = :id and state in ('active', 'paused', 'held') group by step
@@ -75,28 +76,22 @@ def steps(sequence_id: int) -> list[Step]:
     """Return the steps of the newest version, with numbers over all versions."""
     version = newest_version(sequence_id)
     plan = version.plan["steps"] if version else []
-    fates = {row.step: row for row in db.session.execute(_FATES, {"id": sequence_id})}
+    results = {row.step: row for row in db.session.execute(_RESULTS, {"id": sequence_id})}
     waiting = {row.step: row.waiting for row in db.session.execute(_WAITING, {"id": sequence_id})}
     titles = {
         row.key: row.title for row in db.session.execute(_TITLES, {"keys": [step["item"] for step in plan]})
     }
-    found = []
-    for number, step in enumerate(plan):
-        fate = fates.get(number)
-        found.append(
-            Step(
-                number=number,
-                item=step["item"],
-                title=titles.get(step["item"], step["item"]),
-                wait=_wait(step["wait"]),
-                waiting=waiting.get(number, 0),
-                sent=fate.sent if fate else 0,
-                skipped=fate.skipped if fate else 0,
-                bounced=fate.bounced if fate else 0,
-                opted_out=fate.opted_out if fate else 0,
-            )
+    return [
+        Step(
+            number=number,
+            item=step["item"],
+            title=titles.get(step["item"], step["item"]),
+            wait=_wait(step["wait"]),
+            waiting=waiting.get(number, 0),
+            **{name: getattr(results.get(number), name, 0) for name in _RESULT_NAMES},
         )
-    return found
+        for number, step in enumerate(plan)
+    ]
 
 
 def _wait(wait: dict[str, Any]) -> str:
@@ -109,7 +104,7 @@ def _wait(wait: dict[str, Any]) -> str:
 def people(
     sequence_id: int, *, state: str = "", step: int | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[Any]:
-    """Return who is in a sequence (or was: `state`), newest first: rows of (Enrolment, Contact, a lead's reference)."""
+    """Return the people in a sequence, or those of one `state`, newest first: rows of (Enrolment, Contact, reference)."""
     newest = (
         select(Lead.reference)
         .where(Lead.contact_id == Enrolment.contact_id)
@@ -118,14 +113,18 @@ def people(
     )
     rows = select(Enrolment, Contact, newest.scalar_subquery().label("reference"))
     rows = rows.join(Contact, Contact.id == Enrolment.contact_id).where(Enrolment.sequence_id == sequence_id)
-    rows = rows.where(Enrolment.state == state) if state in STATES else rows.where(Enrolment.state.in_(LIVE))
+    rows = (
+        rows.where(Enrolment.state == state)
+        if state in STATES
+        else rows.where(Enrolment.state.in_(IN_SEQUENCE))
+    )
     if step is not None:
         rows = rows.where(Enrolment.step == step)
     return keyset(rows, by=(Enrolment.id,), cursor=cursor, limit=limit, kinds=(int,))
 
 
 def sequence_of(enrolment_id: int) -> int:
-    """Return the sequence somebody is in. Raises NotFound."""
+    """Return the sequence of an enrolment. Raises NotFound."""
     found = db.session.scalar(select(Enrolment.sequence_id).where(Enrolment.id == enrolment_id))
     if found is None:
         raise NotFound("This person is not in the sequence.")

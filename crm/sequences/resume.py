@@ -1,4 +1,4 @@
-"""Going on where one was: a person took back a no right after they had said it."""
+"""Resuming an enrolment after its opt-out was undone."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -12,12 +12,13 @@ from crm.core.db import db
 from crm.core.queue import enqueue
 from crm.sequences import rules
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
+from crm.sequences.rules import EnrolmentState, SequenceState
 
 
 def resume_enrolment(*, contact_id: int, topic: str, record_id: int, since: datetime) -> int:
     """Revive the enrolments that an opt-out ended at `since` or later, at the step they had reached; return how many.
 
-    An email that was queued when they left is not sent after the fact; the next one is.
+    An email that was queued when they opted out is not sent; the next one is.
     """
     ended = db.session.execute(
         select(Enrolment, EmailSequence.state, SequenceVersion.plan, Contact.time_zone)
@@ -27,15 +28,17 @@ def resume_enrolment(*, contact_id: int, topic: str, record_id: int, since: date
         .where(
             Enrolment.contact_id == contact_id,
             EmailSequence.topic == topic,
-            EmailSequence.state.in_(("live", "paused")),
-            Enrolment.state == "exited",
+            EmailSequence.state.in_((SequenceState.LIVE, SequenceState.PAUSED)),
+            Enrolment.state == EnrolmentState.EXITED,
             Enrolment.reason == "opted_out",
             Enrolment.left_at >= since,
         )
         .with_for_update(of=Enrolment)
     ).all()
     for enrolment, sequence_state, plan, zone in ended:
-        _revive(enrolment, rules.plan_from(plan), ZoneInfo(zone), paused=sequence_state == "paused")
+        _revive(
+            enrolment, rules.plan_from(plan), ZoneInfo(zone), paused=sequence_state is SequenceState.PAUSED
+        )
         enrolment.consent_record_id = record_id
         audit.record("enrolment.returned", object_type="enrolment", object_id=enrolment.id)
     return len(ended)
@@ -46,8 +49,8 @@ def _revive(enrolment: Enrolment, plan: rules.Plan, zone: ZoneInfo, *, paused: b
     due = max(now, rules.due_after(enrolment.anchor_at, plan.steps[enrolment.step], plan.window, zone))
     enrolment.reason = enrolment.left_at = None
     if paused:
-        enrolment.state, enrolment.paused_left = "paused", int((due - now).total_seconds())
+        enrolment.state, enrolment.paused_left = EnrolmentState.PAUSED, int((due - now).total_seconds())
         return
-    enrolment.state, enrolment.due_at = "active", due
+    enrolment.state, enrolment.due_at = EnrolmentState.ACTIVE, due
     if due <= now:
         enqueue("sequences.plan", key=f"{enrolment.id}-{int(now.timestamp())}")

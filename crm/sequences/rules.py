@@ -1,13 +1,46 @@
-"""When the next step is due, and what to do when it is. Pure: given facts and now, returns a decision."""
+"""The rules of sequences: when the next step is due, and what to do then. Pure: facts and now give a decision."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Any, assert_never
 from zoneinfo import ZoneInfo
 
 UNITS = ("minutes", "hours", "days", "weeks")
 DEFERRED = frozenset({"snoozed"})  # refusals that pass by themselves; others end the enrolment
+
+
+class SequenceState(StrEnum):
+    """The state of a sequence."""
+
+    DRAFT = "draft"
+    LIVE = "live"
+    PAUSED = "paused"
+    RETIRED = "retired"
+
+
+class EnrolmentState(StrEnum):
+    """The state of one person in one sequence."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"  # with the whole sequence
+    HELD = "held"  # until the next email has an approved version
+    COMPLETED = "completed"
+    EXITED = "exited"
+
+
+IN_SEQUENCE = (EnrolmentState.ACTIVE, EnrolmentState.PAUSED, EnrolmentState.HELD)
+
+
+class Act(StrEnum):
+    """What the planner does with a due enrolment."""
+
+    SEND = "send"
+    WAIT = "wait"
+    HOLD = "hold"
+    EXIT = "exit"
+    COMPLETE = "complete"
 
 
 @dataclass(frozen=True)
@@ -124,48 +157,73 @@ class Facts:
     refusal: str | None  # why this person may not get it, from the consent rules
     refused_until: datetime | None  # when that passes by itself
     content: bool  # an approved version in the person's language exists
-    capped_until: datetime | None  # when the frequency cap lets the next one through
+    capped_until: datetime | None  # when the frequency cap allows the next email
     send_now: bool  # staff asked for it: the window does not count this once
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`act` is send, wait, hold, exit or complete. `due_at` is set for send (the next step) and wait."""
+    """What to do with an enrolment. `due_at` is set for SEND (the next step) and WAIT."""
 
-    act: str
+    act: Act
     due_at: datetime | None = None
     reason: str | None = None
     last: bool = False
+
+    @property
+    def state(self) -> EnrolmentState:
+        """The state that the enrolment gets."""
+        match self.act:
+            case Act.SEND:
+                return EnrolmentState.COMPLETED if self.last else EnrolmentState.ACTIVE
+            case Act.WAIT:
+                return EnrolmentState.ACTIVE
+            case Act.HOLD:
+                return EnrolmentState.HELD
+            case Act.EXIT:
+                return EnrolmentState.EXITED
+            case Act.COMPLETE:
+                return EnrolmentState.COMPLETED
+            case _:
+                assert_never(self.act)
 
 
 def decide(plan: Plan, facts: Facts, now: datetime) -> Decision:
     """Decide what happens to an enrolment that is due.
 
-    Order: nothing left, a lasting no, a passing no, missing content, too many lately, outside the window, send.
+    Order: no step left, lasting refusal, passing refusal or frequency cap, missing content, outside the window, send.
     """
     if facts.step >= len(plan.steps):
-        return Decision("complete")
+        return Decision(Act.COMPLETE)
     if facts.refusal is not None and facts.refusal not in DEFERRED:
-        return Decision("exit", reason=facts.refusal)
-    until = max((moment for moment in (facts.refused_until, facts.capped_until) if moment), default=None)
-    if until is not None and until > now:
+        return Decision(Act.EXIT, reason=facts.refusal)
+    until = _may_send_from(facts, now)
+    if until > now:
         reason = facts.refusal or "frequency_cap"
-        return Decision("wait", due_at=into_window(until, plan.window, facts.zone), reason=reason)
+        return Decision(Act.WAIT, due_at=into_window(until, plan.window, facts.zone), reason=reason)
     if not facts.content:
-        return Decision("hold", reason="content_not_approved")
-    if not facts.send_now:
-        opens = into_window(now, plan.window, facts.zone)
-        if opens > now:
-            return Decision("wait", due_at=opens)
+        return Decision(Act.HOLD, reason="content_not_approved")
+    opens = now if facts.send_now else into_window(now, plan.window, facts.zone)
+    if opens > now:
+        return Decision(Act.WAIT, due_at=opens)
+    return _send(plan, facts, now)
+
+
+def _may_send_from(facts: Facts, now: datetime) -> datetime:
+    """Return when a passing refusal and the frequency cap allow the next email."""
+    return max(facts.refused_until or now, facts.capped_until or now)
+
+
+def _send(plan: Plan, facts: Facts, now: datetime) -> Decision:
     if facts.step + 1 == len(plan.steps):
-        return Decision("send", last=True)
-    # A late step does not pull the next one closer: the wait counts from when this one really left.
+        return Decision(Act.SEND, last=True)
+    # A late step does not pull the next one closer: the wait counts from when this one was really sent.
     following = due_after(now, plan.steps[facts.step + 1], plan.window, facts.zone)
-    return Decision("send", due_at=following)
+    return Decision(Act.SEND, due_at=following)
 
 
 def dates(plan: Plan, *, entered: datetime, zone: ZoneInfo) -> Sequence[datetime]:
-    """Return when each step would leave for a person who enters now and whom nothing holds up."""
+    """Return when each step would be sent to a person who enters now and is never delayed."""
     found: list[datetime] = []
     moment = entered
     for step in plan.steps:

@@ -1,4 +1,4 @@
-"""The verbs of sequences: load, enrol, exit, pause, resume, send the next step now."""
+"""The verbs of sequences: load, enrol, remove, pause, resume, send the next step now."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,17 +20,16 @@ from crm.messages import service as messages
 from crm.sequences import rules
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 from crm.sequences.queries import newest_version
+from crm.sequences.rules import IN_SEQUENCE, EnrolmentState, SequenceState
 from crm.staff import alerts
-
-ENDS = ("active", "paused", "held")
 
 
 def load_shipped(*, live: bool) -> int:
-    """Bring the shipped sequences into the database as immutable versions; return how many versions were new."""
+    """Load the shipped sequences as immutable versions; return how many versions were new."""
     added = 0
     for shipped in library.load_library().sequences.values():
         plan = stored_plan(shipped)
-        rules.plan_from(plan)  # refuses what could not run
+        rules.plan_from(plan)  # raises for a plan that could not run
         sequence = db.session.scalar(select(EmailSequence).where(EmailSequence.key == shipped.key))
         if sequence is None:
             sequence = EmailSequence(
@@ -38,7 +37,7 @@ def load_shipped(*, live: bool) -> int:
                 title=shipped.title,
                 topic=shipped.topic,
                 stream=shipped.stream,
-                state="live" if live else "draft",
+                state=SequenceState.LIVE if live else SequenceState.DRAFT,
                 created_at=clock.now(),
             )
             db.session.add(sequence)
@@ -75,10 +74,10 @@ def stored_plan(shipped: library.Sequence) -> dict[str, Any]:
 def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = None) -> int | None:
     """Enrol a person in the live sequence of a topic they said yes to; return the enrolment id.
 
-    None when there is no live sequence, or when they are in it, or were before: nobody gets a series twice.
+    None when there is no live sequence, or when they are in it or completed it: nobody gets a series twice.
     """
     sequence = db.session.scalar(
-        select(EmailSequence).where(EmailSequence.topic == topic, EmailSequence.state == "live")
+        select(EmailSequence).where(EmailSequence.topic == topic, EmailSequence.state == SequenceState.LIVE)
     )
     version = newest_version(sequence.id) if sequence else None
     contact = db.session.get(Contact, contact_id)
@@ -117,7 +116,7 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
 
 
 def exit_people(*, contact_ids: Sequence[int], reason: str, topic: str | None = None) -> int:
-    """End every live enrolment of these people (of one topic, or all) and take their queued emails out; return how many."""
+    """End every open enrolment of these people (of one topic, or all) and skip their queued emails; return how many."""
     now = clock.now()
     ended = db.session.execute(
         text("""
@@ -140,9 +139,9 @@ def exit_people(*, contact_ids: Sequence[int], reason: str, topic: str | None = 
 
 
 def pause(sequence_id: int) -> int:
-    """Freeze a sequence and everyone in it; what had been queued is held. Returns how many people."""
+    """Pause a sequence and everyone in it, and hold queued emails. Returns how many people."""
     now = clock.now()
-    _switch(sequence_id, was="live", now_state="paused", at=now)
+    _set_state(sequence_id, old=SequenceState.LIVE, new=SequenceState.PAUSED, at=now)
     frozen = db.session.execute(
         text("""
             update enrolment set state = 'paused', due_at = null,
@@ -157,9 +156,9 @@ def pause(sequence_id: int) -> int:
 
 
 def resume(sequence_id: int) -> int:
-    """Let a sequence go on; everyone has as long to wait as was left when it was paused. Returns how many people."""
+    """Resume a sequence; everyone keeps the wait that remained at the pause. Returns how many people."""
     now = clock.now()
-    _switch(sequence_id, was="paused", now_state="live", at=None)
+    _set_state(sequence_id, old=SequenceState.PAUSED, new=SequenceState.LIVE, at=None)
     thawed = db.session.execute(
         text("""
             update enrolment set state = 'active', paused_left = null,
@@ -173,32 +172,32 @@ def resume(sequence_id: int) -> int:
     return int(thawed.rowcount)  # type: ignore[attr-defined]
 
 
-def _switch(sequence_id: int, *, was: str, now_state: str, at: datetime | None) -> None:
+def _set_state(sequence_id: int, *, old: SequenceState, new: SequenceState, at: datetime | None) -> None:
     done = db.session.execute(
         update(EmailSequence)
-        .where(EmailSequence.id == sequence_id, EmailSequence.state == was)
-        .values(state=now_state, paused_at=at)
+        .where(EmailSequence.id == sequence_id, EmailSequence.state == old)
+        .values(state=new, paused_at=at)
     )
     if done.rowcount != 1:  # type: ignore[attr-defined]
-        raise Conflict(f"This sequence is not {was}.")
+        raise Conflict(f"This sequence is not {old}.")
 
 
 def go_live(sequence_id: int) -> None:
-    """Open a drafted sequence for people, in every language that has all its emails.
+    """Make a draft live, in every language that has all its emails.
 
-    Raises Conflict when no language has. In one that lacks some, people are held before the gap, and staff are told now.
+    Raises Conflict when no language has. Where some are missing, people are held before the gap; an alert says so now.
     """
-    _tell_of_gaps(sequence_id)
-    _switch(sequence_id, was="draft", now_state="live", at=None)
+    _alert_missing_content(sequence_id)
+    _set_state(sequence_id, old=SequenceState.DRAFT, new=SequenceState.LIVE, at=None)
     audit.record("sequence.live", object_type="sequence", object_id=sequence_id)
 
 
-def _tell_of_gaps(sequence_id: int) -> None:
+def _alert_missing_content(sequence_id: int) -> None:
     version = newest_version(sequence_id)
     items = [step.item for step in rules.plan_from(version.plan).steps] if version else []
     gaps = {language: content.missing(items, language=language, now=clock.now()) for language in LANGUAGES}
     if all(gaps.values()):
-        raise Conflict("There is no language in which all emails of this sequence are approved.")
+        raise Conflict("No language has an approved version of every email of this sequence.")
     for language, missing in gaps.items():
         if missing:
             alerts.raise_alert(
@@ -210,30 +209,32 @@ def _tell_of_gaps(sequence_id: int) -> None:
 
 
 def send_next_now(enrolment_id: int) -> None:
-    """Make the next step of one person due now, whatever the hour. Consent and suppression count all the same."""
+    """Make the next step of one person due now, at any hour. Consent and suppression still hold."""
     now = clock.now()
     done = db.session.execute(
         update(Enrolment)
-        .where(Enrolment.id == enrolment_id, Enrolment.state.in_(("active", "held")))
-        .values(state="active", due_at=now, send_now=True, reason=None)
+        .where(
+            Enrolment.id == enrolment_id, Enrolment.state.in_((EnrolmentState.ACTIVE, EnrolmentState.HELD))
+        )
+        .values(state=EnrolmentState.ACTIVE, due_at=now, send_now=True, reason=None)
     )
     if done.rowcount != 1:  # type: ignore[attr-defined]
-        raise NotFound("This person is not waiting for a step.")
+        raise NotFound("This person is not waiting for an email.")
     audit.record("enrolment.hurried", object_type="enrolment", object_id=enrolment_id)
     enqueue("sequences.plan", key=f"{enrolment_id}-{int(now.timestamp())}")
 
 
-def take_out(enrolment_id: int, *, reason: str = "staff") -> None:
-    """Take one person out of one sequence."""
+def remove(enrolment_id: int, *, reason: str = "staff") -> None:
+    """Remove one person from one sequence."""
     row = db.session.get(Enrolment, enrolment_id)
-    if row is None or row.state not in ENDS:
+    if row is None or row.state not in IN_SEQUENCE:
         raise NotFound("This person is not in the sequence.")
     topic = db.session.scalar(select(EmailSequence.topic).where(EmailSequence.id == row.sequence_id))
     exit_people(contact_ids=[row.contact_id], reason=reason, topic=topic)
 
 
 def release_held() -> int:
-    """Try again for everyone held because content was missing; the planner decides anew. Returns how many."""
+    """Make everyone held for missing content due again; the planner decides. Returns how many."""
     done = db.session.execute(
         text("""
             update enrolment set state = 'active', due_at = :now, reason = null

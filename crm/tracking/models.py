@@ -1,4 +1,4 @@
-"""What the provider says back: whole posts as they came, then single events."""
+"""Provider webhooks: whole posts as received, and single events."""
 
 from datetime import datetime
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.db import Base, HasId
+from crm.core.db import Base, EnumText, HasId
+from crm.mailer import EventKind
 
 
 class Receipt(HasId, Base):
-    """One verified webhook post, stored before anything is done with it."""
+    """One verified webhook post, stored before it is applied."""
 
     __tablename__ = "webhook_receipt"
     __table_args__ = (Index("ix_webhook_receipt_open", "id", postgresql_where=text("applied_at is null")),)
@@ -22,7 +23,7 @@ class Receipt(HasId, Base):
 
 
 class ProviderEvent(Base):
-    """One event about one message, kept once however often it comes."""
+    """One event about one message, stored once."""
 
     __tablename__ = "provider_event"
     __table_args__ = (
@@ -38,7 +39,7 @@ class ProviderEvent(Base):
 
     event_id: Mapped[str] = mapped_column(Text, primary_key=True)  # the provider's own id
     message_id: Mapped[int | None] = mapped_column(BigInteger)
-    kind: Mapped[str] = mapped_column(Text)
+    kind: Mapped[EventKind] = mapped_column(EnumText(EventKind))
     at: Mapped[datetime]
     received_at: Mapped[datetime]
     detail: Mapped[str | None] = mapped_column(Text)  # foreign text: capped, shown only escaped

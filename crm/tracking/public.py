@@ -1,4 +1,4 @@
-"""The provider's way in: verify the raw bytes, store them, answer."""
+"""The provider's event webhook: verify the raw bytes, store them, answer."""
 
 from flask import Response, request
 
@@ -13,13 +13,13 @@ pages = PublicPages("webhooks", __name__, url_prefix="/webhooks", csrf=CsrfCheck
 
 @pages.post("/sendgrid")
 def sendgrid() -> Response:
-    """Take a post of SendGrid's Event Webhook: 204 once it is stored, 401 for whatever is not surely SendGrid's."""
+    """Receive a post of SendGrid's Event Webhook: 204 once it is stored, 401 without a valid signature."""
     keys = current.settings().sendgrid_webhook_keys
     if not keys:
         alerts.raise_alert(
             key="webhook-key",
             level="danger",
-            text="SendGrid's events are refused: no key to check them with is set (SENDGRID_WEBHOOK_KEY).",
+            text="SendGrid's events are refused: set SENDGRID_WEBHOOK_KEY to verify them.",
         )
         return Response(status=503)
     raw = request.get_data(cache=False)

@@ -1,29 +1,31 @@
-"""What events mean. Pure, and indifferent to order and repetition: the gravest fate of a message wins."""
+"""The meaning of provider events. Pure; order and repetition do not matter: the worst state of a message wins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from crm.consent.rules import SuppressionScope
+from crm.mailer import EventKind
+from crm.messages.rules import EVENT_STATES
 
-# Later entries outweigh earlier ones. A bounce may follow a delivery, and a complaint may follow anything.
-ORDER = ("processed", "deferred", "delivered", "blocked", "dropped", "bounced", "unsubscribed", "complained")
-SUPPRESS: Mapping[str, SuppressionScope] = {
-    "bounced": SuppressionScope.ALL,
-    "complained": SuppressionScope.ALL,
-    "unsubscribed": SuppressionScope.MARKETING,
+ORDER = tuple(EventKind(state) for state in EVENT_STATES)  # later kinds outweigh earlier ones
+SUPPRESS: Mapping[EventKind, SuppressionScope] = {
+    EventKind.BOUNCED: SuppressionScope.ALL,
+    EventKind.COMPLAINED: SuppressionScope.ALL,
+    EventKind.UNSUBSCRIBED: SuppressionScope.MARKETING,
 }
-SOFT_LIMIT = 3  # blocked messages in SOFT_DAYS, after which we stop trying
+ACTING = (*SUPPRESS, EventKind.BLOCKED)  # kinds that have consequences beyond the message
+SOFT_LIMIT = 3  # blocked messages in SOFT_DAYS, after which the address is suppressed
 SOFT_DAYS = 30
 
 
-def worst_state(kinds: "list[str]") -> str | None:
-    """Return the kind a message's state shows after these events, in whatever order they came."""
+def worst_state(kinds: Sequence[EventKind]) -> EventKind | None:
+    """Return the kind that a message's state shows after these events, in any order."""
     known = [kind for kind in kinds if kind in ORDER]
     return max(known, key=ORDER.index) if known else None
 
 
-# What being on one of the provider's lists means here: (reason, scope). An entry in "blocks" is one refusal, not for good:
-# our own count of them decides.
+# The provider's lists and their suppression here: (reason, scope). An entry in "blocks" is one temporary refusal; our own
+# count decides.
 LISTED: Mapping[str, tuple[str, SuppressionScope]] = {
     "bounces": ("bounced", SuppressionScope.ALL),
     "spam_reports": ("complained", SuppressionScope.ALL),
@@ -35,9 +37,9 @@ LISTED: Mapping[str, tuple[str, SuppressionScope]] = {
 def drift(
     name: str, *, created: datetime, everything: bool, marketing: bool, lifted_at: datetime | None
 ) -> str | None:
-    """Say what to do about an address on one of the provider's lists: None, "stop" it here, or it "came_back" to us.
+    """Return what to do about an address on a provider's list: None, "stop" it here, or it "came_back" by opting in.
 
-    `everything` and `marketing` tell which stops hold here; `lifted_at` is when one was lifted last.
+    `everything` and `marketing` are the suppressions that hold here; `lifted_at` is when one was lifted last.
     """
     if name not in LISTED or everything:
         return None

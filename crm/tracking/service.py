@@ -1,4 +1,4 @@
-"""Storing what the provider says, at once, and applying it, soon; set-based, whatever comes twice or out of order."""
+"""Provider events: stored at once, applied by a job; set-based, in any order, safe to repeat."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,19 +12,20 @@ from crm.contacts.addresses import address_index
 from crm.core import clock, queue
 from crm.core.db import after_commit, bigint_array, db, execute_raw, text_array
 from crm.core.failpoints import failpoint
+from crm.mailer import EventKind
 from crm.mailer.sendgrid_events import Event, parse
 from crm.tracking import rules
 
 SWEEP_LIMIT = 200
 
 _STORE = text("insert into webhook_receipt (received_at, body) values (:now, :body) returning id")
-_TAKE = text(
+_LOCK_OPEN = text(
     "select body, received_at from webhook_receipt where id = :id and applied_at is null for update skip locked"
 )
 _DONE = text("update webhook_receipt set applied_at = :now, error = :error where id = :id")
-# Kept once, however often it comes; and the state of a message shows the gravest that it was ever told. Fates only grow
-# graver, so that any order of events ends in the same state.
-_KEEP = """
+# An event is stored once, and a message shows its worst event. States only get worse, so any order of events ends in the
+# same state.
+_STORE_EVENTS = """
     with kept as (
         insert into provider_event (event_id, message_id, kind, at, received_at, detail)
         select e.event_id, e.message_id, e.kind, e.at, :received, e.detail
@@ -32,17 +33,17 @@ _KEEP = """
             :details::text[]) as e(event_id, message_id, kind, at, detail)
         on conflict (event_id) do nothing
         returning event_id, message_id, kind, at, array_position(:order::text[], kind) as rank
-    ), told as (
+    ), worst as (
         select message_id, max(rank) as rank, max(at) as at from kept
         where message_id is not null and rank is not null group by message_id order by message_id
     ), shown as (
-        update message m set state = (:order::text[])[e.rank], state_at = e.at from told e
+        update message m set state = (:order::text[])[e.rank], state_at = e.at from worst e
         where m.id = e.message_id and coalesce(array_position(:order::text[], m.state), 0) < e.rank
     )
     select (select count(*) from kept) as fresh,
         array(select event_id from kept where kind = any(:acting::text[])) as acting
 """
-_ACTING = (*rules.SUPPRESS, "blocked")  # kinds that have something follow from them
+_ORDER, _ACTING = [kind.value for kind in rules.ORDER], [kind.value for kind in rules.ACTING]
 _OWNERS = text("select id, contact_id from message where id = any(:messages)")
 _SOFT = text("""
     select c.id, c.email_index from contact c
@@ -53,29 +54,29 @@ _SOFT = text("""
 
 
 def store(body: bytes) -> int:
-    """Keep a verified post as it came and ask for it to be applied; return its id."""
+    """Store a verified post as received and queue its processing; return its id."""
     receipt_id = store_only(body)
     queue.enqueue("tracking.apply", receipt_id)
     return receipt_id
 
 
 def store_only(body: bytes) -> int:
-    """Keep a post without asking for anything; return its id."""
+    """Store a post without queueing a job; return its id."""
     return int(db.session.execute(_STORE, {"now": clock.now(), "body": body}).scalar_one())
 
 
 def apply(receipt_id: int) -> int:
-    """Apply one stored post; return how many of its events were new. A post that is no list of events is set aside."""
+    """Apply one stored post; return how many of its events were new. A post that is not a list of events is set aside."""
     now = clock.now()
-    taken = db.session.execute(_TAKE, {"id": receipt_id}).first()
+    taken = db.session.execute(_LOCK_OPEN, {"id": receipt_id}).first()
     if taken is None:
         return 0
-    error, told = None, list[Event]()
+    error, events = None, list[Event]()
     try:
-        told = parse(bytes(taken.body))
+        events = parse(bytes(taken.body))
     except ValueError:
         error = "not a list of events"
-    fresh, acting = _keep(told, received=taken.received_at)
+    fresh, acting = _store_events(events, received=taken.received_at)
     _act(acting, now)
     db.session.execute(_DONE, {"id": receipt_id, "now": now, "error": error})
     failpoint("applied")
@@ -83,7 +84,7 @@ def apply(receipt_id: int) -> int:
 
 
 def run_sweep() -> int:
-    """Ask again for every post that was stored and not applied; return how many."""
+    """Queue every post that was stored and not applied; return how many."""
     ids = db.session.scalars(
         text("select id from webhook_receipt where applied_at is null order by id limit :limit"),
         {"limit": SWEEP_LIMIT},
@@ -92,17 +93,17 @@ def run_sweep() -> int:
     return len(ids)
 
 
-def _keep(events: Sequence[Event], *, received: datetime) -> tuple[int, list[Event]]:
-    """Write the events we have not seen; return how many, and those of them that have something follow.
+def _store_events(events: Sequence[Event], *, received: datetime) -> tuple[int, list[Event]]:
+    """Store new events; return how many, and those of them that have consequences.
 
-    In a fixed order, so that two workers cannot block each other.
+    In a fixed order, so that two workers cannot deadlock.
     """
     unique = {event.event_id: event for event in events}
     if not unique:
         return 0, []
     ordered = [unique[event_id] for event_id in sorted(unique)]
     kept = execute_raw(
-        _KEEP,
+        _STORE_EVENTS,
         {
             "ids": text_array([event.event_id for event in ordered]),
             "messages": bigint_array([event.message_id for event in ordered]),
@@ -110,37 +111,40 @@ def _keep(events: Sequence[Event], *, received: datetime) -> tuple[int, list[Eve
             "ats": text_array([event.at.isoformat() for event in ordered]),
             "details": text_array([event.detail for event in ordered]),
             "received": received,
-            "order": list(rules.ORDER),
-            "acting": list(_ACTING),
+            "order": _ORDER,
+            "acting": _ACTING,
         },
     ).one()
     return kept.fresh, [unique[event_id] for event_id in kept.acting]
 
 
 def _act(fresh: Sequence[Event], now: datetime) -> None:
-    """Suppress what must be suppressed; `crm.consent` tells whoever must know."""
-    grave = [event for event in fresh if event.kind in rules.SUPPRESS and _index(event.email)]
-    if grave:
-        messages = [event.message_id for event in grave if event.message_id is not None]
-        owners = {row.id: row.contact_id for row in db.session.execute(_OWNERS, {"messages": messages})}
-        suppressions.suppress_many(
-            NewSuppression(
-                address_index=address_index(event.email),
-                scope=rules.SUPPRESS[event.kind],
-                reason=event.kind,
-                source="provider",
-                message_id=event.message_id,
-                contact_id=owners.get(event.message_id or 0),
-            )
-            for event in grave
+    """Suppress the addresses of bad events; `crm.consent` publishes the suppressions."""
+    _suppress([event for event in fresh if event.kind in rules.SUPPRESS and _index(event.email)])
+    blocked = (event.message_id for event in fresh if event.kind is EventKind.BLOCKED)
+    _suppress_soft([message_id for message_id in blocked if message_id is not None], now)
+
+
+def _suppress(events: Sequence[Event]) -> None:
+    if not events:
+        return
+    messages = [event.message_id for event in events if event.message_id is not None]
+    owners = {row.id: row.contact_id for row in db.session.execute(_OWNERS, {"messages": messages})}
+    suppressions.suppress_many(
+        NewSuppression(
+            address_index=address_index(event.email),
+            scope=rules.SUPPRESS[event.kind],
+            reason=event.kind.value,
+            source="provider",
+            message_id=event.message_id,
+            contact_id=owners.get(event.message_id or 0),
         )
-    _stop_soft(
-        [event.message_id for event in fresh if event.kind == "blocked" and event.message_id is not None], now
+        for event in events
     )
 
 
-def _stop_soft(messages: Sequence[int], now: datetime) -> None:
-    """An address that refuses time and again is stopped as if it had bounced for good."""
+def _suppress_soft(messages: Sequence[int], now: datetime) -> None:
+    """Suppress addresses that blocked mail again and again, like hard bounces."""
     if not messages:
         return
     since = now - timedelta(days=rules.SOFT_DAYS)
@@ -160,5 +164,5 @@ def _stop_soft(messages: Sequence[int], now: datetime) -> None:
 
 
 def _index(email: str) -> bytes | None:
-    """The blind index of an address as the provider spelled it; None for what is no address."""
+    """Return the blind index of an address as the provider spelled it; None for text that is no address."""
     return address_index(email) if "@" in email and len(email) < 320 else None

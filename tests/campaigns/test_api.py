@@ -45,7 +45,9 @@ def test_from_draft_to_finished(call, outbox, app):
     }  # fmt: skip
     assert len(reached(outbox)) == len(people)
     assert call(f"{path}/not-sent") == {"rows": [], "next": None}
-    assert call(f"{path}/resend", {}, expect=409)["error"]["message"] == "Wait until this campaign has ended."
+    assert (
+        call(f"{path}/resend", {}, expect=409)["error"]["message"] == "Wait until this broadcast has ended."
+    )
 
 
 def test_the_rest_is_listed_page_by_page(call):

@@ -29,6 +29,7 @@ from tests.campaigns.conftest import (
     reached,
 )
 from tests.support import factories as support_factories
+from tests.support import states
 
 HOUR = 3_600
 
@@ -342,7 +343,7 @@ def test_what_cannot_be_a_campaign_is_refused(outbox, values):
 def test_verbs_are_refused_where_they_make_no_sense(outbox, verb, state):
     with transaction():
         campaign_id = service.create(name="News", item=ITEM)
-        db.session.execute(text("update campaign set state = :state"), {"state": state})
+        states.bring("campaign", state)
     with pytest.raises(Conflict), transaction():
         getattr(service, verb)(campaign_id)
 

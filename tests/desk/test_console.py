@@ -283,9 +283,9 @@ def test_the_stop_of_all_sending_is_seen_on_every_page(admin):
 def test_a_stream_that_stopped_itself_is_let_go_by_a_person(admin):
     with transaction():
         switches.stop_stream("prospect_edu", reason="too many bounces")
-    assert "stopped itself" in text(admin.get("/console/mail"))
+    assert "was stopped automatically" in text(admin.get("/console/mail"))
     admin.post("/console/mail/streams/prospect_edu/resume")
-    assert "stopped itself" not in text(admin.get("/console/mail"))
+    assert "was stopped automatically" not in text(admin.get("/console/mail"))
 
 
 def test_alerts_have_an_owner_and_an_end(admin):

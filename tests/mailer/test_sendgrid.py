@@ -72,11 +72,11 @@ def arrived(sandbox: SandboxServer) -> list[str]:
 
 
 def test_a_batch_arrives_and_the_connection_is_kept(mailer, sandbox):
-    outcome = mailer.post(mailer.prepare(ENVELOPE, people(1_000)))
+    outcome = mailer.prepare(ENVELOPE, people(1_000)).post()
     assert outcome.fate is Fate.ACCEPTED
     assert outcome.provider_id
     first = mailer.kept.connection.sock
-    assert mailer.post(mailer.prepare(ENVELOPE, people(2))).fate is Fate.ACCEPTED
+    assert mailer.prepare(ENVELOPE, people(2)).post().fate is Fate.ACCEPTED
     assert mailer.kept.connection.sock is first
     assert len(arrived(sandbox)) == 1_002
 
@@ -130,7 +130,7 @@ def test_the_bytes_mean_what_the_library_would_send(mailer, sandbox):
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     SendGridAPIClient("SG.right", host=url).client.mail.send.post(request_body=payload(ENVELOPE, people(3)))
     ours = SendGridMailer(api_key="SG.right", url=url)
-    ours.post(ours.prepare(ENVELOPE, people(3)))
+    ours.prepare(ENVELOPE, people(3)).post()
     thread.join()
     ours.kept.close()
     listener.close()
@@ -233,29 +233,29 @@ def test_every_answer(status, headers, body, fate):
 )
 def test_faults_over_real_http(mailer, sandbox, switch, fate, count):
     fault(sandbox, **switch)
-    assert mailer.post(mailer.prepare(ENVELOPE, people(2))).fate is fate
+    assert mailer.prepare(ENVELOPE, people(2)).post().fate is fate
     assert len(arrived(sandbox)) == count
-    assert mailer.post(mailer.prepare(ENVELOPE, people(2))).fate is Fate.ACCEPTED
+    assert mailer.prepare(ENVELOPE, people(2)).post().fate is Fate.ACCEPTED
 
 
 def test_a_silent_provider_frees_us_soon(mailer, sandbox):
     mailer.kept.timeout = 0.5
     mailer.library.client.timeout = 0.5
     fault(sandbox, kind="delay", seconds=3, times=1)
-    assert mailer.post(mailer.prepare(ENVELOPE, people(1))).fate is Fate.UNKNOWN
+    assert mailer.prepare(ENVELOPE, people(1)).post().fate is Fate.UNKNOWN
 
 
 def test_nobody_home_is_surely_not_sent():
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     mailer = SendGridMailer(api_key="SG.right", url=f"http://127.0.0.1:{port}")
-    assert mailer.post(mailer.prepare(ENVELOPE, people(1))).fate is Fate.TRY_AGAIN
+    assert mailer.prepare(ENVELOPE, people(1)).post().fate is Fate.TRY_AGAIN
 
 
 def test_the_log_never_holds_key_address_or_body(mailer, app, caplog):
     caplog.set_level(logging.DEBUG)
     logging.getLogger("python_http_client").setLevel(logging.WARNING)
-    mailer.post(mailer.prepare(ENVELOPE, people(1)))
+    mailer.prepare(ENVELOPE, people(1)).post()
     assert not {"SG.", "patients.example", "first_name"} & {
         word for word in ("SG.", "patients.example", "first_name") if word in caplog.text
     }

@@ -22,7 +22,7 @@ def clinic(outbox, app):
 
 def tell(clinic) -> int:
     with transaction():
-        return alert_emails.tell(clinic=clinic)
+        return alert_emails.send_alert_digest(clinic=clinic)
 
 
 def ring(key: str, level: str = "danger") -> None:

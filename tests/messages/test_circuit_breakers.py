@@ -120,7 +120,7 @@ def test_a_campaign_stops_alone_and_its_rest_is_judged_anew(version, clock):
     alert = db.session.execute(
         select(Alert.level, Alert.text).where(Alert.key == f"campaign:{campaign_id}")
     ).one()
-    assert alert == ("danger", "A campaign paused itself: bounces: 5 of 205.")
+    assert alert == ("danger", "A broadcast was paused automatically: bounces: 5 of 205.")
     assert trip() == []
     clock.shift(60)
     with transaction():

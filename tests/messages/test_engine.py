@@ -20,6 +20,7 @@ from crm.sequences import service as sequences
 from crm.sequences.models import EmailSequence, Enrolment
 from crm.staff.models import Alert
 from tests.support import factories as support_factories
+from tests.support.states import bring
 
 DAY = 86_400
 
@@ -29,9 +30,7 @@ def enrolled(**values) -> int:
     with transaction():
         who = support_factories.contact(**values)
         support_factories.opted_in(who)
-        db.session.execute(
-            text("update batch set state = 'accepted' where kind = 'transactional' and state = 'ready'")
-        )
+        bring("batch", "accepted", where="kind = 'transactional' and state = 'ready'")
         return who.id
 
 

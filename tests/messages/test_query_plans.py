@@ -82,7 +82,7 @@ ACTS = {
     ),
     "planner": lambda app, ids: planner.plan_due(),
     "sweep": lambda app, ids: sweep.run_sweep(production=False),
-    "breakers": lambda app, ids: (circuit_breakers.of_streams(), circuit_breakers.of_campaigns(ids)),
+    "breakers": lambda app, ids: (circuit_breakers.stream_rates(), circuit_breakers.campaign_rates(ids)),
     "looking after campaigns": lambda app, ids: campaigns.run_maintenance(),
     "why": lambda app, ids: explain.of_campaign(ids[0], _somebody()),
 }

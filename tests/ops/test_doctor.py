@@ -27,6 +27,7 @@ from crm.sandbox.settings import SandboxSettings
 from crm.staff import alerts
 from tests.messages.conftest import outbox
 from tests.messages.test_engine import deliver_all, enrolled, plan
+from tests.support import states
 
 __all__ = ["outbox"]
 
@@ -172,19 +173,20 @@ def test_overdue_mail_is_reported(outbox, house, clock):
 
 
 @pytest.mark.parametrize(
-    ("change", "code"),
+    ("state", "error", "code"),
     [
-        ("state = 'uncertain'", "uncertain"),
-        ("state = 'failed', error = '400 bad'", "failed"),
-        ("state = 'failed', error = 'blocked_policy'", "blocked"),
-        ("state = 'held', error = 'content changed'", "content"),
+        ("uncertain", None, "uncertain"),
+        ("failed", "400 bad", "failed"),
+        ("failed", "blocked_policy", "blocked"),
+        ("held", "content changed", "content"),
     ],
 )
-def test_what_waits_for_a_person(outbox, house, change, code):
+def test_what_waits_for_a_person(outbox, house, state, error, code):
     enrolled()
     plan()
     with transaction():
-        db.session.execute(text(f"update batch set {change} where kind = 'sequence'"))
+        states.bring("batch", state, where="kind = 'sequence'")
+        db.session.execute(text("update batch set error = :error where kind = 'sequence'"), {"error": error})
     assert code in said(house, level="note")
 
 
@@ -287,7 +289,7 @@ def test_what_a_domain_says_of_itself(resolver, domain, spf, dkim, dmarc):
 
 
 def test_a_name_server_that_does_not_answer(resolver, monkeypatch):
-    monkeypatch.setattr(dns_records, "PATIENCE", 0.05)
+    monkeypatch.setattr(dns_records, "QUERY_SECONDS", 0.05)
     assert {record.fine for record in dns_records.look_up("broken.clinic", resolver=resolver)} == {None}
 
 

@@ -60,7 +60,7 @@ def test_a_paused_sequence_stays_paused(jane, clock):
 
 
 def test_what_ended_for_another_reason_stays_ended(jane, clock):
-    service.take_out(enrolment().id)
+    service.remove(enrolment().id)
     clock.shift(60)
     consent.withdraw(contact_id=jane.id, topic=None, source="one_click")
     consent.undo_withdraw(contact_id=jane.id)

@@ -130,7 +130,6 @@ def facts(**changes) -> Facts:
         ({"capped_until": at("2026-03-01 11:00")}, NOW, Decision("send", at("2026-03-05 10:00"))),
         ({}, at("2026-03-03 19:00"), Decision("wait", at("2026-03-04 09:00"))),
         ({"send_now": True}, at("2026-03-03 19:00"), Decision("send", at("2026-03-06 09:00"))),
-        # three days late: it goes out, and the next keeps its distance
     ],
 )
 def test_decide(changes, now, expected):

@@ -1,7 +1,7 @@
-"""The first half of a send: take a batch, ask once more who may get it, and build the call.
+"""Claiming a batch, the first half of a send: mark it as sending, check again who may get it, build the call.
 
-Everything here is one transaction whose commit is the last thing before the provider is called. Dying inside it
-leaves the batch `ready`; dying after it leaves it `sending`, which the sweep turns into `uncertain`.
+Everything here is one transaction; its commit is the last step before the provider is called. A crash inside it
+leaves the batch `ready`; a crash after it leaves it `sending`, which the sweep turns into `uncertain`.
 """
 
 import time
@@ -10,31 +10,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import TextClause, text
 
 from crm.audit import service as audit
 from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
 from crm.core import clock
 from crm.core.config import Clinic
-from crm.core.db import db
-from crm.mailer import Mailer, PayloadError
+from crm.core.db import db, rows_as
+from crm.mailer import Mailer, PayloadError, PreparedCall
 from crm.messages import rules, transports
 from crm.messages.engine import envelope, personalize
 from crm.messages.limits import pacing, quiet_hours, switches
-from crm.messages.rules import STREAMS, Stream
+from crm.messages.models import Addressee, ClaimedBatch
+from crm.messages.rules import STREAMS, BatchState, Stream
 from crm.staff import alerts
 
-# The one condition under which a batch may leave, whoever asks and however: by its number, or as the next in line.
+# The one condition under which a batch may be sent, claimed by its id or as the next in line.
 _MAY_LEAVE = f"""
     state = 'ready' and not_before <= :now and (too_late_at is null or too_late_at > :now)
         and not exists (select 1 from stream_stop s where s.stream = b.stream)
         and {switches.OPEN}
         and not exists (select 1 from unnest(b.time_zones) z where not {quiet_hours.is_day("z")})
 """
-_MOVE = """
+_TO_SENDING = """
     update batch set state = 'sending', attempt = :attempt, attempts = batch.attempts + 1, lease_until = :lease,
         state_at = :now
     from found, sending_control control where batch.id = found.id
@@ -42,17 +42,19 @@ _MOVE = """
         contact_ids is not null as frozen, attempts, per_minute, per_day,
         ramp_from, domain_caps
 """
-_TAKE = text(f"with found as (select id from batch b where id = :id and {_MAY_LEAVE} for update) {_MOVE}")
-_TAKE_NEXT = text(f"""
+_CLAIM_ONE = text(
+    f"with found as (select id from batch b where id = :id and {_MAY_LEAVE} for update) {_TO_SENDING}"
+)
+_CLAIM_NEXT = text(f"""
     with found as (select id from batch b where kind <> 'transactional' and {_MAY_LEAVE}
-        order by not_before, id limit 1 for update skip locked) {_MOVE}
+        order by not_before, id limit 1 for update skip locked) {_TO_SENDING}
 """)
 
-# The day of the yes as the clinic counts days.
+# The day of the opt-in in the clinic's time zone.
 _YES_ON = "cast(cs.at at time zone cast(:zone as text) as date)"
 
-# A broadcast's message rows are written here, once, skipped ones with their reason.
-_WRITE = text(f"""
+# The message rows of a broadcast are written here, once, skipped ones with their reason.
+_WRITE_FROZEN = text(f"""
     with asked as materialized (
         select nextval('message_id_seq') as id, c.id as contact_id, c.email, c.first_name, {_YES_ON} as day,
             cs.record_id, null::jsonb as params,
@@ -74,11 +76,11 @@ _WRITE = text(f"""
         update batch set contact_ids = null, left_out = (select count(*) from asked where refusal is not null)
         where id = :batch
     )
-    select id, contact_id, email, first_name, day, params from asked where refusal is null
+    select id as message_id, contact_id, email, first_name, day, params from asked where refusal is null
 """)
 
-# Rows that are there already (a sequence's, a transactional one's, or a second attempt's) are asked about again.
-_ASK_AGAIN = text(f"""
+# Message rows that exist (of a sequence, transactional, or of an earlier attempt) are checked again.
+_CHECK_AGAIN = text(f"""
     with asked as materialized (
         select m.id, m.contact_id, c.email, c.first_name, {_YES_ON} as day, m.params, {REFUSAL_CASE} as refusal
         from message m join contact c on c.id = m.contact_id {REFUSAL_JOINS}
@@ -90,10 +92,10 @@ _ASK_AGAIN = text(f"""
         update batch set left_out = left_out + (select count(*) from asked where refusal is not null)
         where id = :batch
     )
-    select id, contact_id, email, first_name, day, params from asked where refusal is null order by id
+    select id as message_id, contact_id, email, first_name, day, params from asked where refusal is null order by id
 """)
 
-_LET_GO = text("""
+_RELEASE = text("""
     update batch set state = :state, error = :error, lease_until = null, state_at = :now, not_before = :now,
         attempts = attempts - 1
     where id = :id
@@ -107,152 +109,151 @@ class Attempt:
     batch_id: int
     attempt: uuid.UUID
     number: int
-    mailer: Mailer
-    prepared: Any
+    call: PreparedCall
     message_ids: Sequence[int]
-    until: float  # by time.monotonic(): calling later could collide with a decision taken meanwhile
+    until: float  # by time.monotonic(): after this the lease may have expired
 
 
-class Left(StrEnum):
+class NoCall(StrEnum):
     """Why there is no call to make."""
 
-    NOTHING = "nothing"  # no batch may leave now
-    LATER = "later"  # our own pace says wait
-    NOBODY = "nobody"  # this batch is dealt with; there may be others
+    NOTHING_READY = "nothing_ready"  # no batch may be sent now
+    PACED = "paced"  # the cap on all mail is reached
+    BATCH_DONE = "batch_done"  # this batch needs no call; there may be others
 
 
 def claim_batch(batch_id: int, *, clinic: Clinic, public_url: str) -> Attempt | None:
-    """Take this batch if it may leave and build its call; None when there is nothing to send now."""
-    found = _claim(_TAKE, {"id": batch_id}, clinic=clinic, public_url=public_url)
+    """Claim this batch if it may be sent and build its call; None when there is nothing to send now."""
+    found = _claim(_CLAIM_ONE, {"id": batch_id}, clinic=clinic, public_url=public_url)
     return found if isinstance(found, Attempt) else None
 
 
-def claim_next_batch(*, clinic: Clinic, public_url: str) -> Attempt | Left:
-    """Take the oldest batch of bulk mail that may leave and build its call; two callers never get the same."""
-    return _claim(_TAKE_NEXT, {}, clinic=clinic, public_url=public_url)
+def claim_next_batch(*, clinic: Clinic, public_url: str) -> Attempt | NoCall:
+    """Claim the oldest batch of bulk mail that may be sent and build its call; two callers never get the same."""
+    return _claim(_CLAIM_NEXT, {}, clinic=clinic, public_url=public_url)
 
 
-def _claim(which: TextClause, given: dict[str, Any], *, clinic: Clinic, public_url: str) -> Attempt | Left:
+def _claim(which: TextClause, given: dict[str, int], *, clinic: Clinic, public_url: str) -> Attempt | NoCall:
     now, token, started = clock.now(), uuid.uuid4(), time.monotonic()
-    taken = db.session.execute(
-        which, {**given, "attempt": token, "lease": now + rules.LEASE, "now": now}
-    ).first()
-    if taken is None:
-        return Left.NOTHING
-    rendered = _content(taken, now)
+    found = db.session.execute(which, {**given, "attempt": token, "lease": now + rules.LEASE, "now": now})
+    batches = rows_as(ClaimedBatch, found)
+    if not batches:
+        return NoCall.NOTHING_READY
+    batch = batches[0]
+    rendered = _content(batch, now)
     if rendered is None:
-        return Left.NOBODY
-    rows = _people(taken, now, zone=clinic.time_zone)
-    if isinstance(rows, Left):
+        return NoCall.BATCH_DONE
+    rows = _people(batch, now, zone=clinic.time_zone)
+    if isinstance(rows, NoCall):
         return rows
-    mailer = transports.mailers()[taken.transport]
-    prepared = _call(taken, rows, rendered, mailer=mailer, clinic=clinic, public_url=public_url, now=now)
-    if prepared is None:
-        return Left.NOBODY
-    detail = {"size": len(rows), "attempt": taken.attempts}
-    audit.record_at_once("batch.sending", object_type="batch", object_id=taken.id, detail=detail)
+    mailer = transports.mailers()[batch.transport]
+    call = _call(batch, rows, rendered, mailer=mailer, clinic=clinic, public_url=public_url, now=now)
+    if call is None:
+        return NoCall.BATCH_DONE
+    detail = {"size": len(rows), "attempt": batch.attempts}
+    audit.record_at_once("batch.sending", object_type="batch", object_id=batch.id, detail=detail)
     return Attempt(
-        batch_id=taken.id,
+        batch_id=batch.id,
         attempt=token,
-        number=taken.attempts,
-        mailer=mailer,
-        prepared=prepared,
-        message_ids=[row[0] for row in rows],
+        number=batch.attempts,
+        call=call,
+        message_ids=[row.message_id for row in rows],
         until=started + rules.LEASE.total_seconds() / 2,
     )
 
 
-def _content(taken: Row[Any], now: datetime) -> content.Rendered | None:
-    """Return what is approved for this batch; hold the batch when nothing is any more."""
-    version = content.sendable(taken.content_version_id, now=now)
+def _content(batch: ClaimedBatch, now: datetime) -> content.Rendered | None:
+    """Return the approved content of this batch; hold the batch when its content is not approved any more."""
+    version = content.sendable(batch.content_version_id, now=now)
     if isinstance(version, content.Sendable):
         return version.rendered
-    _let_go(taken.id, state="held", error=version.reason, now=now)
+    _release(batch.id, state=BatchState.HELD, error=version.reason, now=now)
     alerts.raise_alert(
-        key=f"content:{taken.content_version_id}",
+        key=f"content:{batch.content_version_id}",
         level="warning",
-        text="Approved content changed or expired; emails with it wait.",
-        link=f"/console/content/versions/{taken.content_version_id}",
+        text="Approved content changed or expired. Emails with it are on hold.",
+        link=f"/console/content/versions/{batch.content_version_id}",
     )
     return None
 
 
-def _people(taken: Row[Any], now: datetime, *, zone: str) -> Sequence[Row[Any]] | Left:
-    """Return who gets this batch now, after every question and within our own pace."""
-    stream = STREAMS[taken.stream]
-    rows = _first_of_each_address(taken.id, _rows(taken.id, taken, stream, now, zone=zone), now)
+def _people(batch: ClaimedBatch, now: datetime, *, zone: str) -> Sequence[Addressee] | NoCall:
+    """Return who gets this batch now: who may be written to, within the pacing limits."""
+    stream = STREAMS[batch.stream]
+    rows = _first_of_each_address(batch.id, _rows(batch, stream, now, zone=zone), now)
     if not rows:
-        _let_go(taken.id, state="cancelled", error="nobody left to send to", now=now)
-        return Left.NOBODY
-    caps = pacing.caps(taken, now=now)
-    going = pacing.take(rows, batch_id=taken.id, free=stream.transactional, caps=caps, now=now)
-    if isinstance(going, pacing.Later):
-        return Left.LATER if going.everybody else Left.NOBODY
-    return going
+        _release(batch.id, state=BatchState.CANCELLED, error="nobody left to send to", now=now)
+        return NoCall.BATCH_DONE
+    caps = pacing.caps(batch, now=now)
+    allowed = pacing.apply_caps(rows, batch_id=batch.id, exempt=stream.transactional, caps=caps, now=now)
+    if isinstance(allowed, pacing.PutOff):
+        return NoCall.PACED if allowed.all_mail else NoCall.BATCH_DONE
+    return allowed
 
 
 def _call(
-    taken: Row[Any],
-    rows: Sequence[Row[Any]],
+    batch: ClaimedBatch,
+    rows: Sequence[Addressee],
     rendered: content.Rendered,
     *,
     mailer: Mailer,
     clinic: Clinic,
     public_url: str,
     now: datetime,
-) -> Any | None:
-    """Return the built call; a batch that cannot be built has failed, and staff are told."""
-    stream = STREAMS[taken.stream]
+) -> PreparedCall | None:
+    """Return the built call; a batch that cannot be built fails, with an alert."""
+    stream = STREAMS[batch.stream]
     try:
         recipients = personalize.recipients(
-            rows, rendered=rendered, stream=stream, clinic=clinic, public_url=public_url, batch_id=taken.id
+            rows, rendered=rendered, stream=stream, clinic=clinic, public_url=public_url, batch_id=batch.id
         )
         return mailer.prepare(envelope.envelope(rendered, stream=stream, clinic=clinic), recipients)
     except (PayloadError, content.ContentError) as error:
-        _let_go(taken.id, state="failed", error=str(error)[:200], now=now)
+        _release(batch.id, state=BatchState.FAILED, error=str(error)[:200], now=now)
     alerts.raise_alert(
-        key=f"batch:{taken.id}", level="danger", text="An email could not be built.", link="/console/mail"
+        key=f"batch:{batch.id}", level="danger", text="An email could not be built.", link="/console/mail"
     )
     return None
 
 
-def _rows(batch_id: int, taken: Row[Any], stream: Stream, now: datetime, *, zone: str) -> Sequence[Row[Any]]:
+def _rows(batch: ClaimedBatch, stream: Stream, now: datetime, *, zone: str) -> Sequence[Addressee]:
     given = {
-        "batch": batch_id,
+        "batch": batch.id,
         "now": now,
-        "topic": taken.topic,
+        "topic": batch.topic,
         "transactional": stream.transactional,
         "zone": zone,
     }
-    if not taken.frozen:
-        return db.session.execute(_ASK_AGAIN, given).all()
-    return db.session.execute(
-        _WRITE,
+    if not batch.frozen:
+        return rows_as(Addressee, db.session.execute(_CHECK_AGAIN, given))
+    written = db.session.execute(
+        _WRITE_FROZEN,
         {
             **given,
-            "version": taken.content_version_id,
-            "campaign": taken.campaign_id,
+            "version": batch.content_version_id,
+            "campaign": batch.campaign_id,
             "week": now - rules.FREQUENCY_SPAN,
             "cap": rules.FREQUENCY_CAP,
         },
-    ).all()
+    )
+    return rows_as(Addressee, written)
 
 
-def _first_of_each_address(batch_id: int, rows: Sequence[Row[Any]], now: datetime) -> Sequence[Row[Any]]:
-    """One call may name an address once; a second person at the same address goes with a batch of their own."""
+def _first_of_each_address(batch_id: int, rows: Sequence[Addressee], now: datetime) -> Sequence[Addressee]:
+    """Move a second person at the same address to another batch: one call may name an address once."""
     if len({row.email for row in rows}) == len(rows):
         return rows
     seen: set[str] = set()
-    first: list[Row[Any]] = []
-    again: list[Row[Any]] = []
+    first: list[Addressee] = []
+    again: list[Addressee] = []
     for row in rows:
         (again if row.email in seen else first).append(row)
         seen.add(row.email)
     if again:
-        pacing.set_aside(batch_id, [(now, [row.id for row in again])], why=None, now=now)
+        pacing.move_to_new_batches(batch_id, [(now, [row.message_id for row in again])], why=None, now=now)
     return first
 
 
-def _let_go(batch_id: int, *, state: str, error: str, now: datetime) -> None:
-    """Give a batch back without having called anybody; this attempt does not count."""
-    db.session.execute(_LET_GO, {"id": batch_id, "state": state, "error": error, "now": now})
+def _release(batch_id: int, *, state: BatchState, error: str, now: datetime) -> None:
+    """Give a batch back without a call; the attempt does not count."""
+    db.session.execute(_RELEASE, {"id": batch_id, "state": state, "error": error, "now": now})

@@ -1,8 +1,8 @@
-"""One batch, from ready to an outcome: claim and commit, call the provider with nothing open, record.
+"""Delivery of one batch: claim and commit, call the provider with no transaction open, record the outcome.
 
-Why nothing is sent twice: a call is only made by the attempt whose token the batch row holds; the row says
-`sending` before the first byte leaves; a batch in `sending` is never taken again, only settled. Why nothing is lost:
-whatever does not end in an outcome is found by the sweep.
+Why nothing is sent twice: only the attempt whose token the batch row holds makes a call; the row says `sending`
+before the first byte leaves; a batch in `sending` is never claimed again, only settled. Why nothing is lost: the
+sweep finds every attempt that did not end in an outcome.
 """
 
 import time
@@ -24,14 +24,12 @@ log = structlog.get_logger()
 
 
 Found = TypeVar("Found")
-PATIENCE = (
-    30.0  # seconds in which an answer that is known must reach the database; then the sweep calls it in doubt
-)
+PATIENCE = 30.0  # seconds in which a known outcome must reach the database; then the sweep calls it uncertain
 NOT_CALLED = Outcome(fate=Fate.TRY_AGAIN, error="no call was made")
 
 
 def deliver(batch_id: int, *, settings: Settings) -> str:
-    """Deliver one batch; return what became of it: "nothing", or the batch's new state."""
+    """Deliver one batch; return "nothing", or the batch's new state."""
     attempt = claim_committed(
         lambda: claim_batch(batch_id, clinic=settings.clinic, public_url=settings.public_url)
     )
@@ -41,7 +39,7 @@ def deliver(batch_id: int, *, settings: Settings) -> str:
 
 
 def claim_committed(claiming: Callable[[], Found]) -> Found:
-    """Claim in a transaction of its own. When its commit failed it may have gone through all the same; that is undone."""
+    """Claim in a transaction of its own. A commit that failed may have gone through; that claim is undone."""
     failpoint("before-claim")
     found: list[Found] = []
     try:
@@ -58,16 +56,16 @@ def claim_committed(claiming: Callable[[], Found]) -> Found:
 
 
 def post(attempt: Attempt) -> Outcome:
-    """Make the call of a committed attempt, unless it comes too late to be sure that it is ours to make."""
+    """Make the call of a committed attempt, unless the lease may have expired."""
     if time.monotonic() > attempt.until:
-        # We were asleep for long, and somebody may be deciding about this batch. That we did not call is worth noting.
-        log.warning("batch.too_slow", batch=attempt.batch_id)
+        # The process was suspended, and staff may be deciding about this batch.
+        log.warning("batch.lease_expired", batch=attempt.batch_id)
         return NOT_CALLED
-    return attempt.mailer.post(attempt.prepared)
+    return attempt.call.post()
 
 
 def record_outcome(attempt: Attempt, outcome: Outcome) -> rules.Next:
-    """Write down what became of an attempt; while the database cannot, try again."""
+    """Record the outcome of an attempt; retry while the database is unavailable."""
     failpoint("posted")
 
     def writing() -> rules.Next:

@@ -1,4 +1,4 @@
-"""What an email carries beside its content: sender, headers, and the links that only this person has."""
+"""The envelope of an email: sender, headers, and personal links."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,7 +21,7 @@ PATHS: Mapping[str, tuple[str, tokens.Purpose]] = {
 
 
 def envelope(rendered: Rendered, *, stream: Stream, clinic: Clinic) -> Envelope:
-    """Return what all recipients share. The list id names the stream's sender and nothing about health."""
+    """Return what all recipients share. The list id names the sender and nothing about health (45 CFR 164.502)."""
     address = clinic.care_email if stream.sender == "care" else clinic.from_email
     domain = address.rpartition("@")[2]
     headers = {"Auto-Submitted": "auto-generated"}  # RFC 3834
@@ -62,10 +62,10 @@ def from_params(
 
 @lru_cache(maxsize=4096)
 def day(ordinal: int, language: str) -> str:
-    """Return a date (proleptic ordinal) in words of one language."""
+    """Return a date (proleptic ordinal) spelled out in one language."""
     return format_date(datetime.fromordinal(ordinal), "long", locale=language)
 
 
 def _ascii(name: str) -> str:
-    """Senders' names must be plain at the provider."""
+    """Return a sender's name as the provider takes it: plain ASCII."""
     return name.encode("ascii", "ignore").decode().replace(",", " ").replace(";", " ").strip()

@@ -1,8 +1,8 @@
-"""Bulk mail, batch after batch: while the provider thinks about one, the next is claimed and built.
+"""The pipeline of bulk mail: while the provider answers about one batch, the next is claimed and built.
 
-A worker is asked to help ("a lane"), not for a certain batch: it takes whatever is ready, the oldest first, until
-nothing is, so that a lost or a repeated request changes nothing. All work with the database is done here, in one thread
-and one short transaction at a time; other threads only make the calls.
+A job asks a worker to help ("a lane"), not to send a certain batch: the worker takes the oldest ready batch until none
+is left, so that a lost or a doubled job changes nothing. All database work is done in one thread, one short
+transaction at a time; other threads only make the calls.
 """
 
 import time
@@ -12,14 +12,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from crm.core import queue
 from crm.core.config import Settings
 from crm.mailer import Outcome
-from crm.messages.engine.claim import Attempt, Left, claim_next_batch
+from crm.messages.engine.claim import Attempt, NoCall, claim_next_batch
 from crm.messages.engine.deliver import claim_committed, post, record_outcome
 
-LANES = 8  # workers asked to help with one lot of batches
+LANES = 8  # workers that are asked to help with one lot of batches
 IN_FLIGHT = 3  # calls of one worker that may wait for an answer at the same time
 BUSY_SECONDS = 2.0  # then other jobs have their turn
 
-_Sent = deque[tuple[Attempt, "Future[Outcome]"]]
+_InFlight = deque[tuple[Attempt, "Future[Outcome]"]]
 
 
 def lane_requests(batches: int, *, key: str) -> list[queue.JobRequest]:
@@ -31,33 +31,42 @@ def lane_requests(batches: int, *, key: str) -> list[queue.JobRequest]:
 
 
 def run(*, settings: Settings) -> int:
-    """Deliver what is ready; return how many batches left. Asks for another turn when there was too much for one."""
+    """Deliver ready batches for up to BUSY_SECONDS; return how many. Queues another job when some may be left."""
     until = time.monotonic() + BUSY_SECONDS
-    waiting: _Sent = deque()
-    count, more = 0, True
+    waiting: _InFlight = deque()
+    count = 0
+    claimed: Attempt | NoCall = NoCall.BATCH_DONE
     with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="post") as callers:
         try:
-            while more:
-                attempt = _claim(settings)
-                if isinstance(attempt, Attempt):
-                    waiting.append((attempt, callers.submit(post, attempt)))
+            while _may_be_more(claimed) and time.monotonic() < until:
+                claimed = _claim(settings)
+                if isinstance(claimed, Attempt):
+                    waiting.append((claimed, callers.submit(post, claimed)))
                     count += 1
-                more = attempt is not Left.NOTHING and attempt is not Left.LATER and time.monotonic() < until
-                while waiting and (waiting[0][1].done() or len(waiting) >= IN_FLIGHT):
-                    _record(waiting)
+                _record_answered(waiting)
         finally:
-            while waiting:  # whatever happened above, what left is written down
+            while waiting:  # every call that was made is recorded, whatever happened above
                 _record(waiting)
-    if isinstance(attempt, Attempt) or attempt is Left.NOBODY:
+    if _may_be_more(claimed):
         queue.push(lane_requests(1, key=f"more-{time.monotonic_ns()}"))
     return count
 
 
-def _claim(settings: Settings) -> Attempt | Left:
+def _may_be_more(claimed: Attempt | NoCall) -> bool:
+    return claimed is not NoCall.NOTHING_READY and claimed is not NoCall.PACED
+
+
+def _claim(settings: Settings) -> Attempt | NoCall:
     return claim_committed(lambda: claim_next_batch(clinic=settings.clinic, public_url=settings.public_url))
 
 
-def _record(waiting: _Sent) -> None:
-    """Write down the answer that was asked for first, once it is there."""
+def _record_answered(waiting: _InFlight) -> None:
+    """Record the oldest calls that are answered; wait for one when too many are in flight."""
+    while waiting and (waiting[0][1].done() or len(waiting) >= IN_FLIGHT):
+        _record(waiting)
+
+
+def _record(waiting: _InFlight) -> None:
+    """Record the outcome of the oldest call, once it is there."""
     attempt, answer = waiting.popleft()
     record_outcome(attempt, answer.result())

@@ -1,7 +1,6 @@
-"""The second half of a send: write down what is known. Fenced by the attempt's token."""
+"""Recording the outcome of a call, the second half of a send. Fenced by the attempt's token."""
 
 import random
-from collections.abc import Sequence
 
 from sqlalchemy import text
 
@@ -11,10 +10,11 @@ from crm.mailer import Fate, Outcome
 from crm.messages import rules
 from crm.messages.engine.claim import Attempt
 from crm.messages.limits import switches
+from crm.messages.rules import BatchKind, BatchState
 from crm.staff import alerts
 
 # A late answer still counts after the sweep called the batch uncertain: the token shows it is about this attempt.
-_MOVE = text("""
+_SETTLE = text("""
     update batch set state = :state, lease_until = null, state_at = :now, provider_id = coalesce(:provider, provider_id),
         error = :error, not_before = coalesce(:not_before, not_before)
     where id = :id and attempt = :attempt and state in ('sending', 'uncertain')
@@ -29,17 +29,17 @@ _FAIL = text("""
 
 
 def apply_outcome(attempt: Attempt, outcome: Outcome) -> rules.Next:
-    """Write the outcome of one call, and ask for whatever follows from it."""
+    """Record the outcome of one call and start what follows from it."""
     now = clock.now()
     following = rules.after(
-        outcome.fate.value,
+        outcome.fate,
         attempts=attempt.number,
         now=now,
         retry_at=outcome.retry_at,
         jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
     )
     moved = db.session.execute(
-        _MOVE,
+        _SETTLE,
         {
             "id": attempt.batch_id,
             "attempt": attempt.attempt,
@@ -50,14 +50,26 @@ def apply_outcome(attempt: Attempt, outcome: Outcome) -> rules.Next:
             "not_before": following.not_before,
         },
     ).first()
-    if moved is None:  # somebody else settled it meanwhile
+    if moved is None:  # settled meanwhile, by a person or by events
         return following
     if outcome.fate is Fate.REFUSED_SOME:
-        _fail(
-            attempt.batch_id,
-            [attempt.message_ids[index] for index in outcome.refused if index < len(attempt.message_ids)],
-            outcome,
+        _fail_refused(attempt, outcome)
+    if following.stop_all or following.slow_until is not None:
+        _slow_down(following)
+    if following.state is BatchState.FAILED:
+        alerts.raise_alert(
+            key=f"batch:{attempt.batch_id}",
+            level="danger",
+            text="The mail provider refused an email for good.",
+            link="/console/mail",
         )
+    if following.state is BatchState.READY and (following.not_before or now) <= now:
+        enqueue_delivery(attempt.batch_id, kind=moved.kind, number=attempt.number)
+    return following
+
+
+def _slow_down(following: rules.Next) -> None:
+    """Throttle or stop all sending, as the provider's answer demands."""
     if following.slow_until is not None:
         switches.throttle(until=following.slow_until)
     if following.stop_all:
@@ -65,30 +77,21 @@ def apply_outcome(attempt: Attempt, outcome: Outcome) -> rules.Next:
         alerts.raise_alert(
             key="provider-key",
             level="danger",
-            text="The mail provider refuses our key. All sending is stopped; nothing is lost.",
+            text="The mail provider refuses our API key. All sending is stopped; no email is lost.",
             link="/console/mail",
         )
-    if following.state is rules.State.FAILED:
-        alerts.raise_alert(
-            key=f"batch:{attempt.batch_id}",
-            level="danger",
-            text="The mail provider refused an email for good.",
-            link="/console/mail",
-        )
-    if following.state is rules.State.READY and (following.not_before or now) <= now:
-        enqueue_delivery(attempt.batch_id, kind=moved.kind, number=attempt.number)
-    return following
 
 
 def enqueue_delivery(batch_id: int, *, kind: str, number: int) -> None:
-    """Ask for a batch to be delivered; people wait for transactional mail, so it has a queue of its own."""
-    if kind == "transactional":
+    """Queue the delivery of a batch; transactional mail has a queue of its own, because people wait for it."""
+    if kind == BatchKind.TRANSACTIONAL:
         queue.enqueue("messages.deliver_now", batch_id, key=str(number))
-    else:  # a hand with whatever is ready, see `pipeline`
+    else:  # one more worker for all that is ready, see `pipeline`
         queue.enqueue("messages.deliver", key=f"{batch_id}-{number}")
 
 
-def _fail(batch_id: int, ids: Sequence[int], outcome: Outcome) -> None:
-    db.session.execute(
-        _FAIL, {"batch": batch_id, "ids": list(ids), "reason": outcome.error or "refused", "now": clock.now()}
-    )
+def _fail_refused(attempt: Attempt, outcome: Outcome) -> None:
+    """Fail the messages that the provider named."""
+    ids = [attempt.message_ids[index] for index in outcome.refused if index < len(attempt.message_ids)]
+    given = {"batch": attempt.batch_id, "ids": ids, "reason": outcome.error or "refused", "now": clock.now()}
+    db.session.execute(_FAIL, given)

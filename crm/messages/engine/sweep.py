@@ -1,4 +1,4 @@
-"""Finding what should have moved: the reason why Redis may be emptied and workers killed at any instant."""
+"""The sweep finds batches that should have moved, so Redis may be emptied and workers killed at any time."""
 
 from datetime import datetime
 
@@ -8,9 +8,10 @@ from crm.core import clock, queue
 from crm.core.db import after_commit, db
 from crm.messages.engine import pipeline
 from crm.messages.limits import quiet_hours, switches
+from crm.messages.rules import BatchKind
 from crm.staff import alerts
 
-ASK_AT_ONCE = 500  # batches asked for per sweep; the next one asks for more
+QUEUE_AT_ONCE = 500  # ready batches queued per sweep; the next one queues more
 
 _EXPIRED = text("""
     update batch set state = 'uncertain', lease_until = null, state_at = :now,
@@ -21,7 +22,7 @@ _TOO_LATE = text("""
     update batch set state = 'failed', state_at = :now, error = 'too late to be sent'
     where state = 'ready' and too_late_at <= :now returning id
 """)
-# Transactional mail by its number; of the rest it is enough to know how much there is.
+# Transactional mail is queued by id; of the rest only the number matters.
 _READY = text("""
     select id, kind, attempts from batch where state = 'ready' and not_before <= :now
     order by not_before, id limit :limit
@@ -41,7 +42,7 @@ _SETTLED = text("""
 
 
 def run_sweep(*, production: bool) -> dict[str, int]:
-    """Move what got stuck and ask again for what waits; return how many of each."""
+    """Move stuck batches and queue ready ones again; return how many of each."""
     now = clock.now()
     switches.heartbeat(guard_silence=production)
     found = {
@@ -54,27 +55,27 @@ def run_sweep(*, production: bool) -> dict[str, int]:
         alerts.raise_alert(
             key="uncertain",
             level="warning",
-            text="Some emails may or may not have left. Events usually settle this within the hour.",
+            text="Some emails are unconfirmed: they may or may not have been sent. Events usually settle this within the hour.",
             link="/console/mail",
         )
     if found["too_late"]:
         alerts.raise_alert(
             key="too-late",
             level="warning",
-            text="Some emails were not sent: it was too late.",
+            text="Some emails were not sent: they had expired.",
             link="/console/mail",
         )
     return found
 
 
 def enqueue_ready(now: datetime) -> int:
-    """Request delivery of batches that are ready and due. A request that still waits in Redis is not repeated."""
+    """Queue the delivery of ready batches that are due. A job that is still in Redis is not queued twice."""
     db.session.execute(_NIGHT, {"now": now})
-    found = db.session.execute(_READY, {"now": now, "limit": ASK_AT_ONCE}).all()
+    found = db.session.execute(_READY, {"now": now, "limit": QUEUE_AT_ONCE}).all()
     requests = [
         queue.JobRequest("messages.deliver_now", (row.id,), str(row.attempts))
         for row in found
-        if row.kind == "transactional"
+        if row.kind == BatchKind.TRANSACTIONAL
     ]
     requests += pipeline.lane_requests(len(found) - len(requests), key="run_sweep")
     after_commit(lambda: queue.push(requests))

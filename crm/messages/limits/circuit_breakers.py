@@ -1,7 +1,7 @@
-"""Breakers: a stream, or a campaign, that bounces or annoys too much stops, until a named person lets it go on.
+"""Circuit breakers: a stream or campaign with too many bounces or complaints stops until a named person resumes it.
 
-What was sent is added up from batches; bounces and complaints come from an index that holds nothing else: looking
-costs the same however much was sent.
+Sent mail is added up from batches; bounces and complaints come from an index that holds nothing else, so the cost
+does not grow with the mail sent.
 """
 
 from collections.abc import Collection
@@ -17,10 +17,9 @@ from crm.messages.limits import switches
 from crm.staff import alerts
 
 SPAN = timedelta(days=7)
-WAIT = timedelta(days=7)  # the longest that a batch may have waited before it left
+WAIT = timedelta(days=7)  # the longest that a batch may have waited before it was sent
 
-# {scope} names what is judged as an expression over a batch `b`, {among} which batches. What was sent before a person
-# let it go on does not count.
+# {scope} is an expression over a batch `b`, {among} a condition on it. Mail from before a reset does not count.
 _RATES = """
     with sent as (
         select {scope} as scope, b.id, b.size - b.left_out as emails
@@ -45,7 +44,7 @@ _OF_CAMPAIGNS = text(
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What became of the mail of a stream or a campaign in the last seven days."""
+    """The outcomes of a stream's or campaign's mail in the last seven days."""
 
     scope: str
     accepted: int
@@ -54,24 +53,24 @@ class Rates:
 
     @property
     def verdict(self) -> str | None:
-        """Why it must stop; None while it may go on."""
+        """The reason to stop; None while the rates are fine."""
         return rules.breaker(accepted=self.accepted, bounced=self.bounced, complained=self.complained)
 
 
-def of_streams() -> list[Rates]:
+def stream_rates() -> list[Rates]:
     """Return the rates of every stream that sent anything."""
-    return [_rates(row) for row in _ask(_OF_STREAMS)]
+    return [_rates(row) for row in _rows(_OF_STREAMS)]
 
 
-def of_campaigns(campaign_ids: Collection[int]) -> list[Rates]:
-    """Return the rates of these campaigns; `scope` is the campaign's number as text."""
-    return [_rates(row) for row in _ask(_OF_CAMPAIGNS, campaigns=list(campaign_ids))] if campaign_ids else []
+def campaign_rates(campaign_ids: Collection[int]) -> list[Rates]:
+    """Return the rates of these campaigns; `scope` is the campaign's id as text."""
+    return [_rates(row) for row in _rows(_OF_CAMPAIGNS, campaigns=list(campaign_ids))] if campaign_ids else []
 
 
 def trip_streams() -> list[str]:
-    """Stop each stream that has gone too far and warn of what comes close; return the names of those stopped."""
+    """Stop each stream above a limit and warn about those near one; return the names of the stopped ones."""
     tripped = []
-    for rates in of_streams():
+    for rates in stream_rates():
         reason = rates.verdict
         if reason is not None:
             switches.stop_stream(rates.scope, reason=reason)
@@ -80,13 +79,13 @@ def trip_streams() -> list[str]:
             alerts.raise_alert(
                 key=f"stream-near:{rates.scope}",
                 level="warning",
-                text=f"Complaints about the stream {rates.scope} come close to where it stops itself.",
+                text=f"Complaints about the stream {rates.scope} are close to its automatic stop limit.",
                 link="/console/mail",
             )
     return tripped
 
 
-def _ask(statement: TextClause, **given: object) -> list[Row[tuple[object, ...]]]:
+def _rows(statement: TextClause, **given: object) -> list[Row[tuple[object, ...]]]:
     since = clock.now() - SPAN
     return list(db.session.execute(statement, {"since": since, "before": since - WAIT, **given}))
 

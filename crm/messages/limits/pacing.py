@@ -1,27 +1,27 @@
-"""How fast mail may leave: caps shared by all workers, kept in the database so that a restart forgets nothing.
+"""Pacing: caps on how fast mail is sent, shared by all workers and kept in the database over restarts.
 
 Two statements per batch, however many people and mailbox providers are in it, a third when some of them must wait, and
-none while no cap is set. Whoever does not fit waits in a batch of their own until their time; the others leave.
+none while no cap is set. Recipients above a cap wait in a batch of their own; the others are sent.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple, Protocol
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import select, text
 
-from crm.core.db import bigint_array, db
+from crm.core.db import bigint_array, db, rows_as
 from crm.messages import rules
-from crm.messages.models import Pace
+from crm.messages.models import Addressee, Pace
 
 DAY, MINUTE, TO, AFTER = "day", "minute", "to:", "after:"  # names of windows; the last two before a domain
 LENGTHS = {DAY: timedelta(days=1), MINUTE: timedelta(minutes=1)}
 WAITING = "waiting for its turn"
 
-# One order for all workers, so that none waits for another in a circle. A machine whose clock lags opens no new window.
-_OPEN = text("""
+# One order for all workers, so that they cannot deadlock. A machine whose clock lags opens no new window.
+_OPEN_WINDOWS = text("""
     insert into pace (scope, window_start, used)
     select scope, start, 0 from unnest(cast(:scopes as text[]), cast(:starts as timestamptz[])) as asked(scope, start)
     order by scope
@@ -34,8 +34,8 @@ _COUNT = text("""
     from unnest(cast(:scopes as text[]), cast(:more as bigint[]), cast(:ahead as timestamptz[])) as asked(scope, more, ahead)
     where pace.scope = asked.scope
 """)
-# Who waits keeps to the day of where they are: a step planned for the morning must not leave in somebody's night.
-_SET_ASIDE = text("""
+# Quiet hours hold for those who wait: a step planned for the morning must not be sent at night.
+_MOVE_TO_NEW_BATCHES = text("""
     with fresh as materialized (
         select number, until, nextval(pg_get_serial_sequence('batch', 'id')) as id
         from unnest(cast(:untils as timestamptz[])) with ordinality as asked(until, number)
@@ -82,15 +82,28 @@ class Caps:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Later:
-    """Nobody of a batch may leave yet. `everybody`: neither may anybody else's bulk mail."""
+class PutOff:
+    """No recipient of a batch may be sent to yet. `all_mail`: the cap on all mail is reached."""
 
-    everybody: bool
+    all_mail: bool
+
+
+class Limits(Protocol):
+    """The columns of the control row that hold the caps."""
+
+    @property
+    def per_minute(self) -> int | None: ...
+    @property
+    def per_day(self) -> int | None: ...
+    @property
+    def ramp_from(self) -> datetime | None: ...
+    @property
+    def domain_caps(self) -> dict[str, int] | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Wait:
-    """Some places of a batch that leave together, later. `then`: when whoever comes after them may."""
+    """Some recipients of a batch (`places` in its list) that wait together until `until`; `then`: the next after them."""
 
     why: str
     places: Sequence[int]
@@ -98,47 +111,66 @@ class _Wait:
     then: datetime
 
 
-_Windows = Mapping[str, tuple[datetime, int]]  # scope -> (start of its window, emails counted in it)
+class _Window(NamedTuple):
+    """The current window of a cap, and the emails counted in it."""
+
+    scope: str
+    window_start: datetime
+    used: int
 
 
-def caps(control: Any, *, now: datetime) -> Caps:
-    """Return what holds now, from the control row (or a row with its columns): a ramp lowers the cap of the day."""
+_Windows = Mapping[str, _Window]
+
+
+def caps(control: Limits, *, now: datetime) -> Caps:
+    """Return the caps that hold now; a ramp lowers the cap of the day."""
     limits = [control.per_day, rules.ramp(started=control.ramp_from, now=now) if control.ramp_from else None]
     day = min((limit for limit in limits if limit is not None), default=None)
     return Caps(per_minute=control.per_minute, per_day=day, domains=control.domain_caps or {})
 
 
-def take(
-    rows: Sequence[Row[Any]], *, batch_id: int, free: bool, caps: Caps, now: datetime
-) -> Sequence[Row[Any]] | Later:
-    """Count the people of a batch (rows with `id` and `email`) against the caps; return who may leave now.
+def apply_caps(
+    rows: Sequence[Addressee], *, batch_id: int, exempt: bool, caps: Caps, now: datetime
+) -> Sequence[Addressee] | PutOff:
+    """Count the recipients of a batch against the caps; return those who may be sent to now.
 
-    Mail that somebody waits for (`free`) is counted and never held back. The rest of a batch that fits only in part
-    goes on in batches of their own, each at the time its cap lets it; a batch of which nobody fits is put off whole.
+    Transactional mail (`exempt`) is counted and never held back. Recipients above a cap move to batches of their own,
+    each due when its cap allows; a batch in which nobody fits is put off whole.
     """
-    if not caps.overall and not caps.domains:
-        return rows
-    domains = [row.email.rpartition("@")[2] for row in rows]
-    windows = _open(domains, caps, now)
+    domains = _domains(rows, caps)
+    windows = _open_windows(domains, caps, now)
     if not windows:
         return rows
-    places = [None] * len(rows) if free else rules.share(domains, room=_room(windows, caps))
-    waits = _waits(places, windows, caps)
-    going = [domain for domain, why in zip(domains, places, strict=True) if why is None]
-    _count(Counter(going), windows, waits)
+    held_by = [None] * len(rows) if exempt else rules.share(domains, room=_room(windows, caps))
+    waits = _waits(held_by, windows, caps)
+    sent = [place for place, cap in enumerate(held_by) if cap is None]
+    _count(Counter(domains[place] for place in sent), windows, waits)
     if not waits:
         return rows
-    if not going:
-        first = min(wait.until for wait in waits)
-        db.session.execute(_PUT_OFF, {"batch": batch_id, "why": WAITING, "until": first, "now": now})
-        return Later(everybody=any(wait.why == rules.ALL_MAIL for wait in waits))
-    parts = [(wait.until, [rows[place].id for place in wait.places]) for wait in waits]
-    set_aside(batch_id, parts, why=WAITING, now=now)
-    return [row for row, why in zip(rows, places, strict=True) if why is None]
+    if not sent:
+        return _put_off(batch_id, waits, now)
+    _move_waiting(batch_id, rows, waits, now)
+    return [rows[place] for place in sent]
 
 
-def used(*, now: datetime) -> dict[str, int]:
-    """Return how many emails have been counted in the present windows: of the day, of the minute, of each domain."""
+def _move_waiting(batch_id: int, rows: Sequence[Addressee], waits: Sequence[_Wait], now: datetime) -> None:
+    parts = [(wait.until, [rows[place].message_id for place in wait.places]) for wait in waits]
+    move_to_new_batches(batch_id, parts, why=WAITING, now=now)
+
+
+def _domains(rows: Sequence[Addressee], caps: Caps) -> list[str]:
+    """Return the domain of each recipient; empty texts where no mailbox provider has a cap."""
+    return [row.email.rpartition("@")[2] for row in rows] if caps.domains else [""] * len(rows)
+
+
+def _put_off(batch_id: int, waits: Sequence[_Wait], now: datetime) -> PutOff:
+    first = min(wait.until for wait in waits)
+    db.session.execute(_PUT_OFF, {"batch": batch_id, "why": WAITING, "until": first, "now": now})
+    return PutOff(all_mail=any(wait.why == rules.ALL_MAIL for wait in waits))
+
+
+def usage(*, now: datetime) -> dict[str, int]:
+    """Return how many emails are counted in the current windows: of the day, of the minute, of each domain."""
     found = {}
     for row in db.session.scalars(select(Pace).where(~Pace.scope.startswith(AFTER))):
         length = LENGTHS.get(row.scope, LENGTHS[MINUTE])
@@ -147,33 +179,33 @@ def used(*, now: datetime) -> dict[str, int]:
     return found
 
 
-def _open(domains: Sequence[str], caps: Caps, now: datetime) -> _Windows:
-    """Open, or find, the present window of every cap these people fall under, and hold them until the commit."""
+def _open_windows(domains: Sequence[str], caps: Caps, now: datetime) -> _Windows:
+    """Open, or find, the current window of every cap these domains fall under, and lock them until the commit."""
     minute = now.replace(second=0, microsecond=0)
     starts = {name: minute if name == MINUTE else minute.replace(hour=0, minute=0) for name in caps.overall}
     for domain in caps.domains.keys() & set(domains):
         starts |= {TO + domain: minute, AFTER + domain: minute + LENGTHS[MINUTE]}
     if not starts:
         return {}
-    found = db.session.execute(_OPEN, {"scopes": list(starts), "starts": list(starts.values())})
-    return {row.scope: (row.window_start, row.used) for row in found}
+    found = db.session.execute(_OPEN_WINDOWS, {"scopes": list(starts), "starts": list(starts.values())})
+    return {window.scope: window for window in rows_as(_Window, found)}
 
 
 def _room(windows: _Windows, caps: Caps) -> dict[str, int]:
-    """Return how many more each cap lets through now."""
+    """Return how many more emails each cap allows now."""
     domains = {
-        domain: cap - windows[TO + domain][1]
+        domain: cap - windows[TO + domain].used
         for domain, cap in caps.domains.items()
         if TO + domain in windows
     }
-    overall = [cap - windows[name][1] for name, cap in caps.overall.items()]
+    overall = [cap - windows[name].used for name, cap in caps.overall.items()]
     return domains | ({rules.ALL_MAIL: min(overall)} if overall else {})
 
 
-def _waits(places: Sequence[str | None], windows: _Windows, caps: Caps) -> list[_Wait]:
-    """Give those who do not fit their time: of a mailbox provider's, a minute's worth after the other."""
+def _waits(held_by: Sequence[str | None], windows: _Windows, caps: Caps) -> list[_Wait]:
+    """Give each recipient above a cap a time; a mailbox provider's recipients come one minute's worth after the other."""
     groups: defaultdict[str, list[int]] = defaultdict(list)
-    for place, why in enumerate(places):
+    for place, why in enumerate(held_by):
         if why is not None:
             groups[why].append(place)
     waits = []
@@ -182,7 +214,7 @@ def _waits(places: Sequence[str | None], windows: _Windows, caps: Caps) -> list[
             until = _next_window(windows, caps)
             waits.append(_Wait(why=why, places=held, until=until, then=until))
             continue
-        until, most = windows[AFTER + why][0], caps.domains[why]
+        until, most = windows[AFTER + why].window_start, caps.domains[why]
         for start in range(0, len(held), most):
             part = held[start : start + most]
             then = until + LENGTHS[MINUTE] * (len(part) / most)
@@ -192,15 +224,15 @@ def _waits(places: Sequence[str | None], windows: _Windows, caps: Caps) -> list[
 
 
 def _next_window(windows: _Windows, caps: Caps) -> datetime:
-    """Return when the cap on all mail that is tightest now lets the next one through."""
-    tightest = min(caps.overall, key=lambda name: caps.overall[name] - windows[name][1])
-    return windows[tightest][0] + LENGTHS[tightest]
+    """Return when the tightest cap on all mail allows the next email."""
+    tightest = min(caps.overall, key=lambda name: caps.overall[name] - windows[name].used)
+    return windows[tightest].window_start + LENGTHS[tightest]
 
 
-def _count(going: Counter[str], windows: _Windows, waits: Sequence[_Wait]) -> None:
+def _count(sent: Counter[str], windows: _Windows, waits: Sequence[_Wait]) -> None:
     ahead = {AFTER + wait.why: wait.then for wait in waits}
-    more = {scope: going[scope.removeprefix(TO)] if scope.startswith(TO) else 0 for scope in windows}
-    more |= {scope: going.total() for scope in windows.keys() & LENGTHS.keys()}
+    more = {scope: sent[scope.removeprefix(TO)] if scope.startswith(TO) else 0 for scope in windows}
+    more |= {scope: sent.total() for scope in windows.keys() & LENGTHS.keys()}
     db.session.execute(
         _COUNT,
         {
@@ -211,14 +243,14 @@ def _count(going: Counter[str], windows: _Windows, waits: Sequence[_Wait]) -> No
     )
 
 
-def set_aside(
+def move_to_new_batches(
     batch_id: int, parts: Sequence[tuple[datetime, Sequence[int]]], *, why: str | None, now: datetime
 ) -> None:
-    """Move messages of a batch to batches of their own: per part, when they may leave and which they are."""
+    """Move messages of a batch to new batches: per part, when they are due and their ids."""
     chosen = [(message_id, number) for number, (_, ids) in enumerate(parts, 1) for message_id in ids]
     ids, groups = zip(*chosen, strict=True)
     db.session.execute(
-        _SET_ASIDE,
+        _MOVE_TO_NEW_BATCHES,
         {
             "batch": batch_id,
             "ids": bigint_array(ids),

@@ -1,4 +1,4 @@
-"""Quiet hours: a broadcast leaves between 8:00 and 20:00 where its readers are. Pure; the same rule in Python and SQL."""
+"""Quiet hours: a broadcast is sent between 8:00 and 20:00 in its readers' time zones. Pure; one rule in Python and SQL."""
 
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""The switches: stop everything, slow down, stop one stream; and the mark that knows a copied database."""
+"""Sending switches (kill switch, throttle, stream stops, caps) and the guard against a copied database."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _HERE = """
     from pg_control_system() s, pg_control_checkpoint() c, pg_database d where d.datname = current_database()
 """
 _SAME = "(instance is null or instance = here or here like instance || '/%')"  # older marks had no timeline
-# The condition under which anything may leave at all: part of every claim, so that none comes before `beat` has looked.
+# The condition under which any mail may be sent: part of every claim, so that none precedes the first `heartbeat`.
 OPEN = f"""
     exists (select 1 from sending_control, lateral ({_HERE}) place
         where stopped_at is null and (throttled_until is null or throttled_until <= :now) and {_SAME}
@@ -49,7 +49,7 @@ def stop(*, by: str, reason: str) -> None:
 
 
 def release(*, by: str) -> None:
-    """Let sending go on. The sweep asks again for everything that waits."""
+    """Resume sending. The sweep queues everything that is due."""
     db.session.execute(
         update(SendingControl).values(
             stopped_at=None,
@@ -72,7 +72,7 @@ def set_pace(
     ramp_from: datetime | None,
     domains: Mapping[str, int],
 ) -> None:
-    """Set how fast mail may leave, from the next batch on: see `pacing.Caps`. None: no cap. Raises Invalid."""
+    """Set the caps from the next batch on, see `pacing.Caps`; None is no cap. Raises Invalid."""
     wrong: dict[str, list[str]] = {}
     for name, cap in (("per_minute", per_minute), ("per_day", per_day)):
         if cap is not None and not 1 <= cap <= MOST:
@@ -97,7 +97,7 @@ def set_pace(
 
 
 def throttle(*, until: datetime) -> None:
-    """Nobody sends before `until`: the provider said so."""
+    """Hold all mail until `until`, as the provider asked."""
     db.session.execute(
         text("update sending_control set throttled_until = greatest(throttled_until, :until)"),
         {"until": until},
@@ -116,21 +116,21 @@ def stop_stream(stream: str, *, reason: str) -> None:
     alerts.raise_alert(
         key=f"stream:{stream}",
         level="danger",
-        text=f"The stream {stream} stopped itself: {reason}.",
+        text=f"The stream {stream} was stopped automatically: {reason}.",
         link="/console/mail",
     )
 
 
 def resume_stream(stream: str) -> None:
-    """Let a stopped stream go on. What it was stopped for does not count any more."""
+    """Resume a stopped stream and reset its circuit breaker."""
     db.session.execute(delete(StreamStop).where(StreamStop.stream == stream))
-    count_anew(f"stream:{stream}")
+    reset_breaker(f"stream:{stream}")
     alerts.close(f"stream:{stream}")
     audit.record("stream.resumed", detail={"stream": stream})
 
 
-def count_anew(scope: str) -> None:
-    """Count bounces and complaints of a stream or campaign from now on only: somebody looked and let it go on."""
+def reset_breaker(scope: str) -> None:
+    """Count bounces and complaints of a stream or campaign from now on only: a person reset its breaker."""
     row = {"at": clock.now(), "by": audit.current().actor}
     db.session.execute(
         insert(BreakerReset)
@@ -140,21 +140,22 @@ def count_anew(scope: str) -> None:
 
 
 def heartbeat(*, guard_silence: bool) -> None:
-    """Mark that this installation is alive; hold everything when the database looks like a copy of another's.
+    """Mark that this installation is alive; stop all sending when the database looks like a copy of another.
 
-    A clone carries the instance mark of where it came from; a restored backup also an old sign of life.
+    A clone carries the instance mark of its origin; a restored backup also an old heartbeat.
     """
     now, here, row = clock.now(), _here(), get()
     cloned = not db.session.scalar(text(f"select {_SAME} from sending_control, lateral ({_HERE}) place"))
     silent = guard_silence and row.alive_at is not None and now - row.alive_at > LONGEST_SILENCE
     if (cloned or silent) and row.stopped_at is None:
         stop(
-            by="system", reason="This database was copied, restored or asleep for long. Check, then release."
+            by="system",
+            reason="This database was copied, restored or stopped for a long time. Check, then release.",
         )
         alerts.raise_alert(
             key="copied-database",
             level="danger",
-            text="This database looks like a copy or a restored backup. Nothing is sent until someone releases it.",
+            text="This database looks like a copy or a restored backup. Nothing is sent until a person releases it.",
             link="/console/mail",
         )
     elif not cloned and row.stopped_at is None:
@@ -167,6 +168,19 @@ def attest_phi(*, transport: str, wording: str, by: str, demo: bool = False) -> 
     audit.record("phi.attested", detail={"transport": transport})
 
 
+def revoke_attestation(*, transport: str) -> bool:
+    """Revoke the attestations of a transport; return whether there was one."""
+    revoked = db.session.scalars(
+        update(PhiAttestation)
+        .where(PhiAttestation.transport == transport, PhiAttestation.revoked_at.is_(None))
+        .values(revoked_at=clock.now())
+        .returning(PhiAttestation.id)
+    ).all()
+    if revoked:
+        audit.record("phi.attestation_revoked", detail={"transport": transport})
+    return bool(revoked)
+
+
 def _here() -> str:
-    """A mark of the very database we are in: server, database and timeline, not its content."""
+    """Return the mark of this database: server, database and timeline, not its content."""
     return str(db.session.scalar(text(_HERE)))

@@ -57,12 +57,14 @@ def settings(servers: tuple[str, str], worker_id: str) -> Iterator[config.Settin
             "FIELD_KEYS": "t1:" + base64.b64encode(b"t" * 32).decode(),
             "SENDGRID_API_KEY": "SG.tests.key",
             "REDIS_URL": servers[1],
+            "SENDING_MARK_FILE": str(FOLDER / f"sending-mark-{os.getpid()}.json"),
         }
     )
     name = f"test_{os.getpid()}_{worker_id}"
     url = copy_database(base, servers[0], name)
     yield replace(base, database_url=config._postgres(url))
     drop_database(servers[0], name)
+    base.sending_mark_file.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +86,7 @@ def database(app: CrmApp) -> Iterator[CrmApp]:
     """An app context whose database is rolled back at the end, whatever the code under test commits."""
     from crm.core.db import db
 
+    app.settings.sending_mark_file.unlink(missing_ok=True)  # outside the database, so not rolled back
     with app.app_context():
         engines = db.engines
         engine = engines[None]

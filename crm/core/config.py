@@ -67,6 +67,7 @@ class Settings:
     sandbox_port: int
     port: int
     local_dir: Path
+    sending_mark_file: Path  # how far mail was sent, outside the database; see crm.messages.limits.copy_guard
     clinic: Clinic = field(default_factory=Clinic)
     log_level: str = "INFO"
     api_per_minute: int = 600
@@ -117,6 +118,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         sandbox_port=sandbox_port,
         port=port,
         local_dir=local_dir,
+        sending_mark_file=Path(env.get("SENDING_MARK_FILE") or local_dir / "sending-mark.json"),
         clinic=_clinic(env),
         log_level=env.get("LOG_LEVEL", "INFO").upper(),
         api_per_minute=_int(env, "API_PER_MINUTE", 600),

@@ -4,7 +4,7 @@ import uuid
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Identity, Index, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -119,6 +119,8 @@ class SendingControl(Base):
     ]  # emails per minute to one mailbox provider: {"gmail.com": 500}
     instance: Mapped[str | None] = mapped_column(Text)  # the installation that writes `alive_at`
     alive_at: Mapped[datetime | None]
+    place: Mapped[str | None] = mapped_column(Text)  # where the data is: the server's folder, or its address
+    mark_floor: Mapped[int | None]  # the number from which the last release counts
 
 
 class StreamStop(Base):
@@ -163,6 +165,14 @@ class PhiAttestation(HasId, Base):
     at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
+
+
+class SendMark(Base):
+    """The number of one claim. The newest is compared with the mark outside the database; older ones are removed."""
+
+    __tablename__ = "send_mark"
+
+    number: Mapped[int] = mapped_column(BigInteger, Identity(always=False), primary_key=True)
 
 
 class ClaimedBatch(NamedTuple):

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from crm.core import queue
 from crm.core.db import transaction
+from crm.core.flask_app import CrmApp
 from crm.mailer.memory import MemoryMailer
 from crm.messages import transports
+from crm.messages.limits.outside_mark import KEY
 from tests.support import factories as support_factories
 
 
@@ -19,3 +22,9 @@ def outbox(database, redis, clock) -> Iterator[MemoryMailer]:
         support_factories.shipped()
     yield mailer
     transports.use({})
+
+
+def forget_outside_mark(app: CrmApp) -> None:
+    """Remove the mark outside the database, which is not rolled back with it."""
+    app.settings.sending_mark_file.unlink(missing_ok=True)
+    queue.redis().delete(KEY)

@@ -43,24 +43,6 @@ def state(batch_id: int) -> str:
     return db.session.scalars(select(Batch.state).where(Batch.id == batch_id)).one()
 
 
-HERE = "select here from (" + switches._HERE + ") place"
-MARKS = [
-    ("select null", True),  # nobody has looked yet
-    (HERE, True),
-    (f"select regexp_replace(here, '/[0-9]+$', '') from ({HERE}) h", True),  # a mark without a timeline
-    (f"select here || '1' from ({HERE}) h", False),  # the same server, gone back to a moment in the past
-    (f"select '1' || here from ({HERE}) h", False),
-    ("select 'elsewhere/1'", False),
-]
-
-
-@pytest.mark.parametrize(("mark", "leaves"), MARKS)
-def test_a_copy_is_noticed_by_the_claim_itself(app, ready, mark, leaves):
-    with transaction():
-        db.session.execute(text(f"update sending_control set instance = ({mark})"))
-    assert (take(app, ready) is not None) is leaves
-
-
 def test_after_a_day_of_silence_the_sweep_comes_first(app, clock, ready):
     with transaction():
         switches.heartbeat(guard_silence=True)

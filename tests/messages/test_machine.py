@@ -29,6 +29,7 @@ from crm.messages.engine.deliver import NOT_CALLED
 from crm.messages.limits import switches
 from crm.messages.models import Batch, Message
 from crm.sequences import planner
+from tests.messages.conftest import forget_outside_mark
 from tests.support import factories as support_factories
 
 # The dangerous ones more often: what the provider did take.
@@ -54,6 +55,7 @@ class Engine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.savepoint = db.engines[None].begin_nested()
+        forget_outside_mark(self.app)
         self.outbox.sent.clear()
         self.outbox.answers.clear()
         self.people = 0

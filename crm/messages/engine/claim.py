@@ -13,7 +13,6 @@ from enum import StrEnum
 
 from sqlalchemy import TextClause, text
 
-from crm.audit import service as audit
 from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
 from crm.core import clock
@@ -22,7 +21,7 @@ from crm.core.db import db, rows_as
 from crm.mailer import Mailer, PayloadError, PreparedCall
 from crm.messages import rules, transports
 from crm.messages.engine import envelope, personalize
-from crm.messages.limits import pacing, quiet_hours, switches
+from crm.messages.limits import copy_guard, pacing, quiet_hours, switches
 from crm.messages.models import Addressee, ClaimedBatch
 from crm.messages.rules import STREAMS, BatchState, Stream
 from crm.staff import alerts
@@ -111,6 +110,7 @@ class Attempt:
     number: int
     call: PreparedCall
     message_ids: Sequence[int]
+    mark: copy_guard.ClaimMark
     until: float  # by time.monotonic(): after this the lease may have expired
 
 
@@ -135,7 +135,9 @@ def claim_next_batch(*, clinic: Clinic, public_url: str) -> Attempt | NoCall:
 
 def _claim(which: TextClause, given: dict[str, int], *, clinic: Clinic, public_url: str) -> Attempt | NoCall:
     now, token, started = clock.now(), uuid.uuid4(), time.monotonic()
-    found = db.session.execute(which, {**given, "attempt": token, "lease": now + rules.LEASE, "now": now})
+    marks = copy_guard.parameters()  # before the first statement
+    attempt = {"attempt": token, "lease": now + rules.LEASE, "now": now}
+    found = db.session.execute(which, {**given, **marks, **attempt})
     batches = rows_as(ClaimedBatch, found)
     if not batches:
         return NoCall.NOTHING_READY
@@ -151,13 +153,14 @@ def _claim(which: TextClause, given: dict[str, int], *, clinic: Clinic, public_u
     if call is None:
         return NoCall.BATCH_DONE
     detail = {"size": len(rows), "attempt": batch.attempts}
-    audit.record_at_once("batch.sending", object_type="batch", object_id=batch.id, detail=detail)
+    mark = copy_guard.number_claim(batch.id, detail=detail)
     return Attempt(
         batch_id=batch.id,
         attempt=token,
         number=batch.attempts,
         call=call,
         message_ids=[row.message_id for row in rows],
+        mark=mark,
         until=started + rules.LEASE.total_seconds() / 2,
     )
 

@@ -56,7 +56,9 @@ def claim_committed(claiming: Callable[[], Found]) -> Found:
 
 
 def post(attempt: Attempt) -> Outcome:
-    """Make the call of a committed attempt, unless the lease may have expired."""
+    """Make the call of a committed attempt, unless the lease may have expired or no mark can be kept outside."""
+    if not attempt.mark.publish():
+        return NOT_CALLED
     if time.monotonic() > attempt.until:
         # The process was suspended, and staff may be deciding about this batch.
         log.warning("batch.lease_expired", batch=attempt.batch_id)

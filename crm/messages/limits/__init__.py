@@ -1,1 +1,1 @@
-"""What slows or stops sending: pacing, switches, circuit breakers, quiet hours."""
+"""What slows or stops sending: pacing, switches, copy guard, circuit breakers, quiet hours."""

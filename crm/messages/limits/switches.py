@@ -1,8 +1,8 @@
-"""Sending switches (kill switch, throttle, stream stops, caps) and the guard against a copied database."""
+"""Sending switches: kill switch, throttle, stream stops, caps."""
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -11,24 +11,19 @@ from crm.audit import service as audit
 from crm.core import clock
 from crm.core.db import db
 from crm.core.errors import Invalid
+from crm.messages.limits import copy_guard
+from crm.messages.limits.copy_rules import LONGEST_SILENCE
 from crm.messages.models import BreakerReset, PhiAttestation, SendingControl, StreamStop
 from crm.staff import alerts
 
-LONGEST_SILENCE = timedelta(hours=24)
 MOST = 10_000_000  # emails a cap may allow
 MOST_DOMAINS = 20  # mailbox providers with a cap of their own
-# Which server and database we are in, whatever is written there. The timeline changes when a server was restored to
-# a moment in the past or a standby took over: what left since then may be missing from the ledger.
-_HERE = """
-    select s.system_identifier || '/' || d.oid || '/' || c.timeline_id as here
-    from pg_control_system() s, pg_control_checkpoint() c, pg_database d where d.datname = current_database()
-"""
-_SAME = "(instance is null or instance = here or here like instance || '/%')"  # older marks had no timeline
 # The condition under which any mail may be sent: part of every claim, so that none precedes the first `heartbeat`.
 OPEN = f"""
-    exists (select 1 from sending_control, lateral ({_HERE}) place
-        where stopped_at is null and (throttled_until is null or throttled_until <= :now) and {_SAME}
+    exists (select 1 from sending_control
+        where stopped_at is null and (throttled_until is null or throttled_until <= :now)
             and (alive_at is null or alive_at > :now - interval '{LONGEST_SILENCE.total_seconds():.0f} seconds'))
+    and {copy_guard.UNCHANGED}
 """
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 
@@ -56,10 +51,9 @@ def release(*, by: str) -> None:
             stopped_by=None,
             stop_reason=None,
             throttled_until=None,
-            instance=_here(),
-            alive_at=clock.now(),
         )
     )
+    copy_guard.accept()
     alerts.close("provider-key")
     alerts.close("copied-database")
     audit.record("sending.released", detail={"by": by})
@@ -140,26 +134,18 @@ def reset_breaker(scope: str) -> None:
 
 
 def heartbeat(*, guard_silence: bool) -> None:
-    """Mark that this installation is alive; stop all sending when the database looks like a copy of another.
-
-    A clone carries the instance mark of its origin; a restored backup also an old heartbeat.
-    """
-    now, here, row = clock.now(), _here(), get()
-    cloned = not db.session.scalar(text(f"select {_SAME} from sending_control, lateral ({_HERE}) place"))
-    silent = guard_silence and row.alive_at is not None and now - row.alive_at > LONGEST_SILENCE
-    if (cloned or silent) and row.stopped_at is None:
-        stop(
-            by="system",
-            reason="This database was copied, restored or stopped for a long time. Check, then release.",
-        )
-        alerts.raise_alert(
-            key="copied-database",
-            level="danger",
-            text="This database looks like a copy or a restored backup. Nothing is sent until a person releases it.",
-            link="/console/mail",
-        )
-    elif not cloned and row.stopped_at is None:
-        row.instance, row.alive_at = here, now
+    """Mark that this installation is alive; stop all sending when the database is a copy, or older than its mail."""
+    reason = copy_guard.check(now=clock.now(), guard_silence=guard_silence)
+    if reason is None:
+        return
+    if get().stopped_at is None:
+        stop(by="system", reason=f"{reason} Check, then release.")
+    alerts.raise_alert(
+        key="copied-database",
+        level="danger",
+        text=f"{reason} Nothing is sent until a person releases sending.",
+        link="/console/mail",
+    )
 
 
 def attest_phi(*, transport: str, wording: str, by: str, demo: bool = False) -> None:
@@ -179,8 +165,3 @@ def revoke_attestation(*, transport: str) -> bool:
     if revoked:
         audit.record("phi.attestation_revoked", detail={"transport": transport})
     return bool(revoked)
-
-
-def _here() -> str:
-    """Return the mark of this database: server, database and timeline, not its content."""
-    return str(db.session.scalar(text(_HERE)))

@@ -19,12 +19,12 @@ def escalate() -> None:
 @job(queue=LOW, timeout=600)
 def bulk(run_id: int) -> None:
     """Run or undo one bulk action."""
-    bulk_runs.work(run_id)
+    bulk_runs.continue_run(run_id)
 
 
 @job(queue=LOW, timeout=60, every=60)
 def look_after() -> None:
     """Resume interrupted bulk actions."""
     with transaction():
-        for run_id in bulk_runs.stalled():
+        for run_id in bulk_runs.stalled_runs():
             enqueue("leads.bulk", run_id)

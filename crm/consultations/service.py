@@ -17,12 +17,12 @@ from crm.leads.models import Lead
 from crm.leads.rules import CONTACT_REQUEST, REFERRAL
 
 LENGTHS = (15, 30, 45, 60, 90, 120)  # minutes
-FARTHEST = timedelta(days=366)
+MAX_AHEAD = timedelta(days=366)
 SHOWN = 100  # of one day
 
 # What an act does to the lead: kind -> the stages it goes through. None: it stays where it is.
-BOOKED = {CONTACT_REQUEST: "consult_scheduled", REFERRAL: "scheduled"}
-ENDS: dict[str, dict[str, tuple[str, str | None]]] = {
+STAGE_WHEN_BOOKED = {CONTACT_REQUEST: "consult_scheduled", REFERRAL: "scheduled"}
+STAGE_AFTER: dict[str, dict[str, tuple[str, str | None]]] = {
     "attended": {CONTACT_REQUEST: ("consult_done", None), REFERRAL: ("seen", None)},
     "no_show": {CONTACT_REQUEST: ("qualified", None), REFERRAL: ("no_show", None)},
     "cancelled": {CONTACT_REQUEST: ("qualified", None), REFERRAL: ("cancelled", "other")},
@@ -37,12 +37,12 @@ def book(*, lead_id: int, version: int, starts_at: datetime, minutes: int = 60) 
     """
     lead = service.get(lead_id)
     _check(starts_at=starts_at, minutes=minutes)
-    if booked(lead_id) is not None:
+    if booked_consultation(lead_id) is not None:
         raise Conflict("A consultation is booked already. Move that one to another time.")
     if lead.stage == "contacted":  # somebody who gets a consultation is thereby qualified
         service.move_stage(lead_id=lead_id, version=version, to="qualified")
         version = lead.version
-    service.move_stage(lead_id=lead_id, version=version, to=BOOKED[lead.kind])
+    service.move_stage(lead_id=lead_id, version=version, to=STAGE_WHEN_BOOKED[lead.kind])
     made = _store(lead, starts_at=starts_at, minutes=minutes)
     _tell(made, "booked")
     return made
@@ -64,24 +64,24 @@ def rebook(*, consultation_id: int, starts_at: datetime, minutes: int | None = N
 def finish(*, consultation_id: int, state: str, version: int) -> Consultation:
     """Say what became of a consultation: attended, no_show (both only once it has begun) or cancelled."""
     found = _open(consultation_id)
-    if state not in ENDS:
+    if state not in STAGE_AFTER:
         raise Invalid({"state": ["Choose attended, missed or cancelled."]})
     if state != "cancelled" and found.starts_at > clock.now():
         raise Conflict("This consultation has not begun yet.")
-    to, reason = ENDS[state][found.lead.kind]
+    to, reason = STAGE_AFTER[state][found.lead.kind]
     service.move_stage(lead_id=found.lead_id, version=version, to=to, reason=reason)
     _end(found, state)
     _tell(found, state)
     return found
 
 
-def booked(lead_id: int) -> Consultation | None:
+def booked_consultation(lead_id: int) -> Consultation | None:
     """Return the consultation a lead is booked for."""
     rows = select(Consultation).where(Consultation.lead_id == lead_id, Consultation.state == "booked")
     return db.session.scalar(rows)
 
 
-def of(lead_id: int) -> Sequence[Consultation]:
+def consultations_of(lead_id: int) -> Sequence[Consultation]:
     """Return a lead's consultations, newest first."""
     rows = select(Consultation).where(Consultation.lead_id == lead_id)
     return db.session.scalars(rows.order_by(Consultation.id.desc()).limit(20)).all()
@@ -95,7 +95,7 @@ def get(*, lead_id: int, consultation_id: int) -> Consultation:
     return found
 
 
-def on_day(day: date) -> Sequence[Consultation]:
+def consultations_on(day: date) -> Sequence[Consultation]:
     """Return the consultations of a local day that are booked or were held or missed, in order."""
     zone = business_hours.clinic().zone
     begins = datetime.combine(day, time(), zone).astimezone(UTC)
@@ -108,14 +108,14 @@ def on_day(day: date) -> Sequence[Consultation]:
     return db.session.scalars(rows.order_by(Consultation.starts_at, Consultation.id).limit(SHOWN)).all()
 
 
-def this_day() -> date:
+def clinic_today() -> date:
     """Return the day it is at the clinic."""
     return clock.now().astimezone(business_hours.clinic().zone).date()
 
 
 def _check(*, starts_at: datetime, minutes: int) -> None:
     now, wrong = clock.now(), {}
-    if not now < starts_at < now + FARTHEST:
+    if not now < starts_at < now + MAX_AHEAD:
         wrong["starts_at"] = ["Choose a time ahead, within a year."]
     elif business_hours.clinic().opening(starts_at.astimezone(business_hours.clinic().zone).date()) is None:
         wrong["starts_at"] = ["The clinic is closed on that day."]
@@ -136,7 +136,7 @@ def _store(lead: Lead, *, starts_at: datetime, minutes: int) -> Consultation:
 
 
 def _open(consultation_id: int) -> Consultation:
-    found = db.session.get(Consultation, consultation_id, with_for_update={"of": Consultation})
+    found = db.session.get(Consultation, consultation_id, with_for_update={"consultations_of": Consultation})
     if found is None:
         raise NotFound("There is no such consultation.")
     if found.state != "booked":

@@ -78,10 +78,10 @@ def _at_version(reference: str, sent: str | None) -> Lead:
 def list_leads(data: dict[str, Any]) -> dict[str, Any]:
     """Leads by kind, stage, owner and state, newest first, a page at a time."""
     _own_house()
-    wanted = search.Wanted(
+    wanted = search.LeadFilter(
         kind=data["kind"], stage=data["stage"], state=data["state"], owner=data["owner_id"]
     )
-    shown = search.page(wanted, older=data["cursor"], limit=data["limit"])
+    shown = search.find_leads(wanted, older=data["cursor"], limit=data["limit"])
     audit.record("lead.list", detail={"ids": [lead.id for lead in shown.rows]})
     return {"leads": [_told(lead, data["fields_"]) for lead in shown.rows], "next": shown.older}
 
@@ -147,7 +147,7 @@ def timeline_of(data: dict[str, Any], reference: str) -> dict[str, Any]:
     lead = service.by_reference(reference)
     audit.record("lead.view", object_type="lead", object_id=lead.id, purpose="care")
     lines = people.timeline(contact_id=lead.contact_id, cursor=data["cursor"], limit=data["limit"])
-    told = lead_detail.told(lines.rows, names={}, clinical=False)
+    told = lead_detail.label_entries(lines.rows, names={}, clinical=False)
     entries = [
         {"at": entry.at, "source": line.source, "kind": line.kind, "title": entry.title, "why": entry.why}
         for line, entry in zip(lines.rows, told, strict=True)
@@ -190,7 +190,7 @@ def add_task(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]
 def list_tasks(data: dict[str, Any]) -> dict[str, Any]:
     """Everybody's open tasks, the most urgent first."""
     _own_house()
-    shown = worklists.tasks(me=None, cursor=data["cursor"], limit=data["limit"])
+    shown = worklists.open_tasks(me=None, cursor=data["cursor"], limit=data["limit"])
     audit.record("task.list", detail={"ids": [item.lead.id for item in shown.rows]})
     tasks = [
         {

@@ -1,5 +1,8 @@
 """Leads for staff: the list, one lead with its timeline, and the work on it."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from flask import (
     abort,
     flash,
@@ -31,15 +34,16 @@ from crm.desk.lead_page import (
     timeline_entries,
     watch_volume,
 )
-from crm.desk.list_filters import KINDS, LABELS, SOURCES, STATES, address, options, wanted_from
-from crm.desk.search import Wanted
+from crm.desk.list_filters import KINDS, LABELS, SOURCES, STATES, address, filter_from, options
+from crm.desk.search import LeadFilter
 from crm.leads import rules, service
 from crm.staff import access
 from crm.staff import service as staff
+from crm.staff.models import User
 
 
 def _my_open_tasks() -> int:
-    return worklists.waiting_for(current_user.id) if may("work_leads") else 0
+    return worklists.urgent_task_count(current_user.id) if may("work_leads") else 0
 
 
 pages = ConsolePages(
@@ -55,9 +59,11 @@ ON_PAPER = 1_000  # lines of a timeline
 @pages.get("")
 @access.require("see_leads")
 def index() -> ResponseReturnValue:
-    """The list, newest first."""
+    """List leads, newest first."""
     asked = {name: request.args.get(name, "").strip() for name in LABELS}
-    shown = listing.page(wanted_from(asked), older=request.args.get("older"), newer=request.args.get("newer"))
+    shown = listing.find_leads(
+        filter_from(asked), older=request.args.get("older"), newer=request.args.get("newer")
+    )
     audit.record("lead.list", detail={"ids": [lead.id for lead in shown.rows], "filters": _codes(asked)})
     owners = staff.at_work()
     return render_template(
@@ -65,27 +71,41 @@ def index() -> ResponseReturnValue:
         leads=shown.rows,
         asked=asked,
         tags=_tags(asked, {str(user.id): user.name for user in owners}),
-        kinds=KINDS,
-        states=STATES,
-        sources=SOURCES,
-        stage_options=options({stage for stages in rules.STAGES.values() for stage in stages}),
-        owner_options=[("me", "Me"), ("nobody", "Nobody"), *((user.id, user.name) for user in owners)],
-        saved=saved_filters.of(current_user.id),
-        chosen={name: asked[name] for name in saved_filters.KEPT if asked[name]},
-        staff_options=[(user.id, user.name) for user in owners],
-        move_options=options(bulk_actions.MOVES),
-        reason_options=options({one for stage in bulk_actions.MOVES.values() for one in stage.reasons}),
-        here=request.full_path.rstrip("?"),
-        most=bulk.MOST,
         older=address(".index", **asked, older=shown.older) if shown.older else None,
         newer=address(".index", **asked, newer=shown.newer) if shown.newer else None,
         looked_at=shown.looked_at,
+        here=request.full_path.rstrip("?"),
         now=clock.now(),
+        **_filter_choices(asked, owners),
+        **_bulk_choices(owners),
     )
 
 
+def _filter_choices(asked: dict[str, str], owners: Sequence[User]) -> dict[str, Any]:
+    return {
+        "kinds": KINDS,
+        "states": STATES,
+        "sources": SOURCES,
+        "stage_options": options({stage for stages in rules.STAGES.values() for stage in stages}),
+        "owner_options": [
+            ("me", "Me"), ("nobody", "Unassigned"), *((user.id, user.name) for user in owners)
+        ],
+        "saved": saved_filters.filters_of(current_user.id),
+        "chosen": {name: asked[name] for name in saved_filters.KEPT if asked[name]},
+    }  # fmt: skip
+
+
+def _bulk_choices(owners: Sequence[User]) -> dict[str, Any]:
+    return {
+        "staff_options": [(user.id, user.name) for user in owners],
+        "move_options": options(bulk_actions.MOVES),
+        "reason_options": options({one for stage in bulk_actions.MOVES.values() for one in stage.reasons}),
+        "most": bulk.MOST,
+    }
+
+
 def _codes(asked: dict[str, str]) -> dict[str, str]:
-    """The filters without the words that were searched for, which may be a name."""
+    """Return the filters for the audit log, without the search words, which may be a name."""
     return {name: value if name != "q" else "*" for name, value in asked.items() if value}
 
 
@@ -94,7 +114,7 @@ def _tags(asked: dict[str, str], owners: dict[str, str]) -> list[dict[str, str]]
         "kind": KINDS,
         "state": STATES,
         "source": SOURCES,
-        "owner": {"me": "me", "nobody": "nobody", **owners},
+        "owner": {"me": "me", "nobody": "unassigned", **owners},
     }
     return [
         {
@@ -112,7 +132,7 @@ def _tags(asked: dict[str, str], owners: dict[str, str]) -> list[dict[str, str]]
 def search() -> ResponseReturnValue:
     """Search everywhere: a name's beginning, an email address, a phone number, a reference."""
     q = request.args.get("q", "").strip()
-    shown = listing.page(Wanted(q=q)) if q else None
+    shown = listing.find_leads(LeadFilter(q=q)) if q else None
     leads = list(shown.rows) if shown else []
     audit.record("lead.search", detail={"ids": [lead.id for lead in leads]})
     if len(leads) == 1:

@@ -60,7 +60,7 @@ def index() -> ResponseReturnValue:
         tab=tab,
         tabs_of=TABS,
         clinical=clinical,
-        answers=list(replies.ANSWERS.items()),
+        answers=list(replies.REPLIES.items()),
         closes={stage: _reasons(stage) for stage in CLOSES},
         close_labels=CLOSES,
         here=url_for(".index", tab=tab),
@@ -81,7 +81,7 @@ def answer(reference: str) -> ResponseReturnValue:
     """Answer a contact request by an approved email."""
     lead = service.by_reference(reference)
     try:
-        replies.answer(lead_id=lead.id, kind=request.form.get("answer", ""))
+        replies.send_reply(lead_id=lead.id, kind=request.form.get("answer", ""))
     except Invalid as error:
         abort(render_lead(lead, 422, errors=error.fields))
     flash(gettext("The answer is on its way."), "success")

@@ -14,8 +14,8 @@ from crm.core.errors import Invalid
 from crm.desk import board as boards
 from crm.desk import saved_filters, search
 from crm.desk.bulk import service as bulk
-from crm.desk.bulk.actions import ACTS
-from crm.desk.list_filters import KINDS, LABELS, address, wanted_from
+from crm.desk.bulk.actions import ACTIONS
+from crm.desk.list_filters import KINDS, LABELS, address, filter_from
 from crm.desk.models import BulkRun
 from crm.leads import rules
 from crm.staff import access, redirects
@@ -34,7 +34,7 @@ def save_filter() -> ResponseReturnValue:
     """Keep the filters in force under a name."""
     asked = _asked()
     name = request.form.get("name", "")
-    kept = saved_filters.save(
+    kept = saved_filters.save_filter(
         user_id=current_user.id, name=name, shared=request.form.get("shared") == "yes", filters=asked
     )
     flash(gettext("Saved as “%(name)s”.", name=kept.name), "success")
@@ -45,7 +45,7 @@ def save_filter() -> ResponseReturnValue:
 @access.require("see_leads")
 def remove_filter(filter_id: int) -> ResponseReturnValue:
     """Remove one of one's own filters."""
-    saved_filters.remove(filter_id=filter_id, user_id=current_user.id)
+    saved_filters.remove_filter(filter_id=filter_id, user_id=current_user.id)
     flash(gettext("The saved filter is gone."), "success")
     return redirect(url_for("console.leads.index"))
 
@@ -58,10 +58,10 @@ def plan_bulk() -> ResponseReturnValue:
     if form.get("due_at"):
         form["due_at"] = _clinic_time(form["due_at"])
     if request.form.get("all") == "yes":
-        ids = search.ids(wanted_from(_asked()), limit=bulk.MOST + 1)
+        ids = search.find_lead_ids(filter_from(_asked()), limit=bulk.MOST + 1)
     else:
         ids = [int(text) for text in request.form.getlist("pick") if text.isdecimal() and len(text) < 19]
-    run = bulk.plan(act=form.get("act", ""), form=form, lead_ids=ids, user_id=current_user.id)
+    run = bulk.plan_run(act=form.get("act", ""), form=form, lead_ids=ids, user_id=current_user.id)
     return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.safe_next_url()))
 
 
@@ -81,13 +81,13 @@ def _clinic_time(text: str) -> str:
 @access.require("work_leads")
 def show_bulk(run_id: int) -> ResponseReturnValue:
     """What an act would do, does, or did."""
-    run = bulk.of(run_id=run_id, user_id=current_user.id)
+    run = bulk.get_run(run_id=run_id, user_id=current_user.id)
     return render_template(
         "console/desk/bulk.html",
         run=run,
         what=_what(run),
         summary=bulk.summary(run.id),
-        undoable=bulk.undoable(run),
+        undoable=bulk.is_undoable(run),
         until=run.done_at + bulk.UNDO_WITHIN if run.done_at else None,
         back=redirects.safe_next_url() or url_for("console.leads.index"),
     )
@@ -106,7 +106,7 @@ def _what(run: BulkRun) -> str:
     elif run.act == "move":
         said = gettext("Move to “%(stage)s”", stage=rules.label(given["to"]))
     else:
-        said = gettext(ACTS[run.act].label)
+        said = gettext(ACTIONS[run.act].label)
     return str(said)
 
 
@@ -114,7 +114,7 @@ def _what(run: BulkRun) -> str:
 @access.require("work_leads")
 def do_bulk(run_id: int) -> ResponseReturnValue:
     """Do what was planned."""
-    run = bulk.start(run_id=run_id, user_id=current_user.id)
+    run = bulk.start_run(run_id=run_id, user_id=current_user.id)
     if run.state != "done":
         return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.safe_next_url()))
     found = bulk.summary(run.id)
@@ -132,7 +132,7 @@ def do_bulk(run_id: int) -> ResponseReturnValue:
 @access.require("work_leads")
 def undo_bulk(run_id: int) -> ResponseReturnValue:
     """Take an act back."""
-    run = bulk.take_back(run_id=run_id, user_id=current_user.id)
+    run = bulk.undo_run(run_id=run_id, user_id=current_user.id)
     return redirect(url_for(".show_bulk", run_id=run.id, back=redirects.safe_next_url()))
 
 
@@ -154,7 +154,7 @@ def board() -> ResponseReturnValue:
         kinds=KINDS,
         mine=mine,
         columns=columns,
-        ways=boards.ways,
+        ways=boards.drop_targets,
         code_label=rules.label,
         now=clock.now(),
     )

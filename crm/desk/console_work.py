@@ -35,16 +35,18 @@ def index() -> ResponseReturnValue:
     if name not in worklists.LISTS and name != TODAY:
         raise Invalid({"list": ["There is no such list."]})
     shown = (
-        worklists.page(name, me=current_user.id, cursor=request.args.get("cursor")) if name != TODAY else None
+        worklists.load_list(name, me=current_user.id, cursor=request.args.get("cursor"))
+        if name != TODAY
+        else None
     )
-    day = consultations.on_day(consultations.this_day()) if name == TODAY else []
+    day = consultations.consultations_on(consultations.clinic_today()) if name == TODAY else []
     leads = list(shown.rows) if shown else [one.lead for one in day]
     audit.record("lead.worklist", detail={"list": name, "ids": [lead.id for lead in leads]})
     return render_template(
         "console/desk/work.html",
         name=name,
         lists=worklists.LISTS,
-        counts=worklists.counts(me=current_user.id),
+        counts=worklists.list_counts(me=current_user.id),
         leads=leads,
         day=day,
         later=url_for(".index", list=name, cursor=shown.next) if shown and shown.next else None,
@@ -58,7 +60,7 @@ def index() -> ResponseReturnValue:
 def tasks() -> ResponseReturnValue:
     """What is to be done, the most urgent first: mine, or everybody's."""
     everybody = request.args.get("who") == "all"
-    shown = worklists.tasks(me=None if everybody else current_user.id, cursor=request.args.get("cursor"))
+    shown = worklists.open_tasks(me=None if everybody else current_user.id, cursor=request.args.get("cursor"))
     audit.record("task.list", detail={"ids": [item.lead.id for item in shown.rows]})
     who = "all" if everybody else None
     return render_template(
@@ -237,7 +239,7 @@ def merge(reference: str) -> ResponseReturnValue:
     gone_id = _number("gone")
     if gone_id not in {one.contact.id for one in duplicates.candidates(lead.contact)} or gone_id is None:
         raise Invalid({"gone": ["Choose one of the records that may be the same person."]})
-    made = duplicates.merge(kept_id=lead.contact_id, gone_id=gone_id)
+    made = duplicates.merge_contacts(kept_id=lead.contact_id, gone_id=gone_id)
     undo = url_for(".unmerge", reference=lead.reference, merge_id=made.id)
     flash({"text": gettext("The records are one now."), "undo": undo}, "success")  # type: ignore[arg-type]
     return redirect_back(lead)
@@ -248,8 +250,8 @@ def merge(reference: str) -> ResponseReturnValue:
 def unmerge(reference: str, merge_id: int) -> ResponseReturnValue:
     """Part two records again."""
     lead = service.by_reference(reference)
-    if merge_id not in {one.id for one in duplicates.of(lead.contact_id)}:
+    if merge_id not in {one.id for one in duplicates.merges_into(lead.contact_id)}:
         raise NotFound("There is no such merge.")
-    duplicates.undo(merge_id)
+    duplicates.undo_merge(merge_id)
     flash(gettext("The records are two again. Emails stay off where either had said no."), "success")
     return redirect_back(lead)

@@ -1,4 +1,4 @@
-"""What the page of one lead shows beside the lead itself."""
+"""Lead page data: timeline labels, attribution, score, and the work that can be done."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from crm.leads.models import Lead
 from crm.leads.rules import STAGES
 from crm.referrers.models import Practice
 
-SPOKEN_TO = frozenset(
+CONTACTED_STAGES = frozenset(
     {"contacted", "qualified", "consult_scheduled", "consult_done", "patient", "scheduled", "seen"}
 )
 
 
-SHOWS: Mapping[str, tuple[str, EntryFilter | None]] = {  # what of a timeline can be shown alone
+TIMELINE_VIEWS: Mapping[str, tuple[str, EntryFilter | None]] = {  # tabs of the timeline
     "": ("Everything", None),
     "words": ("Notes and calls", {"activity": ("note", "called", "told_otherwise")}),
     "steps": (
@@ -44,13 +44,13 @@ SHOWS: Mapping[str, tuple[str, EntryFilter | None]] = {  # what of a timeline ca
 }  # fmt: skip
 
 
-def told(
+def label_entries(
     lines: Sequence[TimelineEntry], *, names: Mapping[str, str], clinical: bool
-) -> list[timeline_labels.Entry]:
-    """Put lines into words; why somebody was stopped is for those who read what is clinical."""
+) -> list[timeline_labels.EntryLabel]:
+    """Label timeline entries; hide the reason of a clinical stop from staff without clinical access."""
     entries = []
     for line in lines:
-        entry = timeline_labels.tell(line, names=names, clinical=clinical)
+        entry = timeline_labels.label_entry(line, names=names, clinical=clinical)
         hidden = line.kind == "stopped" and not clinical
         entries.append(replace(entry, why=None) if hidden else entry)
     return entries
@@ -60,23 +60,23 @@ TOUCH_WORDS = {
     "utm_source": "Source",
     "utm_medium": "Medium",
     "utm_campaign": "Campaign",
-    "utm_term": "Search word",
+    "utm_term": "Search term",
     "utm_content": "Version",
-    "landing_page": "First page",
-    "referring_host": "Coming from",
-    "practice": "Practice that sent them",
+    "landing_page": "Landing page",
+    "referring_host": "Referring site",
+    "practice": "Practice",
 }
 
 
-def touches(lead: Lead, others: Sequence[Lead]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return where a person came from the first time and the last, in words, as far as their leads know."""
-    told = [one for one in sorted((lead, *others), key=lambda one: one.id) if one.first_touch]
-    if not told:
+def attribution(lead: Lead, others: Sequence[Lead]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return where a person came from, first and last, with labels, as far as their leads recorded it."""
+    known = [one for one in sorted((lead, *others), key=lambda one: one.id) if one.first_touch]
+    if not known:
         return []
-    first, last = told[0], told[-1]
+    first, last = known[0], known[-1]
     if first is last:
-        return [("Where they came from", _touch(first))]
-    return [("Where they came from first", _touch(first)), ("Where they came from last", _touch(last))]
+        return [("Attribution", _touch(first))]
+    return [("First attribution", _touch(first)), ("Last attribution", _touch(last))]
 
 
 def _touch(lead: Lead) -> list[tuple[str, str]]:
@@ -103,23 +103,23 @@ def _known(lead: Lead, held: Sequence[Consultation]) -> scoring.LeadFacts:
         has_message=bool(lead.message),
         heard_from=lead.heard_from,
         said_yes=any(state.granted for state in consent.states(lead.contact_id)),
-        reached=reached or lead.stage in SPOKEN_TO,
+        reached=reached or lead.stage in CONTACTED_STAGES,
         attempts=lead.attempts,
         booked="booked" in states,
         missed="no_show" in states,
     )
 
 
-def parts(lead: Lead) -> dict[str, Any]:
-    """Return the work that can be done on a lead: calls, tasks, consultations."""
-    held = consultations.of(lead.id)
+def work_sections(lead: Lead) -> dict[str, Any]:
+    """Return the template values for working a lead: calls, tasks, consultations, duplicates, score."""
+    held = consultations.consultations_of(lead.id)
     ways = STAGES[lead.kind][lead.stage].to
-    bookable = consultations.BOOKED[lead.kind] in ways or lead.stage == "contacted"
+    bookable = consultations.STAGE_WHEN_BOOKED[lead.kind] in ways or lead.stage == "contacted"
     return {
         "tags": people.tags_of(lead.contact_id),
-        "answers": list(replies.ANSWERS.items()) if replies.why_not(lead) is None else [],
+        "answers": list(replies.REPLIES.items()) if replies.refusal(lead) is None else [],
         "same": duplicates.candidates(lead.contact),
-        "merges": duplicates.of(lead.contact_id),
+        "merges": duplicates.merges_into(lead.contact_id),
         "score": scoring.score(_known(lead, held), now=clock.now()),
         "channels": list(CHANNELS.items()),
         "outcomes": list(OUTCOMES.items()),

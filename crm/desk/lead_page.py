@@ -47,11 +47,11 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
     watch_volume()
     clinical = may("read_clinical")
     show = request.args.get("show", "")
-    if show not in lead_detail.SHOWS:
+    if show not in lead_detail.TIMELINE_VIEWS:
         raise Invalid({"show": ["There is no such part of a timeline."]})
-    only = lead_detail.SHOWS[show][1]
+    only = lead_detail.TIMELINE_VIEWS[show][1]
     lines = people.timeline(contact_id=lead.contact_id, cursor=request.args.get("cursor"), only=only)
-    others = listing.others_of(lead)
+    others = listing.other_leads(lead)
     older = (
         address("console.leads.show", reference=lead.reference, show=show, cursor=lines.next)
         if lines.next
@@ -65,8 +65,8 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
         entries=timeline_entries(lines.rows, clinical=clinical),
         older=older + "#timeline" if older else None,
         show=show,
-        shows={name: label for name, (label, _) in lead_detail.SHOWS.items()},
-        touches=lead_detail.touches(lead, others),
+        shows={name: label for name, (label, _) in lead_detail.TIMELINE_VIEWS.items()},
+        touches=lead_detail.attribution(lead, others),
         emails=_emails(lead.contact_id),
         stage_options=options(rules.STAGES[lead.kind][lead.stage].to),
         reason_options=options(_reasons(lead)),
@@ -79,16 +79,18 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
         sources=SOURCES,
         code_label=rules.label,
         now=clock.now(),
-        **lead_detail.parts(lead),
+        **lead_detail.work_sections(lead),
         **more,
     )
     return make_response(page, status)
 
 
-def timeline_entries(lines: Sequence[people.TimelineEntry], *, clinical: bool) -> list[timeline_labels.Entry]:
+def timeline_entries(
+    lines: Sequence[people.TimelineEntry], *, clinical: bool
+) -> list[timeline_labels.EntryLabel]:
     """Describe timeline lines for staff."""
     names = staff.names_of({line.actor for line in lines if line.actor})
-    return lead_detail.told(lines, names=names, clinical=clinical)
+    return lead_detail.label_entries(lines, names=names, clinical=clinical)
 
 
 def clinical_details(lead: Lead) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from flask import url_for
 from flask_security import current_user
 
-from crm.desk.search import Wanted
+from crm.desk.search import LeadFilter
 from crm.leads import rules
 
 LABELS = {
@@ -14,11 +14,11 @@ LABELS = {
     "kind": "Kind",
     "stage": "Stage",
     "owner": "Owner",
-    "state": "State",
-    "source": "Came by",
+    "state": "Status",
+    "source": "Source",
 }
 KINDS = {"contact_request": "Contact request", "referral": "Referral"}
-STATES = {"open": "Open", "overdue": "Overdue", "ended": "Ended"}
+STATES = {"open": "Open", "overdue": "Overdue", "ended": "Closed"}
 SOURCES = {"form": "Contact form", "api": "Other system", "portal": "Referrer portal", "import": "Import"}
 
 
@@ -27,12 +27,12 @@ def address(endpoint: str, **arguments: Any) -> str:
     return url_for(endpoint, **{name: value for name, value in arguments.items() if value not in (None, "")})
 
 
-def wanted_from(asked: dict[str, str]) -> Wanted:
-    """Read the submitted filters of the lead list."""
+def filter_from(asked: dict[str, str]) -> LeadFilter:
+    """Return the filters that a form or an address names."""
     owner = {"me": current_user.id, "nobody": 0}.get(asked["owner"])
     if owner is None and asked["owner"].isdecimal() and len(asked["owner"]) < 19:
         owner = int(asked["owner"])
-    return Wanted(
+    return LeadFilter(
         q=asked["q"],
         kind=asked["kind"],
         stage=asked["stage"],

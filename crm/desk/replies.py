@@ -12,14 +12,14 @@ from crm.leads import call_log, rules, service
 from crm.leads.events import ReplyRequested
 from crm.leads.models import Lead
 
-ANSWERS: Mapping[str, str] = {  # an email under templates/email -> what it says, in a line
+REPLIES: Mapping[str, str] = {  # an email under templates/email -> what it says, in a line
     "answer-please-call": "Please call us, or tell us when to call",
     "answer-tried-to-reach": "We tried to reach you",
     "answer-not-here": "We cannot help with this; who may",
 }
 
 
-def why_not(lead: Lead) -> str | None:
+def refusal(lead: Lead) -> str | None:
     """Return why no answer can go to this person by email, in words; None when one can."""
     if lead.kind != rules.CONTACT_REQUEST:
         return "Only contact requests are answered by email. Call the patient, or write to the practice."
@@ -38,15 +38,15 @@ def why_not(lead: Lead) -> str | None:
     return None
 
 
-def answer(*, lead_id: int, kind: str) -> None:
+def send_reply(*, lead_id: int, kind: str) -> None:
     """Send the person one of `ANSWERS` in their language; it counts as an attempt to reach them.
 
     Raises Invalid for an unknown text, Conflict when none may be sent or nobody has approved it yet.
     """
-    if kind not in ANSWERS:
+    if kind not in REPLIES:
         raise Invalid({"answer": ["Choose what to answer."]})
     lead = service.get(lead_id)
-    refused = why_not(lead)
+    refused = refusal(lead)
     if refused is not None:
         raise Conflict(refused)
     call_log.log_call(lead_id=lead_id, channel="email", outcome="sent")

@@ -1,4 +1,4 @@
-"""The list of leads as staff filter it: a bounded select, with cursors both ways."""
+"""Lead search: the filtered list, as a bounded select with cursors in both directions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ from crm.leads.index_scan import Column, Key
 from crm.leads.models import Lead, Task
 
 PAGE = 50
-MATCHES = 200  # people a search word may stand for
-LOOKED_AT = 4_000  # leads that one page looks at where several filters have no index in common
+MATCHES = 200  # people that a search text may match
+LOOKED_AT = 4_000  # leads that one page reads if no index covers all filters
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What the list shows. `owner`: an id, or 0 for nobody's. `state`: open, overdue or ended."""
+class LeadFilter:
+    """Filters of the lead list. `owner` is an id, or 0 for unassigned; `state` is open, overdue or ended."""
 
     q: str = ""
     kind: str = ""
@@ -43,10 +43,10 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """One page, newest first, and the cursors of the pages beside it.
+class LeadPage:
+    """One page, newest first, and the cursors of the pages before and after it.
 
-    `looked_at`: how many leads were looked at where that is not all of them; the cursor goes on after these.
+    `looked_at` is how many leads were read, if that is not all of them; the cursor continues after these.
     """
 
     rows: Sequence[Lead]
@@ -55,64 +55,88 @@ class Shown:
     looked_at: int | None = None
 
 
-def page(wanted: Wanted, *, older: str | None = None, newer: str | None = None, limit: int = PAGE) -> Shown:
-    """Return the leads `older` or `newer` than a cursor, else the newest. Overdue ones go by when they were due."""
-    newest, cursor = not newer, newer or older
-    way = _Way(wanted, newest=newest, after=paging.decode(cursor, (datetime, int)) if cursor else None)
-    found = way.leads(limit + 1)
-    more, found = len(found) > limit, found[:limit]
-    edge = None if more else way.edge()
-    cursors = [_cursor(found[0], way.by), _cursor(found[-1], way.by)] if found else ["", ""]
-    ahead = cursors[1] if more else paging.encode(*edge) if edge else ""
-    back = (cursors[0] or cursor) if cursor else ""
-    return Shown(
-        rows=found if newest else found[::-1],
-        older=(ahead if newest else back) or None,
-        newer=(back if newest else ahead) or None,
-        looked_at=LOOKED_AT if edge else None,
+def find_leads(
+    wanted: LeadFilter, *, older: str | None = None, newer: str | None = None, limit: int = PAGE
+) -> LeadPage:
+    """Return the leads `older` or `newer` than a cursor, else the newest. Overdue leads are ordered by due time."""
+    if newer:
+        part = _read_part(wanted, newest=False, cursor=newer, limit=limit)
+        return LeadPage(
+            rows=part.leads[::-1], older=part.first or newer, newer=part.ahead, looked_at=part.looked_at
+        )
+    part = _read_part(wanted, newest=True, cursor=older, limit=limit)
+    return LeadPage(
+        rows=part.leads,
+        older=part.ahead,
+        newer=(part.first or older) if older else None,
+        looked_at=part.looked_at,
     )
 
 
-def ids(wanted: Wanted, *, limit: int) -> Sequence[int]:
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Leads in reading direction, the cursor of the first one and the cursor of the part after these."""
+
+    leads: Sequence[Lead]
+    first: str | None
+    ahead: str | None = None
+    looked_at: int | None = None
+
+
+def _read_part(wanted: LeadFilter, *, newest: bool, cursor: str | None, limit: int) -> _Part:
+    after = paging.decode(cursor, (datetime, int)) if cursor else None
+    scan = _Scan(wanted, newest=newest, after=after)
+    found = scan.leads(limit + 1)
+    leads = found[:limit]
+    first = scan.cursor(leads[0]) if leads else None
+    if len(found) > limit:
+        return _Part(leads=leads, first=first, ahead=scan.cursor(leads[-1]))
+    edge = scan.edge()
+    if edge is None:
+        return _Part(leads=leads, first=first)
+    return _Part(leads=leads, first=first, ahead=paging.encode(*edge), looked_at=LOOKED_AT)
+
+
+def find_lead_ids(wanted: LeadFilter, *, limit: int) -> Sequence[int]:
     """Return the ids of the newest leads that match, at most `limit`."""
-    return db.session.scalars(_Way(wanted, whole=True).ids(limit)).all()
+    return db.session.scalars(_Scan(wanted, whole=True).ids(limit)).all()
 
 
-def _cursor(lead: Lead, by: Column) -> str:
-    return paging.encode(getattr(lead, by.key), lead.id)
-
-
-class _Way:
-    """How to come to the leads that are wanted: the index to go along, and what is looked at on the way."""
+class _Scan:
+    """The scan of one index that finds the wanted leads, and the filters it applies on the way."""
 
     def __init__(
-        self, wanted: Wanted, *, newest: bool = True, after: Key | None = None, whole: bool = False
+        self, wanted: LeadFilter, *, newest: bool = True, after: Key | None = None, whole: bool = False
     ) -> None:
         self.wanted, self.newest, self.after = wanted, newest, after
-        # what is overdue is a stretch of the index by due times: in any other order all of it would be sorted
+        # overdue leads are one range of the index on due_at: any other order would sort all of them
         self.by: Column = Lead.due_at if wanted.state == "overdue" else Lead.created_at
         self.filters = _filters(wanted)
-        self.nothing = (
-            len({Lead.kind, Lead.stage} & self.filters.keys()) == 2
-        )  # there is no such stage of this kind
+        # a kind and a stage remain only if the kind does not have the stage
+        self.nothing = len({Lead.kind, Lead.stage} & self.filters.keys()) == 2
         several = (
             len(self.filters) > 1
             and not self.nothing
             and not wanted.q
             and wanted.state not in ("open", "overdue")
         )
-        self.stretch = self._stretch() if several and not whole else None
+        self.part = self._first_part() if several and not whole else None
+
+    def cursor(self, lead: Lead) -> str:
+        """Return the cursor that continues after a lead."""
+        return paging.encode(getattr(lead, self.by.key), lead.id)
 
     def leads(self, limit: int) -> Sequence[Lead]:
+        """Return the first wanted leads, in reading direction."""
         order = (column.desc() if self.newest else column for column in (self.by, Lead.id))
         return index_scan.load_leads(self.ids(limit), *order)
 
     def ids(self, limit: int) -> Select[int]:
-        """Select the ids of the first leads that are wanted."""
+        """Select the ids of the first wanted leads."""
         if self.nothing:
             return select(Lead.id).where(false())
-        if self.stretch is not None:
-            rows = self.stretch
+        if self.part is not None:
+            rows = self.part
         elif self.wanted.state in ("open", "overdue") and not self.wanted.q:
             late = (Lead.due_at < clock.now(),) if self.wanted.state == "overdue" else ()
             rows = index_scan.scan_open_leads(self.by, *late, after=self.after, newest=self.newest)
@@ -123,16 +147,16 @@ class _Way:
         return index_scan.first_ids(rows, *self._conditions(rows.c), limit=limit, newest=self.newest)
 
     def edge(self) -> Key | None:
-        """Return the key of the last lead that was looked at where there are more; None where all were."""
-        if self.stretch is None:
+        """Return the key of the last lead read if there are more, else None."""
+        if self.part is None:
             return None
-        rows = self.stretch.c
+        rows = self.part.c
         order = (column if self.newest else column.desc() for column in (rows.by, rows.id))
         last = select(rows.by, rows.id, func.count().over()).order_by(*order).limit(1)
         found = db.session.execute(last).first()
         return (found[0], found[1]) if found and found[2] == LOOKED_AT else None
 
-    def _stretch(self) -> Subquery:
+    def _first_part(self) -> Subquery:
         column, value = next((c, v) for c, v in self.filters.items() if (c, v) != (Lead.owner_id, 0))
         return index_scan.scan_leads(
             _is(column, value), limit=LOOKED_AT, after=self.after, newest=self.newest
@@ -151,8 +175,8 @@ class _Way:
         return rows.where(Lead.due_at < clock.now()) if self.wanted.state == "overdue" else rows
 
 
-def _filters(wanted: Wanted) -> dict[Column, Any]:
-    """What columns must be, those that tell most first; a kind says nothing more where a stage is given."""
+def _filters(wanted: LeadFilter) -> dict[Column, Any]:
+    """Return column -> required value, most selective first; a stage already implies its kind."""
     given = {
         Lead.owner_id: wanted.owner,
         Lead.stage: wanted.stage or None,
@@ -170,7 +194,7 @@ def _is(column: Any, value: Any) -> ColumnElement[bool]:
 
 
 def _of_people(ids: Sequence[int] | CompoundSelect[int]) -> Select[int]:
-    """Select the ids of the leads of these people, a bounded number of each, person by person."""
+    """Select the ids of the leads of these people, a bounded number for each."""
     if isinstance(ids, CompoundSelect):
         people: Any = ids.subquery("people")
     else:
@@ -181,13 +205,13 @@ def _of_people(ids: Sequence[int] | CompoundSelect[int]) -> Select[int]:
     return select(each.c.id).select_from(people.join(each, true()))
 
 
-def others_of(lead: Lead) -> Sequence[Lead]:
+def other_leads(lead: Lead) -> Sequence[Lead]:
     """Return the same person's other leads, newest first."""
     rows = select(Lead).where(Lead.contact_id == lead.contact_id, Lead.id != lead.id)
     return db.session.scalars(rows.order_by(Lead.id.desc()).limit(20)).all()
 
 
 def tasks_of(lead: Lead) -> Sequence[Task]:
-    """Return what is to be done for a lead: open first, then by time."""
+    """Return the tasks of a lead, open ones first, then by due time."""
     rows = select(Task).where(Task.lead_id == lead.id)
     return db.session.scalars(rows.order_by(Task.done_at.is_not(None), Task.due_at).limit(50)).all()

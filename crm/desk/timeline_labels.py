@@ -1,6 +1,6 @@
-"""Labels of timeline entries: an entry in, the words that staff read out."""
+"""Timeline labels for staff. Pure: an entry in, its label out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,23 +14,27 @@ TOPICS = {
     "referred_edu": "educational emails after a referral",
     "provider_nurture": "updates for referring clinicians",
 }
-EVENTS: Mapping[str, tuple[str, str, str]] = {  # kind -> words, look, sign
-    "lead_opened": ("Came in", "accent", "●"),
+Label = tuple[str, str, str]
+"""Title, kind (color) and icon."""
+
+EVENTS: Mapping[str, Label] = {
+    "task_opened": ("Task opened", "neutral", "○"),
+    "task_done": ("Task done", "success", "✓"),
     "note": ("Note", "neutral", "✎"),
-    "clock_ran_out": ("Should have been acted on by now", "warning", "!"),
+    "clock_ran_out": ("Overdue", "warning", "!"),
     "outcome_sent": ("Outcome sent to the referrer", "success", "✓"),
-    "told_otherwise": ("Told us something that differs from the record", "warning", "!"),
-    "possible_duplicate": ("May be the same person as another record", "warning", "!"),
-    "stopped": ("Clinical stop: nothing is sent any more", "danger", "■"),
+    "told_otherwise": ("Submitted details differ from the record", "warning", "!"),
+    "possible_duplicate": ("Possible duplicate of another record", "warning", "!"),
+    "stopped": ("Clinical stop set: no more emails", "danger", "■"),
     "stop_lifted": ("Clinical stop lifted", "success", "✓"),
-    "merge_undone": ("A merge was taken back", "neutral", "●"),
+    "merge_undone": ("Merge undone", "neutral", "●"),
     "merged": ("Another record was merged into this one", "neutral", "●"),
 }
-CONSULTATIONS: Mapping[str, tuple[str, str, str]] = {
+CONSULTATIONS: Mapping[str, Label] = {
     "booked": ("booked", "success", "✓"),
-    "moved": ("moved to another time", "accent", "→"),
+    "moved": ("rescheduled", "accent", "→"),
     "cancelled": ("cancelled", "neutral", "×"),
-    "no_show": ("missed", "warning", "!"),
+    "no_show": ("no-show", "warning", "!"),
     "attended": ("attended", "success", "✓"),
 }
 SOURCES = {
@@ -39,54 +43,54 @@ SOURCES = {
     "portal": "the referrer portal",
     "import": "an import",
 }
-CONSENT: Mapping[str, tuple[str, str, str]] = {
-    "attested": ("A referrer says the patient agreed to %s", "neutral", "○"),
-    "requested": ("Ticked the box for %s; asked to confirm", "neutral", "…"),
+CONSENT: Mapping[str, Label] = {
+    "attested": ("Referrer states that the patient agreed to %s", "neutral", "○"),
+    "requested": ("Requested %s; confirmation email sent", "neutral", "…"),
     "granted": ("Opted in to %s", "success", "✓"),
     "withdrawn": ("Opted out of %s", "danger", "×"),
     "snoozed": ("Paused %s", "warning", "‖"),
-    "merged": ("Consent to %s came over from a merged record", "neutral", "○"),
+    "merged": ("Consent to %s merged into another record", "neutral", "○"),
 }
 CONSENT_SOURCES = {
     "form": "contact form",
     "api": "another system",
     "referrer": "referrer",
     "confirm_link": "link in the confirmation email",
-    "one_click": "one-click unsubscribe of the mail program",
+    "one_click": "one-click unsubscribe",
     "unsubscribe_page": "unsubscribe page",
     "preferences": "preferences page",
-    "undo": "undo on the page",
+    "undo": "undo link",
     "staff": "staff",
 }
-MAIL: Mapping[str, tuple[str, str, str]] = {
-    "ready": ("Email waits to leave", "neutral", "…"),
+MAIL: Mapping[str, Label] = {
+    "ready": ("Email queued", "neutral", "…"),
     "held": ("Email on hold", "warning", "‖"),
-    "sending": ("Email is leaving", "accent", "→"),
+    "sending": ("Email being sent", "accent", "→"),
     "accepted": ("Email sent", "accent", "→"),
     "processed": ("Email sent", "accent", "→"),
-    "deferred": ("Email delayed by the other side", "warning", "…"),
+    "deferred": ("Email delayed by the recipient’s server", "warning", "…"),
     "delivered": ("Email delivered", "success", "✓"),
-    "blocked": ("Email turned away by the other side", "danger", "×"),
+    "blocked": ("Email rejected by the recipient’s server", "danger", "×"),
     "dropped": ("Email dropped by the provider", "danger", "×"),
     "bounced": ("Email bounced", "danger", "×"),
-    "unsubscribed": ("Email delivered; opted out through it", "danger", "×"),
+    "unsubscribed": ("Email delivered; recipient unsubscribed", "danger", "×"),
     "complained": ("Email marked as spam", "danger", "!"),
     "failed": ("Email failed", "danger", "×"),
-    "uncertain": ("Email may or may not have left", "warning", "?"),
+    "uncertain": ("Email unconfirmed", "warning", "?"),
     "skipped": ("Email not sent", "neutral", "–"),
     "cancelled": ("Email cancelled", "neutral", "–"),
-    "blocked_policy": ("Email waits for a transport that may carry it", "warning", "‖"),
+    "blocked_policy": ("Email on hold: no approved transport", "warning", "‖"),
 }
-SERIES: Mapping[str, tuple[str, str, str]] = {
-    "entered": ("Began the sequence", "accent", "▶"),
+SERIES: Mapping[str, Label] = {
+    "entered": ("Entered the sequence", "accent", "▶"),
     "completed": ("Finished the sequence", "success", "✓"),
-    "exited": ("Left the sequence", "neutral", "–"),
+    "exited": ("Exited the sequence", "neutral", "–"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One line as the page shows it."""
+class EntryLabel:
+    """One timeline entry as the page shows it."""
 
     at: datetime
     title: str
@@ -99,13 +103,13 @@ class Entry:
     link: str | None = None
 
 
-def tell(line: TimelineEntry, *, names: Mapping[str, str], clinical: bool) -> Entry:
-    """Put a line into words. `names`: actor -> name; without `clinical`, free text stays hidden."""
+def label_entry(line: TimelineEntry, *, names: Mapping[str, str], clinical: bool) -> EntryLabel:
+    """Label an entry. `names` maps actors to names; without `clinical`, free text stays hidden."""
     title, kind, icon = _title(line)
     body = line.text
     if body is not None and not clinical:
-        body = "Your role does not show this text."
-    return Entry(
+        body = "Your role cannot read this text."
+    return EntryLabel(
         at=line.at,
         title=title,
         kind=kind,
@@ -118,7 +122,7 @@ def tell(line: TimelineEntry, *, names: Mapping[str, str], clinical: bool) -> En
     )
 
 
-def _title(line: TimelineEntry) -> tuple[str, str, str]:
+def _title(line: TimelineEntry) -> Label:
     detail = line.detail or {}
     if line.source == "mail":
         words, kind, icon = MAIL.get(line.kind, (f"Email {label(line.kind)}", "neutral", "○"))
@@ -132,43 +136,56 @@ def _title(line: TimelineEntry) -> tuple[str, str, str]:
     return _activity(line.kind, detail)
 
 
-def _activity(kind: str, detail: Mapping[str, Any]) -> tuple[str, str, str]:
-    if kind == "consultation":
-        words, kind, icon = CONSULTATIONS.get(str(detail.get("what")), ("changed", "neutral", "○"))
-        return f"Consultation {words}", kind, icon
-    if kind == "called":
-        way = CHANNELS.get(str(detail.get("channel")), "Attempt")
-        outcome = str(detail.get("outcome"))
-        words = f"{way}: {OUTCOMES.get(outcome, outcome).lower()} (attempt {detail.get('attempt')})"
-        return (words, "success", "✓") if outcome in REACHED else (words, "neutral", "→")
-    if kind == "stage_moved":
-        return (
-            f"Moved from “{label(str(detail.get('was')))}” to “{label(str(detail.get('now')))}”",
-            "accent",
-            "→",
-        )
-    if kind == "lead_opened":
-        what = "A referral" if detail.get("kind") == "referral" else "A contact request"
-        return (
-            f"{what} came in through {SOURCES.get(str(detail.get('source')), detail.get('source'))}",
-            "accent",
-            "●",
-        )
-    if kind in ("tagged", "untagged"):
-        return f"{'Tag added' if kind == 'tagged' else 'Tag removed'}: {detail.get('tag')}", "neutral", "#"
-    if kind in ("task_opened", "task_done"):
-        return ("Task opened", "neutral", "○") if kind == "task_opened" else ("Task done", "success", "✓")
-    if kind == "assigned":
-        return ("Given to an owner" if detail.get("owner_id") else "Owner removed"), "neutral", "@"
+def _activity(kind: str, detail: Mapping[str, Any]) -> Label:
+    if kind in _LABELED_BY_DETAIL:
+        return _LABELED_BY_DETAIL[kind](detail)
     return EVENTS.get(kind, (label(kind).capitalize(), "neutral", "○"))
+
+
+def _consultation(detail: Mapping[str, Any]) -> Label:
+    words, kind, icon = CONSULTATIONS.get(str(detail.get("what")), ("changed", "neutral", "○"))
+    return f"Consultation {words}", kind, icon
+
+
+def _called(detail: Mapping[str, Any]) -> Label:
+    channel = CHANNELS.get(str(detail.get("channel")), "Attempt")
+    outcome = str(detail.get("outcome"))
+    words = f"{channel}: {OUTCOMES.get(outcome, outcome).lower()} (attempt {detail.get('attempt')})"
+    return (words, "success", "✓") if outcome in REACHED else (words, "neutral", "→")
+
+
+def _stage_moved(detail: Mapping[str, Any]) -> Label:
+    was, now = label(str(detail.get("was"))), label(str(detail.get("now")))
+    return f"Moved from “{was}” to “{now}”", "accent", "→"
+
+
+def _lead_opened(detail: Mapping[str, Any]) -> Label:
+    what = "Referral" if detail.get("kind") == "referral" else "Contact request"
+    source = SOURCES.get(str(detail.get("source")), detail.get("source"))
+    return f"{what} received through {source}", "accent", "●"
+
+
+def _assigned(detail: Mapping[str, Any]) -> Label:
+    return ("Assigned" if detail.get("owner_id") else "Unassigned"), "neutral", "@"
+
+
+_LABELED_BY_DETAIL: Mapping[str, Callable[[Mapping[str, Any]], Label]] = {
+    "consultation": _consultation,
+    "called": _called,
+    "stage_moved": _stage_moved,
+    "lead_opened": _lead_opened,
+    "tagged": lambda detail: (f"Tag added: {detail.get('tag')}", "neutral", "#"),
+    "untagged": lambda detail: (f"Tag removed: {detail.get('tag')}", "neutral", "#"),
+    "assigned": _assigned,
+}
 
 
 def _why(line: TimelineEntry) -> str | None:
     detail = line.detail or {}
     reason = detail.get("reason")
     if line.source == "consent":
-        return f"by way of: {CONSENT_SOURCES.get(str(detail.get('via')), label(str(detail.get('via'))))}"
-    return f"because: {label(str(reason))}" if reason else None
+        return f"source: {CONSENT_SOURCES.get(str(detail.get('via')), label(str(detail.get('via'))))}"
+    return f"reason: {label(str(reason))}" if reason else None
 
 
 def _by(actor: str, names: Mapping[str, str]) -> str | None:

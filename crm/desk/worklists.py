@@ -104,7 +104,7 @@ LISTS: Mapping[str, WorkList] = {
 FIRST = "call_now"
 
 
-def page(name: str, *, me: int, cursor: str | None = None, limit: int = PAGE) -> Page[Lead]:
+def load_list(name: str, *, me: int, cursor: str | None = None, limit: int = PAGE) -> Page[Lead]:
     """Return a part of the list called `name`, for the person whose id is `me`. Raises KeyError, Invalid."""
     wanted = LISTS[name]
     after = paging.decode(cursor, (datetime, int)) if cursor else None
@@ -126,7 +126,7 @@ def _ids(wanted: WorkList, me: int, *, limit: int, after: index_scan.Key | None 
     return ids.order_by(wanted.by, Lead.id).limit(limit)
 
 
-def counts(*, me: int) -> dict[str, str]:
+def list_counts(*, me: int) -> dict[str, str]:
     """Return how long each list is, as far as 99, and how many tasks are open for this person. One statement."""
     branches = [_counted(name, _ids(wanted, me, limit=COUNTED)) for name, wanted in LISTS.items()]
     branches.append(_counted("tasks", _tasks_of(me, limit=COUNTED)))
@@ -155,7 +155,7 @@ def _urgent(tasks: index_scan.Rows, limit: int, after: index_scan.Key | None) ->
     return tasks.order_by(*key).limit(limit)
 
 
-def waiting_for(me: int) -> int:
+def urgent_task_count(me: int) -> int:
     """Return how many tasks of this person's own are due by tomorrow or come from being named, as far as 100."""
     soon = or_(Task.due_at < clock.now() + timedelta(days=1), Task.kind == "mention")
     mine = select(Task.id).where(Task.owner_id == me, Task.done_at.is_(None), soon).limit(COUNTED).subquery()
@@ -163,7 +163,7 @@ def waiting_for(me: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToDo:
+class OpenTask:
     """An open task, the lead it is about, and whose it is."""
 
     task: Task
@@ -171,7 +171,7 @@ class ToDo:
     owner: str | None
 
 
-def tasks(*, me: int | None, cursor: str | None = None, limit: int = PAGE) -> Page[ToDo]:
+def open_tasks(*, me: int | None, cursor: str | None = None, limit: int = PAGE) -> Page[OpenTask]:
     """Return open tasks, the most urgent first: one person's, or (None) everybody's. Raises Invalid."""
     after = paging.decode(cursor, (datetime, int)) if cursor else None
     ids = (
@@ -186,6 +186,6 @@ def tasks(*, me: int | None, cursor: str | None = None, limit: int = PAGE) -> Pa
         .where(Task.id.in_(ids))
     )
     found = db.session.execute(rows.order_by(Task.due_at, Task.id)).all()
-    shown = [ToDo(task=task, lead=lead, owner=owner) for task, lead, owner in found[:limit]]
+    shown = [OpenTask(task=task, lead=lead, owner=owner) for task, lead, owner in found[:limit]]
     last = shown[-1].task if len(found) > limit else None
     return Page(rows=shown, next=paging.encode(last.due_at, last.id) if last else None)

@@ -1,4 +1,4 @@
-"""Records that were made one, with what went over, so that it can go back."""
+"""Merges of contacts, with what moved, so that they can be undone."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from crm.core.db import Base, HasId
 
 
 class Merge(HasId, Base):
-    """`gone` went up in `kept`. `moved`: {"leads": ids, "activities": ids, "tags": words, "enrolments": ids}."""
+    """`gone` was merged into `kept`. `moved`: {"leads": ids, "activities": ids, "tags": names, "enrolments": ids}."""
 
     __tablename__ = "contact_merge"
     __table_args__ = (

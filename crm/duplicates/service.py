@@ -1,6 +1,6 @@
-"""Two records of one person: who may be the same, making them one, and taking that back."""
+"""Duplicate contacts: candidates, merge and undo."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ SHOWN = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """Somebody who may be the same person, and what is equal."""
+    """A record that may be the same person, and the fields that match."""
 
     contact: Contact
     alike: tuple[str, ...]
@@ -36,11 +36,11 @@ def candidates(contact: Contact) -> list[Candidate]:
         "phone": (Contact.phone_index, contact.phone_index),
         "name and birth date": (Contact.name_birth_index, contact.name_birth_index),
     }
-    ways = [column == value for column, value in indexes.values() if value is not None]
-    if not ways or contact.merged_into_id is not None:
+    matches = [column == value for column, value in indexes.values() if value is not None]
+    if not matches or contact.merged_into_id is not None:
         return []
     others = select(Contact).where(
-        or_(*ways), Contact.id != contact.id, Contact.merged_into_id.is_(None), Contact.erased_at.is_(None)
+        or_(*matches), Contact.id != contact.id, Contact.merged_into_id.is_(None), Contact.erased_at.is_(None)
     )
     found = db.session.scalars(others.order_by(Contact.id).limit(SHOWN)).all()
     return [
@@ -54,29 +54,24 @@ def candidates(contact: Contact) -> list[Candidate]:
     ]  # fmt: skip
 
 
-def merge(*, kept_id: int, gone_id: int) -> Merge:
-    """Bring a record's leads, history and tags into another; its own names and addresses stay with it, out of use.
+def merge_contacts(*, kept_id: int, gone_id: int) -> Merge:
+    """Move a record's leads, timeline and tags into another one; its names and addresses stay with it, unused.
 
-    A no in either record is a no afterwards, and so is a clinical stop. Raises NotFound, Invalid, Conflict.
+    An opt-out or clinical stop of either record applies afterwards. Raises NotFound, Invalid, Conflict.
     """
     if kept_id == gone_id:
-        raise Invalid({"gone_id": ["Choose another record than this one."]})
-    kept, gone = _both(kept_id, gone_id)
+        raise Invalid({"gone_id": ["Choose a different record."]})
+    kept, gone = _lock_both(kept_id, gone_id)
     if gone.merged_into_id is not None or kept.merged_into_id is not None:
-        raise Conflict("One of these records was merged already.")
+        raise Conflict("One of these records was already merged.")
     now = clock.now()
-    noes = _noes(kept_id) | _noes(gone_id)
+    opted_out = _opted_out_topics(kept_id) | _opted_out_topics(gone_id)
     moved = _move_rows(kept_id, gone_id)
     gone.merged_into_id = kept_id
     db.session.flush()
     consent.merge_consent(from_id=gone_id, into_id=kept_id)
-    for state in consents.states(kept_id):
-        if state.granted and state.topic in noes:
-            consent.withdraw(contact_id=kept_id, topic=state.topic, source="merge", reason="merged")
-    if gone.stopped_at is not None:
-        contacts.set_clinical_stop(contact_id=kept_id, reason=gone.stop_reason or "clinical")
-    if gone.snooze_until is not None and (kept.snooze_until is None or kept.snooze_until < gone.snooze_until):
-        kept.snooze_until = gone.snooze_until
+    _withdraw(kept_id, opted_out)
+    _copy_stops(gone, kept)
     made = Merge(kept_id=kept_id, gone_id=gone_id, at=now, actor=audit.current().actor, moved=moved)
     db.session.add(made)
     db.session.flush()
@@ -89,10 +84,24 @@ def merge(*, kept_id: int, gone_id: int) -> Merge:
     return made
 
 
-# Who went through a series must not get it again under another record, so what has ended goes over; nothing is live any
-# more by now. Messages stay where they are: each was sent to one record's address, and a bounce that comes late must
-# stop that address. A person's timeline shows them all the same. Sequences lie above this feature: their table is
-# written here by name.
+def _withdraw(contact_id: int, topics: Collection[str]) -> None:
+    """Withdraw what is still granted on these topics."""
+    for state in consents.states(contact_id):
+        if state.granted and state.topic in topics:
+            consent.withdraw(contact_id=contact_id, topic=state.topic, source="merge", reason="merged")
+
+
+def _copy_stops(gone: Contact, kept: Contact) -> None:
+    """Copy the clinical stop and the longer snooze to the kept record."""
+    if gone.stopped_at is not None:
+        contacts.set_clinical_stop(contact_id=kept.id, reason=gone.stop_reason or "clinical")
+    if gone.snooze_until is not None and (kept.snooze_until is None or kept.snooze_until < gone.snooze_until):
+        kept.snooze_until = gone.snooze_until
+
+
+# A person who finished a sequence must not get it again under another record, so ended enrolments move; none is active by
+# now. Messages stay: each was sent to one record's address, and a late bounce must suppress that address. The timeline
+# shows them anyway. Sequences are above this feature in the import order, so their table is written here by name.
 _MOVE_ENROLMENTS = text("""
     update enrolment set contact_id = :to_id
     where contact_id = :from_id and state in ('completed', 'exited')
@@ -106,20 +115,20 @@ def _move_enrolments(*, from_id: int, to_id: int, ids: Sequence[int] | None = No
     return list(db.session.scalars(_MOVE_ENROLMENTS, given))
 
 
-def undo(merge_id: int) -> Merge:
-    """Part two records again: leads, history and tags go back where they were.
+def undo_merge(merge_id: int) -> Merge:
+    """Undo a merge: leads, timeline and tags move back.
 
-    Consent stays on the safe side: neither record gets a yes back that the merge had ended.
-    Raises NotFound, Conflict when it was undone before or the kept record was itself merged since.
+    Consent that the merge ended stays withdrawn, to be safe. Raises NotFound, and Conflict if the merge was already
+    undone or the kept record was merged since.
     """
     made = db.session.get(Merge, merge_id, with_for_update=True)
     if made is None:
-        raise NotFound("There is no such merge.")
-    kept, gone = _both(made.kept_id, made.gone_id)
+        raise NotFound("Merge not found.")
+    kept, gone = _lock_both(made.kept_id, made.gone_id)
     if made.undone_at is not None or gone.merged_into_id != kept.id:
-        raise Conflict("This was taken back already.")
+        raise Conflict("This merge was already undone.")
     if kept.merged_into_id is not None:
-        raise Conflict("The record was merged into another one since. Take that back first.")
+        raise Conflict("The record was merged into another one since. Undo that merge first.")
     for model, name in ((Lead, "leads"), (Activity, "activities")):
         back = update(model).where(model.id.in_(made.moved[name])).values(contact_id=gone.id)
         db.session.execute(back.execution_options(synchronize_session="fetch"))
@@ -134,13 +143,13 @@ def undo(merge_id: int) -> Merge:
     return made
 
 
-def of(contact_id: int) -> Sequence[Merge]:
-    """Return the merges into a record that still hold, newest first."""
+def merges_into(contact_id: int) -> Sequence[Merge]:
+    """Return the merges into a record that were not undone, newest first."""
     rows = select(Merge).where(Merge.kept_id == contact_id, Merge.undone_at.is_(None))
     return db.session.scalars(rows.order_by(Merge.id.desc()).limit(SHOWN)).all()
 
 
-def _both(kept_id: int, gone_id: int) -> tuple[Contact, Contact]:
+def _lock_both(kept_id: int, gone_id: int) -> tuple[Contact, Contact]:
     """Return both records, locked in the order of their ids."""
     ids = sorted((kept_id, gone_id))
     rows = select(Contact).where(Contact.id.in_(ids), Contact.erased_at.is_(None)).order_by(Contact.id)
@@ -150,7 +159,7 @@ def _both(kept_id: int, gone_id: int) -> tuple[Contact, Contact]:
     return found[kept_id], found[gone_id]
 
 
-def _noes(contact_id: int) -> set[str]:
+def _opted_out_topics(contact_id: int) -> set[str]:
     return {state.topic for state in consents.states(contact_id) if not state.granted}
 
 

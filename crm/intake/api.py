@@ -15,7 +15,7 @@ from crm.intake.schemas import (
     StatusSchema,
     WordingSchema,
 )
-from crm.intake.service import ContactRequest, NewReferral, Opened
+from crm.intake.service import ContactRequest, IntakeResult, NewReferral
 from crm.leads import queries, rules
 from crm.referrers.service import Sender
 from crm.staff.api_auth import caller, once, require_scope
@@ -89,7 +89,7 @@ def list_wordings() -> list[dict[str, str]]:
     return [{"name": one.name, "language": one.language, "text": one.text} for one in found]
 
 
-def _receipt(opened: Opened) -> Answer:
+def _receipt(opened: IntakeResult) -> Answer:
     return {"reference": opened.reference}, 201 if opened.is_new else 200
 
 

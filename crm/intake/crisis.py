@@ -86,7 +86,7 @@ _TOPIC = re.compile(
 )
 
 
-def in_crisis(text: str | None) -> bool:
+def mentions_crisis(text: str | None) -> bool:
     """Tell whether a text, in English or Spanish, speaks of dying or of harming oneself."""
     if not text:
         return False

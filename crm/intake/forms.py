@@ -26,7 +26,7 @@ from crm.intake.texts import HEARD_FROM, LANGUAGE_NAMES, WORDS
 from crm.leads import rules
 
 
-class Clean:
+class Normalized:
     """A validator that keeps the normalised value in `form.clean`, and what was typed in the field."""
 
     def __init__(self, rule: Callable[[str], str], *, required: bool = False) -> None:
@@ -56,14 +56,14 @@ def _choices(pairs: Sequence[tuple[str, str]]) -> list[SelectChoice]:
 class ContactForm(FlaskForm):  # type: ignore[misc]
     """First contact. `words` are the words of the page's language."""
 
-    first_name = StringField(validators=[Clean(people.clean_name, required=True)])
-    last_name = StringField(validators=[Clean(people.clean_name, required=True)])
-    email = EmailField(validators=[Clean(people.clean_email, required=True)])
-    phone = TelField(validators=[Clean(people.clean_phone)])
+    first_name = StringField(validators=[Normalized(people.clean_name, required=True)])
+    last_name = StringField(validators=[Normalized(people.clean_name, required=True)])
+    email = EmailField(validators=[Normalized(people.clean_email, required=True)])
+    phone = TelField(validators=[Normalized(people.clean_phone)])
     language = RadioField(choices=_choices(LANGUAGE_NAMES), validate_choice=False)
-    state = SelectField(validate_choice=False, validators=[Clean(people.clean_state)])
+    state = SelectField(validate_choice=False, validators=[Normalized(people.clean_state)])
     heard_from = SelectField(validate_choice=False)
-    message = TextAreaField(validators=[Clean(_message)])
+    message = TextAreaField(validators=[Normalized(_message)])
     educational_email = BooleanField()
 
     def __init__(self, *, page_language: str, **options: Any) -> None:

@@ -21,8 +21,8 @@ from crm.core import clock
 from crm.core.db import db
 from crm.staff.models import KeptReply
 
-HARDNESS = 100_000  # hashes at most: a fifth of a second on a desk, two on an old phone
-GOOD_FOR = 20 * 60  # seconds
+DIFFICULTY = 100_000  # hashes at most: a fifth of a second on a desk, two on an old phone
+LIFETIME = 20 * 60  # seconds
 FASTEST = 3  # seconds in which nobody fills in a form by hand
 LONGEST = 24 * 3600  # seconds a page may stand open
 _FIELDS = {"algorithm": str, "challenge": str, "number": int, "salt": str, "signature": str}
@@ -32,14 +32,14 @@ def _key(secret: str) -> bytes:
     return hashlib.sha256(b"proof of work\0" + secret.encode()).digest()
 
 
-def challenge(secrets: Sequence[str]) -> dict[str, Any]:
+def new_challenge(secrets: Sequence[str]) -> dict[str, Any]:
     """Return a challenge for the browser to solve. Real time, not the demo's: browsers have no other."""
-    expires = datetime.fromtimestamp(time.time() + GOOD_FOR, UTC)
-    options = altcha.ChallengeOptions(max_number=HARDNESS, hmac_key=_key(secrets[0]), expires=expires)
+    expires = datetime.fromtimestamp(time.time() + LIFETIME, UTC)
+    options = altcha.ChallengeOptions(max_number=DIFFICULTY, hmac_key=_key(secrets[0]), expires=expires)
     return dict(altcha.create_challenge(options).to_dict())
 
 
-def solved(answer: str, secrets: Sequence[str]) -> str | None:
+def solved_challenge(answer: str, secrets: Sequence[str]) -> str | None:
     """Return the id of the challenge that `answer` solves; None when it solves none of ours, or too late."""
     try:
         payload: Any = json.loads(base64.b64decode(answer, validate=True))
@@ -61,13 +61,13 @@ def solved(answer: str, secrets: Sequence[str]) -> str | None:
     return None
 
 
-def spend(challenge_id: str) -> bool:
+def redeem(challenge_id: str) -> bool:
     """Use a solved challenge up, in the running transaction; False when that was done before."""
     row = insert(KeptReply).values(caller="proof", key=challenge_id, request_hash=b"", at=clock.now())
     return db.session.scalar(row.on_conflict_do_nothing().returning(KeptReply.key)) is not None
 
 
-def start_mark(secrets: Sequence[str]) -> str:
+def sign_opening(secrets: Sequence[str]) -> str:
     """Return a signed mark of now, to tell later how long a form was open."""
     return _signer(secrets).sign(b"form").decode()
 

@@ -1,4 +1,4 @@
-"""The contact form for everybody: English and Spanish, guarded against robots without asking anybody else."""
+"""Public contact form in English and Spanish, protected from robots without third parties."""
 
 from urllib.parse import urlsplit
 
@@ -18,8 +18,8 @@ from crm.referrers import poster
 
 pages = PublicPages("contact", __name__, csrf=CsrfCheck.FORM)
 
-BODY_LIMIT = 32 * 1024  # bytes; a form filled to the brim has some 12,000
-TRAP = "website"  # a field people do not see
+BODY_LIMIT = 32 * 1024  # bytes; the longest valid form has about 12,000
+TRAP = "website"  # a hidden field that only robots fill in
 
 
 def _language() -> str:
@@ -29,20 +29,20 @@ def _language() -> str:
 
 @pages.get("/contacto")
 def in_spanish() -> ResponseReturnValue:
-    """The address for Spanish print and speech."""
+    """Redirect the Spanish address for print and phone to the form."""
     return redirect(_address("es"))
 
 
 def _address(language: str) -> str:
-    """The form's address in a language, with what the link here said about where the visitor comes from."""
+    """Return the form's address in a language, keeping the link's campaign parameters."""
     known = {key: request.args.get(key) for key in (*rules.UTM_KEYS, "landing_page", "from")}
     return url_for("contact.form", lang=language, **known)  # type: ignore[arg-type]
 
 
 @pages.get("/contact/challenge")
 def challenge() -> ResponseReturnValue:
-    """A proof of work for the browser to solve while the form is filled in."""
-    return jsonify(proof_of_work.challenge(current.settings().secret_keys))
+    """Return a proof-of-work challenge that the browser solves while the person types."""
+    return jsonify(proof_of_work.new_challenge(current.settings().secret_keys))
 
 
 @pages.get("/contact")
@@ -51,31 +51,27 @@ def form() -> ResponseReturnValue:
     language = _language()
     page = ContactForm(page_language=language, formdata=None)
     page.language.data = language
-    return _render(page, touch=_first_touch(), mark=proof_of_work.start_mark(current.settings().secret_keys))
+    return _render(
+        page, touch=_first_touch(), mark=proof_of_work.sign_opening(current.settings().secret_keys)
+    )
 
 
 @pages.post("/contact")
 def send() -> ResponseReturnValue:
-    """Take a filled form in, or show it again with what is wrong; nothing typed is lost."""
+    """Accept the submitted form, or show it again with its errors and everything that was typed."""
     request.max_content_length = BODY_LIMIT
     page = ContactForm(page_language=_language())
     if request.form.get(TRAP):
-        return _thank()  # a robot learns nothing
+        return _thank()  # tell a robot nothing
     reached = limits.hit([_per_ip("contact-post", most=30, seconds=600)])
     if reached is not None:
         return _refuse(page, "too_many", status=429, reached=reached)
     if not page.validate():
         return _refuse(page, None, status=422)
-    keys = current.settings().secret_keys
-    open_for = proof_of_work.seconds_open(request.form.get("started", ""), keys)
-    if open_for is None:
-        return _refuse(page, "csrf", status=422)
-    if open_for < proof_of_work.FASTEST:
-        return _refuse(page, "too_fast", status=422)
-    solved = proof_of_work.solved(request.form.get("altcha", ""), keys)
-    if solved is None or not proof_of_work.spend(solved):
-        return _refuse(page, "proof", status=422)
-    reached = limits.hit(_for_accepted(page.clean["email"] or ""))
+    suspicious = _robot_check()
+    if suspicious is not None:
+        return _refuse(page, suspicious, status=422)
+    reached = limits.hit(_accepted_limits(page.clean["email"] or ""))
     if reached is not None:
         return _refuse(page, "too_many", status=429, reached=reached)
     touch = {key: request.form.get(key) for key in rules.TOUCH_KEYS}
@@ -85,33 +81,45 @@ def send() -> ResponseReturnValue:
             clinic_zone=current.settings().clinic.time_zone, touch=touch, shown=request.form.get("wording")
         )
     )
-    return _thank(at_once=crisis.in_crisis(page.clean["message"]))
+    return _thank(in_crisis=crisis.mentions_crisis(page.clean["message"]))
+
+
+def _robot_check() -> str | None:
+    """Return the key of the message if the form was open too briefly or its proof of work is missing or used."""
+    keys = current.settings().secret_keys
+    open_for = proof_of_work.seconds_open(request.form.get("started", ""), keys)
+    if open_for is None:
+        return "csrf"
+    if open_for < proof_of_work.FASTEST:
+        return "too_fast"
+    solved = proof_of_work.solved_challenge(request.form.get("altcha", ""), keys)
+    return None if solved is not None and proof_of_work.redeem(solved) else "proof"
 
 
 @pages.get("/contact/sent")
 def sent() -> ResponseReturnValue:
-    """Say thanks: the same page for everybody, known or not; whoever wrote of dying sees first who helps now."""
-    language, at_once = _language(), request.args.get("help") == "now"
-    here = {"help": "now"} if at_once else {}
+    """Show the thank-you page, the same for known and unknown people; crisis lines come first after a crisis message."""
+    language, in_crisis = _language(), request.args.get("help") == "now"
+    here = {"help": "now"} if in_crisis else {}
     languages = [
         {"code": code, "label": label, "href": url_for("contact.sent", lang=code, **here)}  # type: ignore[arg-type]
         for code, label in LANGUAGE_NAMES
     ]
     return render_template(
-        "public/contact_sent.html", w=WORDS[language], lang=language, languages=languages, at_once=at_once
+        "public/contact_sent.html", w=WORDS[language], lang=language, languages=languages, in_crisis=in_crisis
     )
 
 
-def _thank(*, at_once: bool = False) -> ResponseReturnValue:
-    return redirect(url_for("contact.sent", lang=_language(), help="now" if at_once else None), code=303)
+def _thank(*, in_crisis: bool = False) -> ResponseReturnValue:
+    return redirect(url_for("contact.sent", lang=_language(), help="now" if in_crisis else None), code=303)
 
 
 def _per_ip(name: str, *, most: int, seconds: int) -> Limit:
     return Limit(name=name, who=request.remote_addr or "", most=most, seconds=seconds)
 
 
-def _for_accepted(email: str) -> list[Limit]:
-    """What a form in order is counted against: a family behind one address may write, a flood may not."""
+def _accepted_limits(email: str) -> list[Limit]:
+    """Return the rate limits of a valid form: they allow a family behind one address, but not a flood."""
     return [
         _per_ip("contact-sent", most=10, seconds=3600),
         Limit(name="contact-address", who=email, most=5, seconds=24 * 3600),
@@ -127,7 +135,7 @@ def _refuse(
         problems = {"_": [page.words[code].format(phone=current.settings().clinic.phone)]} | problems
     mark = request.form.get("started", "")
     if proof_of_work.seconds_open(mark, current.settings().secret_keys) is None:
-        mark = proof_of_work.start_mark(current.settings().secret_keys)
+        mark = proof_of_work.sign_opening(current.settings().secret_keys)
     touch = {key: request.form.get(key) for key in rules.TOUCH_KEYS}
     answer = current_app.make_response(
         (_render(page, touch=rules.first_touch(touch) or {}, mark=mark, problems=problems), status)
@@ -157,7 +165,7 @@ def _render(
 
 
 def _first_touch() -> dict[str, str]:
-    """Where the visitor came from: what the link said, and the site it stood on."""
+    """Return where the visitor came from: the link's parameters and the referring site."""
     referrer = urlsplit(request.referrer or "").hostname or ""
     own = urlsplit(current.settings().public_url).hostname
     found = {key: request.args.get(key) for key in rules.UTM_KEYS}

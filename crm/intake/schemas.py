@@ -16,7 +16,7 @@ from crm.referrers.rules import is_npi_format
 from crm.referrers.service import NPI_HINT
 
 
-class Clean(fields.String):
+class NormalizedString(fields.String):
     """Text that a rule normalises or refuses; "" counts as not given where the field is optional."""
 
     def __init__(self, rule: Callable[[str], str], **options: Any) -> None:
@@ -33,7 +33,7 @@ class Clean(fields.String):
             raise ValidationError(str(error)) from error
 
 
-def line(limit: int) -> Callable[[str], str]:
+def single_line(limit: int) -> Callable[[str], str]:
     """A rule: one line of text, at most `limit` characters."""
     return lambda text: people.clean_text(text, limit=limit, lines=False)
 
@@ -49,8 +49,8 @@ def _npi(text: str) -> str:
     return text
 
 
-def _name(**options: Any) -> Clean:
-    return Clean(people.clean_name, required=True, **options)
+def _name(**options: Any) -> NormalizedString:
+    return NormalizedString(people.clean_name, required=True, **options)
 
 
 def _language() -> fields.String:
@@ -62,12 +62,14 @@ class PersonSchema(Schema):
 
     first_name = _name(metadata={"example": "Ana"})
     last_name = _name(metadata={"example": "Ruiz"})
-    phone = Clean(
+    phone = NormalizedString(
         people.clean_phone, load_default=None, allow_none=True, metadata={"example": "+12135550142"}
     )
     language = _language()
-    state = Clean(people.clean_state, load_default=None, allow_none=True, metadata={"example": "CA"})
-    time_zone = Clean(people.clean_zone, load_default=None, allow_none=True)
+    state = NormalizedString(
+        people.clean_state, load_default=None, allow_none=True, metadata={"example": "CA"}
+    )
+    time_zone = NormalizedString(people.clean_zone, load_default=None, allow_none=True)
 
 
 class FirstTouchSchema(Schema):
@@ -85,9 +87,9 @@ class FirstTouchSchema(Schema):
 class ContactRequestSchema(PersonSchema):
     """A contact request. `wording` names the text that stood beside the box the person ticked."""
 
-    email = Clean(people.clean_email, required=True, metadata={"example": "ana.ruiz@example.com"})
+    email = NormalizedString(people.clean_email, required=True, metadata={"example": "ana.ruiz@example.com"})
     heard_from = fields.String(load_default=None, allow_none=True, validate=validate.OneOf(rules.HEARD_FROM))
-    message = Clean(_message, load_default=None, allow_none=True)
+    message = NormalizedString(_message, load_default=None, allow_none=True)
     educational_email = fields.Boolean(load_default=False, truthy={True}, falsy={False})
     wording = fields.String(load_default=None, allow_none=True, metadata={"example": "contact-form/1"})
     first_touch = fields.Nested(FirstTouchSchema, load_default=None, allow_none=True)
@@ -114,30 +116,30 @@ def known_wording(name: str | None, *, key: str, language: str, field: str) -> W
 class ReferrerSchema(Schema):
     """Who refers."""
 
-    name = Clean(line(120), required=True)
-    npi = Clean(
+    name = NormalizedString(single_line(120), required=True)
+    npi = NormalizedString(
         _npi, required=True, metadata={"example": "1234567893", "description": "Its format is checked."}
     )
-    practice = Clean(line(200), required=True)
-    phone = Clean(people.clean_phone, required=True)
-    fax = Clean(people.clean_phone, load_default=None, allow_none=True)
-    email = Clean(people.clean_email, load_default=None, allow_none=True)
-    contact_person = Clean(line(120), load_default=None, allow_none=True)
+    practice = NormalizedString(single_line(200), required=True)
+    phone = NormalizedString(people.clean_phone, required=True)
+    fax = NormalizedString(people.clean_phone, load_default=None, allow_none=True)
+    email = NormalizedString(people.clean_email, load_default=None, allow_none=True)
+    contact_person = NormalizedString(single_line(120), load_default=None, allow_none=True)
 
 
 class GuardianSchema(Schema):
     """Who speaks for a minor."""
 
-    name = Clean(line(120), required=True)
-    relation = Clean(line(60), required=True)
-    phone = Clean(people.clean_phone, load_default=None, allow_none=True)
+    name = NormalizedString(single_line(120), required=True)
+    relation = NormalizedString(single_line(60), required=True)
+    phone = NormalizedString(people.clean_phone, load_default=None, allow_none=True)
 
 
 class PatientSchema(PersonSchema):
     """Whom it is about. A phone number is needed: somebody will call."""
 
-    phone = Clean(people.clean_phone, required=True, metadata={"example": "+12135550142"})
-    email = Clean(people.clean_email, load_default=None, allow_none=True)
+    phone = NormalizedString(people.clean_phone, required=True, metadata={"example": "+12135550142"})
+    email = NormalizedString(people.clean_email, load_default=None, allow_none=True)
     birth_date = fields.Date(required=True, metadata={"example": "1970-05-17"})
     preferred_contact = fields.String(load_default="phone", validate=validate.OneOf(("phone", "email")))
     guardian = fields.Nested(GuardianSchema, load_default=None, allow_none=True)
@@ -160,7 +162,7 @@ def _years(born: date, today: date) -> int:
 class ReasonSchema(Schema):
     """Why. Stored encrypted; codes are ICD-10-CM."""
 
-    text = Clean(lambda text: people.clean_text(text, limit=2000), required=True)
+    text = NormalizedString(lambda text: people.clean_text(text, limit=2000), required=True)
     diagnoses = fields.List(
         fields.String(validate=validate.Regexp(r"^[A-TV-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?$")),
         load_default=list,
@@ -172,8 +174,8 @@ class ReasonSchema(Schema):
 class PayerSchema(Schema):
     """Who pays. Stored encrypted."""
 
-    name = Clean(line(120), required=True)
-    member_id = Clean(line(60), load_default=None, allow_none=True)
+    name = NormalizedString(single_line(120), required=True)
+    member_id = NormalizedString(single_line(60), load_default=None, allow_none=True)
 
 
 class ReferralSchema(Schema):
@@ -189,8 +191,10 @@ class ReferralSchema(Schema):
         metadata={"description": "Emergencies are for the phone: 911, or 988 for a crisis of the mind."},
     )
     service = fields.String(load_default="consult", validate=validate.OneOf(("consult", "treat")))
-    attachments = fields.List(Clean(line(200)), load_default=list, validate=validate.Length(max=20))
-    external_id = Clean(line(100), load_default=None, allow_none=True)
+    attachments = fields.List(
+        NormalizedString(single_line(200)), load_default=list, validate=validate.Length(max=20)
+    )
+    external_id = NormalizedString(single_line(100), load_default=None, allow_none=True)
     sent_at = fields.AwareDateTime(load_default=None, allow_none=True, default_timezone=UTC)
     patient_informed = fields.Boolean(required=True, truthy={True}, falsy={False})
     agreed_to_email = fields.Boolean(load_default=False, truthy={True}, falsy={False})

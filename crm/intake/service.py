@@ -62,7 +62,7 @@ class NewReferral:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class IntakeResult:
     """The lead of an intake. `is_new` is False when the same request was sent before."""
 
     lead_id: int
@@ -72,7 +72,7 @@ class Opened:
     is_new: bool
 
 
-def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Opened:
+def open_contact_request(*, request: ContactRequest, demo: bool = False) -> IntakeResult:
     """Take in a contact request; the same request again within a day is the same lead."""
     found = contacts.find_or_create(person=request.person, demo=demo)
     content = _content_index(rules.CONTACT_REQUEST, request.message or "")
@@ -92,7 +92,7 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Open
                 "demo": demo,
             },
         )
-        if crisis.in_crisis(request.message):
+        if crisis.mentions_crisis(request.message):
             _alarm(opened)
     _note_differences(opened, found, request.person)
     if request.wording is not None:
@@ -103,7 +103,7 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Open
     return opened
 
 
-def _alarm(opened: Opened) -> None:
+def _alarm(opened: IntakeResult) -> None:
     alerts.raise_alert(
         key=f"crisis:{opened.lead_id}",
         level="danger",
@@ -112,7 +112,9 @@ def _alarm(opened: Opened) -> None:
     )
 
 
-def open_referral(*, referral: NewReferral, practice_id: int | None = None, demo: bool = False) -> Opened:
+def open_referral(
+    *, referral: NewReferral, practice_id: int | None = None, demo: bool = False
+) -> IntakeResult:
     """Take in a referral. Its external id, or else the same content within a day, makes it the same referral.
 
     `practice_id` is the one practice the caller may speak for. Raises Invalid for an NPI that is none, Conflict for
@@ -190,20 +192,20 @@ _SAME = (
 )
 
 
-def _same_open(contact: Contact, kind: str, content: bytes) -> Opened | None:
+def _same_open(contact: Contact, kind: str, content: bytes) -> IntakeResult | None:
     after = clock.now() - rules.SAME_WITHIN
     given = {"contact_id": contact.id, "kind": kind, "content": content, "after": after}
     row = db.session.execute(_SAME, given).first()
     return _again(row) if row else None
 
 
-def _again(row: Any) -> Opened:
-    return Opened(
+def _again(row: Any) -> IntakeResult:
+    return IntakeResult(
         lead_id=row.id, contact_id=row.contact_id, reference=row.reference, stage=row.stage, is_new=False
     )
 
 
-def _same_referral(referral: NewReferral, clinician: Clinician, contact: Contact) -> Opened | None:
+def _same_referral(referral: NewReferral, clinician: Clinician, contact: Contact) -> IntakeResult | None:
     if referral.external_id is None:
         return None
     row = db.session.execute(
@@ -235,7 +237,7 @@ _OPEN = f"""
 """
 
 
-def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mapping[str, Any]) -> Opened:
+def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mapping[str, Any]) -> IntakeResult:
     now = clock.now()
     given = {
         "heard_from": None,
@@ -256,10 +258,10 @@ def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mappi
         reference = references.new_reference(kind)
         lead_id = execute_raw(_OPEN, given | {"reference": reference}).scalar_one_or_none()
     events.publish(LeadOpened(lead_id=lead_id, contact_id=contact.id, kind=kind, language=contact.language))
-    return Opened(lead_id=lead_id, contact_id=contact.id, reference=reference, stage=stage, is_new=True)
+    return IntakeResult(lead_id=lead_id, contact_id=contact.id, reference=reference, stage=stage, is_new=True)
 
 
-def _store(opened: Opened, referral: NewReferral, clinician: Clinician) -> None:
+def _store(opened: IntakeResult, referral: NewReferral, clinician: Clinician) -> None:
     attested = referral.attestation
     db.session.add(
         Referral(
@@ -281,7 +283,7 @@ def _store(opened: Opened, referral: NewReferral, clinician: Clinician) -> None:
     )
 
 
-def _open_call_task(opened: Opened) -> None:
+def _open_call_task(opened: IntakeResult) -> None:
     now = clock.now()
     db.session.add(
         Task(
@@ -294,7 +296,7 @@ def _open_call_task(opened: Opened) -> None:
     )
 
 
-def _note_differences(opened: Opened, found: contacts.ContactMatch, person: Person) -> None:
+def _note_differences(opened: IntakeResult, found: contacts.ContactMatch, person: Person) -> None:
     """Keep what was said otherwise than the record has it, for staff to decide."""
     if not found.differing:
         return

@@ -69,8 +69,8 @@ def ask_to_join() -> ResponseReturnValue:
     if errors:
         return _join(typed, errors), 422
     keys = current.settings().secret_keys
-    solved = proof_of_work.solved(request.form.get("altcha", ""), keys)
-    if solved is None or not proof_of_work.spend(solved):
+    solved = proof_of_work.solved_challenge(request.form.get("altcha", ""), keys)
+    if solved is None or not proof_of_work.redeem(solved):
         return _join(typed, {"_": str(PROOF)}), 422
     _refuse_floods("portal-join", who="everybody", most=30, seconds=3600)
     sender = Sender(

@@ -33,13 +33,13 @@ def test_booking_moves_the_lead_through_qualified(lead):  # noqa: F811
     move(lead, "contacted")
     made = book(lead)
     assert (lead.stage, made.state, made.minutes) == ("consult_scheduled", "booked", 60)
-    assert consultations.booked(lead.id) is made
+    assert consultations.booked_consultation(lead.id) is made
 
 
 def test_a_new_lead_cannot_be_booked_and_nothing_is_half_done(lead):  # noqa: F811
     with pytest.raises(Conflict):
         book(lead)
-    assert (lead.stage, consultations.of(lead.id)) == ("new", [])
+    assert (lead.stage, consultations.consultations_of(lead.id)) == ("new", [])
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_what_became_of_it(lead, referral, clock, state, request_stage, referral
         book(one)
     clock.move_to(SOON + HOUR)
     for one, stage in ((lead, request_stage), (referral, referral_stage)):
-        made = consultations.booked(one.id)
+        made = consultations.booked_consultation(one.id)
         consultations.finish(consultation_id=made.id, state=state, version=one.version)
-        assert (one.stage, made.state, consultations.booked(one.id)) == (stage, state, None)
+        assert (one.stage, made.state, consultations.booked_consultation(one.id)) == (stage, state, None)
 
 
 def test_wrong_ends(lead):  # noqa: F811
@@ -121,10 +121,10 @@ def test_wrong_ends(lead):  # noqa: F811
 def test_today_is_the_clinics_day(lead, clock):  # noqa: F811
     move(lead, "contacted")
     made = book(lead, datetime(2026, 3, 6, 0, 30, tzinfo=UTC))  # Thursday 16:30 at the clinic
-    assert consultations.on_day(SOON.date()) == [made]
-    assert consultations.on_day(SOON.date() + timedelta(days=1)) == []
+    assert consultations.consultations_on(SOON.date()) == [made]
+    assert consultations.consultations_on(SOON.date() + timedelta(days=1)) == []
     clock.move_to(datetime(2026, 3, 6, 3, tzinfo=UTC))
-    assert consultations.this_day() == SOON.date()
+    assert consultations.clinic_today() == SOON.date()
 
 
 def test_the_calendar_file(lead):  # noqa: F811

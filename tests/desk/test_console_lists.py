@@ -38,18 +38,20 @@ def looks(counted) -> int:
 
 def planned(act: str, leads, **form) -> BulkRun:
     with transaction():
-        return bulk.plan(act=act, form=form, lead_ids=[lead.id for lead in leads], user_id=_me("front_desk"))
+        return bulk.plan_run(
+            act=act, form=form, lead_ids=[lead.id for lead in leads], user_id=_me("front_desk")
+        )
 
 
 def done(act: str, leads, **form) -> BulkRun:
     run = planned(act, leads, **form)
     with transaction():
-        return bulk.start(run_id=run.id, user_id=run.user_id)
+        return bulk.start_run(run_id=run.id, user_id=run.user_id)
 
 
 def back(run: BulkRun) -> dict[str, int]:
     with transaction():
-        bulk.take_back(run_id=run.id, user_id=run.user_id)
+        bulk.undo_run(run_id=run.id, user_id=run.user_id)
     return dict(bulk.summary(run.id).counts)
 
 
@@ -87,7 +89,7 @@ def test_a_look_changes_nothing_doing_does_and_undoing_puts_all_back(desk, act):
     assert bulk.summary(run.id).waiting == 3
     assert state() == before
     with transaction():
-        bulk.start(run_id=run.id, user_id=run.user_id)
+        bulk.start_run(run_id=run.id, user_id=run.user_id)
     assert (run.state, bulk.summary(run.id).done) == ("done", 3)
     assert state() != before
     assert back(run) == {"undone": 3}
@@ -122,7 +124,7 @@ def test_what_somebody_changed_in_the_meantime_stays(desk):  # noqa: F811
     run = planned("assign", [one, other], owner=str(_me("front_desk")))
     with transaction():
         service.move_stage(lead_id=one.id, version=one.version, to="contacted")
-        bulk.start(run_id=run.id, user_id=run.user_id)
+        bulk.start_run(run_id=run.id, user_id=run.user_id)
     assert (one.owner_id, other.owner_id) == (None, _me("front_desk"))
     assert [left.why for left in bulk.summary(run.id).left] == [bulk_actions.CHANGED]
     with transaction():
@@ -148,7 +150,7 @@ def test_what_somebody_changed_in_the_meantime_stays(desk):  # noqa: F811
 def test_what_is_wrong_is_named(desk, act, form, field):  # noqa: F811
     lead = new_lead(1)
     with transaction(), pytest.raises(Invalid) as error:
-        bulk.plan(act=act, form=form, lead_ids=[lead.id], user_id=_me("front_desk"))
+        bulk.plan_run(act=act, form=form, lead_ids=[lead.id], user_id=_me("front_desk"))
     assert set(error.value.fields) == {field}
     assert db.session.scalar(select(func.count()).select_from(BulkRun)) == 0
 
@@ -156,18 +158,18 @@ def test_what_is_wrong_is_named(desk, act, form, field):  # noqa: F811
 @pytest.mark.parametrize("ids", [[], [0], range(bulk.MOST + 1)], ids=["none", "unknown", "too many"])
 def test_whom_nobody_can_act_on(desk, ids):  # noqa: F811
     with pytest.raises(Invalid), transaction():
-        bulk.plan(act="spam", form={}, lead_ids=list(ids), user_id=_me("front_desk"))
+        bulk.plan_run(act="spam", form={}, lead_ids=list(ids), user_id=_me("front_desk"))
 
 
 def test_only_once_only_mine_and_only_for_an_hour(desk, clock):  # noqa: F811
     run = done("spam", [new_lead(1)])
     with pytest.raises(Conflict), transaction():
-        bulk.start(run_id=run.id, user_id=run.user_id)
+        bulk.start_run(run_id=run.id, user_id=run.user_id)
     with signed_in(desk.client.application, "clinician").client as other:
         assert other.get(f"/console/leads/bulk/{run.id}").status_code == 404
     clock.shift(bulk.UNDO_WITHIN.total_seconds())
     with pytest.raises(Conflict), transaction():
-        bulk.take_back(run_id=run.id, user_id=run.user_id)
+        bulk.undo_run(run_id=run.id, user_id=run.user_id)
 
 
 def test_many_are_done_by_a_job_slice_by_slice_and_taken_up_where_it_stopped(desk, monkeypatch, asked, clock):  # noqa: F811
@@ -184,7 +186,7 @@ def test_many_are_done_by_a_job_slice_by_slice_and_taken_up_where_it_stopped(des
     jobs.bulk(run.id)  # a second wish finds nothing to do
     assert {one.actor for one in db.session.scalars(select(StageMove)) if one.was} == set()
     with transaction():
-        bulk.take_back(run_id=run.id, user_id=run.user_id)
+        bulk.undo_run(run_id=run.id, user_id=run.user_id)
     jobs.bulk(run.id)
     assert (run.state, bulk.summary(run.id).counts) == ("undone", {"undone": 5})
 
@@ -265,9 +267,13 @@ def test_filters_that_cannot_be_kept(desk, given):  # noqa: F811
 def test_there_is_an_end_to_saved_filters(desk, monkeypatch):  # noqa: F811
     monkeypatch.setattr(saved_filters, "MOST", 1)
     with transaction():
-        saved_filters.save(user_id=_me("front_desk"), name="A", shared=False, filters={"state": "open"})
+        saved_filters.save_filter(
+            user_id=_me("front_desk"), name="A", shared=False, filters={"state": "open"}
+        )
     with pytest.raises(Conflict), transaction():
-        saved_filters.save(user_id=_me("front_desk"), name="B", shared=False, filters={"state": "open"})
+        saved_filters.save_filter(
+            user_id=_me("front_desk"), name="B", shared=False, filters={"state": "open"}
+        )
 
 
 def test_the_board_has_a_column_for_each_open_stage_and_moves_cards(desk, clock):  # noqa: F811
@@ -311,9 +317,9 @@ def test_a_column_has_pages(desk, clock, monkeypatch):  # noqa: F811
 def test_a_card_goes_only_where_no_reason_and_no_visit_is_asked_for():
     for kind, stages in rules.STAGES.items():
         for stage in stages:
-            for to in board.ways(Lead(kind=kind, stage=stage)):
+            for to in board.drop_targets(Lead(kind=kind, stage=stage)):
                 assert rules.move_refusal(kind=kind, was=stage, to=to) is None
-                assert to not in bulk_actions.WITH_A_VISIT
+                assert to not in bulk_actions.VISIT_STAGES
 
 
 def test_the_inbox_from_the_oldest_to_the_answer(desk, clock, redis):  # noqa: F811
@@ -361,16 +367,16 @@ def test_who_is_not_answered_by_email(desk):  # noqa: F811
         referred = service.get(refer().lead_id)
         stopped = new_lead(3)
         service.move_stage(lead_id=stopped.id, version=stopped.version, to="spam")
-    assert replies.why_not(by_form) is None
-    assert "no email address" in replies.why_not(no_email)
-    assert "Only contact requests" in replies.why_not(referred)
-    assert "has ended" in replies.why_not(stopped)
+    assert replies.refusal(by_form) is None
+    assert "no email address" in replies.refusal(no_email)
+    assert "Only contact requests" in replies.refusal(referred)
+    assert "has ended" in replies.refusal(stopped)
     referred.contact_id, by_form.contact_id = by_form.contact_id, referred.contact_id
     db.session.flush()
     by_form.contact_id = referred.contact_id
     db.session.flush()
     db.session.refresh(by_form)
-    assert "referred to us" in replies.why_not(by_form)
+    assert "referred to us" in replies.refusal(by_form)
 
 
 def test_messages_in_the_inbox_are_for_those_who_may_read_them(desk):  # noqa: F811
@@ -414,7 +420,7 @@ def test_an_act_on_three_takes_no_more_looks_than_on_one(desk, statements):  # n
     for part in ([leads[0].id], [lead.id for lead in leads[1:]]):
         db.session.expire_all()
         with statements() as counted, transaction():
-            bulk.plan(act="tag", form={"tag": "x"}, lead_ids=part, user_id=me)
+            bulk.plan_run(act="tag", form={"tag": "x"}, lead_ids=part, user_id=me)
         totals.append(looks(counted))
     assert totals[0] == totals[1]
 
@@ -422,7 +428,7 @@ def test_an_act_on_three_takes_no_more_looks_than_on_one(desk, statements):  # n
 def test_ids_are_bounded(desk):  # noqa: F811
     for number in range(3):
         new_lead(number)
-    assert len(desk_search.ids(desk_search.Wanted(), limit=2)) == 2
+    assert len(desk_search.find_lead_ids(desk_search.LeadFilter(), limit=2)) == 2
 
 
 def test_leads_by_where_people_live(edge):

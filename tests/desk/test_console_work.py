@@ -121,7 +121,7 @@ def test_a_long_list_has_pages(desk, clock):
         clock.shift(1)
     seen, cursor = [], None
     while True:
-        part = worklists.page("unassigned", me=0, cursor=cursor, limit=2)
+        part = worklists.load_list("unassigned", me=0, cursor=cursor, limit=2)
         seen += [lead.contact.last_name for lead in part.rows]
         cursor = part.next
         if cursor is None:
@@ -134,7 +134,7 @@ def test_counts_stop_at_99(desk, monkeypatch):
     monkeypatch.setattr(worklists, "COUNTED", 2)
     for number in range(3):
         new_lead(number)
-    assert worklists.counts(me=0)["unassigned"] == "1+"
+    assert worklists.list_counts(me=0)["unassigned"] == "1+"
 
 
 def test_the_whole_work_on_a_lead(desk, clock):
@@ -163,7 +163,7 @@ def test_the_whole_work_on_a_lead(desk, clock):
     desk = desk.sign_in(member("clinician"))
     assert lead.reference in desk.get("/console/leads/work?list=today").text
     desk.get(address)
-    now = consultations.booked(lead.id)
+    now = consultations.booked_consultation(lead.id)
     desk.post(f"{address}/consultations/{now.id}/state", {"version": lead.version, "state": "attended"})
     assert lead.stage == "consult_done"
 

@@ -132,10 +132,10 @@ def test_everybody_looked_for_is_found(crowd):
 )
 def test_filters_without_an_index_in_common_end_somewhere_and_go_on(crowd, monkeypatch, wanted):
     monkeypatch.setattr(desk_search, "LOOKED_AT", 300)
-    wanted = desk_search.Wanted(**wanted)
-    expected, found, cursor = desk_search.ids(wanted, limit=10_000), [], None
+    wanted = desk_search.LeadFilter(**wanted)
+    expected, found, cursor = desk_search.find_lead_ids(wanted, limit=10_000), [], None
     while True:
-        shown = desk_search.page(wanted, older=cursor)
+        shown = desk_search.find_leads(wanted, older=cursor)
         found += [lead.id for lead in shown.rows]
         cursor = shown.older
         if cursor is None:
@@ -145,7 +145,7 @@ def test_filters_without_an_index_in_common_end_somewhere_and_go_on(crowd, monke
 
 
 def test_a_stage_of_another_kind_is_nobodys(crowd):
-    shown = desk_search.page(desk_search.Wanted(kind="referral", stage="lost"))
+    shown = desk_search.find_leads(desk_search.LeadFilter(kind="referral", stage="lost"))
     assert (shown.rows, shown.older, shown.looked_at) == ([], None, None)
 
 

@@ -52,7 +52,7 @@ def test_who_may_be_the_same(two):
     db.session.flush()
     [found] = duplicates.candidates(kept)
     assert (found.contact.id, found.alike) == (other.id, ("phone",))
-    duplicates.merge(kept_id=kept.id, gone_id=other.id)
+    duplicates.merge_contacts(kept_id=kept.id, gone_id=other.id)
     assert duplicates.candidates(kept) == duplicates.candidates(other) == []
 
 
@@ -62,18 +62,18 @@ def test_everything_goes_over_and_comes_back(two):
     service.add_note(lead_id=lead.id, text="Prefers mornings")
     contacts.add_tag(contact_id=gone.id, tag="vip")
     before = db.session.scalars(select(Activity.id).where(Activity.contact_id == gone.id)).all()
-    made = duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert (leads_of(kept), leads_of(gone), gone.merged_into_id) == (2, 0, kept.id)
     assert db.session.get(Tag, (kept.id, "vip")) is not None
     assert db.session.scalars(select(Activity).where(Activity.contact_id == gone.id)).all() == []
-    assert duplicates.of(kept.id) == [made]
-    duplicates.undo(made.id)
+    assert duplicates.merges_into(kept.id) == [made]
+    duplicates.undo_merge(made.id)
     assert (leads_of(kept), leads_of(gone), gone.merged_into_id) == (1, 1, None)
     assert db.session.scalars(select(Activity.id).where(Activity.contact_id == gone.id)).all() == before
     assert db.session.get(Tag, (kept.id, "vip")) is None
-    assert duplicates.of(kept.id) == []
+    assert duplicates.merges_into(kept.id) == []
     with pytest.raises(Conflict):
-        duplicates.undo(made.id)
+        duplicates.undo_merge(made.id)
 
 
 def test_a_no_in_either_record_is_a_no(two, clock):
@@ -83,9 +83,9 @@ def test_a_no_in_either_record_is_a_no(two, clock):
     consent.withdraw(contact_id=gone.id, topic=EDU, source="preferences")
     clock.shift(60)
     consent.set_topics(contact_id=kept.id, topics=[EDU], language="en")  # the newer word is a yes
-    made = duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert not granted(kept)
-    duplicates.undo(made.id)
+    duplicates.undo_merge(made.id)
     assert not granted(kept)
     assert not granted(gone)
 
@@ -93,7 +93,7 @@ def test_a_no_in_either_record_is_a_no(two, clock):
 def test_a_yes_and_no_word_stays_a_yes(two):
     kept, gone = two
     support_factories.opted_in(kept)
-    duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert granted(kept)
 
 
@@ -101,7 +101,7 @@ def test_a_yes_to_another_mailbox_does_not_come_along_and_its_sequence_ends(two,
     support_factories.shipped()
     kept, gone = two
     support_factories.opted_in(gone)
-    duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert not granted(kept)
     enrolment = db.session.scalars(select(Enrolment)).one()
     assert (enrolment.state, enrolment.reason) == ("exited", "merged")
@@ -110,25 +110,25 @@ def test_a_yes_to_another_mailbox_does_not_come_along_and_its_sequence_ends(two,
 def test_a_clinical_stop_holds_for_both(two):
     kept, gone = two
     contacts.set_clinical_stop(contact_id=gone.id, reason="clinician")
-    duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert kept.stopped_at is not None
 
 
 def test_what_cannot_be_merged(two):
     kept, gone = two
     with pytest.raises(Invalid):
-        duplicates.merge(kept_id=kept.id, gone_id=kept.id)
+        duplicates.merge_contacts(kept_id=kept.id, gone_id=kept.id)
     with pytest.raises(NotFound):
-        duplicates.merge(kept_id=kept.id, gone_id=0)
+        duplicates.merge_contacts(kept_id=kept.id, gone_id=0)
     with pytest.raises(NotFound):
-        duplicates.undo(0)
-    first = duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+        duplicates.undo_merge(0)
+    first = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     third = person("third@example.com")
     with pytest.raises(Conflict):
-        duplicates.merge(kept_id=third.id, gone_id=gone.id)
-    duplicates.merge(kept_id=third.id, gone_id=kept.id)
+        duplicates.merge_contacts(kept_id=third.id, gone_id=gone.id)
+    duplicates.merge_contacts(kept_id=third.id, gone_id=kept.id)
     with pytest.raises(Conflict, match="Take that back first"):
-        duplicates.undo(first.id)
+        duplicates.undo_merge(first.id)
 
 
 def test_a_series_somebody_went_through_goes_over_and_comes_back(two, redis):
@@ -136,14 +136,14 @@ def test_a_series_somebody_went_through_goes_over_and_comes_back(two, redis):
     kept, gone = two
     support_factories.opted_in(gone)
     enrolment = db.session.scalars(select(Enrolment)).one()
-    made = duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     db.session.refresh(enrolment)
     assert (enrolment.state, enrolment.contact_id, made.moved["enrolments"]) == (
         "exited",
         kept.id,
         [enrolment.id],
     )
-    duplicates.undo(made.id)
+    duplicates.undo_merge(made.id)
     db.session.refresh(enrolment)
     assert enrolment.contact_id == gone.id
 
@@ -157,9 +157,9 @@ def test_emails_of_both_records_stand_in_one_timeline_until_they_part(two, redis
         return sum(line.source == "mail" for line in people.timeline(contact_id=contact.id).rows)
 
     assert (mail(kept), mail(gone)) == (0, 1)
-    made = duplicates.merge(kept_id=kept.id, gone_id=gone.id)
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert mail(kept) == 1
-    duplicates.undo(made.id)
+    duplicates.undo_merge(made.id)
     assert (mail(kept), mail(gone)) == (0, 1)
 
 
@@ -176,7 +176,7 @@ def test_on_the_page_of_a_lead(desk):  # noqa: F811
     assert other.contact_id == one.contact_id
     page = desk.get(address).text
     assert "/unmerge/" in page
-    [made] = duplicates.of(one.contact_id)
+    [made] = duplicates.merges_into(one.contact_id)
     assert desk.post(f"{address}/unmerge/{made.id}").status_code == 302
     assert other.contact_id != one.contact_id
     assert desk.post(f"{address}/merge", {"gone": "x"}).status_code == 422

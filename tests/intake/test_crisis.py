@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm.intake.crisis import in_crisis
+from crm.intake.crisis import mentions_crisis
 
 CRISIS = """
 I want to kill myself
@@ -140,25 +140,25 @@ sí, me interesa; ¿cuánto cuesta?
 
 @pytest.mark.parametrize("text", CRISIS)
 def test_crisis(text):
-    assert in_crisis(text)
-    assert in_crisis(f"Hello, I have had CRPS since 2019.\n{text.upper()}\nThank you.")
+    assert mentions_crisis(text)
+    assert mentions_crisis(f"Hello, I have had CRPS since 2019.\n{text.upper()}\nThank you.")
 
 
 @pytest.mark.parametrize("text", DAILY)
 def test_no_crisis(text):
-    assert not in_crisis(text)
+    assert not mentions_crisis(text)
 
 
 def test_unseen_characters_hide_nothing():
-    assert in_crisis("I want to k\u00adill my\u200bself")
-    assert in_crisis("I want\nto kill myself")
+    assert mentions_crisis("I want to k\u00adill my\u200bself")
+    assert mentions_crisis("I want\nto kill myself")
 
 
 @pytest.mark.parametrize("text", ["", None, "   "])
 def test_nothing_written(text):
-    assert not in_crisis(text)
+    assert not mentions_crisis(text)
 
 
 @given(st.text(max_size=300))
 def test_any_text_is_judged(text):
-    in_crisis(text)
+    mentions_crisis(text)

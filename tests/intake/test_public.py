@@ -273,7 +273,7 @@ def test_too_fast(client, clock, fill, send):
     mark = inputs(client.get("/contact?lang=en"))["started"]
     clock.shift(-8)  # `fill` took ten
     data = fill()
-    answer = send(data | {"started": proof_of_work.start_mark(client.application.settings.secret_keys)})
+    answer = send(data | {"started": proof_of_work.sign_opening(client.application.settings.secret_keys)})
     assert (answer.status_code, WORDS["en"]["too_fast"] in answer.text) == (422, True)
     clock.shift(proof_of_work.FASTEST)
     assert send(data | {"started": inputs(answer)["started"]}).status_code == 303
@@ -315,7 +315,7 @@ def test_a_replay_is_refused_after_redis_lost_everything(redis, fill, send):
 
 def test_a_proof_expires(clock, client, fill, send):
     data = fill()
-    clock.shift(proof_of_work.GOOD_FOR + 1)
+    clock.shift(proof_of_work.LIFETIME + 1)
     assert send(data).status_code == 422
 
 

@@ -95,7 +95,7 @@ def canary(edge, clock, redis):
     someone = db.session.scalar(select(PortalPerson).where(PortalPerson.contact_id == lead.contact_id))
     portal.save_draft(person=someone, answers={"first_name": CANARY})
     db.session.flush()
-    duplicates.merge(kept_id=lead.contact_id, gone_id=asked.contact_id)
+    duplicates.merge_contacts(kept_id=lead.contact_id, gone_id=asked.contact_id)
     service.move_stage(lead_id=lead.id, version=lead.version, to="duplicate")
     db.session.flush()
     db.session.expire_all()
@@ -288,7 +288,7 @@ def test_people_known_from_nothing_but_spam_are_erased_after_a_month(database, r
 def test_old_acts_on_many_are_forgotten(database, redis, clock):
     me, lead = member("front_desk"), new_lead(1)
     with transaction():
-        bulk.plan(act="spam", form={}, lead_ids=[lead.id], user_id=me.id)
+        bulk.plan_run(act="spam", form={}, lead_ids=[lead.id], user_id=me.id)
     clock.shift(timedelta(days=29))
     jobs.purge()
     assert len(db.session.scalars(select(BulkItem.lead_id)).all()) == 1

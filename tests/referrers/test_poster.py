@@ -68,5 +68,5 @@ def test_who_scans_the_poster_is_credited_to_its_practice(practices, client, clo
     assert answer.status_code == 303, answer.text
     lead = db.session.scalar(select(Lead))
     assert (lead.source, lead.first_touch["practice"]) == ("form", str(practice_id))
-    [(_, told)] = lead_detail.touches(lead, [])
+    [(_, told)] = lead_detail.attribution(lead, [])
     assert ("Practice that sent them", "South Clinic") in told

@@ -36,7 +36,7 @@ def house(client, database, clock):
         service.add_note(lead_id=referred.id, text="A note")
         service.add_task(lead_id=other.id, kind="call", title="Call", due_at=other.due_at)
         support_factories.opted_in(other.contact)
-        duplicates.merge(kept_id=one.contact_id, gone_id=other.contact_id)
+        duplicates.merge_contacts(kept_id=one.contact_id, gone_id=other.contact_id)
         alerts.raise_alert(key="x", level="info", text="Look", link=f"/console/leads/{one.reference}")
     return database
 

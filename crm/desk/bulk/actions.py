@@ -19,22 +19,22 @@ from crm.leads.models import Lead, Task
 from crm.staff.models import User
 
 Given = Mapping[str, Any]
-FARTHEST = consultations.FARTHEST
+MAX_AHEAD = consultations.MAX_AHEAD
 
-WITH_A_VISIT = frozenset(
+VISIT_STAGES = frozenset(
     ["scheduled", "consult_scheduled", "seen", "consult_done", "no_show", "cancelled", "rescheduled"]
 )  # these stages go with a consultation of one person
 MOVES = {
     stage: one
     for stages in rules.STAGES.values()
     for stage, one in stages.items()
-    if stage not in WITH_A_VISIT and stage not in ("new", "unconfirmed", "received")
+    if stage not in VISIT_STAGES and stage not in ("new", "unconfirmed", "received")
 }
 CHANGED = "Somebody changed this lead in the meantime."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class SharedFacts:
     """What is looked up once for all leads of a slice: who has the tag, and which ids were tried often enough."""
 
     tagged: frozenset[int] = frozenset()
@@ -42,27 +42,27 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Act:
+class BulkAction:
     """One act. `why_not`: why a lead is left out, None when it is not. `do` returns what `undo` needs."""
 
     label: str
-    why_not: Callable[[Lead, Given, Known], str | None]
+    why_not: Callable[[Lead, Given, SharedFacts], str | None]
     do: Callable[[Lead, Given], dict[str, Any]]
     undo: Callable[[Lead, Mapping[str, Any]], None]
 
 
-def look_up(leads: Sequence[Lead], *, act: str, given: Given) -> Known:
+def load_facts(leads: Sequence[Lead], *, act: str, given: Given) -> SharedFacts:
     """Return what `why_not` needs to know about these leads. One statement at most."""
     if act == "tag":
         people = [lead.contact_id for lead in leads]
         rows = select(Tag.contact_id).where(Tag.tag == given["tag"], Tag.contact_id.in_(people))
-        return Known(tagged=frozenset(db.session.scalars(rows)), tried={})
+        return SharedFacts(tagged=frozenset(db.session.scalars(rows)), tried={})
     if act == "move" and given["to"] in {to for _, to in contact_attempts.GIVEN_UP}:
-        return Known(tried=contact_attempts.attempts_by_lead([lead.id for lead in leads]))
-    return Known(tried={})
+        return SharedFacts(tried=contact_attempts.attempts_by_lead([lead.id for lead in leads]))
+    return SharedFacts(tried={})
 
 
-def check(act: str, form: Mapping[str, str]) -> dict[str, Any]:
+def parse_arguments(act: str, form: Mapping[str, str]) -> dict[str, Any]:
     """Return what an act was given, as it is kept. Raises Invalid, naming the field."""
     if act == "assign":
         return {"owner_id": _owner(form.get("owner", ""))}
@@ -106,14 +106,14 @@ def _task(title: str, due_at: str) -> dict[str, Any]:
         due = datetime.fromisoformat(due_at)
     except ValueError:
         due = None
-    if due is None or due.tzinfo is None or not clock.now() < due < clock.now() + FARTHEST:
+    if due is None or due.tzinfo is None or not clock.now() < due < clock.now() + MAX_AHEAD:
         wrong["due_at"] = ["Choose a time ahead, within a year."]
     if wrong:
         raise Invalid(wrong)
     return {"title": title, "due_at": due_at}
 
 
-def _not_theirs(lead: Lead, given: Given, _known: Known) -> str | None:
+def _not_theirs(lead: Lead, given: Given, _known: SharedFacts) -> str | None:
     return "It has this owner already." if lead.owner_id == given["owner_id"] else None
 
 
@@ -133,7 +133,7 @@ def _unchanged(lead: Lead, before: Mapping[str, Any]) -> None:
         raise Conflict(CHANGED)
 
 
-def _not_movable(lead: Lead, given: Given, known: Known) -> str | None:
+def _not_movable(lead: Lead, given: Given, known: SharedFacts) -> str | None:
     to, reason = given["to"], given["reason"]
     if to not in rules.STAGES[lead.kind]:
         return f"A {rules.label(lead.kind)} has no stage “{rules.label(to)}”."
@@ -159,7 +159,7 @@ def _move_back(lead: Lead, before: Mapping[str, Any]) -> None:
     service.undo_move(lead_id=lead.id, before=before)
 
 
-def _tagged(lead: Lead, _given: Given, known: Known) -> str | None:
+def _tagged(lead: Lead, _given: Given, known: SharedFacts) -> str | None:
     return "The person has this tag already." if lead.contact_id in known.tagged else None
 
 
@@ -173,7 +173,7 @@ def _untag(lead: Lead, before: Mapping[str, Any]) -> None:
         raise Conflict("Somebody took the tag off in the meantime.")
 
 
-def _ended(lead: Lead, _given: Given, _known: Known) -> str | None:
+def _ended(lead: Lead, _given: Given, _known: SharedFacts) -> str | None:
     return "It has ended." if lead.closed_at is not None else None
 
 
@@ -195,11 +195,11 @@ def _drop_task(lead: Lead, before: Mapping[str, Any]) -> None:
     audit.record("task.drop", object_type="lead", object_id=lead.id, detail=detail)
 
 
-ACTS: Mapping[str, Act] = {
-    "assign": Act(label="Give to", why_not=_not_theirs, do=_assign, undo=_assign_back),
-    "move": Act(label="Move to a stage", why_not=_not_movable, do=_do_move, undo=_move_back),
-    "tag": Act(label="Add a tag", why_not=_tagged, do=_tag, undo=_untag),
-    "task": Act(label="Add a task", why_not=_ended, do=_add_task, undo=_drop_task),
-    "spam": Act(label="Mark as spam", why_not=_not_movable, do=_do_move, undo=_move_back),
-    "restore": Act(label="Restore from spam", why_not=_not_movable, do=_do_move, undo=_move_back),
+ACTIONS: Mapping[str, BulkAction] = {
+    "assign": BulkAction(label="Give to", why_not=_not_theirs, do=_assign, undo=_assign_back),
+    "move": BulkAction(label="Move to a stage", why_not=_not_movable, do=_do_move, undo=_move_back),
+    "tag": BulkAction(label="Add a tag", why_not=_tagged, do=_tag, undo=_untag),
+    "task": BulkAction(label="Add a task", why_not=_ended, do=_add_task, undo=_drop_task),
+    "spam": BulkAction(label="Mark as spam", why_not=_not_movable, do=_do_move, undo=_move_back),
+    "restore": BulkAction(label="Restore from spam", why_not=_not_movable, do=_do_move, undo=_move_back),
 }

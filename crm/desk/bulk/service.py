@@ -13,7 +13,7 @@ from crm.core import clock
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound, Refusal
 from crm.core.queue import enqueue
-from crm.desk.bulk.actions import ACTS, CHANGED, check, look_up
+from crm.desk.bulk.actions import ACTIONS, CHANGED, load_facts, parse_arguments
 from crm.desk.models import BulkItem, BulkRun
 from crm.leads.models import Lead
 
@@ -25,7 +25,7 @@ TOO_MANY = f"That is more than {MOST:,} leads. Narrow the filters, then do it in
 
 
 @dataclass(frozen=True, kw_only=True)
-class Left:
+class SkippedLeads:
     """How many leads were, or would be, left out for one reason, and the reference of one of them."""
 
     why: str
@@ -38,7 +38,7 @@ class Summary:
     """How a run stands: leads by state, and why those that did not change did not."""
 
     counts: Mapping[str, int]
-    left: Sequence[Left]
+    left: Sequence[SkippedLeads]
 
     @property
     def total(self) -> int:
@@ -53,11 +53,11 @@ class Summary:
         return self.counts.get("done", 0)
 
 
-def plan(*, act: str, form: Mapping[str, str], lead_ids: Sequence[int], user_id: int) -> BulkRun:
+def plan_run(*, act: str, form: Mapping[str, str], lead_ids: Sequence[int], user_id: int) -> BulkRun:
     """Look at what an act would do to these leads, and keep that; nothing changes. Raises Invalid."""
-    if act not in ACTS:
+    if act not in ACTIONS:
         raise Invalid({"act": ["Choose what to do."]})
-    given = check(act, form)
+    given = parse_arguments(act, form)
     if not lead_ids:
         raise Invalid({"pick": ["Pick at least one lead."]})
     if len(lead_ids) > MOST:
@@ -67,8 +67,8 @@ def plan(*, act: str, form: Mapping[str, str], lead_ids: Sequence[int], user_id:
     db.session.add(run)
     db.session.flush()
     leads = _leads(sorted(set(lead_ids)))
-    known = look_up(leads, act=act, given=given)
-    rows = [_planned(run, lead, ACTS[act].why_not(lead, given, known)) for lead in leads]
+    known = load_facts(leads, act=act, given=given)
+    rows = [_planned(run, lead, ACTIONS[act].why_not(lead, given, known)) for lead in leads]
     if not rows:
         raise Invalid({"pick": ["These leads are not there any more."]})
     db.session.execute(insert(BulkItem), rows)
@@ -88,7 +88,7 @@ def _leads(ids: Sequence[int], *, lock: bool = False) -> Sequence[Lead]:
     return db.session.scalars(rows).all()
 
 
-def of(*, run_id: int, user_id: int, lock: bool = False) -> BulkRun:
+def get_run(*, run_id: int, user_id: int, lock: bool = False) -> BulkRun:
     """Return a run of this person. Raises NotFound for anybody else's."""
     run = db.session.get(BulkRun, run_id, with_for_update=lock or None, populate_existing=lock)
     if run is None or run.user_id != user_id:
@@ -107,27 +107,29 @@ def summary(run_id: int) -> Summary:
         .group_by(BulkItem.why)
         .order_by(func.count().desc(), BulkItem.why)
     )
-    left = [Left(why=row.why, count=row.times, example=row.example) for row in db.session.execute(reasons)]
+    left = [
+        SkippedLeads(why=row.why, count=row.times, example=row.example) for row in db.session.execute(reasons)
+    ]
     return Summary(counts=counts, left=left)
 
 
-def start(*, run_id: int, user_id: int) -> BulkRun:
+def start_run(*, run_id: int, user_id: int) -> BulkRun:
     """Do what was planned: a few leads at once, many by a job. Raises NotFound; Conflict when it was done before."""
-    run = of(run_id=run_id, user_id=user_id, lock=True)
+    run = get_run(run_id=run_id, user_id=user_id, lock=True)
     if run.state != "planned":
         raise Conflict("This was done already.")
     return _begin(run, "running")
 
 
-def take_back(*, run_id: int, user_id: int) -> BulkRun:
+def undo_run(*, run_id: int, user_id: int) -> BulkRun:
     """Take an act back where nobody has changed the lead since. Raises NotFound; Conflict after an hour."""
-    run = of(run_id=run_id, user_id=user_id, lock=True)
-    if not undoable(run):
+    run = get_run(run_id=run_id, user_id=user_id, lock=True)
+    if not is_undoable(run):
         raise Conflict("This can no longer be taken back.")
     return _begin(run, "undoing")
 
 
-def undoable(run: BulkRun) -> bool:
+def is_undoable(run: BulkRun) -> bool:
     """Tell whether an act can still be taken back."""
     return run.state == "done" and run.done_at is not None and clock.now() < run.done_at + UNDO_WITHIN
 
@@ -143,7 +145,7 @@ def _begin(run: BulkRun, state: str) -> BulkRun:
     return run
 
 
-def work(run_id: int) -> None:
+def continue_run(run_id: int) -> None:
     """Go on with a run, one slice and one transaction at a time; goes on where it stopped."""
     more = True
     while more:
@@ -155,7 +157,7 @@ def work(run_id: int) -> None:
                 more = _step(run)
 
 
-def stalled() -> Sequence[int]:
+def stalled_runs() -> Sequence[int]:
     """Return the runs that nobody has worked on for two minutes though they are not done."""
     old = BulkRun.beat_at < clock.now() - STALLED
     return db.session.scalars(select(BulkRun.id).where(BulkRun.state.in_(("running", "undoing")), old)).all()
@@ -173,13 +175,16 @@ def _step(run: BulkRun) -> bool:
     items = db.session.scalars(wanted).all()
     more, items = len(items) > SLICE, items[:SLICE]
     leads = {lead.id: lead for lead in _leads([item.lead_id for item in items], lock=True)}
-    known = look_up(list(leads.values()), act=run.act, given=run.given)
+    known = load_facts(list(leads.values()), act=run.act, given=run.given)
     for item in items:
         if undoing:
             _undo_one(run, item, leads[item.lead_id])
         else:
             _do_one(
-                run, item, leads[item.lead_id], ACTS[run.act].why_not(leads[item.lead_id], run.given, known)
+                run,
+                item,
+                leads[item.lead_id],
+                ACTIONS[run.act].why_not(leads[item.lead_id], run.given, known),
             )
     run.beat_at = clock.now()
     if not more:
@@ -194,7 +199,7 @@ def _do_one(run: BulkRun, item: BulkItem, lead: Lead, why_not: str | None) -> No
         why_not = CHANGED
     if why_not is None:
         try:
-            item.before = ACTS[run.act].do(lead, run.given)
+            item.before = ACTIONS[run.act].do(lead, run.given)
         except Refusal as error:  # raised before anything was written
             why_not = error.message
     item.state, item.why = ("done", None) if why_not is None else ("refused", why_not)
@@ -202,7 +207,7 @@ def _do_one(run: BulkRun, item: BulkItem, lead: Lead, why_not: str | None) -> No
 
 def _undo_one(run: BulkRun, item: BulkItem, lead: Lead) -> None:
     try:
-        ACTS[run.act].undo(lead, item.before or {})
+        ACTIONS[run.act].undo(lead, item.before or {})
         item.state = "undone"
     except Refusal as error:
         item.state, item.why = "kept", error.message

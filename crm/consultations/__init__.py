@@ -1,1 +1,1 @@
-"""Booking a consultation: booked, moved, cancelled, missed, attended."""
+"""Consultations: booking, rescheduling, cancellation, results."""

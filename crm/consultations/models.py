@@ -1,4 +1,4 @@
-"""Consultations: a visit with a day and an hour."""
+"""Consultations."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from crm.leads.models import Lead
 
 
 class Consultation(HasId, Base):
-    """A visit with a day and an hour. A new time is a new row; the old one says `rescheduled`."""
+    """A visit with a date and time. Rescheduling adds a row; the old one becomes `rescheduled`."""
 
     __tablename__ = "consultation"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Consultations: booked, moved to another time, cancelled, missed, attended. Each act also moves the lead."""
+"""Consultations: book, reschedule, cancel, record the result. Each one also moves the lead."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -20,7 +20,7 @@ LENGTHS = (15, 30, 45, 60, 90, 120)  # minutes
 MAX_AHEAD = timedelta(days=366)
 SHOWN = 100  # of one day
 
-# What an act does to the lead: kind -> the stages it goes through. None: it stays where it is.
+# The stage that a lead moves to: by kind, and by the result of the consultation.
 STAGE_WHEN_BOOKED = {CONTACT_REQUEST: "consult_scheduled", REFERRAL: "scheduled"}
 STAGE_AFTER: dict[str, dict[str, tuple[str, str | None]]] = {
     "attended": {CONTACT_REQUEST: ("consult_done", None), REFERRAL: ("seen", None)},
@@ -30,53 +30,53 @@ STAGE_AFTER: dict[str, dict[str, tuple[str, str | None]]] = {
 
 
 def book(*, lead_id: int, version: int, starts_at: datetime, minutes: int = 60) -> Consultation:
-    """Book a consultation and move the lead; the person is told by email where they have an address.
+    """Book a consultation and move the lead; a person with an email address gets a confirmation.
 
-    Raises Invalid for a time that is past, too far or outside opening days, Conflict when one is booked or the lead
-    is not at a stage from which one can be booked.
+    Raises Invalid for a time that is past, too far ahead or on a closed day, and Conflict if one is already booked or
+    the stage does not allow it.
     """
     lead = service.get(lead_id)
     _check(starts_at=starts_at, minutes=minutes)
     if booked_consultation(lead_id) is not None:
-        raise Conflict("A consultation is booked already. Move that one to another time.")
-    if lead.stage == "contacted":  # somebody who gets a consultation is thereby qualified
+        raise Conflict("A consultation is already booked. Reschedule it.")
+    if lead.stage == "contacted":  # a booked consultation implies qualified
         service.move_stage(lead_id=lead_id, version=version, to="qualified")
         version = lead.version
     service.move_stage(lead_id=lead_id, version=version, to=STAGE_WHEN_BOOKED[lead.kind])
     made = _store(lead, starts_at=starts_at, minutes=minutes)
-    _tell(made, "booked")
+    _record(made, "booked")
     return made
 
 
 def rebook(*, consultation_id: int, starts_at: datetime, minutes: int | None = None) -> Consultation:
-    """Move a booked consultation to another time; the lead stays where it is."""
-    old = _open(consultation_id)
+    """Reschedule a booked consultation; the lead keeps its stage."""
+    old = _get_booked(consultation_id)
     minutes = minutes or old.minutes
     _check(starts_at=starts_at, minutes=minutes)
     if starts_at == old.starts_at and minutes == old.minutes:
-        raise Conflict("That is the time it is booked for now.")
+        raise Conflict("It is already booked for this time.")
     _end(old, "rescheduled")
     made = _store(old.lead, starts_at=starts_at, minutes=minutes)
-    _tell(made, "moved")
+    _record(made, "moved")
     return made
 
 
 def finish(*, consultation_id: int, state: str, version: int) -> Consultation:
-    """Say what became of a consultation: attended, no_show (both only once it has begun) or cancelled."""
-    found = _open(consultation_id)
+    """Record a result: cancelled, or after the start attended or no_show."""
+    found = _get_booked(consultation_id)
     if state not in STAGE_AFTER:
-        raise Invalid({"state": ["Choose attended, missed or cancelled."]})
+        raise Invalid({"state": ["Choose attended, no-show or cancelled."]})
     if state != "cancelled" and found.starts_at > clock.now():
-        raise Conflict("This consultation has not begun yet.")
+        raise Conflict("This consultation has not started yet.")
     to, reason = STAGE_AFTER[state][found.lead.kind]
     service.move_stage(lead_id=found.lead_id, version=version, to=to, reason=reason)
     _end(found, state)
-    _tell(found, state)
+    _record(found, state)
     return found
 
 
 def booked_consultation(lead_id: int) -> Consultation | None:
-    """Return the consultation a lead is booked for."""
+    """Return the booked consultation of a lead."""
     rows = select(Consultation).where(Consultation.lead_id == lead_id, Consultation.state == "booked")
     return db.session.scalar(rows)
 
@@ -91,12 +91,12 @@ def get(*, lead_id: int, consultation_id: int) -> Consultation:
     """Return one consultation of a lead. Raises NotFound."""
     found = db.session.get(Consultation, consultation_id)
     if found is None or found.lead_id != lead_id:
-        raise NotFound("There is no such consultation.")
+        raise NotFound("Consultation not found.")
     return found
 
 
 def consultations_on(day: date) -> Sequence[Consultation]:
-    """Return the consultations of a local day that are booked or were held or missed, in order."""
+    """Return the booked, attended and no-show consultations of a day in clinic time, in order."""
     zone = business_hours.clinic().zone
     begins = datetime.combine(day, time(), zone).astimezone(UTC)
     ends = datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
@@ -109,14 +109,14 @@ def consultations_on(day: date) -> Sequence[Consultation]:
 
 
 def clinic_today() -> date:
-    """Return the day it is at the clinic."""
+    """Return today's date in clinic time."""
     return clock.now().astimezone(business_hours.clinic().zone).date()
 
 
 def _check(*, starts_at: datetime, minutes: int) -> None:
     now, wrong = clock.now(), {}
     if not now < starts_at < now + MAX_AHEAD:
-        wrong["starts_at"] = ["Choose a time ahead, within a year."]
+        wrong["starts_at"] = ["Choose a time within the next year."]
     elif business_hours.clinic().opening(starts_at.astimezone(business_hours.clinic().zone).date()) is None:
         wrong["starts_at"] = ["The clinic is closed on that day."]
     if minutes not in LENGTHS:
@@ -135,12 +135,12 @@ def _store(lead: Lead, *, starts_at: datetime, minutes: int) -> Consultation:
     return made
 
 
-def _open(consultation_id: int) -> Consultation:
-    found = db.session.get(Consultation, consultation_id, with_for_update={"consultations_of": Consultation})
+def _get_booked(consultation_id: int) -> Consultation:
+    found = db.session.get(Consultation, consultation_id, with_for_update={"of": Consultation})
     if found is None:
-        raise NotFound("There is no such consultation.")
+        raise NotFound("Consultation not found.")
     if found.state != "booked":
-        raise Conflict("This consultation is over, or was moved to another time.")
+        raise Conflict("This consultation is closed or was rescheduled.")
     return found
 
 
@@ -149,7 +149,7 @@ def _end(consultation: Consultation, state: str) -> None:
     db.session.flush()
 
 
-def _tell(consultation: Consultation, what: str) -> None:
+def _record(consultation: Consultation, what: str) -> None:
     lead = consultation.lead
     detail = {"what": what, "starts_at": consultation.starts_at.isoformat(), "id": consultation.id}
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="consultation", detail=detail)
@@ -167,7 +167,7 @@ def _tell(consultation: Consultation, what: str) -> None:
 
 
 def calendar_file(consultation: Consultation, *, place: str, host: str) -> str:
-    """Return an iCalendar file (RFC 5545) for staff. It names the lead by its reference, never the person."""
+    """Return an iCalendar file (RFC 5545) for staff, with the lead's reference but not the person's name."""
 
     def stamp(moment: datetime) -> str:
         return moment.strftime("%Y%m%dT%H%M%SZ")
@@ -195,7 +195,7 @@ def _escaped(text: str) -> str:
 
 
 def _folded(line: str) -> str:
-    """Break a line into pieces of at most 75 bytes, as the format asks."""
+    """Fold a line into pieces of at most 75 bytes (RFC 5545 3.1)."""
     pieces, piece = [], ""
     for character in line:
         if len((piece + character).encode()) > 74:

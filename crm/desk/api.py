@@ -46,22 +46,22 @@ _TAG = re.compile(r'(?:W/)?"?(\d{1,18})"?')
 Answer = tuple[dict[str, Any], int, dict[str, str]]
 
 
-def _own_house() -> None:
+def _refuse_practice_keys() -> None:
     if caller().practice_id is not None:
         raise NotAllowed("A practice's key sees what the practice sent: use /leads/{reference}.")
 
 
-def _told(lead: Lead, wanted: str = "") -> dict[str, Any]:
+def _fields(lead: Lead, wanted: str = "") -> dict[str, Any]:
     names = [name for name in wanted.split(",") if name] or FIELDS
     return {name: getattr(lead.contact if name in _OF_PERSON else lead, name) for name in names}
 
 
 def _answer(lead: Lead, wanted: str = "") -> Answer:
-    return _told(lead, wanted), 200, {"ETag": f'"{lead.version}"'}
+    return _fields(lead, wanted), 200, {"ETag": f'"{lead.version}"'}
 
 
 def _at_version(reference: str, sent: str | None) -> Lead:
-    """Return the lead if it is still as the caller has read it."""
+    """Return the lead if its version is the one the caller read."""
     lead = service.by_reference(reference)
     if sent is None:
         raise PreconditionRequired("Send the ETag of the lead as If-Match.")
@@ -77,13 +77,13 @@ def _at_version(reference: str, sent: str | None) -> Lead:
 @blueprint.response(200, LeadPageSchema)
 def list_leads(data: dict[str, Any]) -> dict[str, Any]:
     """Leads by kind, stage, owner and state, newest first, a page at a time."""
-    _own_house()
+    _refuse_practice_keys()
     wanted = search.LeadFilter(
         kind=data["kind"], stage=data["stage"], state=data["state"], owner=data["owner_id"]
     )
     shown = search.find_leads(wanted, older=data["cursor"], limit=data["limit"])
     audit.record("lead.list", detail={"ids": [lead.id for lead in shown.rows]})
-    return {"leads": [_told(lead, data["fields_"]) for lead in shown.rows], "next": shown.older}
+    return {"leads": [_fields(lead, data["fields_"]) for lead in shown.rows], "next": shown.older}
 
 
 @blueprint.route("/desk/leads/<reference>")
@@ -91,8 +91,8 @@ def list_leads(data: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(FieldsSchema, location="query")
 @blueprint.response(200, LeadSchema)
 def get_lead(data: dict[str, Any], reference: str) -> Answer:
-    """One lead, with its version as ETag."""
-    _own_house()
+    """Return one lead, with its version as ETag."""
+    _refuse_practice_keys()
     lead = service.by_reference(reference)
     audit.record("lead.view", object_type="lead", object_id=lead.id, purpose="care")
     return _answer(lead, data["fields_"])
@@ -105,7 +105,7 @@ def get_lead(data: dict[str, Any], reference: str) -> Answer:
 @blueprint.response(200, LeadSchema)
 def move_lead(headers: dict[str, Any], data: dict[str, Any], reference: str) -> Answer:
     """Move a lead to another stage. 409: the move is not allowed; 412: it has changed since it was read."""
-    _own_house()
+    _refuse_practice_keys()
     lead = _at_version(reference, headers["if_match"])
     service.move_stage(lead_id=lead.id, version=lead.version, to=data["to"], reason=data["reason"])
     return _answer(lead)
@@ -117,8 +117,8 @@ def move_lead(headers: dict[str, Any], data: dict[str, Any], reference: str) -> 
 @blueprint.arguments(OwnerSchema)
 @blueprint.response(200, LeadSchema)
 def assign_lead(headers: dict[str, Any], data: dict[str, Any], reference: str) -> Answer:
-    """Give a lead to somebody, or to nobody."""
-    _own_house()
+    """Assign a lead, or unassign it."""
+    _refuse_practice_keys()
     lead = _at_version(reference, headers["if_match"])
     service.assign(lead_id=lead.id, version=lead.version, owner_id=data["owner_id"])
     return _answer(lead)
@@ -131,7 +131,7 @@ def assign_lead(headers: dict[str, Any], data: dict[str, Any], reference: str) -
 @once
 def note_lead(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]:
     """Add a note to a lead's timeline."""
-    _own_house()
+    _refuse_practice_keys()
     lead = service.by_reference(reference)
     service.add_note(lead_id=lead.id, text=data["text"])
     return {"reference": lead.reference}, 201
@@ -142,8 +142,8 @@ def note_lead(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int
 @blueprint.arguments(CursorSchema, location="query")
 @blueprint.response(200, TimelineSchema)
 def timeline_of(data: dict[str, Any], reference: str) -> dict[str, Any]:
-    """What happened with the person of a lead, newest first; without any words that may be clinical."""
-    _own_house()
+    """Return the timeline of a lead's person, newest first, without free text, which may be clinical."""
+    _refuse_practice_keys()
     lead = service.by_reference(reference)
     audit.record("lead.view", object_type="lead", object_id=lead.id, purpose="care")
     lines = people.timeline(contact_id=lead.contact_id, cursor=data["cursor"], limit=data["limit"])
@@ -161,8 +161,8 @@ def timeline_of(data: dict[str, Any], reference: str) -> dict[str, Any]:
 @blueprint.response(201, NotedSchema)
 @once
 def log_call(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]:
-    """Write down an attempt to reach the person. Speaking to them moves a fresh lead on. 409: the lead has ended."""
-    _own_house()
+    """Log an attempt to reach the person. Speaking to them moves a new lead on. 409: the lead is closed."""
+    _refuse_practice_keys()
     lead = service.by_reference(reference)
     call_log.log_call(lead_id=lead.id, **data)
     return {"reference": lead.reference}, 201
@@ -174,11 +174,11 @@ def log_call(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]
 @blueprint.response(201, MadeSchema)
 @once
 def add_task(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]:
-    """Open something to be done by a time."""
-    _own_house()
+    """Add a task with a due time."""
+    _refuse_practice_keys()
     lead = service.by_reference(reference)
     if data["owner_id"] is not None and data["owner_id"] not in {user.id for user in staff.at_work()}:
-        raise Invalid({"owner_id": ["There is no such member of staff."]})
+        raise Invalid({"owner_id": ["Staff member not found."]})
     task = service.add_task(lead_id=lead.id, kind="other", **data)
     return {"id": task.id}, 201
 
@@ -188,8 +188,8 @@ def add_task(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]
 @blueprint.arguments(CursorSchema, location="query")
 @blueprint.response(200, TaskPageSchema)
 def list_tasks(data: dict[str, Any]) -> dict[str, Any]:
-    """Everybody's open tasks, the most urgent first."""
-    _own_house()
+    """List all open tasks, most urgent first."""
+    _refuse_practice_keys()
     shown = worklists.open_tasks(me=None, cursor=data["cursor"], limit=data["limit"])
     audit.record("task.list", detail={"ids": [item.lead.id for item in shown.rows]})
     tasks = [
@@ -210,8 +210,8 @@ def list_tasks(data: dict[str, Any]) -> dict[str, Any]:
 @require_scope(SCOPE)
 @blueprint.response(200, MadeSchema)
 def task_done(task_id: int) -> dict[str, Any]:
-    """Tick a task off. 409: it was done before."""
-    _own_house()
+    """Mark a task as done. 409: it was already done."""
+    _refuse_practice_keys()
     service.finish_task(task_id=task_id)
     return {"id": task_id}
 
@@ -220,8 +220,8 @@ def task_done(task_id: int) -> dict[str, Any]:
 @require_scope(SCOPE)
 @blueprint.response(200, NotedSchema)
 def put_tag(reference: str, tag: str) -> dict[str, Any]:
-    """Put a tag on the person of a lead; doing so again changes nothing."""
-    _own_house()
+    """Add a tag to the person of a lead; repeating it changes nothing."""
+    _refuse_practice_keys()
     lead = service.by_reference(reference)
     contacts.add_tag(contact_id=lead.contact_id, tag=tag)
     return {"reference": lead.reference}
@@ -231,8 +231,8 @@ def put_tag(reference: str, tag: str) -> dict[str, Any]:
 @require_scope(SCOPE)
 @blueprint.response(200, NotedSchema)
 def take_tag_off(reference: str, tag: str) -> dict[str, Any]:
-    """Take a tag off the person of a lead; doing so again changes nothing."""
-    _own_house()
+    """Remove a tag from the person of a lead; repeating it changes nothing."""
+    _refuse_practice_keys()
     lead = service.by_reference(reference)
     contacts.remove_tag(contact_id=lead.contact_id, tag=tag)
     return {"reference": lead.reference}
@@ -244,8 +244,8 @@ def take_tag_off(reference: str, tag: str) -> dict[str, Any]:
 @blueprint.arguments(NewConsultationSchema)
 @blueprint.response(201, ConsultationSchema)
 def book(headers: dict[str, Any], data: dict[str, Any], reference: str) -> dict[str, Any]:
-    """Book a consultation; the lead moves on and the person is told. 409: one is booked, or it is too early for one."""
-    _own_house()
+    """Book a consultation; the lead moves on and the person gets an email. 409: one is booked, or the stage is too early."""
+    _refuse_practice_keys()
     lead = _at_version(reference, headers["if_match"])
     made = consultations.book(lead_id=lead.id, version=lead.version, **data)
     return {"id": made.id, "starts_at": made.starts_at, "minutes": made.minutes, "state": made.state}

@@ -27,7 +27,7 @@ from crm.desk.bulk import service as bulk
 from crm.desk.lead_page import (
     STOPS,
     clinical_details,
-    may,
+    has_permission,
     redirect_back,
     render_lead,
     submitted_version,
@@ -43,7 +43,7 @@ from crm.staff.models import User
 
 
 def _my_open_tasks() -> int:
-    return worklists.urgent_task_count(current_user.id) if may("work_leads") else 0
+    return worklists.urgent_task_count(current_user.id) if has_permission("work_leads") else 0
 
 
 pages = ConsolePages(
@@ -130,7 +130,7 @@ def _tags(asked: dict[str, str], owners: dict[str, str]) -> list[dict[str, str]]
 @pages.get("/search")
 @access.require("see_leads")
 def search() -> ResponseReturnValue:
-    """Search everywhere: a name's beginning, an email address, a phone number, a reference."""
+    """Search by name prefix, email address, phone number or reference."""
     q = request.args.get("q", "").strip()
     shown = listing.find_leads(LeadFilter(q=q)) if q else None
     leads = list(shown.rows) if shown else []
@@ -144,18 +144,18 @@ def search() -> ResponseReturnValue:
 @pages.get("/<reference>")
 @access.require("see_leads")
 def show(reference: str) -> ResponseReturnValue:
-    """One lead: what is the state, what can be done next, what has happened."""
+    """Show one lead with its timeline and next steps."""
     return render_lead(service.by_reference(reference))
 
 
 @pages.get("/<reference>/print")
 @access.require("see_leads")
-def on_paper(reference: str) -> ResponseReturnValue:
-    """One lead and its whole timeline, for paper."""
+def print_page(reference: str) -> ResponseReturnValue:
+    """Show one lead and its timeline for printing."""
     lead = service.by_reference(reference)
     audit.record("lead.print", object_type="lead", object_id=lead.id, purpose="care")
     watch_volume()
-    clinical = may("read_clinical")
+    clinical = has_permission("read_clinical")
     lines = people.timeline(contact_id=lead.contact_id, limit=ON_PAPER)
     return render_template(
         "console/desk/lead_print.html",
@@ -186,7 +186,7 @@ def move(reference: str) -> ResponseReturnValue:
 @pages.post("/<reference>/owner")
 @access.require("work_leads")
 def assign(reference: str) -> ResponseReturnValue:
-    """Give the lead to somebody, or to nobody."""
+    """Assign the lead, or unassign it."""
     lead = service.by_reference(reference)
     chosen = request.form.get("owner", "")
     known = chosen.isdecimal() and len(chosen) < 19
@@ -197,7 +197,7 @@ def assign(reference: str) -> ResponseReturnValue:
 
 @pages.post("/<reference>/notes")
 @access.require("work_leads")
-def note(reference: str) -> ResponseReturnValue:
+def add_note(reference: str) -> ResponseReturnValue:
     """Add a note."""
     lead = service.by_reference(reference)
     try:
@@ -211,41 +211,41 @@ def note(reference: str) -> ResponseReturnValue:
 @pages.post("/<reference>/outcome")
 @access.require("work_leads")
 def outcome(reference: str) -> ResponseReturnValue:
-    """Record that the outcome went back to the referrer."""
+    """Record that the outcome was sent to the referrer."""
     lead = service.by_reference(reference)
     service.record_outcome_sent(lead_id=lead.id)
-    flash("Noted that the outcome was sent.", "success")
+    flash("Outcome marked as sent.", "success")
     return redirect_back(lead)
 
 
 @pages.post("/<reference>/tasks/<int:task_id>/done")
 @access.require("work_leads")
 def task_done(reference: str, task_id: int) -> ResponseReturnValue:
-    """Tick a task off."""
+    """Mark a task as done."""
     lead = service.by_reference(reference)
     service.finish_task(task_id=task_id)
-    flash("Done.", "success")
+    flash("Task done.", "success")
     return redirect_back(lead)
 
 
 @pages.post("/<reference>/stop")
 @access.require("clinical_stop")
 def stop(reference: str) -> ResponseReturnValue:
-    """Send this person nothing more, for a clinical reason."""
+    """Set the clinical stop: no more emails to this person."""
     lead = service.by_reference(reference)
     reason = request.form.get("reason", "")
     if reason not in STOPS:
-        abort(render_lead(lead, 422, errors={"stop": ["Choose why nothing may be sent."]}))
+        abort(render_lead(lead, 422, errors={"stop": ["Choose the reason for the clinical stop."]}))
     contacts.set_clinical_stop(contact_id=lead.contact_id, reason=reason)
-    flash("Nothing is sent to this person any more.", "success")
+    flash("Clinical stop set. No more emails are sent to this person.", "success")
     return redirect_back(lead)
 
 
 @pages.post("/<reference>/lift-stop")
 @access.require("lift_stop")
 def lift_stop(reference: str) -> ResponseReturnValue:
-    """Allow sending again."""
+    """Lift the clinical stop."""
     lead = service.by_reference(reference)
     contacts.lift_clinical_stop(contact_id=lead.contact_id)
-    flash("The clinical stop is lifted.", "success")
+    flash("Clinical stop lifted.", "success")
     return redirect_back(lead)

@@ -1,4 +1,4 @@
-"""The inbox of contact requests: what nobody has answered yet, the oldest first."""
+"""Inbox pages: contact requests that are not answered yet, oldest first."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid
 from crm.core.paging import Page
 from crm.desk import replies
-from crm.desk.lead_page import may, redirect_back, render_lead, submitted_version
+from crm.desk.lead_page import has_permission, redirect_back, render_lead, submitted_version
 from crm.leads import index_scan, rules, service
 from crm.leads.models import Lead
 from crm.staff import access, redirects
@@ -22,12 +22,12 @@ from crm.staff import access, redirects
 pages = ConsolePages("inbox", __name__, url_prefix="/leads", part_of="leads")
 
 ROWS = 25
-TABS = {"open": "To answer", "mine": "Mine", "nobody": "Nobody's"}
+TABS = {"open": "To answer", "mine": "Mine", "nobody": "Unassigned"}
 CLOSES = {"lost": "Lost", "not_a_fit": "Not a fit"}
 
 
 def unanswered(tab: str, *, me: int, cursor: str | None = None, limit: int = ROWS) -> Page[Lead]:
-    """Return contact requests that nobody has reached or ended, those that wait longest first."""
+    """Return the open contact requests that no one has acted on, longest waiting first."""
     after = paging.decode(cursor, (datetime, int)) if cursor else None
     rows = index_scan.scan_open_leads(Lead.created_at, after=after)
     wanted = [rows.c.kind == rules.CONTACT_REQUEST, rows.c.stage.in_(sorted(rules.UNTOUCHED))]
@@ -45,12 +45,12 @@ def unanswered(tab: str, *, me: int, cursor: str | None = None, limit: int = ROW
 @pages.get("/inbox")
 @access.require("see_leads")
 def index() -> ResponseReturnValue:
-    """Contact requests to answer, with what people wrote."""
+    """Show contact requests to answer, with their messages."""
     tab = request.args.get("tab", "open")
     if tab not in TABS:
-        raise Invalid({"tab": ["There is no such list."]})
+        raise Invalid({"tab": ["List not found."]})
     shown = unanswered(tab, me=current_user.id, cursor=request.args.get("cursor"))
-    clinical = may("read_clinical")
+    clinical = has_permission("read_clinical")
     audit.record(
         "lead.inbox", purpose="care", detail={"ids": [lead.id for lead in shown.rows], "messages": clinical}
     )
@@ -70,7 +70,7 @@ def index() -> ResponseReturnValue:
 
 
 def _reasons(stage: str) -> list[tuple[str, str]]:
-    # nobody is given up as unreachable from here: that takes logged attempts
+    # closing as unreachable needs logged attempts, so it is not offered here
     codes = rules.CONTACT_REQUEST_STAGES[stage].reasons - {"no_answer", "wrong_number"}
     return [(f"{stage}:{code}", rules.label(code).capitalize()) for code in sorted(codes)]
 
@@ -78,38 +78,38 @@ def _reasons(stage: str) -> list[tuple[str, str]]:
 @pages.post("/<reference>/answer")
 @access.require("work_leads")
 def answer(reference: str) -> ResponseReturnValue:
-    """Answer a contact request by an approved email."""
+    """Reply to a contact request with an approved email."""
     lead = service.by_reference(reference)
     try:
         replies.send_reply(lead_id=lead.id, kind=request.form.get("answer", ""))
     except Invalid as error:
         abort(render_lead(lead, 422, errors=error.fields))
-    flash(gettext("The answer is on its way."), "success")
+    flash(gettext("Reply queued."), "success")
     return redirect_back(lead)
 
 
 @pages.post("/<reference>/take")
 @access.require("work_leads")
-def take(reference: str) -> ResponseReturnValue:
-    """Make a lead one's own."""
+def assign_to_me(reference: str) -> ResponseReturnValue:
+    """Assign a lead to the signed-in user."""
     lead = service.by_reference(reference)
     service.assign(lead_id=lead.id, version=submitted_version(), owner_id=current_user.id)
-    flash(gettext("%(reference)s is yours.", reference=lead.reference), "success")
+    flash(gettext("%(reference)s is assigned to you.", reference=lead.reference), "success")
     return redirect_back(lead)
 
 
 @pages.post("/<reference>/close")
 @access.require("work_leads")
 def close(reference: str) -> ResponseReturnValue:
-    """End a contact request, with the reason, or as spam."""
+    """Close a contact request with a reason, or as spam."""
     lead = service.by_reference(reference)
     to, _, reason = request.form.get("as", "").partition(":")
     if to not in (*CLOSES, "spam"):
-        abort(render_lead(lead, 422, errors={"to": ["Choose why this ends."]}))
+        abort(render_lead(lead, 422, errors={"to": ["Choose a reason to close it."]}))
     service.move_stage(lead_id=lead.id, version=submitted_version(), to=to, reason=reason or None)
-    text = gettext("%(reference)s is in the spam bin.", reference=lead.reference) if to == "spam" else None
+    text = gettext("%(reference)s marked as spam.", reference=lead.reference) if to == "spam" else None
     undo = url_for(".reopen", reference=lead.reference, version=lead.version, back=redirects.safe_next_url())
-    said = {"text": text or gettext("%(reference)s has ended.", reference=lead.reference), "undo": undo}
+    said = {"text": text or gettext("%(reference)s closed.", reference=lead.reference), "undo": undo}
     flash(said, "success")  # type: ignore[arg-type]
     return redirect_back(lead)
 
@@ -123,7 +123,7 @@ def reopen(reference: str) -> ResponseReturnValue:
     version = request.args.get("version", "")
     sent = int(version) if version.isdecimal() and len(version) < 19 else submitted_version()
     service.move_stage(lead_id=lead.id, version=sent, to=to)
-    flash(gettext("%(reference)s is open again.", reference=lead.reference), "success")
+    flash(gettext("%(reference)s reopened.", reference=lead.reference), "success")
     return redirect(redirects.safe_next_url() or url_for("console.leads.show", reference=lead.reference))
 
 

@@ -46,7 +46,7 @@ def save_filter() -> ResponseReturnValue:
 def remove_filter(filter_id: int) -> ResponseReturnValue:
     """Remove one of one's own filters."""
     saved_filters.remove_filter(filter_id=filter_id, user_id=current_user.id)
-    flash(gettext("The saved filter is gone."), "success")
+    flash(gettext("Filter removed."), "success")
     return redirect(url_for("console.leads.index"))
 
 
@@ -97,8 +97,8 @@ def _what(run: BulkRun) -> str:
     given = run.given
     if run.act == "assign":
         names = {user.id: user.name for user in staff.at_work()}
-        owner = names.get(given["owner_id"], gettext("somebody"))
-        said = gettext("Give to %(name)s", name=owner) if given["owner_id"] else gettext("Give to nobody")
+        owner = names.get(given["owner_id"], gettext("a former staff member"))
+        said = gettext("Assign to %(name)s", name=owner) if given["owner_id"] else gettext("Unassign")
     elif run.act == "tag":
         said = gettext("Add the tag “%(tag)s”", tag=given["tag"])
     elif run.act == "task":
@@ -120,9 +120,7 @@ def do_bulk(run_id: int) -> ResponseReturnValue:
     found = bulk.summary(run.id)
     text = ngettext("%(num)s lead changed.", "%(num)s leads changed.", found.done)
     if found.total > found.done:
-        text += " " + ngettext(
-            "%(num)s left as it was.", "%(num)s left as they were.", found.total - found.done
-        )
+        text += " " + ngettext("%(num)s unchanged.", "%(num)s unchanged.", found.total - found.done)
     undo = url_for(".undo_bulk", run_id=run.id, back=redirects.safe_next_url())
     flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
     return redirect(redirects.safe_next_url() or url_for("console.leads.index"))
@@ -142,7 +140,7 @@ def board() -> ResponseReturnValue:
     """Open leads in columns, one for each stage."""
     kind = request.args.get("kind") or rules.CONTACT_REQUEST
     if kind not in rules.KINDS:
-        raise Invalid({"kind": ["There is no such kind of lead."]})
+        raise Invalid({"kind": ["Lead kind not found."]})
     mine = request.args.get("owner") == "me"
     stage, cursor = request.args.get("stage", ""), request.args.get("cursor")
     columns = boards.load_board(kind, owner=current_user.id if mine else None, stage=stage, cursor=cursor)

@@ -33,7 +33,7 @@ def index() -> ResponseReturnValue:
     """One work list, and how long the others are."""
     name = request.args.get("list", worklists.FIRST)
     if name not in worklists.LISTS and name != TODAY:
-        raise Invalid({"list": ["There is no such list."]})
+        raise Invalid({"list": ["List not found."]})
     shown = (
         worklists.load_list(name, me=current_user.id, cursor=request.args.get("cursor"))
         if name != TODAY
@@ -74,21 +74,21 @@ def tasks() -> ResponseReturnValue:
 
 @pages.post("/tasks/<int:task_id>/done")
 @access.require("work_leads")
-def tick_off(task_id: int) -> ResponseReturnValue:
-    """Tick a task off from the list."""
+def finish_task(task_id: int) -> ResponseReturnValue:
+    """Mark a task in the list as done."""
     service.finish_task(task_id=task_id)
-    flash(gettext("Done."), "success")
+    flash(gettext("Task done."), "success")
     return redirect(url_for(".tasks", who=request.form.get("who") or None))
 
 
-def _moment(field: str) -> datetime:
-    """Read a wall time of the clinic from the form. Raises Invalid."""
+def _clinic_time(field: str) -> datetime:
+    """Return a clinic time from the form, in UTC. Raises Invalid."""
     try:
         there = datetime.fromisoformat(request.form.get(field, "").strip())
     except ValueError as error:
         raise Invalid({field: ["Enter a day and a time."]}) from error
     if there.tzinfo is not None:
-        raise Invalid({field: ["Enter a day and a time of the clinic, without a time zone."]})
+        raise Invalid({field: ["Enter a day and a time in clinic time, without a time zone."]})
     return there.replace(tzinfo=business_hours.clinic().zone).astimezone(UTC)
 
 
@@ -101,14 +101,14 @@ def _number(field: str) -> int | None:
     return int(text)
 
 
-def _again(lead: Lead, error: Invalid) -> None:
+def _show_errors(lead: Lead, error: Invalid) -> None:
     abort(render_lead(lead, 422, errors=error.fields, typed=request.form))
 
 
 @pages.post("/<reference>/calls")
 @access.require("work_leads")
 def log_call(reference: str) -> ResponseReturnValue:
-    """Write down an attempt to reach the person."""
+    """Log an attempt to reach the person."""
     lead = service.by_reference(reference)
     try:
         call_log.log_call(
@@ -116,10 +116,10 @@ def log_call(reference: str) -> ResponseReturnValue:
             channel=request.form.get("channel", ""),
             outcome=request.form.get("outcome", ""),
             note=request.form.get("note", ""),
-            call_again_at=_moment("call_again_at") if request.form.get("call_again_at") else None,
+            call_again_at=_clinic_time("call_again_at") if request.form.get("call_again_at") else None,
         )
     except Invalid as error:
-        _again(lead, error)
+        _show_errors(lead, error)
     flash(gettext("Attempt %(number)s logged.", number=lead.attempts), "success")
     return redirect_back(lead)
 
@@ -127,18 +127,18 @@ def log_call(reference: str) -> ResponseReturnValue:
 @pages.post("/<reference>/tasks")
 @access.require("work_leads")
 def add_task(reference: str) -> ResponseReturnValue:
-    """Open a task with a time."""
+    """Add a task with a due time."""
     lead = service.by_reference(reference)
     try:
-        due = _moment("due_at")
+        due = _clinic_time("due_at")
         title, owner_id = request.form.get("title", ""), _number("task_owner")
         if not clock.now() < due < clock.now() + timedelta(days=366):
-            raise Invalid({"due_at": ["Choose a time ahead, within a year."]})
+            raise Invalid({"due_at": ["Choose a time within the next year."]})
         if owner_id is not None and owner_id not in {user.id for user in staff.at_work()}:
-            raise Invalid({"task_owner": ["There is no such member of staff."]})
+            raise Invalid({"task_owner": ["Staff member not found."]})
         service.add_task(lead_id=lead.id, kind="other", title=title, due_at=due, owner_id=owner_id)
     except Invalid as error:
-        _again(lead, error)
+        _show_errors(lead, error)
     flash(gettext("Task added."), "success")
     return redirect_back(lead)
 
@@ -149,10 +149,10 @@ def book(reference: str) -> ResponseReturnValue:
     """Book a consultation."""
     lead = service.by_reference(reference)
     try:
-        starts_at, minutes = _moment("starts_at"), _number("minutes") or 60
+        starts_at, minutes = _clinic_time("starts_at"), _number("minutes") or 60
         consultations.book(lead_id=lead.id, version=submitted_version(), starts_at=starts_at, minutes=minutes)
     except Invalid as error:
-        _again(lead, error)
+        _show_errors(lead, error)
     flash(gettext("Consultation booked."), "success")
     return redirect_back(lead)
 
@@ -160,34 +160,34 @@ def book(reference: str) -> ResponseReturnValue:
 @pages.post("/<reference>/consultations/<int:consultation_id>/time")
 @access.require("work_leads")
 def rebook(reference: str, consultation_id: int) -> ResponseReturnValue:
-    """Move a consultation to another time."""
+    """Reschedule a consultation."""
     lead = service.by_reference(reference)
     consultations.get(lead_id=lead.id, consultation_id=consultation_id)
     try:
-        starts_at = _moment("starts_at")
+        starts_at = _clinic_time("starts_at")
         consultations.rebook(consultation_id=consultation_id, starts_at=starts_at)
     except Invalid as error:
-        _again(lead, error)
-    flash(gettext("Consultation moved."), "success")
+        _show_errors(lead, error)
+    flash(gettext("Consultation rescheduled."), "success")
     return redirect_back(lead)
 
 
 @pages.post("/<reference>/consultations/<int:consultation_id>/state")
 @access.require("work_leads")
 def finish(reference: str, consultation_id: int) -> ResponseReturnValue:
-    """Say what became of a consultation."""
+    """Record the result of a consultation."""
     lead = service.by_reference(reference)
     consultations.get(lead_id=lead.id, consultation_id=consultation_id)
     state = request.form.get("state", "")
     consultations.finish(consultation_id=consultation_id, state=state, version=submitted_version())
-    flash(gettext("Noted."), "success")
+    flash(gettext("Consultation updated."), "success")
     return redirect_back(lead)
 
 
 @pages.get("/<reference>/consultations/<int:consultation_id>.ics")
 @access.require("see_leads")
 def calendar(reference: str, consultation_id: int) -> ResponseReturnValue:
-    """A file for the calendars of staff; it names nobody."""
+    """Return a calendar file for staff, without the person's name."""
     lead = service.by_reference(reference)
     found = consultations.get(lead_id=lead.id, consultation_id=consultation_id)
     settings = current.settings()
@@ -200,12 +200,12 @@ def calendar(reference: str, consultation_id: int) -> ResponseReturnValue:
 
 @pages.get("/turns")
 @access.require("manage_staff")
-def turns() -> ResponseReturnValue:
-    """Who takes new leads in turn."""
-    return _turns()
+def assignment_rules() -> ResponseReturnValue:
+    """Show the assignment rules."""
+    return _render_rules()
 
 
-def _turns(status: int = 200, errors: dict[str, list[str]] | None = None) -> tuple[str, int]:
+def _render_rules(status: int = 200, errors: dict[str, list[str]] | None = None) -> tuple[str, int]:
     taking = {one.user_id: one for one in assignment.assignees()}
     page = render_template(
         "console/desk/assignment.html", people=staff.at_work(), taking=taking, errors=errors or {}
@@ -215,8 +215,8 @@ def _turns(status: int = 200, errors: dict[str, list[str]] | None = None) -> tup
 
 @pages.post("/turns/<int:user_id>")
 @access.require("manage_staff")
-def set_turn(user_id: int) -> ResponseReturnValue:
-    """Let somebody take new leads, or no more."""
+def set_rule(user_id: int) -> ResponseReturnValue:
+    """Set or remove the assignment rule of a staff member."""
     try:
         if request.form.get("takes") == "yes":
             languages = request.form.getlist("languages")
@@ -226,32 +226,32 @@ def set_turn(user_id: int) -> ResponseReturnValue:
         else:
             assignment.remove_assignee(user_id=user_id)
     except Invalid as error:
-        return _turns(422, dict(error.fields))
+        return _render_rules(422, dict(error.fields))
     flash(gettext("Saved."), "success")
-    return redirect(url_for(".turns"))
+    return redirect(url_for(".assignment_rules"))
 
 
 @pages.post("/<reference>/merge")
 @access.require("manage_contacts")
 def merge(reference: str) -> ResponseReturnValue:
-    """Bring another record of the same person into this one."""
+    """Merge another record of the same person into this one."""
     lead = service.by_reference(reference)
     gone_id = _number("gone")
     if gone_id not in {one.contact.id for one in duplicates.candidates(lead.contact)} or gone_id is None:
-        raise Invalid({"gone": ["Choose one of the records that may be the same person."]})
+        raise Invalid({"gone": ["Choose one of the possible duplicates."]})
     made = duplicates.merge_contacts(kept_id=lead.contact_id, gone_id=gone_id)
     undo = url_for(".unmerge", reference=lead.reference, merge_id=made.id)
-    flash({"text": gettext("The records are one now."), "undo": undo}, "success")  # type: ignore[arg-type]
+    flash({"text": gettext("Records merged."), "undo": undo}, "success")  # type: ignore[arg-type]
     return redirect_back(lead)
 
 
 @pages.post("/<reference>/unmerge/<int:merge_id>")
 @access.require("manage_contacts")
 def unmerge(reference: str, merge_id: int) -> ResponseReturnValue:
-    """Part two records again."""
+    """Undo a merge."""
     lead = service.by_reference(reference)
     if merge_id not in {one.id for one in duplicates.merges_into(lead.contact_id)}:
-        raise NotFound("There is no such merge.")
+        raise NotFound("Merge not found.")
     duplicates.undo_merge(merge_id)
-    flash(gettext("The records are two again. Emails stay off where either had said no."), "success")
+    flash(gettext("Merge undone. Emails stay off if either record had opted out."), "success")
     return redirect_back(lead)

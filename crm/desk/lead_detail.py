@@ -102,7 +102,7 @@ def _known(lead: Lead, held: Sequence[Consultation]) -> scoring.LeadFacts:
         has_email=lead.contact.email is not None,
         has_message=bool(lead.message),
         heard_from=lead.heard_from,
-        said_yes=any(state.granted for state in consent.states(lead.contact_id)),
+        has_consent=any(state.granted for state in consent.states(lead.contact_id)),
         reached=reached or lead.stage in CONTACTED_STAGES,
         attempts=lead.attempts,
         booked="booked" in states,

@@ -19,25 +19,27 @@ from crm.core.limits import Limit
 from crm.desk import lead_detail, timeline_labels
 from crm.desk import search as listing
 from crm.desk.list_filters import KINDS, SOURCES, address, options
+from crm.intake.texts import HEARD_FROM
 from crm.leads import rules
 from crm.leads.models import Lead
 from crm.staff import access, alerts, redirects
 from crm.staff import service as staff
 
+SERVICES = {"consult": "Consultation only", "treat": "Evaluation and treatment"}
 STOPS = {
-    "clinician": "A clinician decided so",
-    "adverse_event": "Something went wrong in treatment",
-    "in_crisis": "The person is in a crisis",
-    "pregnant": "The person is pregnant",
-    "treated_elsewhere": "The person is treated elsewhere",
-    "deceased": "The person has died",
-    "other": "Another reason",
+    "clinician": "Clinician decision",
+    "adverse_event": "Adverse event in treatment",
+    "in_crisis": "In crisis",
+    "pregnant": "Pregnant",
+    "treated_elsewhere": "Treated elsewhere",
+    "deceased": "Deceased",
+    "other": "Other reason",
 }
-MANY_VIEWS = 200  # records opened by one person in five minutes before an administrator is told
+MANY_VIEWS = 200  # records opened by one person in five minutes before an alert is raised
 
 
-def may(permission: str) -> bool:
-    """Tell whether the signed-in person has a permission."""
+def has_permission(permission: str) -> bool:
+    """Return whether the signed-in user has a permission."""
     return access.has_permission((role.name for role in current_user.roles), permission)
 
 
@@ -45,10 +47,10 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
     """Render the page of one lead and record that it was viewed."""
     audit.record("lead.view", object_type="lead", object_id=lead.id, purpose="care")
     watch_volume()
-    clinical = may("read_clinical")
+    clinical = has_permission("read_clinical")
     show = request.args.get("show", "")
     if show not in lead_detail.TIMELINE_VIEWS:
-        raise Invalid({"show": ["There is no such part of a timeline."]})
+        raise Invalid({"show": ["Timeline view not found."]})
     only = lead_detail.TIMELINE_VIEWS[show][1]
     lines = people.timeline(contact_id=lead.contact_id, cursor=request.args.get("cursor"), only=only)
     others = listing.other_leads(lead)
@@ -66,7 +68,7 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
         older=older + "#timeline" if older else None,
         show=show,
         shows={name: label for name, (label, _) in lead_detail.TIMELINE_VIEWS.items()},
-        touches=lead_detail.attribution(lead, others),
+        attribution=lead_detail.attribution(lead, others),
         emails=_emails(lead.contact_id),
         stage_options=options(rules.STAGES[lead.kind][lead.stage].to),
         reason_options=options(_reasons(lead)),
@@ -78,6 +80,8 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
         kinds=KINDS,
         sources=SOURCES,
         code_label=rules.label,
+        heard_from=HEARD_FROM["en"],
+        services=SERVICES,
         now=clock.now(),
         **lead_detail.work_sections(lead),
         **more,

@@ -1,4 +1,4 @@
-"""What people keep about lists of leads: filters with a name, and what was done to many leads at once."""
+"""Saved filters and bulk runs."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from crm.staff.models import User
 
 
 class SavedFilter(HasId, Base):
-    """Filters of the list of leads under a name: of one person, or for everybody."""
+    """Named filters of the lead list, private or shared."""
 
     __tablename__ = "saved_filter"
     __table_args__ = (UniqueConstraint("user_id", "name"),)
@@ -19,14 +19,14 @@ class SavedFilter(HasId, Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     name: Mapped[str] = mapped_column(Text)
     shared: Mapped[bool] = mapped_column(Boolean)
-    filters: Mapped[dict[str, Any]]  # field -> code; never words that were searched for: they may be a name
+    filters: Mapped[dict[str, Any]]  # field -> code; never search words: they may be a name
     created_at: Mapped[datetime]
 
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
 
 
 class BulkRun(HasId, Base):
-    """One act on many leads: planned first, then done, then perhaps taken back."""
+    """One action on many leads: planned, then run, then possibly undone."""
 
     __tablename__ = "bulk_run"
     __table_args__ = (
@@ -39,12 +39,12 @@ class BulkRun(HasId, Base):
     given: Mapped[dict[str, Any]]  # what the act needs: an owner, a stage, a tag...
     state: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
-    beat_at: Mapped[datetime]  # of the last slice: a run that stands still is taken up again
+    beat_at: Mapped[datetime]  # time of the last slice: a stalled run is continued
     done_at: Mapped[datetime | None]
 
 
 class BulkItem(Base):
-    """What becomes of one lead in a run. `version`: how the lead was when the act was planned."""
+    """One lead in a run. `version` is the lead's version when the action was planned."""
 
     __tablename__ = "bulk_item"
     __table_args__ = (
@@ -57,5 +57,5 @@ class BulkItem(Base):
     lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"), primary_key=True)
     version: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(Text)
-    why: Mapped[str | None] = mapped_column(Text)  # why it was refused, or could not be taken back
+    why: Mapped[str | None] = mapped_column(Text)  # why it was skipped, or could not be undone
     before: Mapped[dict[str, Any] | None]  # what an undo needs

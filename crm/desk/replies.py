@@ -1,4 +1,4 @@
-"""Answering a contact request by email, with one of the approved texts."""
+"""Email replies to contact requests, with approved texts."""
 
 from collections.abc import Mapping
 
@@ -15,21 +15,21 @@ from crm.leads.models import Lead
 REPLIES: Mapping[str, str] = {  # an email under templates/email -> what it says, in a line
     "answer-please-call": "Please call us, or tell us when to call",
     "answer-tried-to-reach": "We tried to reach you",
-    "answer-not-here": "We cannot help with this; who may",
+    "answer-not-here": "We cannot help with this; other places to ask",
 }
 
 
 def refusal(lead: Lead) -> str | None:
-    """Return why no answer can go to this person by email, in words; None when one can."""
+    """Return why no reply may be emailed to this person; None if it may."""
     if lead.kind != rules.CONTACT_REQUEST:
         return "Only contact requests are answered by email. Call the patient, or write to the practice."
     if lead.closed_at is not None:
-        return "This lead has ended. Take it up again first."
+        return "This lead is closed. Reopen it first."
     if lead.contact.email is None:
         return "There is no email address."
     if lead.contact.stopped_at is not None:
         return "A clinical stop is set."
-    # An answer is neutral mail to somebody who asked; to a patient, the same mail would tell of care.
+    # A reply is neutral mail to a person who asked; to a patient, the same email would reveal care.
     others = select(Lead.id).where(
         Lead.contact_id == lead.contact_id, (Lead.kind == rules.REFERRAL) | (Lead.stage == "patient")
     )
@@ -39,12 +39,12 @@ def refusal(lead: Lead) -> str | None:
 
 
 def send_reply(*, lead_id: int, kind: str) -> None:
-    """Send the person one of `ANSWERS` in their language; it counts as an attempt to reach them.
+    """Send the person one of `REPLIES` in their language; it counts as an attempt to reach them.
 
-    Raises Invalid for an unknown text, Conflict when none may be sent or nobody has approved it yet.
+    Raises Invalid for an unknown text, and Conflict if no reply may be sent or the text is not approved.
     """
     if kind not in REPLIES:
-        raise Invalid({"answer": ["Choose what to answer."]})
+        raise Invalid({"answer": ["Choose a reply."]})
     lead = service.get(lead_id)
     refused = refusal(lead)
     if refused is not None:

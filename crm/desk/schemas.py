@@ -1,4 +1,4 @@
-"""Leads as other systems of the clinic work them: what they may ask, change and get back."""
+"""Schemas of the desk API."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ FIELDS = tuple(LeadSchema().fields)
 
 
 class FieldsSchema(Schema):
-    """Which fields are wanted."""
+    """Which fields to return."""
 
     fields_ = fields.String(
         data_key="fields",
@@ -54,11 +54,11 @@ class FieldsSchema(Schema):
     def _known(self, data: dict[str, Any], **_options: Any) -> None:
         unknown = sorted(set(filter(None, data["fields_"].split(","))) - set(FIELDS))
         if unknown:
-            raise ValidationError("There are fields here that a lead does not have.", "fields")
+            raise ValidationError("Unknown field.", "fields")
 
 
 class LeadQuerySchema(FieldsSchema):
-    """Which leads, newest first. `owner_id` 0: nobody's."""
+    """Which leads, newest first. `owner_id` 0: unassigned."""
 
     kind = fields.String(load_default="", validate=validate.OneOf(("", *rules.KINDS)))
     stage = fields.String(load_default="", validate=validate.OneOf(("", *STAGES)))
@@ -93,7 +93,7 @@ class MoveSchema(Schema):
 
 
 class OwnerSchema(Schema):
-    """Who takes the lead; null: nobody."""
+    """The owner of a lead; null unassigns it."""
 
     owner_id = fields.Integer(
         required=True, allow_none=True, strict=True, validate=validate.Range(min=1, max=BIGGEST_ID)
@@ -113,7 +113,7 @@ class NotedSchema(Schema):
 
 
 class CursorSchema(Schema):
-    """Which part of a long list."""
+    """Which page of a list."""
 
     cursor = fields.String(load_default=None, metadata={"description": "`next` of the page before."})
     limit = fields.Integer(load_default=50, validate=validate.Range(min=1, max=200))
@@ -137,7 +137,7 @@ class TimelineSchema(Schema):
 
 
 class CallSchema(Schema):
-    """One attempt to reach somebody; the note is stored encrypted."""
+    """One attempt to reach a person; the note is stored encrypted."""
 
     channel = fields.String(required=True, validate=validate.OneOf(sorted(attempts.CHANNELS)))
     outcome = fields.String(required=True, validate=validate.OneOf(sorted(attempts.OUTCOMES)))
@@ -146,7 +146,7 @@ class CallSchema(Schema):
 
 
 class NewTaskSchema(Schema):
-    """Something to be done by a time. The title shows in lists: no health details."""
+    """A task with a due time. The title shows in lists: no health details."""
 
     title = fields.String(required=True, validate=validate.Length(min=1, max=120))
     due_at = fields.AwareDateTime(required=True)
@@ -156,7 +156,7 @@ class NewTaskSchema(Schema):
 
 
 class MadeSchema(Schema):
-    """The number of what was made or done."""
+    """The id of what was created or done."""
 
     id = fields.Integer()
 
@@ -180,7 +180,7 @@ class TaskPageSchema(Schema):
 
 
 class NewConsultationSchema(Schema):
-    """When a consultation is, and for how long."""
+    """Time and length of a consultation."""
 
     starts_at = fields.AwareDateTime(required=True)
     minutes = fields.Integer(load_default=60, validate=validate.OneOf(consultations.LENGTHS))

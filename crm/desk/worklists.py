@@ -1,4 +1,4 @@
-"""What the front desk works off: lists with an order of their own, each a bounded select over an index."""
+"""Work lists of the front desk, each a bounded select over an index."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from crm.leads.rules import PAUSED, REFERRAL
 from crm.staff.models import User
 
 PAGE = 50
-COUNTED = 100  # rows a count looks at before it says "99+"
+COUNTED = 100  # rows read for a count; above that it shows "99+"
 STALE_AFTER = timedelta(days=14)
 BETWEEN_ATTEMPTS = timedelta(hours=3)
 CALLING_HOURS = (8, 21)  # local time of the person: 47 CFR 64.1200(c)(1)
@@ -32,16 +32,16 @@ Conditions = Callable[[Any, datetime, int], Sequence[ColumnElement[bool]]]
 
 @dataclass(frozen=True, kw_only=True)
 class WorkList:
-    """One list: what is on it (given a lead's columns, now and the reader's id), and its order, earliest first.
+    """One list: its conditions (from a lead's columns, now and the user's id) and its order, earliest first.
 
-    `walked`: no index begins with what is on it, so that open leads are gone through one by one.
+    `scanned`: no index starts with the conditions, so the list scans the open leads in order.
     """
 
     label: str
     empty: str
     conditions: Conditions
     by: InstrumentedAttribute[Any]
-    walked: bool = False
+    scanned: bool = False
 
 
 def _call_now(row: Any, now: datetime, _me: int) -> Sequence[ColumnElement[bool]]:
@@ -65,37 +65,37 @@ def _call_now(row: Any, now: datetime, _me: int) -> Sequence[ColumnElement[bool]
 LISTS: Mapping[str, WorkList] = {
     "call_now": WorkList(
         label="Call now",
-        empty="Nobody is waiting for a call at this hour.",
+        empty="No one can be called at this hour.",
         conditions=_call_now,
         by=Lead.due_at,
-        walked=True,
+        scanned=True,
     ),
     "overdue": WorkList(
         label="Overdue",
-        empty="Nothing is past its time.",
+        empty="Nothing is overdue.",
         conditions=lambda row, now, _me: (row.due_at < now,),
         by=Lead.due_at,
     ),
     "waiting": WorkList(
         label="Waiting on referrer",
-        empty="No referrer owes us an answer.",
+        empty="No open questions to referrers.",
         conditions=lambda row, _now, _me: (row.kind == REFERRAL, row.stage == PAUSED),
         by=Lead.stage_at,
     ),
     "stale": WorkList(
         label="Stale",
-        empty="Nothing has stood still for two weeks.",
+        empty="No lead has been idle for two weeks.",
         conditions=lambda row, now, _me: (row.stage_at < now - STALE_AFTER,),
         by=Lead.stage_at,
     ),
     "mine": WorkList(
         label="Mine",
-        empty="No open lead is yours.",
+        empty="You have no open leads.",
         conditions=lambda row, _now, me: (row.owner_id == me,),
         by=Lead.stage_at,
     ),
     "unassigned": WorkList(
-        label="Nobody's",
+        label="Unassigned",
         empty="Every open lead has an owner.",
         conditions=lambda row, _now, _me: (row.owner_id.is_(None),),
         by=Lead.stage_at,
@@ -105,7 +105,7 @@ FIRST = "call_now"
 
 
 def load_list(name: str, *, me: int, cursor: str | None = None, limit: int = PAGE) -> Page[Lead]:
-    """Return a part of the list called `name`, for the person whose id is `me`. Raises KeyError, Invalid."""
+    """Return a page of the list `name` for the user `me`. Raises KeyError, Invalid."""
     wanted = LISTS[name]
     after = paging.decode(cursor, (datetime, int)) if cursor else None
     found = index_scan.load_leads(_ids(wanted, me, limit=limit + 1, after=after), wanted.by, Lead.id)
@@ -117,7 +117,7 @@ def load_list(name: str, *, me: int, cursor: str | None = None, limit: int = PAG
 def _ids(wanted: WorkList, me: int, *, limit: int, after: index_scan.Key | None = None) -> Select[int]:
     """Select the ids of the first leads on a list."""
     now = clock.now()
-    if wanted.walked:
+    if wanted.scanned:
         rows = index_scan.scan_open_leads(wanted.by, after=after)
         return index_scan.first_ids(rows, *wanted.conditions(rows.c, now, me), limit=limit)
     ids = select(Lead.id).where(Lead.closed_at.is_(None), *wanted.conditions(Lead, now, me))
@@ -127,7 +127,7 @@ def _ids(wanted: WorkList, me: int, *, limit: int, after: index_scan.Key | None 
 
 
 def list_counts(*, me: int) -> dict[str, str]:
-    """Return how long each list is, as far as 99, and how many tasks are open for this person. One statement."""
+    """Return the length of each list and the user's open tasks, up to 99, in one statement."""
     branches = [_counted(name, _ids(wanted, me, limit=COUNTED)) for name, wanted in LISTS.items()]
     branches.append(_counted("tasks", _tasks_of(me, limit=COUNTED)))
     found = {row.name: int(row.rows) for row in db.session.execute(union_all(*branches))}
@@ -139,7 +139,7 @@ def _counted(name: str, rows: Select[Any]) -> Select[str, int]:
 
 
 def _tasks_of(me: int, *, limit: int, after: index_scan.Key | None = None) -> Select[int]:
-    """Select the ids of the most urgent open tasks that are this person's, or nobody's about a lead of theirs."""
+    """Select the ids of the most urgent open tasks of the user, and unassigned ones on the user's leads."""
     theirs = select(Lead.id).where(Lead.id == Task.lead_id, Lead.owner_id == me).correlate(Task).exists()
     ways = ((Task.owner_id == me,), (Task.owner_id.is_(None), theirs))
     parts = (_urgent(select(Task.id, Task.due_at).where(*way), limit, after).subquery() for way in ways)
@@ -156,7 +156,7 @@ def _urgent(tasks: index_scan.Rows, limit: int, after: index_scan.Key | None) ->
 
 
 def urgent_task_count(me: int) -> int:
-    """Return how many tasks of this person's own are due by tomorrow or come from being named, as far as 100."""
+    """Return how many of the user's tasks are due by tomorrow or are mentions, up to 100."""
     soon = or_(Task.due_at < clock.now() + timedelta(days=1), Task.kind == "mention")
     mine = select(Task.id).where(Task.owner_id == me, Task.done_at.is_(None), soon).limit(COUNTED).subquery()
     return db.session.scalar(select(func.count()).select_from(mine)) or 0
@@ -164,7 +164,7 @@ def urgent_task_count(me: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenTask:
-    """An open task, the lead it is about, and whose it is."""
+    """An open task with its lead and owner."""
 
     task: Task
     lead: Lead
@@ -172,7 +172,7 @@ class OpenTask:
 
 
 def open_tasks(*, me: int | None, cursor: str | None = None, limit: int = PAGE) -> Page[OpenTask]:
-    """Return open tasks, the most urgent first: one person's, or (None) everybody's. Raises Invalid."""
+    """Return open tasks, most urgent first: the user's, or (None) all. Raises Invalid."""
     after = paging.decode(cursor, (datetime, int)) if cursor else None
     ids = (
         _tasks_of(me, limit=limit + 1, after=after)

@@ -31,7 +31,7 @@ Answer = tuple[dict[str, Any], int]
 @blueprint.response(201, ReceiptSchema)
 @once
 def create_contact_request(data: dict[str, Any]) -> Answer:
-    """Take in a contact request. 201: a new lead; 200: the same request was sent within the last day."""
+    """Receive a contact request. 201: a new lead; 200: the same request was sent within the last day."""
     ticked = data["educational_email"]
     request = ContactRequest(
         person=_person(data),
@@ -50,9 +50,9 @@ def create_contact_request(data: dict[str, Any]) -> Answer:
 @blueprint.response(201, ReceiptSchema)
 @once
 def create_referral(data: dict[str, Any]) -> Answer:
-    """Take in a referral. 201: a new one; 200: it was sent before (same external id, or same content within a day).
+    """Receive a referral. 201: a new one; 200: a duplicate (same external id, or same content within a day).
 
-    `agreed_to_email` never signs anybody up: the patient is asked by one email, and their own yes counts.
+    `agreed_to_email` never subscribes the patient: it allows one confirmation email.
     """
     opened = service.open_referral(referral=_referral(data), practice_id=caller().practice_id)
     return _receipt(opened)
@@ -62,7 +62,7 @@ def create_referral(data: dict[str, Any]) -> Answer:
 @require_scope("leads:read")
 @blueprint.response(200, StatusSchema)
 def show_lead(reference: str) -> dict[str, Any]:
-    """How far a lead has come that was sent with this key, or that belongs to its practice."""
+    """Return the status of a lead sent with this key or belonging to its practice."""
     lead = queries.lead_sent_by(reference=reference, actor=caller().actor, practice_id=caller().practice_id)
     codes = rules.REFERRAL_CODES[lead.stage] if lead.kind == rules.REFERRAL else None
     return {
@@ -80,7 +80,7 @@ def show_lead(reference: str) -> dict[str, Any]:
 @require_scope(None)
 @blueprint.response(200, WordingSchema(many=True))
 def list_wordings() -> list[dict[str, str]]:
-    """The texts to show beside the boxes that people tick, in the version in use."""
+    """Return the current consent texts to show beside the checkboxes."""
     found = [
         consent_texts.current(key, language)
         for key in ("contact-form", "referral-attestation")

@@ -1,4 +1,4 @@
-"""The public contact form's fields. The rules are those of the API; the words are the person's language."""
+"""Contact form fields. The rules are those of the API; the texts are in the page's language."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ from crm.leads import rules
 
 
 class Normalized:
-    """A validator that keeps the normalised value in `form.clean`, and what was typed in the field."""
+    """A validator that keeps the normalized value in `form.clean`, and the typed text in the field."""
 
     def __init__(self, rule: Callable[[str], str], *, required: bool = False) -> None:
         self.rule = rule
@@ -42,7 +42,7 @@ class Normalized:
         try:
             form.clean[field.name] = self.rule(typed)
         except InvalidValue as error:
-            raise StopValidation(form.say(error.code, field.name)) from error
+            raise StopValidation(form.message_for(error.code, field.name)) from error
 
 
 def _message(text: str) -> str:
@@ -54,7 +54,7 @@ def _choices(pairs: Sequence[tuple[str, str]]) -> list[SelectChoice]:
 
 
 class ContactForm(FlaskForm):  # type: ignore[misc]
-    """First contact. `words` are the words of the page's language."""
+    """The contact form. `words` are the texts in the page's language."""
 
     first_name = StringField(validators=[Normalized(people.clean_name, required=True)])
     last_name = StringField(validators=[Normalized(people.clean_name, required=True)])
@@ -75,8 +75,8 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
         self.heard_from.choices = _choices((nothing, *HEARD_FROM[page_language].items()))
         self.state.choices = _choices((nothing, *STATES))
 
-    def say(self, code: str, field: str) -> str:
-        """Return the words for what is wrong with a field."""
+    def message_for(self, code: str, field: str) -> str:
+        """Return the error message of a field."""
         for key in (f"wrong_{code}_{field}", f"wrong_{code}"):
             if key in self.words:
                 return self.words[key]
@@ -91,7 +91,7 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
             raise StopValidation(self.words["wrong_choice"])
 
     def problems(self) -> dict[str, list[str]]:
-        """Return field name -> what is wrong, in the order of the page; "_" is for what belongs to no field."""
+        """Return field name -> errors, in page order; "_" has the errors of no field."""
         found = {
             name: [str(text) for text in texts] for name, texts in self.errors.items() if name != "csrf_token"
         }
@@ -102,7 +102,7 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
     def request(
         self, *, clinic_zone: str, touch: Mapping[str, str | None], shown: str | None
     ) -> ContactRequest:
-        """Return the intake of a form that is in order. `shown` names the wording beside the box."""
+        """Return the contact request of a valid form. `shown` names the wording beside the checkbox."""
         state = self.clean["state"]
         return ContactRequest(
             person=Person(

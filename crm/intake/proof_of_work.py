@@ -1,7 +1,7 @@
-"""Proof of work for public forms: a small sum that a browser does in a moment and a robot must do each time.
+"""Proof of work for public forms: a small computation that costs a browser little and a robot each time.
 
-ALTCHA's format (altcha.org/docs), made and checked here; nothing is asked of third parties. A solution is spent in
-the database, within the transaction of what it pays for: what failed costs nothing, and no restart makes it good again.
+ALTCHA's format (altcha.org/docs), created and verified here, without third parties. A solution is redeemed in
+the database, in the transaction of its form: a failed form does not use it up, and a restart does not renew it.
 """
 
 import base64
@@ -21,10 +21,10 @@ from crm.core import clock
 from crm.core.db import db
 from crm.staff.models import KeptReply
 
-DIFFICULTY = 100_000  # hashes at most: a fifth of a second on a desk, two on an old phone
+DIFFICULTY = 100_000  # hashes at most: 0.2 seconds on a desktop, 2 on an old phone
 LIFETIME = 20 * 60  # seconds
-FASTEST = 3  # seconds in which nobody fills in a form by hand
-LONGEST = 24 * 3600  # seconds a page may stand open
+FASTEST = 3  # seconds; no person fills in a form faster
+LONGEST = 24 * 3600  # seconds a page may stay open
 _FIELDS = {"algorithm": str, "challenge": str, "number": int, "salt": str, "signature": str}
 
 
@@ -33,14 +33,14 @@ def _key(secret: str) -> bytes:
 
 
 def new_challenge(secrets: Sequence[str]) -> dict[str, Any]:
-    """Return a challenge for the browser to solve. Real time, not the demo's: browsers have no other."""
+    """Return a challenge for the browser. Uses real time, not demo time, as browsers do."""
     expires = datetime.fromtimestamp(time.time() + LIFETIME, UTC)
     options = altcha.ChallengeOptions(max_number=DIFFICULTY, hmac_key=_key(secrets[0]), expires=expires)
     return dict(altcha.create_challenge(options).to_dict())
 
 
 def solved_challenge(answer: str, secrets: Sequence[str]) -> str | None:
-    """Return the id of the challenge that `answer` solves; None when it solves none of ours, or too late."""
+    """Return the id of the challenge that `answer` solves; None if it is invalid or expired."""
     try:
         payload: Any = json.loads(base64.b64decode(answer, validate=True))
     except (binascii.Error, ValueError):
@@ -49,7 +49,7 @@ def solved_challenge(answer: str, secrets: Sequence[str]) -> str | None:
         type(payload.get(name)) is not kind for name, kind in _FIELDS.items()
     ):
         return None
-    # Only a salt that we signed with an end can be ours; the check of the end is the library's.
+    # Our salts always have an expiry, which the library checks.
     if (
         not (payload["salt"] + payload["challenge"] + payload["signature"]).isascii()
         or "expires=" not in payload["salt"]
@@ -62,18 +62,18 @@ def solved_challenge(answer: str, secrets: Sequence[str]) -> str | None:
 
 
 def redeem(challenge_id: str) -> bool:
-    """Use a solved challenge up, in the running transaction; False when that was done before."""
+    """Redeem a solved challenge in the running transaction; return False if it was redeemed before."""
     row = insert(KeptReply).values(caller="proof", key=challenge_id, request_hash=b"", at=clock.now())
     return db.session.scalar(row.on_conflict_do_nothing().returning(KeptReply.key)) is not None
 
 
 def sign_opening(secrets: Sequence[str]) -> str:
-    """Return a signed mark of now, to tell later how long a form was open."""
+    """Return a signed mark of the current time, for `seconds_open`."""
     return _signer(secrets).sign(b"form").decode()
 
 
 def seconds_open(mark: str, secrets: Sequence[str]) -> float | None:
-    """Return how many seconds ago `mark` was made; None for a mark that is not ours or too old."""
+    """Return how many seconds ago `mark` was created; None if it is invalid or too old."""
     try:
         _, made = _signer(secrets).unsign(mark, max_age=LONGEST, return_timestamp=True)
     except BadData:

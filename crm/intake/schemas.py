@@ -1,4 +1,4 @@
-"""What other systems may send us, and what they get back. Unknown fields are refused."""
+"""Schemas of the intake API. Unknown fields are refused."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -17,7 +17,7 @@ from crm.referrers.service import NPI_HINT
 
 
 class NormalizedString(fields.String):
-    """Text that a rule normalises or refuses; "" counts as not given where the field is optional."""
+    """Text that a rule normalizes or refuses; "" means not given if the field is optional."""
 
     def __init__(self, rule: Callable[[str], str], **options: Any) -> None:
         super().__init__(**options)
@@ -34,7 +34,7 @@ class NormalizedString(fields.String):
 
 
 def single_line(limit: int) -> Callable[[str], str]:
-    """A rule: one line of text, at most `limit` characters."""
+    """Return a rule for one line of text of at most `limit` characters."""
     return lambda text: people.clean_text(text, limit=limit, lines=False)
 
 
@@ -58,7 +58,7 @@ def _language() -> fields.String:
 
 
 class PersonSchema(Schema):
-    """A person, as far as both kinds of intake ask the same."""
+    """Fields of a person that both kinds of intake share."""
 
     first_name = _name(metadata={"example": "Ana"})
     last_name = _name(metadata={"example": "Ruiz"})
@@ -73,7 +73,7 @@ class PersonSchema(Schema):
 
 
 class FirstTouchSchema(Schema):
-    """Where a visitor came from."""
+    """Attribution of a visitor."""
 
     utm_source = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
     utm_medium = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
@@ -85,7 +85,7 @@ class FirstTouchSchema(Schema):
 
 
 class ContactRequestSchema(PersonSchema):
-    """A contact request. `wording` names the text that stood beside the box the person ticked."""
+    """A contact request. `wording` names the text beside the checkbox that the person ticked."""
 
     email = NormalizedString(people.clean_email, required=True, metadata={"example": "ana.ruiz@example.com"})
     heard_from = fields.String(load_default=None, allow_none=True, validate=validate.OneOf(rules.HEARD_FROM))
@@ -101,7 +101,7 @@ class ContactRequestSchema(PersonSchema):
 
 
 def known_wording(name: str | None, *, key: str, language: str, field: str) -> Wording:
-    """Return the wording of this name and kind. Raises ValidationError that says which one is in use."""
+    """Return the wording of this name and kind. Raises ValidationError that names the current one."""
     try:
         if name is not None and name.startswith(f"{key}/"):
             return consent_texts.find(name, language)
@@ -114,7 +114,7 @@ def known_wording(name: str | None, *, key: str, language: str, field: str) -> W
 
 
 class ReferrerSchema(Schema):
-    """Who refers."""
+    """The referring clinician."""
 
     name = NormalizedString(single_line(120), required=True)
     npi = NormalizedString(
@@ -128,7 +128,7 @@ class ReferrerSchema(Schema):
 
 
 class GuardianSchema(Schema):
-    """Who speaks for a minor."""
+    """The guardian of a minor."""
 
     name = NormalizedString(single_line(120), required=True)
     relation = NormalizedString(single_line(60), required=True)
@@ -136,7 +136,7 @@ class GuardianSchema(Schema):
 
 
 class PatientSchema(PersonSchema):
-    """Whom it is about. A phone number is needed: somebody will call."""
+    """The patient. A phone number is required, because staff call them."""
 
     phone = NormalizedString(people.clean_phone, required=True, metadata={"example": "+12135550142"})
     email = NormalizedString(people.clean_email, load_default=None, allow_none=True)
@@ -160,7 +160,7 @@ def _years(born: date, today: date) -> int:
 
 
 class ReasonSchema(Schema):
-    """Why. Stored encrypted; codes are ICD-10-CM."""
+    """The reason. Stored encrypted; codes are ICD-10-CM."""
 
     text = NormalizedString(lambda text: people.clean_text(text, limit=2000), required=True)
     diagnoses = fields.List(
@@ -172,14 +172,14 @@ class ReasonSchema(Schema):
 
 
 class PayerSchema(Schema):
-    """Who pays. Stored encrypted."""
+    """The payer. Stored encrypted."""
 
     name = NormalizedString(single_line(120), required=True)
     member_id = NormalizedString(single_line(60), load_default=None, allow_none=True)
 
 
 class ReferralSchema(Schema):
-    """A referral. `agreed_to_email` is the referrer's word that the patient agreed to be asked by email, nothing more."""
+    """A referral. `agreed_to_email` means only that the referrer states the patient agreed to a confirmation email."""
 
     referrer = fields.Nested(ReferrerSchema, required=True)
     patient = fields.Nested(PatientSchema, required=True)
@@ -210,7 +210,7 @@ class ReferralSchema(Schema):
                 data["attestation"], key="referral-attestation", language=language, field="attestation"
             )
             if data["patient"]["email"] is None:
-                raise ValidationError({"patient": {"email": ["There is no address to ask at."]}})
+                raise ValidationError({"patient": {"email": ["An email address is required."]}})
 
     @post_load
     def _dated(self, data: dict[str, Any], **_options: Any) -> dict[str, Any]:
@@ -221,13 +221,13 @@ class ReferralSchema(Schema):
 
 
 class ReceiptSchema(Schema):
-    """What came of an intake."""
+    """The result of an intake."""
 
     reference = fields.String(metadata={"example": "R-7K3F9Q"})
 
 
 class StatusSchema(Schema):
-    """How far a lead has come; no names, no health facts."""
+    """Status of a lead, without names or health facts."""
 
     reference = fields.String()
     kind = fields.String()
@@ -239,7 +239,7 @@ class StatusSchema(Schema):
 
 
 class WordingSchema(Schema):
-    """A text people are asked to agree to."""
+    """A consent text."""
 
     name = fields.String(metadata={"example": "contact-form/1"})
     language = fields.String()

@@ -96,7 +96,7 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Inta
             _alarm(opened)
     _note_differences(opened, found, request.person)
     if request.wording is not None:
-        _ask(
+        _request_confirmation(
             found, request.person, kind=ConfirmationKind.CONFIRMATION, topic="prospect_edu",
             wording=request.wording, source=request.source,
         )  # fmt: skip
@@ -141,14 +141,14 @@ def open_referral(
         _open_call_task(opened)
     _note_differences(opened, found, referral.person)
     if opened.is_new and referral.attestation is not None:
-        _ask(
+        _request_confirmation(
             found, referral.person, kind=ConfirmationKind.INVITATION, topic="referred_edu",
             wording=referral.attestation, source="referrer",
         )  # fmt: skip
     return opened
 
 
-def _ask(
+def _request_confirmation(
     found: contacts.ContactMatch,
     person: Person,
     *,
@@ -157,7 +157,7 @@ def _ask(
     wording: Wording,
     source: str,
 ) -> None:
-    """Have the person asked by email; never at another address than the one that was given just now."""
+    """Send the confirmation email, but never to a different address than the submitted one."""
     if found.contact.email is None or "email" in found.differing:
         return
     consent.send_confirmation(
@@ -297,7 +297,7 @@ def _open_call_task(opened: IntakeResult) -> None:
 
 
 def _note_differences(opened: IntakeResult, found: contacts.ContactMatch, person: Person) -> None:
-    """Keep what was said otherwise than the record has it, for staff to decide."""
+    """Record submitted values that differ from the record, for staff to decide."""
     if not found.differing:
         return
     said = "; ".join(f"{name.replace('_', ' ')}: {getattr(person, name)}" for name in found.differing)

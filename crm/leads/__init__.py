@@ -1,1 +1,1 @@
-"""A referral or contact request from first touch to booked or lost."""
+"""Leads: referrals and contact requests, from first touch to booked or lost."""

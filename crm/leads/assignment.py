@@ -1,4 +1,4 @@
-"""Who takes a new lead: in turn, among those on duty who speak the language, look after the state and have room."""
+"""Assignment of new leads: round-robin among staff on duty who match language, state and capacity."""
 
 from collections.abc import Collection, Sequence
 
@@ -13,12 +13,12 @@ from crm.leads.models import Assignee
 from crm.staff.models import User
 
 LANGUAGES = ("en", "es")
-CAPACITY_LIMIT = 10_000  # of a capacity
+CAPACITY_LIMIT = 10_000  # open leads
 STATES = frozenset(code for code, _ in us_states.STATES)
 
-# One statement. The turn is read off the leads themselves: whoever got one longest ago is next. Somebody who names the
-# language comes before somebody who takes all, and then somebody who names the state.
-_GIVE = """
+# One statement. The leads themselves give the turn: the staff member whose last lead is oldest is next. A rule that names
+# the language comes before one for all languages, then one that names the state.
+_ASSIGN = """
     with next as (
         select a.user_id from assignee a join "user" u on u.id = a.user_id and u.active and u.practice_id is null
         where a.on_duty and (a.languages = '{}' or :language = any(a.languages))
@@ -43,8 +43,8 @@ _GIVE = """
 
 
 def assign_next(*, lead_id: int, language: str) -> int | None:
-    """Give a new lead to whoever's turn it is; return their id, None when nobody takes leads or has room."""
-    row = execute_raw(_GIVE, {"lead_id": lead_id, "language": language, "now": clock.now()}).first()
+    """Assign a new lead to the next staff member; return their id, or None if no one matches."""
+    row = execute_raw(_ASSIGN, {"lead_id": lead_id, "language": language, "now": clock.now()}).first()
     if row is None:
         return None
     audit.record_at_once("lead.assign", object_type="lead", object_id=lead_id, detail=row.detail)
@@ -53,7 +53,7 @@ def assign_next(*, lead_id: int, language: str) -> int | None:
 
 
 def assignees() -> Sequence[Assignee]:
-    """Return who takes new leads."""
+    """Return the assignment rules."""
     return db.session.scalars(select(Assignee).order_by(Assignee.user_id)).all()
 
 
@@ -65,17 +65,17 @@ def set_assignee(
     capacity: int | None = None,
     on_duty: bool = True,
 ) -> None:
-    """Let somebody take new leads, or change how. `states`: of people's homes, two letters. Raises Invalid."""
+    """Set the assignment rule of a staff member. `states` are where people live, two letters each. Raises Invalid."""
     user = db.session.get(User, user_id)
     wrong = {}
     if user is None or not user.active or user.practice_id is not None:
-        wrong["user_id"] = ["There is no such member of staff."]
+        wrong["user_id"] = ["Staff member not found."]
     if not set(languages) <= set(LANGUAGES):
         wrong["languages"] = ["Choose English, Spanish, both, or neither for all."]
     if not set(states) <= STATES:
         wrong["states"] = ["Enter states by their two letters, such as CA, NV, or leave this empty."]
     if capacity is not None and not 0 < capacity <= CAPACITY_LIMIT:
-        wrong["capacity"] = ["Enter how many open leads at the same time, or leave this empty."]
+        wrong["capacity"] = ["Enter the maximum number of open leads, or leave this empty."]
     if wrong:
         raise Invalid(wrong)
     values = {
@@ -90,6 +90,6 @@ def set_assignee(
 
 
 def remove_assignee(*, user_id: int) -> None:
-    """Give somebody no new leads any more."""
+    """Remove the assignment rule of a staff member."""
     db.session.execute(delete(Assignee).where(Assignee.user_id == user_id))
     audit.record("assignment.unset", object_type="staff", object_id=user_id)

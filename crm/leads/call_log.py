@@ -1,4 +1,4 @@
-"""The call log: each attempt to reach a person, what came of it, and what follows from it."""
+"""Call log: attempts to reach a person, their outcomes, and the stage moves that follow."""
 
 from datetime import datetime, timedelta
 
@@ -12,8 +12,8 @@ from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.models import Call, Lead
 
 NOTE_LIMIT = 2000  # characters
-TRY_AGAIN_WITHIN = timedelta(days=1)  # open days after an attempt that reached nobody
-STAGE_WHEN_REACHED = {  # where speaking to somebody for the first time takes a lead
+TRY_AGAIN_WITHIN = timedelta(days=1)  # open days after an attempt without contact
+STAGE_WHEN_REACHED = {  # the stage of a lead after the first contact
     "new": "contacted", "unconfirmed": "contacted", "confirmed": "contacted", "accepted": "contacting",
 }  # fmt: skip
 
@@ -26,17 +26,17 @@ def log_call(
     note: str = "",
     call_again_at: datetime | None = None,
 ) -> Call:
-    """Write down one attempt by whoever is acting. `note` is stored encrypted; `call_again_at` opens a task.
+    """Log one attempt of the current actor. `note` is stored encrypted; `call_again_at` adds a task.
 
-    Speaking to the person moves a fresh lead on; an attempt in vain gives it one more open day.
-    Raises Invalid for unknown codes, a long note or a time that has passed, Conflict for a lead that has ended.
+    Contact moves a new lead on; an attempt without contact extends its deadline to one more open day.
+    Raises Invalid for unknown codes, a long note or a past time, and Conflict for a closed lead.
     """
     lead = service.get(lead_id)
     now = clock.now()
     note = note.strip()
     _check(channel=channel, outcome=outcome, note=note, call_again_at=call_again_at, now=now)
     if lead.closed_at is not None:
-        raise Conflict("This lead has ended. Take it up again first.")
+        raise Conflict("This lead is closed. Reopen it first.")
     actor = audit.current().actor
     call = Call(lead_id=lead.id, at=now, actor=actor, channel=channel, outcome=outcome, note=note or None)
     db.session.add(call)
@@ -52,28 +52,28 @@ def log_call(
         service.add_task(
             lead_id=lead.id, kind="call", title="Call again", due_at=call_again_at, owner_id=lead.owner_id
         )
-    _go_on(lead, outcome=outcome, now=now)
+    _advance(lead, outcome=outcome, now=now)
     return call
 
 
 def _check(*, channel: str, outcome: str, note: str, call_again_at: datetime | None, now: datetime) -> None:
     wrong = {}
     if channel not in CHANNELS:
-        wrong["channel"] = ["Choose how you tried to reach them."]
+        wrong["channel"] = ["Choose a type."]
     if outcome not in OUTCOMES:
-        wrong["outcome"] = ["Choose what came of it."]
+        wrong["outcome"] = ["Choose an outcome."]
     if len(note) > NOTE_LIMIT or "\0" in note:
         wrong["note"] = [f"Shorten the note to {NOTE_LIMIT:,} characters."]
     if call_again_at is not None and not now < call_again_at < now + timedelta(days=366):
-        wrong["call_again_at"] = ["Choose a time ahead, within a year."]
+        wrong["call_again_at"] = ["Choose a time within the next year."]
     if wrong:
         raise Invalid(wrong)
 
 
-def _go_on(lead: Lead, *, outcome: str, now: datetime) -> None:
+def _advance(lead: Lead, *, outcome: str, now: datetime) -> None:
     to = STAGE_WHEN_REACHED.get(lead.stage) if outcome in REACHED else None
     if to is not None:
-        service.flush()  # the attempt itself is a change: the move is made to the lead with it
+        service.flush()  # the attempt changes the version that the move needs
         service.move_stage(lead_id=lead.id, version=lead.version, to=to)
         return
     sla.resolve_late_alert(lead.id)

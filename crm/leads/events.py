@@ -1,4 +1,4 @@
-"""What happens to a lead."""
+"""Events of a lead."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,7 @@ class StageMoved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LeadOverdue(Event):
-    """The clock of a lead's stage has run out; published once for each moment it was due at."""
+    """A lead is past its deadline; published once per deadline."""
 
     lead_id: int
     contact_id: int
@@ -47,7 +47,7 @@ class ConsultationChanged(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ContactsMerged(Event):
-    """One person's two records became one; `gone_id` stands for nobody any more."""
+    """Two records of one person were merged; `gone_id` is no longer in use."""
 
     kept_id: int
     gone_id: int
@@ -55,7 +55,7 @@ class ContactsMerged(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyRequested(Event):
-    """Staff answer a contact request by the email called `kind`. Nothing was answered unless it can be queued."""
+    """Staff reply to a contact request with the email `kind`. If it cannot be queued, the transaction fails."""
 
     lead_id: int
     contact_id: int

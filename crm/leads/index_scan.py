@@ -1,7 +1,7 @@
-"""Open leads one by one in the order of an index that also holds what they are chosen by.
+"""Index scan: leads in the order of an index that also includes the columns they are filtered by.
 
-How many leads a set of filters leaves is guessed badly (that a stage means "open", the database does not know), and a
-guess of few makes it fetch and sort all of them. Here it cannot: it goes along the index until the page is full.
+The planner estimates badly how many leads match a set of filters (it does not know that a stage implies "open"), and an
+estimate of few makes it fetch and sort all of them. Here it must scan the index until the page is full.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Key = tuple[Any, ...]
 Rows = TypeVar("Rows", bound=Select[*tuple[Any, ...]])
 
 INCLUDED_COLUMNS = (Lead.id, Lead.kind, Lead.stage, Lead.source, Lead.owner_id)
-CALL_COLUMNS = (Lead.contact_id, Lead.last_attempt_at)  # what the index by due times holds besides
+CALL_COLUMNS = (Lead.contact_id, Lead.last_attempt_at)  # also included in the index on due_at
 
 
 def scan_open_leads(
@@ -26,27 +26,27 @@ def scan_open_leads(
 ) -> Subquery:
     """Return the open leads in the order of `by` (created_at, stage_at or due_at), as rows to filter.
 
-    `inside`: where in that order to walk. `after`: the key of the last lead seen. `newest`: the other way round.
+    `inside` limits the range of the index; `after` is the key of the last lead seen; `newest` reverses the order.
     """
     held = (*INCLUDED_COLUMNS, *(CALL_COLUMNS if by.key == "due_at" else ()))
     rows = select(*held, by.label("by")).where(Lead.closed_at.is_(None), *inside)
     if by.key == "due_at":
         rows = rows.where(Lead.due_at.is_not(None))
     return (
-        order_after(rows, by, after=after, newest=newest).offset(0).subquery("walk")
-    )  # keeps the filters outside
+        order_after(rows, by, after=after, newest=newest).offset(0).subquery("scan")
+    )  # offset 0 keeps the filters outside
 
 
 def scan_leads(
     of: ColumnElement[bool], *, limit: int, after: Key | None = None, newest: bool = True
 ) -> Subquery:
-    """Return the first `limit` leads, ended ones too, by when they came in, of those that one index brings together."""
+    """Return the first `limit` leads for which `of` holds, closed ones included, by creation time."""
     rows = select(*INCLUDED_COLUMNS, Lead.closed_at, Lead.created_at.label("by")).where(of)
-    return order_after(rows, Lead.created_at, after=after, newest=newest).limit(limit).subquery("walk")
+    return order_after(rows, Lead.created_at, after=after, newest=newest).limit(limit).subquery("scan")
 
 
 def order_after(rows: Rows, by: Column, *, after: Key | None, newest: bool) -> Rows:
-    """Order `rows` by `by` and id, from `after` on."""
+    """Order rows by `by` and id, starting after the key `after`."""
     key = (by, Lead.id)
     if after:
         rows = rows.where(tuple_(*key) < tuple_(*after) if newest else tuple_(*key) > tuple_(*after))
@@ -54,13 +54,13 @@ def order_after(rows: Rows, by: Column, *, after: Key | None, newest: bool) -> R
 
 
 def first_ids(
-    walk: Subquery, *conditions: ColumnElement[bool], limit: int, newest: bool = False
+    scan: Subquery, *conditions: ColumnElement[bool], limit: int, newest: bool = False
 ) -> Select[int]:
-    """Select the ids of the first `limit` leads of a walk for which all of this holds."""
-    order = (column.desc() if newest else column for column in (walk.c.by, walk.c.id))
-    return select(walk.c.id).where(*conditions).order_by(*order).limit(limit)
+    """Select the ids of the first `limit` leads of a scan that meet the conditions."""
+    order = (column.desc() if newest else column for column in (scan.c.by, scan.c.id))
+    return select(scan.c.id).where(*conditions).order_by(*order).limit(limit)
 
 
 def load_leads(ids: Select[int], *order: Any) -> Sequence[Lead]:
-    """Return the leads that `ids` selects, in this order; people and owners are fetched for these alone."""
+    """Return the leads that `ids` selects, in this order; people and owners are loaded for these only."""
     return db.session.scalars(select(Lead).where(Lead.id.in_(ids)).order_by(*order)).all()

@@ -1,4 +1,4 @@
-"""Naming colleagues in a note: "@sam, please call her" puts the lead on Sam's list."""
+"""Mentions in notes: "@sam, please call her" adds a task for Sam."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,12 @@ _HANDLE = re.compile(r"(?<![\w@.])@([^\W_][\w.-]{0,79})")
 
 
 def handles(text: str) -> set[str]:
-    """Return what follows each @ in a text, folded; addresses such as a@b.example name nobody."""
+    """Return the text after each @, folded; email addresses such as a@b.example are not mentions."""
     return {folded(name.rstrip(".-")) for name in _HANDLE.findall(text)}
 
 
 def mentioned_people(text: str, people: Iterable[User]) -> list[User]:
-    """Return who is named: by first name where only one person has it, by full name with dots, by the address's first part."""
+    """Return the people mentioned by unique first name, by full name with dots, or by the local part of their address."""
     asked = handles(text)
     if not asked:
         return []
@@ -34,7 +34,7 @@ def mentioned_people(text: str, people: Iterable[User]) -> list[User]:
 
 
 def notify_mentioned(lead: Lead, text: str) -> Sequence[User]:
-    """Open a task for everybody who is named in a note; return them."""
+    """Add a task for each staff member mentioned in a note; return them."""
     if "@" not in text:
         return []
     now = clock.now()
@@ -44,7 +44,7 @@ def notify_mentioned(lead: Lead, text: str) -> Sequence[User]:
             Task(
                 lead_id=lead.id,
                 kind="mention",
-                title="You were named in a note",
+                title="You were mentioned in a note",
                 owner_id=person.id,
                 due_at=business_hours.clinic().add_days(now, 1),
                 created_at=now,

@@ -1,4 +1,4 @@
-"""Leads, the referral behind one, and the work done on them."""
+"""Leads, referrals, and the work on them."""
 
 from datetime import datetime
 from typing import Any
@@ -58,7 +58,7 @@ class Lead(HasId, Base):
     contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
     kind: Mapped[str] = mapped_column(Text)
     stage: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str | None] = mapped_column(Text)  # why it ended, where the stage asks for it
+    reason: Mapped[str | None] = mapped_column(Text)  # required by some stages
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
     source: Mapped[str] = mapped_column(Text)  # form, api, portal, import
     heard_from: Mapped[str | None] = mapped_column(Text)
@@ -67,8 +67,8 @@ class Lead(HasId, Base):
     content_index: Mapped[bytes | None] = mapped_column(LargeBinary)  # equal for the same request sent twice
     created_at: Mapped[datetime]
     stage_at: Mapped[datetime]
-    due_at: Mapped[datetime | None]  # when the clock of this stage runs out
-    clock_left: Mapped[int | None]  # seconds of opening time that were left when the clock was paused
+    due_at: Mapped[datetime | None]  # deadline of this stage
+    clock_left: Mapped[int | None]  # seconds of opening time left when the deadline was paused
     attempts: Mapped[int] = mapped_column(BigInteger, server_default="0")  # calls and letters so far
     last_attempt_at: Mapped[datetime | None]
     first_human_touch_at: Mapped[datetime | None]
@@ -84,7 +84,7 @@ class Lead(HasId, Base):
 
 
 class Referral(Base):
-    """What a referrer told us. Health facts are encrypted and never leave the house by email."""
+    """What a referrer submitted. Health facts are encrypted and never sent by email."""
 
     __tablename__ = "referral"
     __table_args__ = (
@@ -120,7 +120,7 @@ class Referral(Base):
 
 
 class StageMove(HasId, Base):
-    """History: from, to, who, when, why."""
+    """One stage move: from, to, actor, time and reason."""
 
     __tablename__ = "stage_move"
     __table_args__ = (Index("ix_stage_move_lead", "lead_id", "id"),)
@@ -134,7 +134,7 @@ class StageMove(HasId, Base):
 
 
 class Task(HasId, Base):
-    """Something a person should do by a time."""
+    """A task for staff with a due time."""
 
     __tablename__ = "task"
     __table_args__ = (
@@ -154,7 +154,7 @@ class Task(HasId, Base):
 
 
 class Breach(HasId, Base):
-    """A clock that ran out: one row, and one escalation, per moment at which a lead was due."""
+    """A missed deadline: one row and one escalation per deadline of a lead."""
 
     __tablename__ = "lead_breach"
     __table_args__ = (UniqueConstraint("lead_id", "due_at"),)
@@ -166,7 +166,7 @@ class Breach(HasId, Base):
 
 
 class Call(HasId, Base):
-    """One attempt to reach somebody, by phone or another way, and what came of it."""
+    """One attempt to reach a person, through any channel, and its outcome."""
 
     __tablename__ = "lead_call"
     __table_args__ = (Index("ix_lead_call_lead", "lead_id", "at"),)
@@ -180,7 +180,7 @@ class Call(HasId, Base):
 
 
 class Assignee(Base):
-    """Somebody new leads are given to, in turn. No languages or states named: all; no capacity: as many as come."""
+    """A staff member who receives new leads. Empty languages or states mean all; no capacity means no limit."""
 
     __tablename__ = "assignee"
 

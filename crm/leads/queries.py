@@ -1,4 +1,4 @@
-"""Reading leads."""
+"""Lead queries."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def lead_sent_by(*, reference: str, actor: str, practice_id: int | None) -> Lead
     allowed = by_actor if practice_id is None else or_(by_actor, by_practice)
     lead = db.session.scalar(select(Lead).where(Lead.reference == reference.upper(), allowed))
     if lead is None:
-        raise NotFound("There is no lead with this reference that this key sent.")
+        raise NotFound("Lead not found, or not sent with this key.")
     return lead
 
 

@@ -1,4 +1,4 @@
-"""The two ways a lead can go, as tables: stages, moves, reasons, clocks, and the codes other systems know them by."""
+"""Lead stages as tables: moves, reasons, deadlines, and the codes of other systems."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,11 @@ KINDS = (CONTACT_REQUEST, REFERRAL)
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage: where a lead may go from here, and what coming here asks for.
+    """One stage: the moves out of it and the requirements to enter it.
 
-    `to`: stages that may follow. `reasons`: codes of which one must be given on coming here; empty: none is asked.
-    `ends`: nothing is left to do. `within`: opening time, or whole open days, until somebody must have acted; None
-    stops the clock.
-    `needs_outcome`: only after the outcome was recorded as sent to the referrer.
+    `to`: allowed next stages. `reasons`: codes, one of which is required to enter; empty if none. `ends`: the lead is
+    closed. `within`: opening time, or whole open days, until staff must act; None for no deadline. `needs_outcome`:
+    requires that the outcome was recorded as sent to the referrer.
     """
 
     to: frozenset[str]
@@ -93,18 +92,18 @@ STAGES: Mapping[str, Mapping[str, Stage]] = {
 }
 
 HUMAN_TOUCH_STAGES = _words("contacted qualified accepted declined info_requested in_review contacting")
-"""Stages that somebody reaches by acting on the lead: the first of them is the first human touch."""
+"""Stages that staff set by acting on the lead: the first one is the first human touch."""
 
 REOPENED = _words("in_review contacting")
-"""Coming here, an outcome sent earlier ("declined", say) no longer stands."""
+"""Stages that void an outcome sent earlier, such as "declined"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExternalCodes:
-    """How other systems call a referral's stage.
+    """Codes of a referral stage in other systems.
 
     `task`: FHIR R4 Task.status (hl7.org/fhir/R4/task.html). `bser`: Task business status of the HL7 implementation
-    guide for bidirectional services eReferral, BSeR (hl7.org/fhir/us/bser); None where it has no word for it.
+    guide for bidirectional services eReferral, BSeR (hl7.org/fhir/us/bser); None if it has no code.
     """
 
     task: str
@@ -133,7 +132,7 @@ REFERRAL_CODES: Mapping[str, ExternalCodes] = {
 
 
 def first_stage(kind: str, *, asked_to_confirm: bool = False) -> str:
-    """Return where a new lead starts."""
+    """Return the stage of a new lead."""
     if kind == REFERRAL:
         return "received"
     return "unconfirmed" if asked_to_confirm else "new"
@@ -142,10 +141,10 @@ def first_stage(kind: str, *, asked_to_confirm: bool = False) -> str:
 def move_refusal(
     *, kind: str, was: str, to: str, reason: str | None = None, outcome_sent: bool = False
 ) -> str | None:
-    """Return why a move may not be made, in words for the person who asked; None when it may."""
+    """Return why a move is not allowed, as a message for staff; None if it is."""
     stages = STAGES[kind]
     if to not in stages:
-        return "There is no such stage."
+        return "Stage not found."
     if to not in stages[was].to:
         return f"A lead cannot go from “{label(was)}” to “{label(to)}”."
     target = stages[to]
@@ -154,23 +153,23 @@ def move_refusal(
     if reason and not target.reasons:
         return f"“{label(to)}” takes no reason."
     if target.needs_outcome and not outcome_sent:
-        return "Record first that the outcome was sent to the referrer."
+        return "First mark the outcome as sent to the referrer."
     return None
 
 
 def label(code: str) -> str:
-    """Return a stage or reason as people say it."""
+    """Return the label of a stage or reason."""
     return code.replace("_", " ")
 
 
 def due_at(*, kind: str, stage: str, since: datetime, calendar: Calendar) -> datetime | None:
-    """Return when somebody must have acted on a lead that came to `stage` at `since`; None: no clock runs."""
+    """Return the deadline of a lead that entered `stage` at `since`; None if it has none."""
     within = STAGES[kind][stage].within
     return calendar.after(since, within) if within else None
 
 
 UNTOUCHED = _words("new unconfirmed confirmed")
-"""Stages of a contact request that nobody has acted on yet: one clock runs through all of them."""
+"""Stages of a contact request before staff act on it: they share one deadline."""
 
 PAUSED = "info_requested"
 LEAST_AFTER_PAUSE = (
@@ -180,7 +179,7 @@ LEAST_AFTER_PAUSE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Deadline:
-    """The clock of a lead: when time is up, and, while it is paused, how much opening time was left."""
+    """The deadline of a lead and, while it is paused, the opening time left."""
 
     due_at: datetime | None
     left: timedelta | None = None
@@ -189,7 +188,7 @@ class Deadline:
 def deadline_after(
     *, kind: str, was: str, to: str, now: datetime, deadline: Deadline, calendar: Calendar
 ) -> Deadline:
-    """Return the clock of a lead that moves from `was` to `to`."""
+    """Return the deadline of a lead that moves from `was` to `to`."""
     if to == PAUSED:
         return Deadline(due_at=None, left=calendar.between(now, deadline.due_at) if deadline.due_at else None)
     if was == PAUSED and to == "in_review" and deadline.left is not None:
@@ -207,7 +206,7 @@ TOUCH_LIMIT = 100  # characters of each value
 
 
 def first_touch(values: Mapping[str, str | None]) -> dict[str, str] | None:
-    """Return where somebody came from: known keys, one short line each; None when nothing is known.
+    """Return attribution data: known keys, one short line each; None if empty.
 
     A landing page is kept without its query, which may hold anything.
     """

@@ -1,4 +1,4 @@
-"""How promising a lead is, as a sum that shows its parts. It orders work among equals and decides nothing else.
+"""Lead score: a sum that shows its parts. It only orders work among equals.
 
 Only what a person did or asked counts: never age, language, insurance or anything about health.
 """
@@ -12,7 +12,7 @@ FRESH, COOLING = timedelta(days=2), timedelta(days=30)
 
 @dataclass(frozen=True, kw_only=True)
 class LeadFacts:
-    """What is known about a lead, as far as points are given for it."""
+    """The facts about a lead that earn points."""
 
     kind: str
     urgency: str | None
@@ -21,7 +21,7 @@ class LeadFacts:
     has_email: bool
     has_message: bool
     heard_from: str | None
-    said_yes: bool
+    has_consent: bool
     reached: bool
     attempts: int
     booked: bool
@@ -30,7 +30,7 @@ class LeadFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ScorePart:
-    """One part of a score: how much, and why."""
+    """One part of a score and its reason."""
 
     points: int
     why: str
@@ -45,23 +45,23 @@ class Score:
 
 
 def score(known: LeadFacts, *, now: datetime) -> Score:
-    """Add up what speaks for and against a lead."""
+    """Return the score of a lead."""
     age = now - known.created_at
     asked: Mapping[tuple[int, str], bool] = {
         (30, "A clinician referred them"): known.kind == "referral",
         (15, "The referral is urgent"): known.urgency == "urgent",
-        (10, "Heard of us from a doctor or a friend"): known.kind != "referral"
+        (10, "Heard about us from a doctor or a friend"): known.kind != "referral"
         and known.heard_from in ("doctor", "friend"),
         (10, "Wrote a message"): known.has_message,
         (10, "Left a phone number"): known.has_phone,
         (5, "Left an email address"): known.has_email,
-        (15, "Said yes to emails from their own mailbox"): known.said_yes,
-        (15, "We have spoken to them"): known.reached,
+        (15, "Confirmed emails from their own mailbox"): known.has_consent,
+        (15, "Spoke with them"): known.reached,
         (20, "A consultation is booked"): known.booked,
-        (10, "Came in within the last two days"): age < FRESH,
-        (-10, "Came in more than a month ago"): age > COOLING and not known.booked,
+        (10, "Received within the last two days"): age < FRESH,
+        (-10, "Received more than a month ago"): age > COOLING and not known.booked,
         (-10, "Missed a consultation"): known.missed,
-        (-15, "Three or more attempts reached nobody"): known.attempts >= 3 and not known.reached,
+        (-15, "Three or more attempts without contact"): known.attempts >= 3 and not known.reached,
     }
     parts = tuple(ScorePart(points=points, why=why) for (points, why), holds in asked.items() if holds)
     return Score(total=max(0, min(100, sum(part.points for part in parts))), parts=parts)

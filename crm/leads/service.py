@@ -1,4 +1,4 @@
-"""The verbs of working a lead: stages, owner, notes, tasks, the outcome sent back. Intake is in `intake`."""
+"""Lead work: stage moves, owner, notes, tasks and the outcome sent to the referrer."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -19,14 +19,14 @@ from crm.staff.models import User
 
 NOTE_LIMIT = 4000  # characters
 TITLE_LIMIT = 120  # characters of a task
-CHANGED = "Somebody changed this lead in the meantime. Look at it again, then decide."
+CHANGED = "This lead was changed in the meantime. Review it and try again."
 
 
 def get(lead_id: int) -> Lead:
     """Return a lead. Raises NotFound."""
     lead = db.session.get(Lead, lead_id)
     if lead is None:
-        raise NotFound("There is no such lead.")
+        raise NotFound("Lead not found.")
     return lead
 
 
@@ -34,14 +34,14 @@ def by_reference(reference: str) -> Lead:
     """Return the lead with this reference, typed in any case. Raises NotFound."""
     lead = db.session.scalar(select(Lead).where(Lead.reference == reference.strip().upper()))
     if lead is None:
-        raise NotFound("There is no lead with this reference.")
+        raise NotFound("Lead not found.")
     return lead
 
 
 def move_stage(*, lead_id: int, version: int, to: str, reason: str | None = None) -> Lead:
     """Move a lead that is still at `version` to another stage.
 
-    Raises Conflict when somebody was quicker or the move is not in the table.
+    Raises Conflict if the lead was changed in the meantime or the move is not allowed.
     """
     lead = _at_version(lead_id, version)
     sent = lead.referral is not None and lead.referral.outcome_sent_at is not None
@@ -55,21 +55,21 @@ def move_stage(*, lead_id: int, version: int, to: str, reason: str | None = None
 
 
 def _at_version(lead_id: int, version: int) -> Lead:
-    """Return the lead, locked, as it is now: whoever comes second waits here, and then sees that it has changed."""
+    """Return the current lead, locked. A concurrent request waits here and then sees the new version."""
     flush()
     try:
         lead = db.session.get(Lead, lead_id, with_for_update={"of": Lead}, populate_existing=True)
-    except StaleDataError as error:  # this session has read it before, at another version
+    except StaleDataError as error:  # this session read an earlier version
         raise Conflict(CHANGED) from error
     if lead is None:
-        raise NotFound("There is no such lead.")
+        raise NotFound("Lead not found.")
     if lead.version != version:
         raise Conflict(CHANGED)
     return lead
 
 
 def flush() -> None:
-    """Write what was changed. Raises Conflict when somebody was quicker."""
+    """Flush the session. Raises Conflict if a lead was changed in the meantime."""
     try:
         db.session.flush()
     except StaleDataError as error:
@@ -81,7 +81,7 @@ def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     if was not in rules.UNTOUCHED or to not in rules.UNTOUCHED:
         sla.resolve_late_alert(lead.id)
     lead.stage, lead.reason, lead.stage_at = to, reason, now
-    _wind(lead, was=was, now=now)
+    _set_deadline(lead, was=was, now=now)
     lead.closed_at = now if rules.STAGES[lead.kind][to].ends else None
     if actor.startswith("staff:") and to in rules.HUMAN_TOUCH_STAGES and lead.first_human_touch_at is None:
         lead.first_human_touch_at = now
@@ -99,7 +99,7 @@ _AS_IT_WAS = ("stage", "reason", "clock_left", *_MOMENTS)
 
 
 def stage_snapshot(lead: Lead) -> dict[str, Any]:
-    """Return what a move changes about a lead, as JSON can hold it."""
+    """Return the fields that a move changes, as JSON values."""
     held = {name: getattr(lead, name) for name in _AS_IT_WAS}
     sent = lead.referral.outcome_sent_at if lead.referral else None
     return {
@@ -109,9 +109,9 @@ def stage_snapshot(lead: Lead) -> dict[str, Any]:
 
 
 def undo_move(*, lead_id: int, before: Mapping[str, Any]) -> Lead:
-    """Put a lead back to where it was, whatever the table of moves says. `before` is of `as_it_was`.
+    """Restore a lead to the snapshot `before`, even if the move back is not allowed.
 
-    What the move set off elsewhere (a sequence that ended, say) stays as it is.
+    Effects of the move elsewhere, such as an ended sequence, stay.
     """
     lead = get(lead_id)
     now, was, actor = clock.now(), lead.stage, audit.current().actor
@@ -132,7 +132,7 @@ def undo_move(*, lead_id: int, before: Mapping[str, Any]) -> Lead:
     return lead
 
 
-def _wind(lead: Lead, *, was: str, now: datetime) -> None:
+def _set_deadline(lead: Lead, *, was: str, now: datetime) -> None:
     left = timedelta(seconds=lead.clock_left) if lead.clock_left is not None else None
     after = rules.deadline_after(
         kind=lead.kind,
@@ -147,7 +147,7 @@ def _wind(lead: Lead, *, was: str, now: datetime) -> None:
 
 
 def confirm_contact_requests(*, contact_id: int) -> None:
-    """Move this person's contact requests that wait for their yes on to `confirmed`."""
+    """Move this person's unconfirmed contact requests to `confirmed`."""
     waiting = select(Lead).where(
         Lead.contact_id == contact_id,
         Lead.kind == rules.CONTACT_REQUEST,
@@ -159,7 +159,7 @@ def confirm_contact_requests(*, contact_id: int) -> None:
 
 
 def record_outcome_sent(*, lead_id: int) -> Lead:
-    """Note that the outcome or report of a referral went back to the referrer; without it none can be closed."""
+    """Record that the outcome of a referral was sent to the referrer, which closing requires."""
     lead = get(lead_id)
     if lead.referral is None:
         raise Conflict("Only a referral has an outcome to send.")
@@ -171,12 +171,12 @@ def record_outcome_sent(*, lead_id: int) -> Lead:
 
 
 def assign(*, lead_id: int, version: int, owner_id: int | None) -> Lead:
-    """Give a lead to a member of staff, or to nobody."""
+    """Assign a lead to a staff member, or (None) unassign it."""
     lead = _at_version(lead_id, version)
     if owner_id is not None:
         owner = db.session.get(User, owner_id)
         if owner is None or not owner.active or owner.practice_id is not None:
-            raise Invalid({"owner_id": ["There is no such member of staff."]})
+            raise Invalid({"owner_id": ["Staff member not found."]})
     if lead.owner_id != owner_id:
         lead.owner_id = owner_id
         detail = {"owner_id": owner_id}
@@ -199,14 +199,14 @@ def add_note(*, lead_id: int, text: str) -> None:
 
 
 def add_task(*, lead_id: int, kind: str, title: str, due_at: datetime, owner_id: int | None = None) -> Task:
-    """Open something to be done by a time. The title is shown in lists: no health facts in it.
+    """Add a task with a due time. The title shows in lists, so it must hold no health facts.
 
     Raises Invalid, and NotFound for an unknown lead.
     """
     lead = get(lead_id)
     title = " ".join(title.split())
     if not 0 < len(title) <= TITLE_LIMIT or not title.isprintable():
-        raise Invalid({"title": ["Say in up to 120 characters what is to be done."]})
+        raise Invalid({"title": ["Enter a title of up to 120 characters."]})
     task = Task(
         lead_id=lead_id, kind=kind, title=title, owner_id=owner_id, due_at=due_at, created_at=clock.now()
     )
@@ -219,7 +219,7 @@ def add_task(*, lead_id: int, kind: str, title: str, due_at: datetime, owner_id:
 
 
 def open_phone_task(*, contact_id: int) -> None:
-    """Have somebody call a person who cannot be told by email; one open task for it is enough."""
+    """Add a task to call a person who cannot be emailed, unless one is open."""
     newest = select(Lead).where(Lead.contact_id == contact_id, Lead.closed_at.is_(None))
     lead = db.session.scalar(newest.order_by(Lead.id.desc()).limit(1))
     if lead is None:
@@ -227,12 +227,12 @@ def open_phone_task(*, contact_id: int) -> None:
     waiting = select(Task.id).where(Task.lead_id == lead.id, Task.kind == "tell", Task.done_at.is_(None))
     if db.session.scalar(waiting.limit(1)) is None:
         due = business_hours.clinic().add_days(clock.now(), 1)
-        title = "Tell the person by phone: no email about it could leave"
+        title = "Call the person: the email could not be sent"
         add_task(lead_id=lead.id, kind="tell", title=title, due_at=due, owner_id=lead.owner_id)
 
 
 def finish_task(*, task_id: int) -> None:
-    """Tick a task off. Raises NotFound, and Conflict when somebody did so before."""
+    """Mark a task as done. Raises NotFound, and Conflict if it already is."""
     now, actor = clock.now(), audit.current().actor
     done = (
         update(Task)
@@ -243,8 +243,8 @@ def finish_task(*, task_id: int) -> None:
     row = db.session.execute(done).first()
     if row is None:
         if db.session.get(Task, task_id) is None:
-            raise NotFound("There is no such task.")
-        raise Conflict("This is done already.")
+            raise NotFound("Task not found.")
+        raise Conflict("This task is already done.")
     lead = get(row.lead_id)
     detail = {"task_id": task_id, "kind": row.kind}
     if actor.startswith("staff:") and row.kind == "call" and lead.first_human_touch_at is None:

@@ -1,4 +1,4 @@
-"""Clocks that ran out: each is noted once, with an alert, a task and a line in the timeline."""
+"""Deadlines of leads (SLA): each missed one gets an alert, a task and a timeline entry, once."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ BACKLOG = timedelta(
 
 
 def escalate_overdue() -> int:
-    """Note up to 100 leads whose clock has run out and that were not noted for this moment; return how many."""
+    """Escalate up to 100 leads past a deadline that was not escalated yet; return how many."""
     now = clock.now()
     noted = exists().where(Breach.lead_id == Lead.id, Breach.due_at == Lead.due_at)
     late = (
@@ -51,7 +51,7 @@ def _escalate(lead: Lead) -> None:
         alerts.raise_alert(
             key="leads-long-late",
             level="warning",
-            text="Leads have been waiting for more than a week past their time.",
+            text="Leads are more than a week overdue.",
             link="/console/leads/work?list=overdue",
         )
     else:
@@ -64,7 +64,7 @@ def _hand_over(lead: Lead) -> None:
     alert_id = alerts.raise_alert(
         key=alert_key(lead.id),
         level="warning",
-        text=f"{lead.reference} ({label(lead.stage)}) should have been acted on by now.",
+        text=f"{lead.reference} ({label(lead.stage)}) is overdue.",
         link=f"/console/leads/{lead.reference}",
     )
     if alert_id is not None and owner_id is not None:
@@ -73,7 +73,7 @@ def _hand_over(lead: Lead) -> None:
         Task(
             lead_id=lead.id,
             kind="late",
-            title=f"Act on this lead: its time in “{label(lead.stage)}” is over",
+            title=f"Overdue in “{label(lead.stage)}”: act on this lead",
             owner_id=owner_id,
             due_at=business_hours.clinic().add_time(now, ACT_WITHIN),
             created_at=now,
@@ -82,12 +82,12 @@ def _hand_over(lead: Lead) -> None:
 
 
 def alert_key(lead_id: int) -> str:
-    """Return the key under which a late lead is in the list of alerts."""
+    """Return the alert key of an overdue lead."""
     return f"lead-late:{lead_id}"
 
 
 def resolve_late_alert(lead_id: int) -> None:
-    """Somebody has acted: close the alert and tick off the tasks that asked for it."""
+    """Close the alert and the tasks of an overdue lead after staff acted on it."""
     alerts.close(alert_key(lead_id))
     now, actor = clock.now(), audit.current().actor
     open_tasks = select(Task).where(Task.lead_id == lead_id, Task.kind == "late", Task.done_at.is_(None))

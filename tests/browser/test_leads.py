@@ -62,12 +62,12 @@ def test_an_overdue_lead_is_reached_booked_and_leaves_the_sequence(site: Stack, 
     if (several := page.locator("details:not([open]) summary", has_text="One by one")).count():
         several.first.click()  # others are late as well
     page.get_by_role("link", name=re.compile(str(reference))).first.click()
-    expect(page.locator("main")).to_contain_text("Should have been acted on by now")
-    expect(page.locator("main")).to_contain_text("its time in “confirmed” is over")
+    expect(page.locator("main")).to_contain_text("Overdue")
+    expect(page.locator("main")).to_contain_text("Overdue in “confirmed”")
 
     # a staff member calls and reaches her
-    page.get_by_label("What came of it").select_option("reached")
-    page.get_by_role("button", name="Log attempt").click()
+    page.get_by_label("Outcome").select_option("reached")
+    page.get_by_role("button", name="Log call").click()
     expect(page.locator("main")).to_contain_text("Attempt 1 logged")
     assert one(site, f"select l.stage {of_lead}", email) == "contacted"
     assert (
@@ -99,8 +99,8 @@ def test_duplicates_merge_and_undo_and_bulk_by_keyboard(site: Stack, page: Page,
     # one of them is opened; the other may be the same person, and becomes so, and is parted again
     page.goto(f"{site.web_url}/console/leads?q=twin%40patients.example")
     page.get_by_role("link", name=re.compile("Twin ")).first.click()
-    expect(page.locator("main")).to_contain_text("May be the same person")
-    page.get_by_role("button", name="Merge into this one").click()
+    expect(page.locator("main")).to_contain_text("Possible duplicates")
+    page.get_by_role("button", name="Merge into this record").click()
     expect(page.locator("main")).to_contain_text("The records are one now.")
     assert [one(site, count, email) for _, email in people] == [2, 0]
     page.get_by_role("status").get_by_role("button", name="Undo").click()
@@ -118,7 +118,7 @@ def test_duplicates_merge_and_undo_and_bulk_by_keyboard(site: Stack, page: Page,
     expect(page.locator("[data-picked]")).to_have_text("2")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Give to Ada Admin")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Assign to Ada Admin")
     page.get_by_role("button", name="Change 2 leads").click()
     expect(page.get_by_role("status")).to_contain_text("2 leads changed.")
     given = "select count(*) from lead where owner_id is not null and stage = 'new'"

@@ -155,7 +155,7 @@ def test_the_day_s_work(client, key, clock):
     first = client.get(f"{address}/timeline?limit=3", headers=key).json
     rest = client.get(f"{address}/timeline?cursor={first['next']}", headers=key).json
     titles = [entry["title"] for entry in first["entries"] + rest["entries"]]
-    assert titles[-1] == "A contact request came in through the contact form"
+    assert titles[-1] == "Contact request received through the contact form"
     assert "Phone call: spoke to the person (attempt 1)" in titles
     assert "Nice talk" not in str(first) + str(rest)
 

@@ -123,9 +123,9 @@ def test_one_timeline_tells_everything(lead, admin):
         leads.move_stage(lead_id=lead.id, version=lead.version, to="contacted")
     page = text(admin.get(f"/console/leads/{lead.reference}"))
     for line in (
-        "A contact request came in through the contact form", "Ticked the box for educational emails",
+        "Contact request received through the contact form", "Requested educational emails",
         "Opted in to educational emails",
-        "Began the sequence", "Email waits to leave", "Called, will think about it.", "Moved from “confirmed” to “contacted”",
+        "Entered the sequence", "Email queued", "Called, will think about it.", "Moved from “confirmed” to “contacted”",
         "My back hurts", "Denver",
     ):  # fmt: skip
         assert line in page, line
@@ -160,7 +160,7 @@ def test_a_move_that_came_too_late_says_so_on_the_page(lead, admin):
     data = {"version": lead.version - 1, "to": "contacted"}
     answer = admin.post(f"{address}/stage", data, headers={"Referer": f"http://localhost{address}"})
     assert (answer.status_code, answer.location) == (302, f"http://localhost{address}")
-    assert "Somebody changed this lead in the meantime" in text(admin.get(address))
+    assert "This lead was changed in the meantime" in text(admin.get(address))
     assert admin.post(f"{address}/stage", data).status_code == 409
 
 
@@ -214,10 +214,10 @@ def test_the_front_desk_stops_a_clinician_lifts_and_a_marketer_does_not_learn_wh
     desk.get(address)
     assert desk.post(f"{address}/stop", {"reason": "because"}).status_code == 422
     assert desk.post(f"{address}/stop", {"reason": "pregnant"}).status_code == 302
-    assert "because: pregnant" in text(desk.get(address))
+    assert "reason: pregnant" in text(desk.get(address))
     assert desk.post(f"{address}/lift-stop").status_code == 403
     page = text(signed_in(database, "marketer").get(address))
-    assert "Clinical stop: nothing is sent any more" in page
+    assert "Clinical stop set: no more emails" in page
     assert "pregnant" not in page
     clinician = signed_in(database, "clinician")
     clinician.get(address)

@@ -116,7 +116,7 @@ def test_who_is_left_out_and_why(desk):  # noqa: F811
         "A referral has no stage “lost”.": (1, referred.reference),
     }
     tried = planned("move", [fresh], to="lost", reason="no_answer")
-    assert "Nobody is given up before" in bulk.summary(tried.id).left[0].why
+    assert "Needed before closing as unreachable" in bulk.summary(tried.id).left[0].why
 
 
 def test_what_somebody_changed_in_the_meantime_stays(desk):  # noqa: F811
@@ -209,7 +209,7 @@ def test_the_whole_way_on_the_pages(desk):  # noqa: F811
     assert "2 leads changed." in page
     undo = re.search(r'action="([^"]+/undo[^"]*)"', page)[1].replace("&amp;", "&")
     page = desk.get(desk.post(undo).location).text
-    assert "2 leads are as they were." in page
+    assert "2 leads were restored." in page
     assert [one.owner_id for one in leads] == [None] * 3
 
 
@@ -292,7 +292,7 @@ def test_the_board_has_a_column_for_each_open_stage_and_moves_cards(desk, clock)
     )
     assert leads[0].stage == "contacted"
     assert desk.get("/console/leads/board?kind=referral").status_code == 200
-    assert desk.get("/console/leads/board?owner=me").text.count('class="soft">Nobody here') == 7
+    assert desk.get("/console/leads/board?owner=me").text.count('class="soft">No leads') == 7
     assert desk.get("/console/leads/board?kind=x").status_code == 422
     assert desk.get("/console/leads/board?stage=new&cursor=zzz").status_code == 422
 
@@ -370,7 +370,7 @@ def test_who_is_not_answered_by_email(desk):  # noqa: F811
     assert replies.refusal(by_form) is None
     assert "no email address" in replies.refusal(no_email)
     assert "Only contact requests" in replies.refusal(referred)
-    assert "has ended" in replies.refusal(stopped)
+    assert "is closed" in replies.refusal(stopped)
     referred.contact_id, by_form.contact_id = by_form.contact_id, referred.contact_id
     db.session.flush()
     by_form.contact_id = referred.contact_id
@@ -393,7 +393,7 @@ def test_tags_on_the_page_of_a_lead(desk):  # noqa: F811
     address = f"/console/leads/{lead.reference}"
     desk.get(address)
     assert desk.post(f"{address}/tags", {"tag": " Spring "}).status_code == 302
-    assert "Take the tag spring off" in desk.get(address).text
+    assert "Remove the tag spring" in desk.get(address).text
     assert desk.post(f"{address}/tags", {"tag": "<b>"}).status_code == 422
     desk.post(f"{address}/tags", {"off": "spring"})
     assert db.session.scalars(select(Tag.tag)).all() == []

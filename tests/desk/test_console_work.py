@@ -171,15 +171,15 @@ def test_the_whole_work_on_a_lead(desk, clock):
 @pytest.mark.parametrize(
     ("where", "data", "says"),
     [
-        ("calls", {"channel": "phone"}, "Choose what came of it"),
+        ("calls", {"channel": "phone"}, "Choose an outcome"),
         (
             "calls",
             {"channel": "phone", "outcome": "reached", "call_again_at": "soon"},
             "Enter a day and a time",
         ),
-        ("tasks", {"title": "X", "due_at": "2020-01-01T10:00"}, "Choose a time ahead"),
-        ("tasks", {"title": "", "due_at": "2026-03-04T10:00"}, "what is to be done"),
-        ("tasks", {"title": "X", "due_at": "2026-03-04T10:00", "task_owner": "0"}, "no such member"),
+        ("tasks", {"title": "X", "due_at": "2020-01-01T10:00"}, "Choose a time within the next year"),
+        ("tasks", {"title": "", "due_at": "2026-03-04T10:00"}, "Enter a title"),
+        ("tasks", {"title": "X", "due_at": "2026-03-04T10:00", "task_owner": "0"}, "Staff member not found"),
         ("tasks", {"title": "X", "due_at": "2026-03-04T10:00+00:00"}, "without a time zone"),
         ("consultations", {"starts_at": "2026-03-07T10:00", "version": "1"}, "closed on that day"),
         ("consultations", {"starts_at": "2026-03-05T10:00", "minutes": "x"}, "whole number"),
@@ -240,8 +240,8 @@ def test_where_somebody_came_from_first_and_last(desk):
     again.contact_id = lead.contact_id
     db.session.flush()
     page = desk.get(f"/console/leads/{lead.reference}").text
-    assert page.index("came from first") < page.index("poster") < page.index("came from last")
-    assert page.index("came from last") < page.index(">search<")
+    assert page.index("First attribution") < page.index("poster") < page.index("Last attribution")
+    assert page.index("Last attribution") < page.index(">search<")
 
 
 def test_being_named_shows_on_every_page(desk):
@@ -251,4 +251,4 @@ def test_being_named_shows_on_every_page(desk):
     desk.get(f"/console/leads/{lead.reference}")
     desk.post(f"/console/leads/{lead.reference}/notes", {"text": "@clinician, please look"})
     assert "tasks of yours" in other.get("/console/leads").text
-    assert "You were named in a note" in other.get("/console/leads/tasks").text
+    assert "You were mentioned in a note" in other.get("/console/leads/tasks").text

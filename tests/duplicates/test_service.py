@@ -127,7 +127,7 @@ def test_what_cannot_be_merged(two):
     with pytest.raises(Conflict):
         duplicates.merge_contacts(kept_id=third.id, gone_id=gone.id)
     duplicates.merge_contacts(kept_id=third.id, gone_id=kept.id)
-    with pytest.raises(Conflict, match="Take that back first"):
+    with pytest.raises(Conflict, match="Undo that merge first"):
         duplicates.undo_merge(first.id)
 
 
@@ -169,7 +169,7 @@ def test_on_the_page_of_a_lead(desk):  # noqa: F811
     assert one.contact_id != other.contact_id
     address = f"/console/leads/{one.reference}"
     page = desk.get(address).text
-    assert "May be the same person" in page
+    assert "Possible duplicates" in page
     assert "N2" in page
     answer = desk.post(f"{address}/merge", {"gone": str(other.contact_id)})
     assert answer.status_code == 302

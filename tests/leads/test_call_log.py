@@ -32,21 +32,21 @@ def tried(*marks: str) -> list[Attempt]:
 @pytest.mark.parametrize(
     ("made", "missing"),
     [
-        ((), ["3 attempts (so far 0)", "2 ways", "7 days"]),
+        ((), ["3 attempts (so far 0)", "2 channels", "7 days"]),
         (("8 phone", "5 letter"), ["3 attempts (so far 2)"]),
-        (("8 phone", "5 phone", "1 phone"), ["2 ways"]),
+        (("8 phone", "5 phone", "1 phone"), ["2 channels"]),
         (("6 phone", "5 letter", "1 phone"), ["7 days"]),
         (("7 phone", "5 letter", "0 phone"), []),
         (
             ("9 phone", "8 letter", "7 phone reached", "1 phone"),
-            ["3 attempts (so far 1)", "2 ways", "7 days"],
+            ["3 attempts (so far 1)", "2 channels", "7 days"],
         ),
     ],
 )
 def test_when_enough_was_tried(made, missing):
     why = contact_attempts.missing_attempts(tried(*made), now=NOW) or ""
-    assert [word for word in ("3 attempts", "2 ways", "7 days") if word in why] == [
-        word for word in ("3 attempts", "2 ways", "7 days") if any(word in part for part in missing)
+    assert [word for word in ("3 attempts", "2 channels", "7 days") if word in why] == [
+        word for word in ("3 attempts", "2 channels", "7 days") if any(word in part for part in missing)
     ]
     assert all(part in why for part in missing)
 
@@ -108,7 +108,7 @@ def test_nobody_is_given_up_too_early(referral, lead, clock):  # noqa: F811
 
 
 def test_a_wrong_number_was_found_out_by_trying(lead):  # noqa: F811
-    with pytest.raises(Conflict, match="Log the attempt"):
+    with pytest.raises(Conflict, match="First log the attempt"):
         move(lead, "lost:wrong_number")
     log(lead, "wrong_number")
     move(lead, "lost:wrong_number")

@@ -58,7 +58,7 @@ def test_somebody_looks_at_once(edge, clock):
 
 PLAIN = LeadFacts(
     kind="contact_request", urgency=None, created_at=NOW - timedelta(days=5), has_phone=False, has_email=True, has_message=False,
-    heard_from=None, said_yes=False, reached=False, attempts=0, booked=False, missed=False,
+    heard_from=None, has_consent=False, reached=False, attempts=0, booked=False, missed=False,
 )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ PLAIN = LeadFacts(
     [
         ({}, 5), ({"kind": "referral", "urgency": "urgent"}, 50), ({"heard_from": "friend"}, 15), ({"heard_from": "search"}, 5),
         ({"kind": "referral", "heard_from": "doctor"}, 35), ({"has_message": True, "has_phone": True}, 25),
-        ({"said_yes": True}, 20), ({"reached": True, "attempts": 5}, 20), ({"booked": True}, 25),
+        ({"has_consent": True}, 20), ({"reached": True, "attempts": 5}, 20), ({"booked": True}, 25),
         ({"created_at": NOW}, 15), ({"created_at": NOW - timedelta(days=31)}, 0), ({"missed": True}, 0),
         ({"attempts": 3, "has_phone": True}, 0),
     ],

@@ -101,7 +101,7 @@ def test_report_sent_means_that_it_was_sent():
 
 
 def test_unknown_stage():
-    assert rules.move_refusal(kind=REFERRAL, was="received", to="lost") == "There is no such stage."
+    assert rules.move_refusal(kind=REFERRAL, was="received", to="lost") == "Stage not found."
 
 
 def test_where_leads_start():
@@ -169,4 +169,4 @@ NOON = datetime(2026, 3, 3, 20, tzinfo=UTC)  # a Tuesday in Los Angeles
     ],
 )  # fmt: skip
 def test_a_clock_goes_on_pauses_and_starts_again(kind, was, to, clock, after):
-    assert rules.deadline_after(kind=kind, was=was, to=to, now=NOON, clock=clock, calendar=OFFICE) == after
+    assert rules.deadline_after(kind=kind, was=was, to=to, now=NOON, deadline=clock, calendar=OFFICE) == after

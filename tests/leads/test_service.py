@@ -75,7 +75,7 @@ def test_who_is_late_decides_again(lead):
         lambda: service.move_stage(lead_id=lead.id, version=old, to="spam"),
         lambda: service.assign(lead_id=lead.id, version=old, owner_id=None),
     ):
-        with pytest.raises(Conflict, match="Look at it again"):
+        with pytest.raises(Conflict, match="Review it and try again"):
             late()
 
 
@@ -87,7 +87,7 @@ def test_two_who_read_the_same_version(lead):
         .values(version=Lead.version + 1)
         .execution_options(synchronize_session=False)
     )
-    with pytest.raises(Conflict, match="Look at it again"):
+    with pytest.raises(Conflict, match="Review it and try again"):
         service.move_stage(lead_id=lead.id, version=lead.version, to="contacted")
     db.session.rollback()
 
@@ -180,7 +180,7 @@ def test_tasks(lead, clock):
     db.session.flush()
     db.session.expire_all()
     assert (task.done_by, lead.first_human_touch_at) == ("staff:7", NOW + timedelta(minutes=1))
-    with pytest.raises(Conflict, match="done already"):
+    with pytest.raises(Conflict, match="already done"):
         service.finish_task(task_id=task.id)
     with pytest.raises(NotFound):
         service.finish_task(task_id=0)

@@ -1,4 +1,4 @@
-"""What can be done to many leads at once: for each act, who is left out and why, how it is done, how it is taken back."""
+"""Bulk actions on leads: for each one, which leads it skips and why, how it runs and how it is undone."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ MAX_AHEAD = consultations.MAX_AHEAD
 
 VISIT_STAGES = frozenset(
     ["scheduled", "consult_scheduled", "seen", "consult_done", "no_show", "cancelled", "rescheduled"]
-)  # these stages go with a consultation of one person
+)  # these stages belong to a consultation
 MOVES = {
     stage: one
     for stages in rules.STAGES.values()
     for stage, one in stages.items()
     if stage not in VISIT_STAGES and stage not in ("new", "unconfirmed", "received")
 }
-CHANGED = "Somebody changed this lead in the meantime."
+CHANGED = "This lead was changed in the meantime."
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedFacts:
-    """What is looked up once for all leads of a slice: who has the tag, and which ids were tried often enough."""
+    """Facts loaded once for all leads of a slice: the people who have the tag, and the attempts of each lead."""
 
     tagged: frozenset[int] = frozenset()
     tried: Mapping[int, Sequence[contact_attempts.Attempt]]
@@ -43,7 +43,7 @@ class SharedFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class BulkAction:
-    """One act. `why_not`: why a lead is left out, None when it is not. `do` returns what `undo` needs."""
+    """One action. `why_not` returns why a lead is skipped, or None. `do` returns what `undo` needs."""
 
     label: str
     why_not: Callable[[Lead, Given, SharedFacts], str | None]
@@ -52,7 +52,7 @@ class BulkAction:
 
 
 def load_facts(leads: Sequence[Lead], *, act: str, given: Given) -> SharedFacts:
-    """Return what `why_not` needs to know about these leads. One statement at most."""
+    """Return the facts that `why_not` needs about these leads. At most one statement."""
     if act == "tag":
         people = [lead.contact_id for lead in leads]
         rows = select(Tag.contact_id).where(Tag.tag == given["tag"], Tag.contact_id.in_(people))
@@ -63,7 +63,7 @@ def load_facts(leads: Sequence[Lead], *, act: str, given: Given) -> SharedFacts:
 
 
 def parse_arguments(act: str, form: Mapping[str, str]) -> dict[str, Any]:
-    """Return what an act was given, as it is kept. Raises Invalid, naming the field."""
+    """Return the arguments of an action as they are stored. Raises Invalid with the field."""
     if act == "assign":
         return {"owner_id": _owner(form.get("owner", ""))}
     if act == "move":
@@ -74,7 +74,7 @@ def parse_arguments(act: str, form: Mapping[str, str]) -> dict[str, Any]:
         return _task(form.get("title", ""), form.get("due_at", ""))
     if act in ("spam", "restore"):
         return {"to": "spam" if act == "spam" else "new", "reason": None}
-    raise Invalid({"act": ["Choose what to do."]})
+    raise Invalid({"act": ["Choose an action."]})
 
 
 def _owner(text: str) -> int | None:
@@ -83,7 +83,7 @@ def _owner(text: str) -> int | None:
     known = text.isascii() and text.isdigit() and len(text) < 19
     user = db.session.get(User, int(text)) if known else None
     if user is None or not user.active or user.practice_id is not None:
-        raise Invalid({"owner": ["Choose who takes these leads."]})
+        raise Invalid({"owner": ["Choose an owner."]})
     return user.id
 
 
@@ -101,20 +101,20 @@ def _task(title: str, due_at: str) -> dict[str, Any]:
     title = " ".join(title.split())
     wrong = {}
     if not 0 < len(title) <= service.TITLE_LIMIT or not title.isprintable():
-        wrong["title"] = ["Say in up to 120 characters what is to be done."]
+        wrong["title"] = ["Enter a title of up to 120 characters."]
     try:
         due = datetime.fromisoformat(due_at)
     except ValueError:
         due = None
     if due is None or due.tzinfo is None or not clock.now() < due < clock.now() + MAX_AHEAD:
-        wrong["due_at"] = ["Choose a time ahead, within a year."]
+        wrong["due_at"] = ["Choose a time within the next year."]
     if wrong:
         raise Invalid(wrong)
     return {"title": title, "due_at": due_at}
 
 
-def _not_theirs(lead: Lead, given: Given, _known: SharedFacts) -> str | None:
-    return "It has this owner already." if lead.owner_id == given["owner_id"] else None
+def _has_owner(lead: Lead, given: Given, _known: SharedFacts) -> str | None:
+    return "Already has this owner." if lead.owner_id == given["owner_id"] else None
 
 
 def _assign(lead: Lead, given: Given) -> dict[str, Any]:
@@ -123,12 +123,12 @@ def _assign(lead: Lead, given: Given) -> dict[str, Any]:
     return {"owner_id": was, "version": lead.version}
 
 
-def _assign_back(lead: Lead, before: Mapping[str, Any]) -> None:
-    _unchanged(lead, before)
+def _undo_assign(lead: Lead, before: Mapping[str, Any]) -> None:
+    _check_unchanged(lead, before)
     service.assign(lead_id=lead.id, version=lead.version, owner_id=before["owner_id"])
 
 
-def _unchanged(lead: Lead, before: Mapping[str, Any]) -> None:
+def _check_unchanged(lead: Lead, before: Mapping[str, Any]) -> None:
     if lead.version != before["version"]:
         raise Conflict(CHANGED)
 
@@ -138,7 +138,7 @@ def _not_movable(lead: Lead, given: Given, known: SharedFacts) -> str | None:
     if to not in rules.STAGES[lead.kind]:
         return f"A {rules.label(lead.kind)} has no stage “{rules.label(to)}”."
     if lead.stage == to:
-        return f"It is “{rules.label(to)}” already."
+        return f"Already “{rules.label(to)}”."
     sent = lead.referral is not None and lead.referral.outcome_sent_at is not None
     why_not = rules.move_refusal(kind=lead.kind, was=lead.stage, to=to, reason=reason, outcome_sent=sent)
     if why_not is not None:
@@ -154,27 +154,27 @@ def _do_move(lead: Lead, given: Given) -> dict[str, Any]:
     return was | {"version": lead.version}
 
 
-def _move_back(lead: Lead, before: Mapping[str, Any]) -> None:
-    _unchanged(lead, before)
+def _undo_move(lead: Lead, before: Mapping[str, Any]) -> None:
+    _check_unchanged(lead, before)
     service.undo_move(lead_id=lead.id, before=before)
 
 
 def _tagged(lead: Lead, _given: Given, known: SharedFacts) -> str | None:
-    return "The person has this tag already." if lead.contact_id in known.tagged else None
+    return "Already has this tag." if lead.contact_id in known.tagged else None
 
 
 def _tag(lead: Lead, given: Given) -> dict[str, Any]:
     added = contacts.add_tag(contact_id=lead.contact_id, tag=given["tag"])
-    return {"tag": given["tag"] if added else None}  # two leads of one person: the second finds it there
+    return {"tag": given["tag"] if added else None}  # of two leads of one person, only the first adds it
 
 
-def _untag(lead: Lead, before: Mapping[str, Any]) -> None:
+def _undo_tag(lead: Lead, before: Mapping[str, Any]) -> None:
     if before["tag"] is not None and not contacts.remove_tag(contact_id=lead.contact_id, tag=before["tag"]):
-        raise Conflict("Somebody took the tag off in the meantime.")
+        raise Conflict("The tag was removed in the meantime.")
 
 
-def _ended(lead: Lead, _given: Given, _known: SharedFacts) -> str | None:
-    return "It has ended." if lead.closed_at is not None else None
+def _is_closed(lead: Lead, _given: Given, _known: SharedFacts) -> str | None:
+    return "Closed." if lead.closed_at is not None else None
 
 
 def _add_task(lead: Lead, given: Given) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _add_task(lead: Lead, given: Given) -> dict[str, Any]:
     return {"task_id": task.id}
 
 
-def _drop_task(lead: Lead, before: Mapping[str, Any]) -> None:
+def _undo_task(lead: Lead, before: Mapping[str, Any]) -> None:
     task = db.session.get(Task, before["task_id"])
     if task is None or task.done_at is not None:
         raise Conflict("The task was done in the meantime.")
@@ -196,10 +196,10 @@ def _drop_task(lead: Lead, before: Mapping[str, Any]) -> None:
 
 
 ACTIONS: Mapping[str, BulkAction] = {
-    "assign": BulkAction(label="Give to", why_not=_not_theirs, do=_assign, undo=_assign_back),
-    "move": BulkAction(label="Move to a stage", why_not=_not_movable, do=_do_move, undo=_move_back),
-    "tag": BulkAction(label="Add a tag", why_not=_tagged, do=_tag, undo=_untag),
-    "task": BulkAction(label="Add a task", why_not=_ended, do=_add_task, undo=_drop_task),
-    "spam": BulkAction(label="Mark as spam", why_not=_not_movable, do=_do_move, undo=_move_back),
-    "restore": BulkAction(label="Restore from spam", why_not=_not_movable, do=_do_move, undo=_move_back),
+    "assign": BulkAction(label="Assign", why_not=_has_owner, do=_assign, undo=_undo_assign),
+    "move": BulkAction(label="Move to a stage", why_not=_not_movable, do=_do_move, undo=_undo_move),
+    "tag": BulkAction(label="Add a tag", why_not=_tagged, do=_tag, undo=_undo_tag),
+    "task": BulkAction(label="Add a task", why_not=_is_closed, do=_add_task, undo=_undo_task),
+    "spam": BulkAction(label="Mark as spam", why_not=_not_movable, do=_do_move, undo=_undo_move),
+    "restore": BulkAction(label="Restore from spam", why_not=_not_movable, do=_do_move, undo=_undo_move),
 }

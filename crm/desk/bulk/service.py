@@ -1,4 +1,4 @@
-"""Acts on many leads at once: planned without changing anything, done in slices, taken back within the hour."""
+"""Bulk runs: planned without changing anything, run in slices, undone within an hour."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from crm.desk.models import BulkItem, BulkRun
 from crm.leads.models import Lead
 
 MOST = 2_000  # leads in one run
-SLICE = 100  # leads in one transaction; up to so many are done while the reader waits
+SLICE = 100  # leads in one transaction; up to this many run within the request
 UNDO_WITHIN = timedelta(hours=1)
-STALLED = timedelta(minutes=2)  # a run whose last slice is older than this is taken up again
-TOO_MANY = f"That is more than {MOST:,} leads. Narrow the filters, then do it in parts."
+STALLED = timedelta(minutes=2)  # a run without progress for this long is continued
+TOO_MANY = f"That is more than {MOST:,} leads. Narrow the filters and run it in parts."
 
 
 @dataclass(frozen=True, kw_only=True)
 class SkippedLeads:
-    """How many leads were, or would be, left out for one reason, and the reference of one of them."""
+    """The number of leads skipped for one reason, and the reference of one of them."""
 
     why: str
     count: int
@@ -35,7 +35,7 @@ class SkippedLeads:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a run stands: leads by state, and why those that did not change did not."""
+    """Status of a run: number of leads by state, and why leads were skipped."""
 
     counts: Mapping[str, int]
     left: Sequence[SkippedLeads]
@@ -54,12 +54,12 @@ class Summary:
 
 
 def plan_run(*, act: str, form: Mapping[str, str], lead_ids: Sequence[int], user_id: int) -> BulkRun:
-    """Look at what an act would do to these leads, and keep that; nothing changes. Raises Invalid."""
+    """Plan an action on these leads; it changes none of them. Raises Invalid."""
     if act not in ACTIONS:
-        raise Invalid({"act": ["Choose what to do."]})
+        raise Invalid({"act": ["Choose an action."]})
     given = parse_arguments(act, form)
     if not lead_ids:
-        raise Invalid({"pick": ["Pick at least one lead."]})
+        raise Invalid({"pick": ["Select at least one lead."]})
     if len(lead_ids) > MOST:
         raise Invalid({"pick": [TOO_MANY]})
     now = clock.now()
@@ -70,7 +70,7 @@ def plan_run(*, act: str, form: Mapping[str, str], lead_ids: Sequence[int], user
     known = load_facts(leads, act=act, given=given)
     rows = [_planned(run, lead, ACTIONS[act].why_not(lead, given, known)) for lead in leads]
     if not rows:
-        raise Invalid({"pick": ["These leads are not there any more."]})
+        raise Invalid({"pick": ["These leads no longer exist."]})
     db.session.execute(insert(BulkItem), rows)
     audit.record("lead.bulk_plan", object_type="bulk", object_id=run.id, detail={"act": act, "of": len(rows)})
     return run
@@ -89,15 +89,15 @@ def _leads(ids: Sequence[int], *, lock: bool = False) -> Sequence[Lead]:
 
 
 def get_run(*, run_id: int, user_id: int, lock: bool = False) -> BulkRun:
-    """Return a run of this person. Raises NotFound for anybody else's."""
+    """Return a run of this user. Raises NotFound."""
     run = db.session.get(BulkRun, run_id, with_for_update=lock or None, populate_existing=lock)
     if run is None or run.user_id != user_id:
-        raise NotFound("There is no such act of yours.")
+        raise NotFound("Action not found.")
     return run
 
 
 def summary(run_id: int) -> Summary:
-    """Return how a run stands. Two statements, however many leads."""
+    """Return the status of a run, in two statements."""
     states = select(BulkItem.state, func.count()).where(BulkItem.run_id == run_id).group_by(BulkItem.state)
     counts = {row[0]: int(row[1]) for row in db.session.execute(states)}
     reasons = (
@@ -114,23 +114,23 @@ def summary(run_id: int) -> Summary:
 
 
 def start_run(*, run_id: int, user_id: int) -> BulkRun:
-    """Do what was planned: a few leads at once, many by a job. Raises NotFound; Conflict when it was done before."""
+    """Run the plan: the first slice now, the rest in a job. Raises NotFound, and Conflict if it already ran."""
     run = get_run(run_id=run_id, user_id=user_id, lock=True)
     if run.state != "planned":
-        raise Conflict("This was done already.")
+        raise Conflict("This action already ran.")
     return _begin(run, "running")
 
 
 def undo_run(*, run_id: int, user_id: int) -> BulkRun:
-    """Take an act back where nobody has changed the lead since. Raises NotFound; Conflict after an hour."""
+    """Undo a run for the leads not changed since. Raises NotFound, and Conflict after an hour."""
     run = get_run(run_id=run_id, user_id=user_id, lock=True)
     if not is_undoable(run):
-        raise Conflict("This can no longer be taken back.")
+        raise Conflict("This action can no longer be undone.")
     return _begin(run, "undoing")
 
 
 def is_undoable(run: BulkRun) -> bool:
-    """Tell whether an act can still be taken back."""
+    """Return whether a run can still be undone."""
     return run.state == "done" and run.done_at is not None and clock.now() < run.done_at + UNDO_WITHIN
 
 
@@ -146,7 +146,7 @@ def _begin(run: BulkRun, state: str) -> BulkRun:
 
 
 def continue_run(run_id: int) -> None:
-    """Go on with a run, one slice and one transaction at a time; goes on where it stopped."""
+    """Continue a run where it stopped, one slice per transaction."""
     more = True
     while more:
         with transaction():
@@ -158,13 +158,13 @@ def continue_run(run_id: int) -> None:
 
 
 def stalled_runs() -> Sequence[int]:
-    """Return the runs that nobody has worked on for two minutes though they are not done."""
+    """Return the unfinished runs without progress for two minutes."""
     old = BulkRun.beat_at < clock.now() - STALLED
     return db.session.scalars(select(BulkRun.id).where(BulkRun.state.in_(("running", "undoing")), old)).all()
 
 
 def _step(run: BulkRun) -> bool:
-    """Work one slice; return whether there is more."""
+    """Process one slice; return whether more remain."""
     undoing = run.state == "undoing"
     wanted = (
         select(BulkItem)
@@ -200,7 +200,7 @@ def _do_one(run: BulkRun, item: BulkItem, lead: Lead, why_not: str | None) -> No
     if why_not is None:
         try:
             item.before = ACTIONS[run.act].do(lead, run.given)
-        except Refusal as error:  # raised before anything was written
+        except Refusal as error:  # raised before any change
             why_not = error.message
     item.state, item.why = ("done", None) if why_not is None else ("refused", why_not)
 

@@ -68,7 +68,7 @@ def _hand_over(lead: Lead) -> None:
         link=f"/console/leads/{lead.reference}",
     )
     if alert_id is not None and owner_id is not None:
-        alerts.take(alert_id=alert_id, owner_id=owner_id)
+        alerts.assign(alert_id=alert_id, owner_id=owner_id)
     db.session.add(
         Task(
             lead_id=lead.id,

@@ -31,7 +31,7 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     "clinical_stop": _only("admin", "clinician", "front_desk"),  # nothing may be sent to this person
     "lift_stop": _only(
         "admin", "clinician"
-    ),  # whoever hears of a death stops at once; lifting takes judgement
+    ),  # a staff member who hears of a death stops immediately; lifting needs judgment
     "see_sequences": _EVERYONE,
     "run_sequences": _only("admin", "marketer"),  # pause, resume, go live, send the next step now, take out
     "write_content": _only("admin", "marketer"),  # drafts; never an approval of one's own
@@ -53,7 +53,7 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
 
 
 def has_permission(roles: Iterable[str], permission: str) -> bool:
-    """Tell whether somebody with these roles has this permission. An unknown permission is a KeyError."""
+    """Tell whether one of these roles has the permission. Raises KeyError for an unknown permission."""
     return not PERMISSIONS[permission].isdisjoint(roles)
 
 

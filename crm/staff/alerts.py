@@ -14,7 +14,7 @@ from crm.staff.models import Alert
 
 LEVELS = ("danger", "warning", "info")
 GROUPS: Mapping[str, tuple[str, str]] = {  # kind -> what many of it are called, and where all of them are
-    "lead-late": ("Leads should have been acted on by now", "/console/leads/work?list=overdue"),
+    "lead-late": ("Overdue leads", "/console/leads/work?list=overdue"),
     "batch": ("Batches of mail were refused or could not be built", "/console/mail#undecided"),
     "content": ("Approved texts changed or expired; emails with them wait", "/console/content"),
     "campaign": ("Campaigns paused themselves", "/console/campaigns"),
@@ -104,13 +104,13 @@ def count_kinds() -> int:
     return db.session.scalar(select(func.count(_KIND.distinct())).where(Alert.closed_at.is_(None))) or 0
 
 
-def take_all(*, kind: str, owner_id: int) -> int:
-    """Make somebody the owner of all open alerts of a kind; return how many."""
+def assign_all(*, kind: str, owner_id: int) -> int:
+    """Assign all open alerts of a kind to a staff member; return how many."""
     return _on_all(kind, "alert.taken", owner_id=owner_id)
 
 
 def close_all(kind: str) -> int:
-    """Close all open alerts of a kind, by whoever is acting; return how many."""
+    """Close all open alerts of a kind in the name of the current actor; return how many."""
     return _on_all(kind, "alert.closed", closed_at=clock.now(), closed_by=audit.current().actor)
 
 
@@ -126,13 +126,13 @@ def _on_all(kind: str, act: str, **values: object) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Untold:
-    """Open alerts nobody was told about by email. Moments are those of the oldest of each sort."""
+    """Open alerts that were not emailed yet. Moments are those of the oldest of each sort."""
 
     urgent: int
     others: int
     urgent_since: datetime | None
     others_since: datetime | None
-    last_told: datetime | None  # when anybody was told of anything
+    last_told: datetime | None  # when the last alert email was sent
 
 
 def untold() -> Untold:
@@ -164,14 +164,14 @@ def closed_lately(limit: int = 20) -> Sequence[Alert]:
     ).all()
 
 
-def take(*, alert_id: int, owner_id: int) -> None:
-    """Make somebody the owner of an open alert. Raises Conflict when it is closed."""
+def assign(*, alert_id: int, owner_id: int) -> None:
+    """Assign an open alert to a staff member. Raises Conflict if it is closed."""
     _open(alert_id).owner_id = owner_id
     audit.record("alert.taken", object_type="alert", object_id=alert_id)
 
 
 def close_one(alert_id: int) -> None:
-    """Close one alert, by whoever is acting. Raises Conflict when it is closed already."""
+    """Close one alert in the name of the current actor. Raises Conflict if it is closed already."""
     alert = _open(alert_id)
     alert.closed_at, alert.closed_by = clock.now(), audit.current().actor
     audit.record("alert.closed", object_type="alert", object_id=alert_id)
@@ -180,7 +180,7 @@ def close_one(alert_id: int) -> None:
 def _open(alert_id: int) -> Alert:
     alert = db.session.get(Alert, alert_id, with_for_update={"of": Alert})
     if alert is None:
-        raise NotFound("There is no such alert.")
+        raise NotFound("Alert not found.")
     if alert.closed_at is not None:
         raise Conflict("This alert was closed in the meantime.")
     return alert

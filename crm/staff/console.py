@@ -40,7 +40,7 @@ pages = ConsolePages(
 @pages.get("/staff")
 @access.require("manage_staff")
 def index() -> ResponseReturnValue:
-    """Everybody, and the form to invite somebody."""
+    """List all staff accounts, with the form to invite one."""
     return _index()
 
 
@@ -70,19 +70,19 @@ def invite() -> ResponseReturnValue:
 @pages.post("/staff/<int:user_id>/link")
 @access.require("manage_staff")
 def make_link(user_id: int) -> ResponseReturnValue:
-    """Show a link that signs somebody in, once, for who lost a password or is slowed down."""
+    """Show a one-time sign-in link for a staff member who lost a password or is slowed down."""
     user = service.get(user_id)
     return _index(link=_link(service.sign_in_link(user=user)), link_for=user, link_minutes=15)
 
 
 def _link(token: str) -> str:
-    return f"{current.settings().public_url}{url_for('sign_in.ask', token=token)}"
+    return f"{current.settings().public_url}{url_for('sign_in.show', token=token)}"
 
 
 @pages.post("/staff/<int:user_id>/roles")
 @access.require("manage_staff")
 def roles(user_id: int) -> ResponseReturnValue:
-    """Give somebody other roles."""
+    """Change the roles of a staff member."""
     service.set_roles(user_id=user_id, roles=request.form.getlist("roles"))
     flash("Roles saved. They count from the next sign-in.", "success")
     return redirect(url_for(".index"))
@@ -94,7 +94,7 @@ def disable(user_id: int) -> ResponseReturnValue:
     """Close an account."""
     service.disable(user_id=user_id)
     undo = {
-        "text": "Account closed; whoever was signed in with it is out.",
+        "text": "Account closed; all its sign-ins have ended.",
         "undo": url_for(".enable", user_id=user_id),
     }
     flash(undo, "success")  # type: ignore[arg-type]
@@ -166,17 +166,17 @@ def set_time_zone() -> ResponseReturnValue:
 @pages.post("/account/alert-emails")
 @access.require("see_settings")
 def set_alert_emails() -> ResponseReturnValue:
-    """Ask to be told of alerts by email, or not to be."""
+    """Turn alert emails to the current user on or off."""
     wanted = request.form.get("alert_emails") == "yes"
     service.set_alert_emails(user=_me(), wanted=wanted)
-    flash("You are told of alerts by email." if wanted else "You get no emails about alerts.", "success")
+    flash("You get emails about alerts." if wanted else "You get no emails about alerts.", "success")
     return redirect(url_for(".account"))
 
 
 @pages.get("/alerts")
 @access.require("use_console")
 def alerts() -> ResponseReturnValue:
-    """What somebody must look at, open ones first."""
+    """List alerts, open ones first."""
     return render_template(
         "console/staff/alerts.html", groups=bells.groups(), past=bells.closed_lately(), now=clock.now()
     )
@@ -185,7 +185,7 @@ def alerts() -> ResponseReturnValue:
 @pages.post("/alerts/<int:alert_id>/close")
 @access.require("close_alerts")
 def close_alert(alert_id: int) -> ResponseReturnValue:
-    """Say: this is dealt with."""
+    """Close one alert."""
     bells.close_one(alert_id)
     flash("Alert closed.", "success")
     return redirect(url_for(".alerts"))
@@ -193,16 +193,16 @@ def close_alert(alert_id: int) -> ResponseReturnValue:
 
 @pages.post("/alerts/kinds/<kind>/take")
 @access.require("close_alerts")
-def take_alerts(kind: str) -> ResponseReturnValue:
-    """Say: I am looking after all of these."""
-    bells.take_all(kind=kind, owner_id=current_user.id)
+def assign_alerts(kind: str) -> ResponseReturnValue:
+    """Assign all open alerts of a kind to the current user."""
+    bells.assign_all(kind=kind, owner_id=current_user.id)
     return redirect(url_for(".alerts"))
 
 
 @pages.post("/alerts/kinds/<kind>/close")
 @access.require("close_alerts")
 def close_alerts(kind: str) -> ResponseReturnValue:
-    """Say: all of these are dealt with."""
+    """Close all open alerts of a kind."""
     number = bells.close_all(kind)
     flash("Alert closed." if number == 1 else f"{number:,} alerts closed.", "success")
     return redirect(url_for(".alerts"))

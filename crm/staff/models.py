@@ -50,7 +50,7 @@ class User(HasId, UserMixin, Base):
     tf_phone_number: Mapped[str | None] = mapped_column(Text)
     mf_recovery_codes: Mapped[list[str] | None] = mapped_column(MutableList.as_mutable(ARRAY(Text)))
     time_zone: Mapped[str | None] = mapped_column(Text)
-    alert_emails: Mapped[bool] = mapped_column(Boolean, server_default="false")  # asked to be told by email
+    alert_emails: Mapped[bool] = mapped_column(Boolean, server_default="false")  # wants alerts by email
     practice_id: Mapped[int | None] = mapped_column(BigInteger)  # set for people of a referring practice
     demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
     created_at: Mapped[datetime]

@@ -16,8 +16,8 @@ TRIES_PER_MINUTE = 20  # of one network address
 
 
 @pages.get("/sign-in/<token>")
-def ask(token: str) -> ResponseReturnValue:
-    """Say whom the link signs in, with a button."""
+def show(token: str) -> ResponseReturnValue:
+    """Show whom the link signs in, with a button."""
     return render_template("console/staff/sign_in_link.html", user=service.LINKS.owner_of(token), token=token)
 
 

@@ -1,4 +1,4 @@
-"""Passwords and tries at the door: plain values in, decisions out."""
+"""Rules for passwords, sign-in throttling and alert emails. Pure."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 SHORTEST, LONGEST = 12, 128  # characters; NIST SP 800-63B-4 asks for 15 where a password stands alone
 
 URGENT_GAP = timedelta(minutes=15)  # between two emails about urgent alerts
-DIGEST_AFTER = timedelta(hours=1)  # other alerts gather for so long: most are dealt with by then
+DIGEST_AFTER = timedelta(hours=1)  # other alerts gather for so long: most are closed by then
 DIGEST_GAP = timedelta(hours=4)  # between any email and a digest of the others
 
 FREE_TRIES = 10  # of one account from one network address
@@ -95,7 +95,7 @@ def time_to_tell(
 ) -> bool:
     """Tell whether staff get an email about open alerts now: urgent ones soon, the others gathered, never a stream.
 
-    `urgent_since` and `others_since`: since when the oldest of each sort waits that nobody was told about.
+    `urgent_since` and `others_since`: since when the oldest alert of each sort has waited to be emailed.
     """
     since_last = now - last if last is not None else DIGEST_GAP
     if urgent_since is not None and since_last >= URGENT_GAP:

@@ -23,7 +23,7 @@ def get(user_id: int) -> User:
     """Return a member of staff. Raises NotFound."""
     user = db.session.get(User, user_id)
     if user is None or user.practice_id is not None:
-        raise NotFound("There is no such member of staff.")
+        raise NotFound("Staff member not found.")
     return user
 
 
@@ -92,7 +92,7 @@ def _roles(names: Collection[str]) -> list[Role]:
 
 
 def set_roles(*, user_id: int, roles: Collection[str]) -> None:
-    """Give somebody other roles; their sign-ins end, so that the new roles count at once."""
+    """Change a staff member's roles; their sign-ins end, so that the new roles apply now."""
     user = get(user_id)
     if not roles or set(roles) - set(access.ROLES):
         raise Invalid({"roles": ["Choose at least one role."]})
@@ -127,7 +127,7 @@ def enable(*, user_id: int) -> None:
 def _keep_an_admin(user: User) -> None:
     query = select(User.id).where(User.active, User.roles.any(Role.name == "admin")).with_for_update()
     if rules.last_admin(db.session.scalars(query).all(), leaving=user.id):
-        raise Conflict("This is the last administrator. Make somebody else one first.")
+        raise Conflict("This is the last administrator. Make another staff member an administrator first.")
 
 
 def _end_sign_ins(user: User) -> None:
@@ -152,7 +152,7 @@ def set_password(*, user: User, password: str) -> None:
 
 
 def set_alert_emails(*, user: User, wanted: bool) -> None:
-    """Note whether somebody wants to be told of alerts by email."""
+    """Record whether a staff member wants alerts by email."""
     user.alert_emails = wanted
     audit.record("user.alert_emails", object_type="user", object_id=user.id, detail={"wanted": wanted})
 
@@ -166,7 +166,7 @@ def set_time_zone(*, user: User, zone: str) -> None:
 
 
 def drop_second_factor(*, user_id: int) -> None:
-    """Forget somebody's authenticator app, when the phone is lost."""
+    """Remove a staff member's authenticator app, when the phone is lost."""
     user = get(user_id)
     user.tf_primary_method = user.tf_totp_secret = user.mf_recovery_codes = None
     _end_sign_ins(user)

@@ -1,4 +1,4 @@
-"""How long a sign-in lasts. Real time on purpose: moving the demo clock ahead must not sign anybody out."""
+"""Session lifetimes. In real time on purpose: moving the demo clock ahead must not end sign-ins."""
 
 import hashlib
 import time

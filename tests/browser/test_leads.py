@@ -59,7 +59,7 @@ def test_an_overdue_lead_is_reached_booked_and_leaves_the_sequence(site: Stack, 
     wait_until(lambda: one(site, late) == 1, seconds=75, what="the escalation")
     sign_in(site, page)
     page.goto(f"{site.web_url}/console/alerts")
-    if (several := page.locator("details:not([open]) summary", has_text="One by one")).count():
+    if (several := page.locator("details:not([open]) summary", has_text="Show all")).count():
         several.first.click()  # others are late as well
     page.get_by_role("link", name=re.compile(str(reference))).first.click()
     expect(page.locator("main")).to_contain_text("Overdue")

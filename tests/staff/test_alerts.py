@@ -53,7 +53,7 @@ def test_many_of_a_kind_are_one_line(database, clock, statements):
         assert alerts.count_kinds() == 2
     assert sum("from alert" in statement.lower() for statement in counted.texts) == 2
     assert (urgent.kind, urgent.count, urgent.text, urgent.link) == ("stream", 1, "One of stream", "/x/0")
-    assert (late.kind, late.count, late.text) == ("lead-late", 30, "Leads should have been acted on by now")
+    assert (late.kind, late.count, late.text) == ("lead-late", 30, "Overdue leads")
     assert late.since < urgent.since
     assert len(late.alerts) == alerts.SHOWN
 

@@ -31,6 +31,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of the size and one run: a look, not a result"
     )
+    parser.add_argument("--share", type=float, help="how much of the full size, such as 0.01")
     parser.add_argument("--without", default="", help="figures to leave out, with commas between")
     parser.add_argument("--folder", type=Path, default=ROOT / ".local/bench", help="for servers and numbers")
     parser.add_argument(
@@ -122,7 +123,7 @@ def main() -> int:
     with (
         alone(folder),
         path.open("w") as file,
-        Bench(folder, quick=given.quick, core_count=given.cores) as bench,
+        Bench(folder, quick=given.quick, share=given.share, core_count=given.cores) as bench,
     ):
 
         def keep(record: dict[str, Any]) -> None:

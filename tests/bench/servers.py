@@ -126,8 +126,11 @@ class Statements:
 class Bench:
     """Everything a measurement may use; a context manager."""
 
-    def __init__(self, folder: Path, *, quick: bool = False, core_count: int = 2) -> None:
+    def __init__(
+        self, folder: Path, *, quick: bool = False, share: float | None = None, core_count: int = 2
+    ) -> None:
         self.folder, self.quick = folder, quick
+        self.share = share or (0.1 if quick else 1)
         self.inside, self.outside = cores(core_count)
         self.processes: list[subprocess.Popen[str]] = []
 
@@ -149,8 +152,8 @@ class Bench:
         self.redis.close()
 
     def size(self, count: int) -> int:
-        """Return `count`, or a tenth of it in a quick run."""
-        return count // 10 if self.quick else count
+        """Return this bench's share of `count`: all of it, or a tenth in a quick run, or what was asked for."""
+        return max(round(count * self.share), 1)
 
     def start(
         self, *command: str, env: Mapping[str, str] | None = None, cpus: set[int] | None = None

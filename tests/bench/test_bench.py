@@ -4,6 +4,7 @@ import http.client
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -171,21 +172,28 @@ def test_a_quick_look_leaves_out_what_takes_long() -> None:
     assert "broadcast_naive" not in {row.name for row in kept}
 
 
-def test_a_measurement_from_end_to_end(tmp_path: Path) -> None:
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """A folder that the user of PostgreSQL may enter: pytest shuts its own to all others at each start."""
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def test_a_measurement_from_end_to_end(server_folder: Path) -> None:
     """The real command with servers of its own: a line for each figure, a table, a verdict."""
-    command = [sys.executable, "-m", "tests.bench", "--quick", "--cores", "0", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.bench", "--quick", "--share", "0.004", "--cores", "0"]
     done = subprocess.run(
-        [*command, "--rows", "apply,idle_statements"],
+        [*command, "--folder", str(server_folder), "--rows", "apply,idle_statements"],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1_800,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "idle tick" in done.stdout
-    (lines,) = (path.read_text().splitlines() for path in tmp_path.glob("*.jsonl"))
+    (lines,) = (path.read_text().splitlines() for path in server_folder.glob("*.jsonl"))
     kept = [orjson.loads(line) for line in lines]
     assert [line["kind"] for line in kept] == ["machine", "figure", "figure", "row"]
     assert kept[1]["rate"] > 0

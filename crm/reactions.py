@@ -165,7 +165,7 @@ def notify_of_message(event: ClinicWrote) -> None:
 
 def notify_of_changes(event: ReferralsChanged) -> None:
     """Email the practice which references changed, and their status."""
-    said = portal_texts.changes(event.changes, language=event.language)
+    said = portal_texts.changes_line(event.changes, language=event.language)
     _email_practice("portal-digest", event, {"facts": {"reference": said}})
 
 

@@ -10,5 +10,5 @@ from crm.portal import service as portal
 def digest() -> None:
     """Send digest emails that are due and delete old referral drafts."""
     with transaction():
-        portal_digest.tell()
-        portal.drop_old_drafts()
+        portal_digest.publish_changes()
+        portal.delete_expired_drafts()

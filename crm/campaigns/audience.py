@@ -200,5 +200,8 @@ def _versions(campaign: Campaign) -> dict[str, int]:
     """Return language -> newest approved version, by id: the same in every slice unless one is approved meanwhile."""
     key = db.session.scalars(select(ContentItem.key).where(ContentItem.id == campaign.item_id)).one()
     return dict(
-        sorted((language, found) for (_, language), found in content.newest([key], now=clock.now()).items())
+        sorted(
+            (language, found)
+            for (_, language), found in content.newest_approved([key], now=clock.now()).items()
+        )
     )

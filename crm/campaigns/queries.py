@@ -97,7 +97,7 @@ def items() -> Sequence[Row[Any]]:
     """Return (key, title, stream) of emails with an approved version that may be sent to people who said yes."""
     rows = select(ContentItem.key, ContentItem.title, ContentItem.stream).where(ContentItem.kind == "email")
     found = db.session.execute(rows.order_by(ContentItem.key)).all()
-    approved = {key for key, _ in content.newest([row.key for row in found], now=clock.now())}
+    approved = {key for key, _ in content.newest_approved([row.key for row in found], now=clock.now())}
     chosen: list[Row[Any]] = [row for row in found if row.key in approved]  # type: ignore[misc]
     return chosen
 
@@ -116,7 +116,7 @@ def preflight(campaign: Campaign) -> Preflight:
     """Evaluate the whole audience, in one statement."""
     now = clock.now()
     tags = campaign.audience.get("tags")
-    languages = [language for _, language in content.newest([item_key(campaign)], now=now)]
+    languages = [language for _, language in content.newest_approved([item_key(campaign)], now=now)]
     rows = db.session.execute(
         text(
             _PREFLIGHT.format(

@@ -74,7 +74,7 @@ def confirm_size(campaign_id: int, *, people: int | None) -> None:
 def launch(campaign_id: int, *, at: datetime | None = None) -> None:
     """Launch now, or at a later time. Raises Conflict when it is no draft or its content is not approved."""
     campaign = queries.get(campaign_id)
-    if not content.newest([queries.item_key(campaign)], now=clock.now()):
+    if not content.newest_approved([queries.item_key(campaign)], now=clock.now()):
         raise Conflict("This email has no approved version.")
     _move(
         campaign_id,

@@ -56,7 +56,7 @@ def authors(version: ContentVersion) -> frozenset[str]:
     return frozenset({version.author, *hands})
 
 
-def given(version: ContentVersion) -> dict[str, Approval]:
+def approvals_of(version: ContentVersion) -> dict[str, Approval]:
     """Return the approvals of these very bytes since they were handed in, by kind."""
     rows = select(Approval).where(Approval.version_id == version.id, Approval.hash == version.hash)
     if version.submitted_at is not None:
@@ -64,15 +64,15 @@ def given(version: ContentVersion) -> dict[str, Approval]:
     return {one.role: one for one in db.session.scalars(rows.order_by(Approval.id))}
 
 
-def changed(version: ContentVersion) -> bool:
+def has_changed(version: ContentVersion) -> bool:
     """Tell whether the text, a block in it or the layout is not what was handed in or approved."""
     if version.item.kind == "block" and not version.hash:
         return False  # shipped: approved with each email that uses it
     blocks = service.current_blocks(version.language)
-    return not service.intact(version.source, hash=version.hash, blocks=blocks)
+    return not service.is_unchanged(version.source, hash=version.hash, blocks=blocks)
 
 
-def unauthorized(version: ContentVersion) -> str | None:
+def testimonial_problem(version: ContentVersion) -> str | None:
     """Return why the patient's words in a version may not be printed today; None when they may, or there are none."""
     if version.item.kind == "block":
         return None
@@ -82,7 +82,7 @@ def unauthorized(version: ContentVersion) -> str | None:
         return None  # what cannot be read says so itself
 
 
-def superseded(version: ContentVersion) -> bool:
+def is_superseded(version: ContentVersion) -> bool:
     """Tell whether a newer version of the same text is approved."""
     return newer_approved(version) is not None
 
@@ -102,13 +102,14 @@ def newer_approved(version: ContentVersion) -> int | None:
     )
 
 
-def standing(version: ContentVersion, *, now: datetime) -> str:
+def status_of(version: ContentVersion, *, now: datetime) -> str:
     """Return what a version is worth today; see `rules.standing`."""
-    return rules.standing(
+    return rules.status(
         version.state,
-        changed=version.state == "approved" and (changed(version) or unauthorized(version) is not None),
+        changed=version.state == "approved"
+        and (has_changed(version) or testimonial_problem(version) is not None),
         expires_at=version.expires_at,
-        superseded=version.state == "approved" and superseded(version),
+        superseded=version.state == "approved" and is_superseded(version),
         now=now,
     )
 
@@ -120,7 +121,7 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
     """
     version = get(version_id, lock=True)
     now = clock.now()
-    state = standing(version, now=now)
+    state = status_of(version, now=now)
     if state not in ("draft", "void", "expired"):
         raise Conflict("Only a draft, or a text whose approval no longer holds, can be handed in.")
     blocks = service.current_blocks(version.language)
@@ -133,7 +134,7 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
                 ]
             }
         )
-    if why := unauthorized(version):
+    if why := testimonial_problem(version):
         raise Invalid({"testimonial": [why]})
     _fits(version)
     version.state, version.submitted_by, version.submitted_at = "in_review", actor, now
@@ -160,19 +161,21 @@ def _fits(version: ContentVersion) -> None:
         )
 
 
-def question(version: ContentVersion, *, actor: str, roles: Collection[str], kind: str) -> rules.Asked:
+def approval_request(
+    version: ContentVersion, *, actor: str, roles: Collection[str], kind: str
+) -> rules.ApprovalRequest:
     """Return all that decides whether somebody may give an approval."""
     by_hand = authors(version)
-    return rules.Asked(
+    return rules.ApprovalRequest(
         state=version.state,
         author=actor if actor in by_hand else version.author,
         actor=actor,
         roles=roles,
         kind=kind,
-        given={role: one.reviewer for role, one in given(version).items()},
-        changed=changed(version),
+        given={role: one.reviewer for role, one in approvals_of(version).items()},
+        changed=has_changed(version),
         blocked=_blocked(version),
-        unauthorized=unauthorized(version),
+        unauthorized=testimonial_problem(version),
         reviewers=_reviewers,
     )
 
@@ -188,11 +191,11 @@ def _blocked(version: ContentVersion) -> bool:
 def approve(version_id: int, *, actor: str, roles: Collection[str], kind: str, months: int = 12) -> bool:
     """Say yes to exactly these bytes; return whether the version is approved now. Raises NotAllowed with the reason."""
     version = get(version_id, lock=True)
-    why = rules.refusal(question(version, actor=actor, roles=roles, kind=kind))
+    why = rules.approval_problem(approval_request(version, actor=actor, roles=roles, kind=kind))
     if why is not None:
         raise NotAllowed(why)
     now = clock.now()
-    until = rules.expires(now, months=months)
+    until = rules.expiry(now, months=months)
     db.session.add(
         Approval(
             version_id=version.id, role=kind, reviewer=actor, hash=version.hash, at=now, expires_at=until
@@ -205,7 +208,7 @@ def approve(version_id: int, *, actor: str, roles: Collection[str], kind: str, m
         detail={"kind": kind, "months": months},
     )
     db.session.flush()
-    if not rules.complete(given(version), reviewers=_reviewers):
+    if not rules.is_complete(approvals_of(version), reviewers=_reviewers):
         return False
     _activate(version, now=now)
     return True
@@ -228,13 +231,13 @@ def _activate(version: ContentVersion, *, now: datetime) -> None:
 
 def _until(version: ContentVersion) -> datetime:
     """The first end counts: of an approval, or of the authorization that a patient's words rest on."""
-    ends = [one.expires_at for one in given(version).values()]
+    ends = [one.expires_at for one in approvals_of(version).values()]
     paper = testimonials.ends_at(parse(version.source))
     return min([*ends, paper] if paper else ends)
 
 
 def _tell_voided(version: ContentVersion) -> None:
-    if users := users_of(version):
+    if users := emails_using(version):
         alerts.raise_alert(
             key=f"voided:{version.id}",
             level="warning",
@@ -243,7 +246,7 @@ def _tell_voided(version: ContentVersion) -> None:
         )
 
 
-def users_of(block: ContentVersion) -> Sequence[ContentVersion]:
+def emails_using(block: ContentVersion) -> Sequence[ContentVersion]:
     """Return the approved emails in the block's language that insert it, footers included, by key."""
     name = block.item.key.removeprefix("block/")
     rows = db.session.scalars(
@@ -262,7 +265,7 @@ def users_of(block: ContentVersion) -> Sequence[ContentVersion]:
     return [row for row in newest.values() if name in service.block_names(row.source)]
 
 
-def take_back(version_id: int, *, actor: str) -> None:
+def withdraw(version_id: int, *, actor: str) -> None:
     """Let its author have a version back from review."""
     version = get(version_id, lock=True)
     if version.state != "in_review" or actor not in (authors(version) | {version.submitted_by}):
@@ -313,7 +316,7 @@ def run_maintenance() -> dict[str, int]:
     now = clock.now()
     found = {"retired": len(db.session.execute(_RETIRE).all()), "reminded": 0}
     for row in db.session.execute(_ENDING):
-        mark = rules.reminder(row.expires_at, now=now)
+        mark = rules.reminder_due(row.expires_at, now=now)
         if mark is not None and not _said(row, mark):
             _remind(row, mark)
             found["reminded"] += 1

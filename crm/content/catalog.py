@@ -1,4 +1,4 @@
-"""Content as staff look for it: what there is, what each is worth today, and where it is used."""
+"""The content list: items with their status in each language, and where each is used."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from crm.content import approval, rules, service
 from crm.content.models import ContentItem, ContentVersion
 from crm.content.render.fields import LANGUAGES
-from crm.content.testimonials.rules import Paper
+from crm.content.testimonials.rules import AuthorizationTerms
 from crm.core.db import db
 from crm.staff.models import User
 
@@ -17,8 +17,8 @@ STATES = ("draft", "in_review", "approved", "expiring", "expired", "void", "miss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What the list shows."""
+class Filters:
+    """Filters of the list."""
 
     q: str = ""
     sequence: str = ""
@@ -27,62 +27,62 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """One item in one language: the version in use and what it is worth, and the one being worked on."""
+class LanguageStatus:
+    """An item in one language: its status, the live version, and the version in progress."""
 
     language: str
-    state: str  # missing, where nothing was ever approved
+    state: str  # missing where no version was ever approved
     used: ContentVersion | None
     open: ContentVersion | None
 
     @property
     def states(self) -> frozenset[str]:
-        """All that a filter may find it by."""
+        """The states that a filter finds it by."""
         return frozenset({self.state, self.open.state} if self.open else {self.state})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class CatalogRow:
     """One row of the list."""
 
     item: ContentItem
-    standings: Sequence[Standing]
+    statuses: Sequence[LanguageStatus]
 
     @property
     def title(self) -> str:
-        """What people know it by."""
-        return title(self.item, self.standings)
+        """The subject, or the name of a block."""
+        return title(self.item, self.statuses)
 
 
-def title(item: ContentItem, standings: Iterable[Standing]) -> str:
-    """Return what people know an item by: its subject in the first language there is, else what it is for."""
+def title(item: ContentItem, statuses: Iterable[LanguageStatus]) -> str:
+    """Return the subject in the first language that has one, else the purpose; for a block its name."""
     if item.kind == "block":
         return item.title.replace("-", " ").capitalize()
-    subjects = (one.subject for row in standings for one in (row.used, row.open) if one)
+    subjects = (one.subject for row in statuses for one in (row.used, row.open) if one)
     return next((said for said in subjects if said), item.title)
 
 
-def page(wanted: Wanted, *, now: datetime) -> list[Line]:
+def list_items(wanted: Filters, *, now: datetime) -> list[CatalogRow]:
     """Return the items that match, by key: blocks last."""
     items = db.session.scalars(
         select(ContentItem).order_by(ContentItem.kind == "block", ContentItem.key)
     ).all()
-    known = standings(now=now)
+    known = statuses(now=now)
     lines = []
     for item in items:
         rows = [known.get((item.id, language)) or _missing(language) for language in LANGUAGES]
         if wanted.language:
             rows = [row for row in rows if row.language == wanted.language]
         if _matches(item, rows, wanted):
-            lines.append(Line(item=item, standings=rows))
+            lines.append(CatalogRow(item=item, statuses=rows))
     return lines
 
 
-def _missing(language: str) -> Standing:
-    return Standing(language=language, state="missing", used=None, open=None)
+def _missing(language: str) -> LanguageStatus:
+    return LanguageStatus(language=language, state="missing", used=None, open=None)
 
 
-def _matches(item: ContentItem, rows: Iterable[Standing], wanted: Wanted) -> bool:
+def _matches(item: ContentItem, rows: Iterable[LanguageStatus], wanted: Filters) -> bool:
     if wanted.sequence and item.key.partition("/")[0] != wanted.sequence:
         return False
     if wanted.state and not any(wanted.state in row.states for row in rows):
@@ -90,15 +90,15 @@ def _matches(item: ContentItem, rows: Iterable[Standing], wanted: Wanted) -> boo
     return not wanted.q or _contains(item, rows, wanted.q.casefold().split())
 
 
-def _contains(item: ContentItem, rows: Iterable[Standing], words: Sequence[str]) -> bool:
+def _contains(item: ContentItem, rows: Iterable[LanguageStatus], words: Sequence[str]) -> bool:
     """Tell whether each word is in the title, the key or a subject."""
     subjects = [one.subject for row in rows for one in (row.used, row.open) if one]
     texts = [text.casefold() for text in (item.title, item.key, *subjects)]
     return all(any(word in text for text in texts) for word in words)
 
 
-def standings(*, now: datetime, item_id: int | None = None) -> dict[tuple[int, str], Standing]:
-    """Return what each item is worth in each language today: (item id, language) -> standing."""
+def statuses(*, now: datetime, item_id: int | None = None) -> dict[tuple[int, str], LanguageStatus]:
+    """Return (item id, language) -> today's status."""
     rows = (
         select(ContentVersion).where(ContentVersion.state != "retired").order_by(ContentVersion.number.desc())
     )
@@ -108,29 +108,29 @@ def standings(*, now: datetime, item_id: int | None = None) -> dict[tuple[int, s
     for version in db.session.scalars(rows):
         by_place.setdefault((version.item_id, version.language), []).append(version)
     blocks = {language: service.current_blocks(language) for language in LANGUAGES}
-    known = service.papers(one.source for versions in by_place.values() for one in versions)
+    known = service.authorization_terms(one.source for versions in by_place.values() for one in versions)
     return {place: _standing(versions, blocks, known, now=now) for place, versions in by_place.items()}
 
 
 def _standing(
     versions: Sequence[ContentVersion],
     blocks: Mapping[str, Mapping[str, str]],
-    papers: Mapping[str, Paper],
+    terms: Mapping[str, AuthorizationTerms],
     *,
     now: datetime,
-) -> Standing:
+) -> LanguageStatus:
     used = next((one for one in versions if one.state == "approved"), None)
     first = versions[0]
     working = first if first.state in ("draft", "in_review") and first is not used else None
     state = "missing"
     if used is not None:
         loose = used.item.kind == "block" and not used.hash
-        whole = loose or service.intact(used.source, hash=used.hash, blocks=blocks[used.language])
-        whole = whole and service.authorized(used.source, papers=papers, now=now)
-        state = rules.standing(
+        whole = loose or service.is_unchanged(used.source, hash=used.hash, blocks=blocks[used.language])
+        whole = whole and service.is_authorized(used.source, terms=terms, now=now)
+        state = rules.status(
             "approved", changed=not whole, expires_at=used.expires_at, superseded=False, now=now
         )
-    return Standing(language=first.language, state=state, used=used, open=working)
+    return LanguageStatus(language=first.language, state=state, used=used, open=working)
 
 
 def versions(item_id: int) -> Sequence[ContentVersion]:
@@ -170,7 +170,7 @@ _SENT = text("""
 """)
 
 
-def uses(item: ContentItem) -> Uses:
+def find_uses(item: ContentItem) -> Uses:
     """Return where an item is used: sequences, campaigns, and for a block the emails it is in."""
     emails: list[ContentVersion] = []
     if item.kind == "block":
@@ -180,7 +180,7 @@ def uses(item: ContentItem) -> Uses:
                 .where(ContentVersion.item_id == item.id, ContentVersion.language == language)
                 .limit(1)
             )
-            emails += approval.users_of(block) if block else []
+            emails += approval.emails_using(block) if block else []
     return Uses(
         sequences=[
             (row.id, row.title, row.number) for row in db.session.execute(_IN_SEQUENCES, {"key": item.key})
@@ -191,13 +191,13 @@ def uses(item: ContentItem) -> Uses:
     )
 
 
-def names(actors: Iterable[str | None]) -> dict[str, str]:
-    """Return actor -> the name people know: staff by their account, what came with the system as such."""
-    told = {actor for actor in actors if actor}
+def display_names(actors: Iterable[str | None]) -> dict[str, str]:
+    """Return actor -> display name; shipped content has no person."""
+    known = {actor for actor in actors if actor}
     ids = {
-        int(actor.removeprefix("staff:")): actor for actor in told if actor.removeprefix("staff:").isdigit()
+        int(actor.removeprefix("staff:")): actor for actor in known if actor.removeprefix("staff:").isdigit()
     }
-    found = {actor: "Shipped with the system" if actor == "shipped" else actor for actor in told}
+    found = {actor: "Shipped with the system" if actor == "shipped" else actor for actor in known}
     if ids:
         for user in db.session.scalars(select(User).where(User.id.in_(ids))):
             found[ids[user.id]] = user.name

@@ -6,7 +6,7 @@ from functools import lru_cache
 from crm.content.claims import LANGUAGES, Finding, check, check_content
 from crm.content.render.fields import ContentError
 from crm.content.render.source import Block, parse, parse_block
-from crm.content.testimonials.findings import judged
+from crm.content.testimonials.findings import with_testimonial_findings
 from crm.core.config import ConfigError
 
 Blocks = tuple[tuple[str, str], ...]
@@ -31,7 +31,9 @@ def _found(text: str, blocks: Blocks, host: str) -> tuple[Finding, ...]:
         block = parse_block(text)
         return tuple(check(block.body, language=block.language))
     source = parse(text)
-    return tuple(judged(check_content(source, blocks=_parsed(blocks), hosts=[host]), source=source))
+    return tuple(
+        with_testimonial_findings(check_content(source, blocks=_parsed(blocks), hosts=[host]), source=source)
+    )
 
 
 @lru_cache(maxsize=32)

@@ -11,7 +11,7 @@ from crm.content import files, seed
 from crm.content.claims import Finding, Severity, check, check_content, check_text
 from crm.content.claims.corpus import BadLine, Score, measure, read_lines
 from crm.content.render.source import LANGUAGES, Block, ContentError, parse, parse_block
-from crm.content.testimonials.findings import judged
+from crm.content.testimonials.findings import with_testimonial_findings
 from crm.core.db import transaction
 from crm.core.errors import Invalid, Refusal
 
@@ -88,7 +88,9 @@ def _findings(text: str, *, language: str, hosts: Iterable[str]) -> list[Finding
         block = parse_block(text)
         return check(block.body, language=block.language)
     source = parse(text)
-    return judged(check_content(source, blocks=_blocks(source.language), hosts=hosts), source=source)
+    return with_testimonial_findings(
+        check_content(source, blocks=_blocks(source.language), hosts=hosts), source=source
+    )
 
 
 def _blocks(language: str) -> dict[str, Block]:
@@ -157,7 +159,7 @@ def load(approved_by: tuple[str, ...], *, approved_by_demo: bool) -> None:
 def export_command(folder: Path, *, drafts: bool) -> None:
     """Write every text into FOLDER, to the byte, in the folders that the shipped files have."""
     count = 0
-    for path, data in files.stored(drafts=drafts):
+    for path, data in files.export_texts(drafts=drafts):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
@@ -176,8 +178,10 @@ def import_command(paths: tuple[Path, ...], *, author: str) -> None:
     for path in paths:
         try:
             with transaction():
-                made = files.take_in(
-                    files.read(path.read_bytes()), key=files.key_of(str(path.resolve())), actor=author
+                made = files.import_text(
+                    files.decode_upload(path.read_bytes()),
+                    key=files.key_of(str(path.resolve())),
+                    actor=author,
                 )
                 said = f"{made.item.key} ({made.language}): version {made.number}, {made.state}"
         except Refusal as error:

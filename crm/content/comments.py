@@ -15,11 +15,11 @@ from crm.staff import alerts
 LONGEST_COMMENT = 2_000
 
 
-def comment(version_id: int, *, actor: str, body: str, sentence: str = "", kind: str = "comment") -> int:
+def add_comment(version_id: int, *, actor: str, body: str, sentence: str = "", kind: str = "comment") -> int:
     """Say something about one sentence of a version, or (no sentence) about all of it; return the id."""
     said = body.strip()
     if not said:
-        raise Invalid({"comment": ["Say in a few words what you mean."]})
+        raise Invalid({"comment": ["Enter a comment."]})
     version = approval.get(version_id)
     row = Comment(
         version_id=version.id,
@@ -42,7 +42,7 @@ def comment(version_id: int, *, actor: str, body: str, sentence: str = "", kind:
     return row.id
 
 
-def settle(comment_id: int, *, actor: str) -> Comment:
+def resolve(comment_id: int, *, actor: str) -> Comment:
     """Mark a comment as dealt with. Raises NotFound."""
     row = db.session.get(Comment, comment_id)
     if row is None:
@@ -50,26 +50,26 @@ def settle(comment_id: int, *, actor: str) -> Comment:
     if row.settled_at is None:
         row.settled_by, row.settled_at = actor, clock.now()
         db.session.flush()
-        if all(one.settled_at for one in comments(row.version_id)):
+        if all(one.settled_at for one in comments_of(row.version_id)):
             alerts.close(f"comment:{row.version_id}")
     return row
 
 
-def comments(version_id: int) -> Sequence[Comment]:
+def comments_of(version_id: int) -> Sequence[Comment]:
     """Return what was said about a version, oldest first."""
     return db.session.scalars(
         select(Comment).where(Comment.version_id == version_id).order_by(Comment.id)
     ).all()
 
 
-def ask_for_changes(version_id: int, *, actor: str, roles: Collection[str], reason: str) -> None:
+def request_changes(version_id: int, *, actor: str, roles: Collection[str], reason: str) -> None:
     """Give a version back to its author, with the reason; approvals given so far count no more."""
     version = approval.get(version_id, lock=True)
     if version.state != "in_review":
         raise Conflict("This version is not in review.")
     if all(rules.REVIEWERS[kind].isdisjoint(roles) for kind in rules.KINDS):
         raise NotAllowed("Your role does not review content.")
-    comment(version_id, actor=actor, body=reason, kind="changes")
+    add_comment(version_id, actor=actor, body=reason, kind="changes")
     approval.back_to_draft(version)
     alerts.close(f"comment:{version.id}")
     alerts.raise_alert(

@@ -10,7 +10,7 @@ from flask_security import current_user
 
 from crm.audit import service as audit
 from crm.content import approval, catalog, comments, diff, files, preview, rules
-from crm.content.catalog import Wanted
+from crm.content.catalog import Filters
 from crm.content.editor import form_codec
 from crm.content.editor import hints as editor_hints
 from crm.content.editor import service as editor
@@ -54,11 +54,11 @@ def index() -> ResponseReturnValue:
         "language": IN_WORDS,
         "state": STATES,
     }
-    lines = catalog.page(Wanted(**asked), now=clock.now())
+    lines = catalog.list_items(Filters(**asked), now=clock.now())
     void = [
         one.used.id
         for line in lines
-        for one in line.standings
+        for one in line.statuses
         if one.used is not None and one.state in ("void", "expired") and one.open is None
     ]
     return render_template(
@@ -89,9 +89,9 @@ def _address(asked: dict[str, Any]) -> str:
 @access.require("see_content")
 def item(item_id: int) -> ResponseReturnValue:
     """One item: its versions in each language, and where it is used."""
-    found = editor.item(item_id)
+    found = editor.get_item(item_id)
     versions = catalog.versions(item_id)
-    known = catalog.standings(now=clock.now(), item_id=item_id)
+    known = catalog.statuses(now=clock.now(), item_id=item_id)
     return render_template(
         "console/content/item.html",
         item=found,
@@ -100,10 +100,10 @@ def item(item_id: int) -> ResponseReturnValue:
             (language, known.get((item_id, language)), [one for one in versions if one.language == language])
             for language in LANGUAGES
         ],
-        uses=catalog.uses(found),
+        uses=catalog.find_uses(found),
         example=max((one.id for one in versions if one.language == LANGUAGES[0]), default=None),
-        names=catalog.names(one.author for one in versions),
-        worth_of=lambda version: approval.standing(version, now=clock.now()),
+        names=catalog.display_names(one.author for one in versions),
+        worth_of=lambda version: approval.status_of(version, now=clock.now()),
         **shared(),
     )
 
@@ -113,19 +113,19 @@ def item(item_id: int) -> ResponseReturnValue:
 def version(version_id: int) -> ResponseReturnValue:
     """One version as its reviewers read it: the email, what changed, what the check says, what people said."""
     found = approval.get(version_id)
-    approvals = approval.given(found)
-    report = editor_hints.report(found)
-    notes = comments.comments(version_id)
+    approvals = approval.approvals_of(found)
+    report = editor_hints.check_version(found)
+    notes = comments.comments_of(version_id)
     compared = _compared(found)
     return render_template(
         "console/content/version.html",
         version=found,
-        worth=approval.standing(found, now=clock.now()),
+        worth=approval.status_of(found, now=clock.now()),
         newer=approval.newer_approved(found),
-        unauthorized=approval.unauthorized(found),
+        unauthorized=approval.testimonial_problem(found),
         report=report,
         given=approvals,
-        needed=rules.needed(approval.reviewers()),
+        needed=rules.approvals_needed(approval.reviewers()),
         asked={kind: _refusal(found, kind) for kind in rules.KINDS},
         voids=_voided_by(found),
         mine=actor() in approval.authors(found) | {found.submitted_by},
@@ -190,7 +190,7 @@ def _discussion(notes: Sequence[Comment], sentences: Collection[str]) -> dict[st
 def _voided_by(version: ContentVersion) -> Sequence[ContentVersion]:
     """Return the emails that the approval of a block would make invalid."""
     pending_block = version.item.kind == "block" and version.state != VersionState.APPROVED
-    return approval.users_of(version) if pending_block else []
+    return approval.emails_using(version) if pending_block else []
 
 
 def _people(
@@ -198,7 +198,7 @@ def _people(
 ) -> dict[str, str]:
     reviewers = [one.reviewer for one in approvals]
     writers = [who for note in notes for who in (note.author, note.settled_by)]
-    return catalog.names([version.author, version.submitted_by, *reviewers, *writers])
+    return catalog.display_names([version.author, version.submitted_by, *reviewers, *writers])
 
 
 def _last_approved(version: ContentVersion) -> ContentVersion | None:
@@ -213,11 +213,11 @@ def _parts(version: ContentVersion | None) -> form_codec.Parts | None:
 
 
 def _refusal(version: ContentVersion, kind: str) -> str | None:
-    return rules.refusal(approval.question(version, actor=actor(), roles=roles(), kind=kind))
+    return rules.approval_problem(approval.approval_request(version, actor=actor(), roles=roles(), kind=kind))
 
 
-def _by_sentence(sentences: list[str], report: editor_hints.Report) -> dict[str, list[editor_hints.Told]]:
-    found: dict[str, list[editor_hints.Told]] = {}
+def _by_sentence(sentences: list[str], report: editor_hints.Report) -> dict[str, list[editor_hints.Hint]]:
+    found: dict[str, list[editor_hints.Hint]] = {}
     for one in report.findings:
         said = " ".join(one.words.split())
         place = next((sentence for sentence in sentences if said and said in sentence), None)
@@ -249,7 +249,9 @@ def show_preview(version_id: int) -> ResponseReturnValue:
     asked = _looks()
     plain = asked["mode"] == "text"
     try:
-        mail = preview.show(found, look=preview.Look(person=asked["person"], dark=bool(asked["dark"])))
+        mail = preview.preview(
+            found, look=preview.Appearance(person=asked["person"], dark=bool(asked["dark"]))
+        )
         shown = Response(mail.text if plain else mail.html, mimetype="text/plain" if plain else "text/html")
     except ContentError as error:
         page = render_template("console/content/broken.html", error=error)
@@ -276,10 +278,10 @@ def upload() -> ResponseReturnValue:
     sent = request.files.get("file")
     if sent is None or not sent.filename:
         raise Invalid({"file": ["Choose a file."]})
-    text = files.read(sent.stream.read(files.LARGEST + 1))
+    text = files.decode_upload(sent.stream.read(files.LARGEST + 1))
     item_id = request.form.get("item", type=int)
-    key = editor.item(item_id).key if item_id else files.new_key(form_codec.split_fields(text))
-    made = files.take_in(text, key=key, actor=actor())
+    key = editor.get_item(item_id).key if item_id else files.new_key(form_codec.split_fields(text))
+    made = files.import_text(text, key=key, actor=actor())
     flash("The file is in, not a byte of it changed.", "success")
     there = "console.drafts.edit" if made.state == "draft" else ".version"
     return redirect(url_for(there, version_id=made.id))
@@ -330,7 +332,7 @@ def approve(version_id: int) -> ResponseReturnValue:
 @access.require("review_content")
 def changes(version_id: int) -> ResponseReturnValue:
     """Give it back with a reason."""
-    comments.ask_for_changes(version_id, actor=actor(), roles=roles(), reason=request.form.get("reason", ""))
+    comments.request_changes(version_id, actor=actor(), roles=roles(), reason=request.form.get("reason", ""))
     flash("Given back to its author, with your reason.", "success")
     return redirect(url_for(".version", version_id=version_id))
 
@@ -339,7 +341,7 @@ def changes(version_id: int) -> ResponseReturnValue:
 @access.require("write_content")
 def take_back(version_id: int) -> ResponseReturnValue:
     """Have one's own text back from review."""
-    approval.take_back(version_id, actor=actor())
+    approval.withdraw(version_id, actor=actor())
     flash("Back with you as a draft.", "success")
     return redirect(url_for(".version", version_id=version_id))
 
@@ -358,7 +360,7 @@ def retire(version_id: int) -> ResponseReturnValue:
 def comment(version_id: int) -> ResponseReturnValue:
     """Say something about one sentence, or about all."""
     form = request.form
-    made = comments.comment(
+    made = comments.add_comment(
         version_id, actor=actor(), body=form.get("comment", ""), sentence=form.get("sentence", "")
     )
     return redirect(url_for(".version", version_id=version_id, _anchor=f"note-{made}"))
@@ -368,7 +370,7 @@ def comment(version_id: int) -> ResponseReturnValue:
 @access.require("review_content")
 def settle(comment_id: int) -> ResponseReturnValue:
     """Mark a comment as dealt with."""
-    row = comments.settle(comment_id, actor=actor())
+    row = comments.resolve(comment_id, actor=actor())
     return redirect(url_for(".version", version_id=row.version_id, _anchor=f"note-{row.id}"))
 
 

@@ -33,7 +33,7 @@ class Row:
 
 def compare(then: Parts | None, now: Parts) -> list[Row]:
     """Return all sentences of the new text against the old one's; without an old one all are new."""
-    before, after = units(then) if then else [], units(now)
+    before, after = labeled_sentences(then) if then else [], labeled_sentences(now)
     old, new = [text for _, text in before], [text for _, text in after]
     rows: list[Row] = []
     for verb, a, b, c, d in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
@@ -44,7 +44,7 @@ def compare(then: Parts | None, now: Parts) -> list[Row]:
     return rows
 
 
-def units(parts: Parts) -> list[tuple[str, str]]:
+def labeled_sentences(parts: Parts) -> list[tuple[str, str]]:
     """Return (part, sentence) of everything a reader or reviewer sees of a text."""
     head = [(name, getattr(parts, name)) for name in ("subject", "preheader", "title", "why")]
     found = [(name, text) for name, text in head if text]

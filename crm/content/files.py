@@ -46,7 +46,7 @@ def name_of(version: ContentVersion) -> str:
     return f"{version.item.key.rpartition('/')[2]}.{version.language}.md"
 
 
-def read(data: bytes) -> str:
+def decode_upload(data: bytes) -> str:
     """Return an uploaded file as text, not a byte of it changed. Raises Invalid for what is no text of ours."""
     if len(data) > LARGEST:
         raise Invalid({"file": ["The file is larger than any email."]})
@@ -59,7 +59,7 @@ def read(data: bytes) -> str:
     return text
 
 
-def stored(*, drafts: bool = False) -> Iterator[tuple[str, bytes]]:
+def export_texts(*, drafts: bool = False) -> Iterator[tuple[str, bytes]]:
     """Yield (path, bytes) of the approved texts, or with `drafts` of the newest whatever their state."""
     rows = (
         select(ContentVersion)
@@ -73,7 +73,7 @@ def stored(*, drafts: bool = False) -> Iterator[tuple[str, bytes]]:
         yield path_of(version.item.key, version.language), version.source.encode()
 
 
-def take_in(text: str, *, key: str, actor: str) -> ContentVersion:
+def import_text(text: str, *, key: str, actor: str) -> ContentVersion:
     """Make a file's text the draft of an item, to the byte; an item that is not there yet is made.
 
     An open draft says it from then on, and what it said before stays in its history. The very text that is there already
@@ -90,9 +90,9 @@ def take_in(text: str, *, key: str, actor: str) -> ContentVersion:
         return last
     if last is not None and last.state == "draft":
         version = approval.get(last.id, lock=True)
-        editor.put(version, text, actor=actor)
+        editor.replace_text(version, text, actor=actor)
     else:
-        version = editor.new(
+        version = editor.create_draft(
             item, language=parts.language, text=text, number=(last.number if last else 0) + 1, author=actor
         )
     audit.record("content.imported", object_type="content_version", object_id=version.id)
@@ -110,7 +110,7 @@ def new_block(*, name: str, language: str, actor: str) -> ContentVersion:
     parts = Parts(kind="block", language=language, name=tidy, title=" ".join(name.split()), body="…")
     if db.session.scalar(select(ContentItem.id).where(ContentItem.key == f"block/{tidy}")) is not None:
         raise Conflict("There is a block with this name. Write a new version of it.")
-    return take_in(build_source(parts), key=f"block/{tidy}", actor=actor)
+    return import_text(build_source(parts), key=f"block/{tidy}", actor=actor)
 
 
 def _made(key: str, parts: Parts) -> ContentItem:

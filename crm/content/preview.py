@@ -24,14 +24,14 @@ _CARRIER = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Appearance:
     """How to look at it: as whom, and light or dark."""
 
     person: str = "ana"
     dark: bool = False
 
 
-def show(version: ContentVersion, *, look: Look) -> Personal:
+def preview(version: ContentVersion, *, look: Appearance) -> Personal:
     """Return a version as one made-up person would see it. Raises ContentError for a text that cannot be rendered."""
     rendered = rendering(version)
     mail = personalise(rendered, fields(look.person, language=version.language))
@@ -80,4 +80,4 @@ def fields(person: str, *, language: str) -> dict[str, str]:
     }
 
 
-__all__ = ["PEOPLE", "ContentError", "Look", "fields", "rendering", "show"]
+__all__ = ["PEOPLE", "Appearance", "ContentError", "fields", "preview", "rendering"]

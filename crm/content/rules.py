@@ -25,7 +25,7 @@ REMIND = (timedelta(days=30), timedelta(days=7), timedelta(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ApprovalRequest:
     """Somebody wants to approve a version. `given` is who approved these very bytes so far, by kind."""
 
     state: str
@@ -40,7 +40,7 @@ class Asked:
     reviewers: int  # how many people this clinic has for it: 1 or 2
 
 
-def refusal(asked: Asked) -> str | None:
+def approval_problem(asked: ApprovalRequest) -> str | None:
     """Return why this approval cannot be given, in words for who asked; None when it can."""
     if asked.kind not in KINDS:
         return "There is a clinical and a compliance approval."
@@ -50,7 +50,7 @@ def refusal(asked: Asked) -> str | None:
         return "You wrote this version, so somebody else has to approve it."
     if REVIEWERS[asked.kind].isdisjoint(asked.roles):
         return f"Your role does not give the {asked.kind} approval."
-    if asked.kind not in needed(asked.reviewers):
+    if asked.kind not in approvals_needed(asked.reviewers):
         return "This clinic has one reviewer: the clinical approval is enough."
     if asked.kind in asked.given:
         return f"The {asked.kind} approval has been given."
@@ -63,24 +63,22 @@ def refusal(asked: Asked) -> str | None:
     return asked.unauthorized
 
 
-def needed(reviewers: int) -> tuple[str, ...]:
+def approvals_needed(reviewers: int) -> tuple[str, ...]:
     """Return the approvals a version needs. With one reviewer it is the clinical one, still never the author's."""
     return KINDS if reviewers > 1 else (CLINICAL,)
 
 
-def complete(given: Collection[str], *, reviewers: int) -> bool:
+def is_complete(given: Collection[str], *, reviewers: int) -> bool:
     """Tell whether all approvals are there."""
-    return set(needed(reviewers)) <= set(given)
+    return set(approvals_needed(reviewers)) <= set(given)
 
 
-def expires(now: datetime, *, months: int) -> datetime:
+def expiry(now: datetime, *, months: int) -> datetime:
     """Return when an approval given now ends; anything but 12, 6 or 3 months counts as 12."""
     return now + MONTHS.get(months, LONGEST)
 
 
-def standing(
-    state: str, *, changed: bool, expires_at: datetime | None, superseded: bool, now: datetime
-) -> str:
+def status(state: str, *, changed: bool, expires_at: datetime | None, superseded: bool, now: datetime) -> str:
     """Return what a version is worth today: its state or, once approved, void, expired, superseded or expiring."""
     if state != "approved":
         return state
@@ -93,7 +91,7 @@ def standing(
     return "expiring" if expires_at is not None and expires_at - now <= REMIND[0] else "approved"
 
 
-def reminder(expires_at: datetime | None, *, now: datetime) -> int | None:
+def reminder_due(expires_at: datetime | None, *, now: datetime) -> int | None:
     """Return the mark an approval has passed on its way out: 30 or 7 days, 0 when it has ended; None before that."""
     if expires_at is None:
         return None

@@ -19,7 +19,7 @@ from crm.content.render.rendering import ClinicFacts, Rendered, blocks_used, con
 from crm.content.render.source import ContentError, parse
 from crm.content.testimonials import rules as testimonials_rules
 from crm.content.testimonials import service as authorizations
-from crm.content.testimonials.rules import Paper
+from crm.content.testimonials.rules import AuthorizationTerms
 from crm.core.db import db, execute_raw
 
 __all__ = ["ContentError", "NotSendable", "Rendered", "Sendable", "sendable", "substitutions"]
@@ -35,7 +35,7 @@ class Sendable:
 
 @dataclass(frozen=True, slots=True)
 class NotSendable:
-    """Why a version may not leave now."""
+    """Why a version may not be sent now."""
 
     reason: str
 
@@ -77,7 +77,7 @@ _TEXTS = text("""
 
 
 def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
-    """Return the rendered version, if its approval still holds for the very bytes that would leave.
+    """Return the rendered version, if its approval still holds for exactly the bytes that would be sent.
 
     The hash over content, blocks and layout is computed anew each time: a changed byte anywhere voids the approval.
     """
@@ -116,7 +116,7 @@ def _approval_problem(version: Row[Any], *, now: datetime) -> str | None:
 def _rendered(
     source: str, blocks: tuple[tuple[str, str], ...], frame: str
 ) -> tuple[bytes, Rendered, tuple[str, ...]]:
-    """Render and check once per process and set of bytes, so that a send costs neither."""
+    """Render and check once per process and set of bytes, so that sending costs neither."""
     named = dict(blocks)
     rendered = render(parse(source), blocks=named, layout=frame, clinic=clinic_facts())
     return _digest(source, blocks, frame), rendered, claims_gate.blocked(source, blocks=named, host=host())
@@ -153,15 +153,15 @@ def block_names(source: str) -> tuple[str, ...]:
 _parsed = lru_cache(maxsize=1024)(parse)
 
 
-def papers(sources: Iterable[str]) -> Mapping[str, Paper]:
-    """Return the written authorizations that texts rest on, by reference: at most one statement for all of them."""
-    return authorizations.papers({_testimonial(source) for source in sources})
+def authorization_terms(sources: Iterable[str]) -> Mapping[str, AuthorizationTerms]:
+    """Return the written authorizations that texts name, by reference, in at most one statement."""
+    return authorizations.terms_by_reference({_testimonial(source) for source in sources})
 
 
-def authorized(source: str, *, papers: Mapping[str, Paper], now: datetime) -> bool:
-    """Tell whether the patient's words in a text may be printed today; a text without any may."""
+def is_authorized(source: str, *, terms: Mapping[str, AuthorizationTerms], now: datetime) -> bool:
+    """Tell whether a text quotes no patient, or its authorization allows the quotation today."""
     named = _testimonial(source)
-    return not named or testimonials_rules.refusal(_parsed(source), papers.get(named), now=now) is None
+    return not named or testimonials_rules.refusal(_parsed(source), terms.get(named), now=now) is None
 
 
 def _testimonial(source: str) -> str:
@@ -171,8 +171,8 @@ def _testimonial(source: str) -> str:
         return ""
 
 
-def intact(source: str, *, hash: bytes, blocks: Mapping[str, str]) -> bool:
-    """Tell whether the bytes that would leave are those of this hash."""
+def is_unchanged(source: str, *, hash: bytes, blocks: Mapping[str, str]) -> bool:
+    """Tell whether the content that would be sent has this hash."""
     try:
         return digest(source, blocks=blocks) == hash
     except ContentError:
@@ -203,25 +203,25 @@ _LATEST = text("""
 """)
 
 
-def newest(keys: Iterable[str], *, now: datetime) -> dict[tuple[str, str], int]:
+def newest_approved(keys: Iterable[str], *, now: datetime) -> dict[tuple[str, str], int]:
     """Return (item key, language) -> id of the newest approved version, where its approval holds today. One statement.
 
-    One that has expired, or whose text, blocks or layout changed since, is left out: what wants to send it has to wait.
-    An older version never steps in for it.
+    A version that expired, or whose text, blocks or layout changed since, is omitted, and its emails wait. An older
+    version never replaces it.
     """
     rows = db.session.execute(_LATEST, {"keys": list(keys)}).all()
     blocks: dict[str, dict[str, str]] = {}
     for row in rows:
         if row.kind == "block":
             blocks.setdefault(row.language, {})[row.key.removeprefix("block/")] = row.source
-    known = papers(row.source for row in rows)
+    known = authorization_terms(row.source for row in rows)
     return {
         (row.key, row.language): row.id
         for row in rows
         if row.kind != "block"
         and (row.expires_at is None or row.expires_at > now)
-        and intact(row.source, hash=row.hash, blocks=blocks.get(row.language, {}))
-        and authorized(row.source, papers=known, now=now)
+        and is_unchanged(row.source, hash=row.hash, blocks=blocks.get(row.language, {}))
+        and is_authorized(row.source, terms=known, now=now)
     }
 
 
@@ -240,11 +240,10 @@ _TRANSACTIONAL = """
 """
 
 
-def transactional(kind: str, *, language: str) -> Version | None:
-    """Return the newest approved version of an email that somebody waits for; the English one where there is none.
+def transactional_version(kind: str, *, language: str) -> Version | None:
+    """Return the newest approved version of a transactional email, in English where the language has none.
 
-    Also when its approval no longer holds: it is queued all the same, held when it would leave, and goes once
-    approved again.
+    Also when its approval has expired: the email is queued, held before sending, and sent once approved again.
     """
     row = execute_raw(_TRANSACTIONAL, {"key": f"email/{kind}", "language": language}).first()
     if row is not None and row.stream is None:
@@ -252,9 +251,9 @@ def transactional(kind: str, *, language: str) -> Version | None:
     return Version(row.id, row.stream) if row else None
 
 
-def missing(keys: Iterable[str], *, language: str, now: datetime) -> list[str]:
+def missing_approvals(keys: Iterable[str], *, language: str, now: datetime) -> list[str]:
     """Return which of these emails have no approved version in a language today, in their order."""
-    there = newest(keys, now=now)
+    there = newest_approved(keys, now=now)
     return [key for key in keys if (key, language) not in there]
 
 

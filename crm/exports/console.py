@@ -49,7 +49,7 @@ def index() -> ResponseReturnValue:
 def _index(status: int = 200, **more: Any) -> Response:
     files = [
         (export, url_for(".download", token=tokens.sign(Purpose.DOWNLOAD, export.id)))
-        for export in service.newest(user_id=current_user.id)
+        for export in service.latest(user_id=current_user.id)
     ]
     page = render_template(
         "console/exports/index.html", files=files, kinds=KINDS, forms=FORMS,

@@ -204,7 +204,7 @@ def _pieces(export_id: int) -> Iterator[bytes]:
         yield crypto.decrypt(part)
 
 
-def newest(*, user_id: int) -> Sequence[Export]:
+def latest(*, user_id: int) -> Sequence[Export]:
     """Return the unexpired exports of a staff member, newest first."""
     mine = select(Export).where(Export.user_id == user_id, Export.expires_at > clock.now())
     return db.session.scalars(mine.order_by(Export.id.desc()).limit(20)).all()

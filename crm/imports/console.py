@@ -50,7 +50,7 @@ def index() -> ResponseReturnValue:
 
 def _index(status: int = 200, **more: Any) -> Response:
     page = render_template(
-        "console/imports/index.html", runs=service.newest(), kinds=KINDS, states=STATES, **more
+        "console/imports/index.html", runs=service.latest(), kinds=KINDS, states=STATES, **more
     )
     return make_response(page, status)
 

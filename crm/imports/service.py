@@ -292,7 +292,7 @@ def first_problems(run_id: int) -> list[tuple[int, str, str]]:
     ]
 
 
-def newest() -> Sequence[ImportRun]:
+def latest() -> Sequence[ImportRun]:
     """Return the last imports, newest first."""
     return db.session.scalars(select(ImportRun).order_by(ImportRun.id.desc()).limit(20)).all()
 

@@ -46,7 +46,7 @@ def send_transactional(
     row is written as `blocked_policy`, with an alert. Raises NotFound without approved content.
     """
     now = clock.now()
-    version = content.transactional(kind, language=language)
+    version = content.transactional_version(kind, language=language)
     if version is None:
         raise NotFound(f"Approved email {kind!r} not found.")
     transport = transports.route(STREAMS[version.stream])

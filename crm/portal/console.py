@@ -64,7 +64,7 @@ def write(reference: str) -> ResponseReturnValue:
     """Write to the practice; its people get an email that says only that there is a message."""
     lead = _referral(reference)
     try:
-        portal_service.write(lead=lead, text=request.form.get("text", ""), from_clinic=True)
+        portal_service.write_message(lead=lead, text=request.form.get("text", ""), from_clinic=True)
     except Invalid as error:
         code = error.fields["text"][0]
         wrong = {"text": WRONG.get(code, WRONG["text_control"])}
@@ -77,7 +77,7 @@ def write(reference: str) -> ResponseReturnValue:
 @access.require("read_clinical")
 def file(reference: str, attachment_id: int) -> ResponseReturnValue:
     """Hand out one file; never shown inside our pages."""
-    row, content = portal_service.open_file(lead_id=_referral(reference).id, attachment_id=attachment_id)
+    row, content = portal_service.read_file(lead_id=_referral(reference).id, attachment_id=attachment_id)
     answer = make_response(content)
     answer.headers["Content-Type"] = row.kind
     answer.headers.set(

@@ -14,7 +14,7 @@ EVERY = timedelta(hours=24)
 MOST = 500  # people told in one run; the next run tells the others
 
 
-def tell() -> int:
+def publish_changes() -> int:
     """Tell everybody whose day is over what changed since; return how many were told.
 
     Moves that the practice itself made by sending the referral are no news.

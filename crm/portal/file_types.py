@@ -25,7 +25,7 @@ def kind_of(content: bytes) -> str | None:
     return None
 
 
-def refused(*, name: str, content: bytes) -> str | None:
+def file_problem(*, name: str, content: bytes) -> str | None:
     """Return the code of what is wrong with a file: empty, big, kind, name; None when it may be kept."""
     if not content:
         return "empty"

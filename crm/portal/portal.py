@@ -1,6 +1,6 @@
-"""The portal for people of referring practices: what they sent, a new referral, its status, messages, files."""
+"""Portal pages for practices: list of referrals, new referral, status, messages, files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import (
@@ -24,8 +24,9 @@ from crm.core.errors import Conflict, Invalid
 from crm.leads.models import Lead
 from crm.portal import file_types, page_context, queries, referral_form, service
 from crm.portal import texts as words
-from crm.portal.queries import Wanted
-from crm.portal.service import File
+from crm.portal.queries import Filters
+from crm.portal.referral_form import FormResult
+from crm.portal.service import UploadedFile
 from crm.referrers import accounts, portal_session, poster
 
 pages = PortalPages(
@@ -44,8 +45,8 @@ WITH_FILES = ("refer.create", "refer.add_files")
 
 
 @pages.url_value_preprocessor
-def _room_for_files(endpoint: str | None, _values: dict[str, Any] | None) -> None:
-    """Files need room; only who is signed in gets it. Before anything has read the body."""
+def _raise_body_limit(endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    """Accept a large body from signed-in users only. Runs before the body is read."""
     if endpoint in WITH_FILES and request.method == "POST" and portal_session.who() is not None:
         request.max_content_length = BODY
 
@@ -53,12 +54,12 @@ def _room_for_files(endpoint: str | None, _values: dict[str, Any] | None) -> Non
 @pages.get("/")
 @portal_session.signed_in
 def home() -> ResponseReturnValue:
-    """What this practice sent, newest first."""
+    """List the referrals of this practice, newest first."""
     person = portal_session.person()
-    wanted = Wanted(stage=request.args.get("stage", ""), q=request.args.get("q", "").strip()[:100])
+    wanted = Filters(stage=request.args.get("stage", ""), q=request.args.get("q", "").strip()[:100])
     if wanted.stage not in ("", "open", *words.STAGES):
-        raise Invalid({"stage": ["There is no such state."]})
-    found = queries.sent_by(
+        raise Invalid({"stage": ["Choose a status from the list."]})
+    found = queries.sent_referrals(
         practice_id=person.practice_id,
         wanted=wanted,
         cursor=request.args.get("cursor"),
@@ -71,7 +72,7 @@ def home() -> ResponseReturnValue:
         rows=found.rows,
         wanted=wanted,
         initials=person.practice.show_initials,
-        draft=service.draft_of(person),
+        draft=service.get_draft(person),
         older=url_for(".home", cursor=found.next, **keep) if found.next else None,
         newest=url_for(".home", **keep) if request.args.get("cursor") else None,
     )
@@ -80,28 +81,23 @@ def home() -> ResponseReturnValue:
 @pages.get("/new")
 @portal_session.signed_in
 def new() -> ResponseReturnValue:
-    """The form, with what was kept of it."""
-    return _form(service.draft_of(portal_session.person()) or {})
+    """Show the form, filled from the draft."""
+    return _form(service.get_draft(portal_session.person()) or {})
 
 
 @pages.post("/new")
 @portal_session.signed_in
 def create() -> ResponseReturnValue:
-    """Send a referral, or keep what was typed; what is wrong is shown beside it and nothing typed is lost."""
-    person, typed = portal_session.person(), referral_form.typed(request.form)
+    """Send a referral or save a draft; show errors beside the answers, which are kept."""
+    person, typed = portal_session.person(), referral_form.typed_answers(request.form)
     if request.form.get("act") == "save":
         service.save_draft(person=person, answers=typed)
         flash(gettext("Saved. Your draft is kept for 7 days; only you can see it."), "success")
         return redirect(url_for(".home"), code=303)
     own = {str(one.id): (one.name, one.npi) for one in queries.clinicians_of(person.practice_id)}
-    read = referral_form.read(typed, clinicians=own, today=clock.now().date())
-    errors: dict[str, Any] = {name: words.wrong(code, name) for name, code in read.wrong.items()}
+    read = referral_form.read_form(typed, clinicians=own, today=clock.now().date())
     files = _files()
-    if wrong := service.check_files(files):
-        errors["files"] = [words.wrong(code, "files") % {"name": name} for code, name in wrong]
-    if errors:
-        if files and "files" not in errors:
-            errors["files"] = words.wrong("files_again", "files")
+    if errors := _errors(read, files):
         return _form(typed, errors=errors)
     page_context.not_too_often("refer-new", most=120)
     zone = current.settings().clinic.time_zone
@@ -110,18 +106,28 @@ def create() -> ResponseReturnValue:
             person=person, clean=read.clean, language=page_context.language(), zone=zone, files=files
         )
     except Conflict as error:
-        code = ("external_id", "external_id") if "external" in error.message else ("npi_taken", "npi")
-        return _form(typed, errors={code[1]: words.wrong(code[0], code[1])}, status=409)
+        code, name = ("external_id", "external_id") if "external" in error.message else ("npi_taken", "npi")
+        return _form(typed, errors={name: words.problem(code, name)}, status=409)
     return redirect(url_for(".show", reference=lead.reference, sent=1), code=303)
 
 
-def _files() -> list[File]:
-    """What was chosen; of a file one byte more than we take tells that there was more."""
+def _errors(read: FormResult, files: Sequence[UploadedFile]) -> dict[str, Any]:
+    """Return field -> message; the browser drops chosen files, so any error asks to choose them again."""
+    errors: dict[str, Any] = {name: words.problem(code, name) for name, code in read.wrong.items()}
+    if wrong := service.check_files(files):
+        errors["files"] = [words.problem(code, "files") % {"name": name} for code, name in wrong]
+    elif errors and files:
+        errors["files"] = words.problem("files_again", "files")
+    return errors
+
+
+def _files() -> list[UploadedFile]:
+    """Return the chosen files, each read to one byte over the limit, to detect larger ones."""
     found = []
     for file in request.files.getlist("files"):
         with file.stream as stream:
             if file.filename:
-                found.append(File(name=file.filename, content=stream.read(file_types.MOST_BYTES + 1)))
+                found.append(UploadedFile(name=file.filename, content=stream.read(file_types.MOST_BYTES + 1)))
     return found
 
 
@@ -145,13 +151,13 @@ def _form(
 
 
 def _own(reference: str) -> Lead:
-    return service.of_practice(reference=reference, practice_id=portal_session.person().practice_id)
+    return service.get_for_practice(reference=reference, practice_id=portal_session.person().practice_id)
 
 
 @pages.get("/r/<reference>")
 @portal_session.signed_in
 def show(reference: str) -> ResponseReturnValue:
-    """How far a referral has come, in plain words."""
+    """Show the status of a referral."""
     return _show(_own(reference))
 
 
@@ -173,7 +179,7 @@ def _show(lead: Lead, *, errors: Mapping[str, Any] | None = None, typed: str = "
 @pages.get("/r/<reference>/print")
 @portal_session.signed_in
 def confirmation(reference: str) -> ResponseReturnValue:
-    """One page to print: what was sent when, by reference; nothing about the patient."""
+    """Show a page to print: what was sent when, by reference, without patient data."""
     lead = _own(reference)
     audit.record("referral.print", object_type="lead", object_id=lead.id, purpose="care")
     return render_template("portal/confirmation.html", lead=lead, files=service.files_of(lead.id))
@@ -186,9 +192,9 @@ def write(reference: str) -> ResponseReturnValue:
     lead, text = _own(reference), request.form.get("text", "")
     page_context.not_too_often("refer-write", most=60)
     try:
-        service.write(lead=lead, text=text, from_clinic=False)
+        service.write_message(lead=lead, text=text, from_clinic=False)
     except Invalid as error:
-        return _show(lead, errors={"text": words.wrong(error.fields["text"][0], "text")}, typed=text[:4000])
+        return _show(lead, errors={"text": words.problem(error.fields["text"][0], "text")}, typed=text[:4000])
     flash(gettext("Your message was sent."), "success")
     return redirect(url_for(".show", reference=lead.reference), code=303)
 
@@ -205,7 +211,7 @@ def add_files(reference: str) -> ResponseReturnValue:
         service.add_files(lead=lead, files=files)
     except Invalid as error:
         wrong = [text.partition("|") for text in error.fields["files"]]
-        shown = [words.wrong(code, "files") % {"name": name} for code, _bar, name in wrong]
+        shown = [words.problem(code, "files") % {"name": name} for code, _bar, name in wrong]
         return _show(lead, errors={"files": shown})
     flash(gettext("Your files were added."), "success")
     return redirect(url_for(".show", reference=lead.reference), code=303)
@@ -214,14 +220,14 @@ def add_files(reference: str) -> ResponseReturnValue:
 @pages.get("/poster")
 @portal_session.signed_in
 def show_poster() -> ResponseReturnValue:
-    """A page to print and hang up."""
+    """Show a poster to print."""
     return render_template("portal/poster.html")
 
 
 @pages.get("/poster.svg")
 @portal_session.signed_in
 def qr_code() -> ResponseReturnValue:
-    """The code on it: patients who scan it come to the contact form, this practice credited."""
+    """Return the QR code of the poster: it opens the contact form and credits this practice."""
     url = current.settings().public_url
     return Response(
         poster.qr_code(portal_session.person().practice_id, public_url=url), mimetype="image/svg+xml"
@@ -231,8 +237,8 @@ def qr_code() -> ResponseReturnValue:
 @pages.post("/discard")
 @portal_session.signed_in
 def discard() -> ResponseReturnValue:
-    """Throw the draft away."""
-    service.drop_draft(portal_session.person())
+    """Delete the draft."""
+    service.delete_draft(portal_session.person())
     flash(gettext("Your draft was deleted."), "success")
     return redirect(url_for(".home"), code=303)
 
@@ -240,7 +246,7 @@ def discard() -> ResponseReturnValue:
 @pages.post("/sign-out")
 @portal_session.signed_in
 def sign_out() -> ResponseReturnValue:
-    """End this session, and copies of its cookie wherever they are."""
+    """End all sessions of this person, including copies of the cookie."""
     accounts.end_sessions(portal_session.person())
     portal_session.end()
     return redirect(url_for("refer_in.ask"), code=303)

@@ -16,14 +16,14 @@ ROWS = 25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Filters:
     """Which referrals: of a stage, or of open or closed ones; with this reference or number of the practice's own."""
 
     stage: str = ""
     q: str = ""
 
 
-def sent_by(*, practice_id: int, wanted: Wanted, cursor: str | None, initials: bool) -> Page[Any]:
+def sent_referrals(*, practice_id: int, wanted: Filters, cursor: str | None, initials: bool) -> Page[Any]:
     """Return referrals of a practice, newest first: reference, stage, times, the practice's number, initials if asked."""
     columns: list[Any] = [
         Lead.id, Lead.reference, Lead.stage, Lead.stage_at, Lead.created_at, Referral.external_id, Referral.urgency,

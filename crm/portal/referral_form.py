@@ -25,14 +25,14 @@ ADULT = 18
 
 
 @dataclass(kw_only=True)
-class Read:
+class FormResult:
     """What was read from a form: clean values, and field -> code of what is wrong."""
 
     clean: dict[str, Any] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
 
 
-def typed(values: Mapping[str, Any]) -> dict[str, str]:
+def typed_answers(values: Mapping[str, Any]) -> dict[str, str]:
     """Return what was typed into the fields we know, shortened to what one keeps."""
     return {name: str(values.get(name) or "")[:TYPED_LIMIT] for name in FIELDS}
 
@@ -47,7 +47,7 @@ def read_date(text: str) -> date:
     raise InvalidValue("birth_date")
 
 
-def years(born: date, today: date) -> int:
+def age(born: date, today: date) -> int:
     """Return the age in years."""
     return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
 
@@ -78,9 +78,11 @@ RULES: Mapping[str, tuple[Callable[[str], Any], bool]] = {  # field -> rule, whe
 }
 
 
-def read(answers: Mapping[str, str], *, clinicians: Mapping[str, tuple[str, str]], today: date) -> Read:
+def read_form(
+    answers: Mapping[str, str], *, clinicians: Mapping[str, tuple[str, str]], today: date
+) -> FormResult:
     """Read a form. `clinicians`: id -> (name, NPI) of the practice's own."""
-    found = Read()
+    found = FormResult()
     _who(found, answers, clinicians)
     for name, (rule, needed) in RULES.items():
         _take(found, name, answers.get(name, ""), rule, needed=needed)
@@ -100,7 +102,7 @@ def read(answers: Mapping[str, str], *, clinicians: Mapping[str, tuple[str, str]
     return found
 
 
-def _take(found: Read, name: str, text: str, rule: Callable[[str], Any], *, needed: bool) -> None:
+def _take(found: FormResult, name: str, text: str, rule: Callable[[str], Any], *, needed: bool) -> None:
     found.clean[name] = None
     if not text.strip():
         if needed:
@@ -112,7 +114,7 @@ def _take(found: Read, name: str, text: str, rule: Callable[[str], Any], *, need
         found.wrong[name] = error.code
 
 
-def _who(found: Read, answers: Mapping[str, str], clinicians: Mapping[str, tuple[str, str]]) -> None:
+def _who(found: FormResult, answers: Mapping[str, str], clinicians: Mapping[str, tuple[str, str]]) -> None:
     chosen = answers.get("clinician", "")
     if chosen in clinicians:
         found.clean["clinician_name"], found.clean["npi"] = clinicians[chosen]
@@ -126,9 +128,9 @@ def _who(found: Read, answers: Mapping[str, str], clinicians: Mapping[str, tuple
         found.wrong["npi"] = "npi" if npi else "required"
 
 
-def _together(found: Read, answers: Mapping[str, str], today: date) -> None:
+def _together(found: FormResult, answers: Mapping[str, str], today: date) -> None:
     born = found.clean["birth_date"]
-    if born and years(born, today) < ADULT and not found.clean["guardian_name"]:
+    if born and age(born, today) < ADULT and not found.clean["guardian_name"]:
         found.wrong.setdefault("guardian_name", "guardian")
     if answers.get("informed") != "yes":
         found.wrong["informed"] = "informed"

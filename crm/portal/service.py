@@ -30,14 +30,14 @@ MESSAGE_LIMIT = 2000  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
-class File:
+class UploadedFile:
     """A file as it came in."""
 
     name: str
     content: bytes
 
 
-def of_practice(*, reference: str, practice_id: int) -> Lead:
+def get_for_practice(*, reference: str, practice_id: int) -> Lead:
     """Return a referral that this practice sent. Raises NotFound, the same for one of another practice and for none."""
     lead = db.session.scalar(
         select(Lead)
@@ -50,7 +50,12 @@ def of_practice(*, reference: str, practice_id: int) -> Lead:
 
 
 def submit(
-    *, person: PortalPerson, clean: Mapping[str, Any], language: str, zone: str, files: Sequence[File] = ()
+    *,
+    person: PortalPerson,
+    clean: Mapping[str, Any],
+    language: str,
+    zone: str,
+    files: Sequence[UploadedFile] = (),
 ) -> Lead:
     """Take in a form that is in order; the same form again gives the same referral.
 
@@ -61,7 +66,7 @@ def submit(
     if is_new:
         add_files(lead=lead, files=files)
         _acknowledge(lead, person)
-    drop_draft(person)
+    delete_draft(person)
     return lead
 
 
@@ -76,7 +81,7 @@ def open_from_form(
         referral=_referral(person, clean, language=language, zone=zone), practice_id=person.practice_id
     )
     db.session.flush()
-    lead = of_practice(reference=opened.reference, practice_id=person.practice_id)
+    lead = get_for_practice(reference=opened.reference, practice_id=person.practice_id)
     if opened.is_new:
         _note_submission(lead, person, language=language)
     return lead, opened.is_new
@@ -120,19 +125,19 @@ def _acknowledge(lead: Lead, person: PortalPerson) -> None:
     )
 
 
-def check_files(files: Sequence[File]) -> list[tuple[str, str]]:
+def check_files(files: Sequence[UploadedFile]) -> list[tuple[str, str]]:
     """Return (code, file name) of everything that is wrong with the files."""
     wrong = []
     if len(files) > file_types.MOST_FILES:
         wrong.append(("many_files", ""))
     for file in files:
-        code = file_types.refused(name=file.name, content=file.content)
+        code = file_types.file_problem(name=file.name, content=file.content)
         if code is not None:
             wrong.append((f"file_{code}", file_types.safe_name(file.name)))
     return wrong
 
 
-def add_files(*, lead: Lead, files: Sequence[File]) -> None:
+def add_files(*, lead: Lead, files: Sequence[UploadedFile]) -> None:
     """Keep files with a referral, encrypted. Raises Invalid with codes for files we do not take."""
     kept = db.session.scalar(select(func.count()).where(Attachment.lead_id == lead.id)) or 0
     wrong = check_files(files)
@@ -161,7 +166,7 @@ def files_of(lead_id: int) -> Sequence[Attachment]:
     return db.session.scalars(query).all()
 
 
-def open_file(*, lead_id: int, attachment_id: int) -> tuple[Attachment, bytes]:
+def read_file(*, lead_id: int, attachment_id: int) -> tuple[Attachment, bytes]:
     """Return a file of a referral and what is in it; the look is noted. Raises NotFound."""
     row = db.session.get(Attachment, attachment_id)
     if row is None or row.lead_id != lead_id:
@@ -174,7 +179,7 @@ def save_draft(*, person: PortalPerson, answers: Mapping[str, str]) -> None:
     """Keep what was typed for a week; what was kept before is replaced."""
     now = clock.now()
     values = {
-        "answers": json.dumps(referral_form.typed(answers)),
+        "answers": json.dumps(referral_form.typed_answers(answers)),
         "saved_at": now,
         "expires_at": now + DRAFT_LIFE,
     }
@@ -183,18 +188,18 @@ def save_draft(*, person: PortalPerson, answers: Mapping[str, str]) -> None:
     audit.record("draft.save", object_type="portal_person", object_id=person.id)
 
 
-def draft_of(person: PortalPerson) -> dict[str, str] | None:
+def get_draft(person: PortalPerson) -> dict[str, str] | None:
     """Return what this person began and did not send; None when there is nothing or it is too old."""
     row = db.session.scalar(select(Draft).where(Draft.person_id == person.id, Draft.expires_at > clock.now()))
-    return referral_form.typed(json.loads(row.answers)) if row is not None else None
+    return referral_form.typed_answers(json.loads(row.answers)) if row is not None else None
 
 
-def drop_draft(person: PortalPerson) -> None:
+def delete_draft(person: PortalPerson) -> None:
     """Forget what was begun."""
     db.session.execute(delete(Draft).where(Draft.person_id == person.id))
 
 
-def drop_old_drafts() -> None:
+def delete_expired_drafts() -> None:
     """Forget drafts whose week is over."""
     db.session.execute(delete(Draft).where(Draft.expires_at <= clock.now()))
 
@@ -205,7 +210,7 @@ def messages_of(lead_id: int) -> Sequence[PortalMessage]:
     return db.session.scalars(query.limit(500)).all()
 
 
-def write(*, lead: Lead, text: str, from_clinic: bool) -> PortalMessage:
+def write_message(*, lead: Lead, text: str, from_clinic: bool) -> PortalMessage:
     """Add a message about a referral. The other side is told that there is one, and not what it says.
 
     Raises Invalid with the code of what is wrong with the text, Conflict for a lead no practice sent.

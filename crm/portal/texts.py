@@ -83,12 +83,12 @@ WRONG: Mapping[str, Any] = {  # code of a problem -> words; "code:field" comes b
 }
 
 
-def wrong(code: str, field: str) -> str:
+def problem(code: str, field: str) -> str:
     """Return the words for a problem with a field."""
     return str(WRONG.get(f"{code}:{field}") or WRONG.get(code) or WRONG["choice"])
 
 
-def stage(code: str) -> str:
+def stage_label(code: str) -> str:
     """Return what a stage is called."""
     return str(STAGES[code][0])
 
@@ -96,7 +96,7 @@ def stage(code: str) -> str:
 SHOWN = 20  # references in one email
 
 
-def changes(moved: Sequence[tuple[str, str]], *, language: str) -> str:
+def changes_line(moved: Sequence[tuple[str, str]], *, language: str) -> str:
     """Return one line for an email: how many referrals changed, and reference and state of each. Nothing else."""
     with force_locale(language):
         count = len(moved)
@@ -105,5 +105,5 @@ def changes(moved: Sequence[tuple[str, str]], *, language: str) -> str:
             if count == 1
             else gettext("%(count)s of your referrals changed", count=count)
         )
-        each = [f"{reference} {stage(code)}" for reference, code in moved[:SHOWN]]
+        each = [f"{reference} {stage_label(code)}" for reference, code in moved[:SHOWN]]
         return f"{said}: {'; '.join(each)}{' …' if count > SHOWN else ''}"

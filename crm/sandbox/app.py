@@ -6,12 +6,12 @@ from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from crm.sandbox.api.inspection import tools
-from crm.sandbox.api.mail_send import say_in_their_words, v3
+from crm.sandbox.api.mail_send import sendgrid_error, v3
 from crm.sandbox.api.responses import as_json
 from crm.sandbox.api.suppressions import lists
 from crm.sandbox.api.validation import MAX_REQUEST_BYTES
 from crm.sandbox.context import Sandbox
-from crm.sandbox.events.webhook_sender import Teller
+from crm.sandbox.events.webhook_sender import WebhookSender
 from crm.sandbox.pages import pages
 from crm.sandbox.settings import SandboxSettings
 from crm.sandbox.store import Store
@@ -28,15 +28,15 @@ def create_sandbox(settings: SandboxSettings) -> Flask:
     app = Flask(__name__, template_folder=str(_TEMPLATES))
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     store = Store(settings.store_path)
-    teller = Teller(store, settings)
-    app.extensions["sandbox"] = Sandbox(settings=settings, store=store, teller=teller)
+    webhook_sender = WebhookSender(store, settings)
+    app.extensions["sandbox"] = Sandbox(settings=settings, store=store, webhook_sender=webhook_sender)
     app.register_blueprint(v3)
     app.register_blueprint(tools)
     app.register_blueprint(pages)
     app.before_request(_from_here_only)
-    app.before_request(teller.start)
+    app.before_request(webhook_sender.start)
     app.register_error_handler(HTTPException, _error)
-    teller.start()
+    webhook_sender.start()
     return app
 
 
@@ -50,7 +50,7 @@ def _from_here_only() -> tuple[str, int] | None:
 
 def _error(error: HTTPException) -> Response:
     if request.path.startswith("/v3/"):
-        return say_in_their_words(error)
+        return sendgrid_error(error)
     if request.path.startswith("/sandbox/"):
         return as_json({"error": error.description}, error.code or 500)
     return Response(render_template("error.html", name=error.name, words=error.description), error.code)

@@ -1,4 +1,4 @@
-"""What was called, in both directions: lets a person or a test see attempts that left no mail."""
+"""The log of API and webhook calls: shows attempts that left no mail."""
 
 import time
 from typing import Any
@@ -8,10 +8,10 @@ from crm.sandbox.store import Store
 _KEEP = 20_000
 
 
-def note(
+def record(
     store: Store, *, at: float, way: str, method: str, path: str, status: int, note: str = "", started: float
 ) -> None:
-    """Write down one call. `way` is `in` or `out`, `status` 0 means no answer, `started` is monotonic seconds."""
+    """Log one call. `way` is `in` or `out`, `status` 0 means no answer, `started` is monotonic seconds."""
     took = (time.monotonic() - started) * 1000
     with store.write() as connection:
         cursor = connection.execute(
@@ -31,6 +31,6 @@ def latest(store: Store, *, limit: int = 100, way: str | None = None) -> list[di
     return [dict(row) for row in rows]
 
 
-def forget(store: Store) -> None:
+def clear(store: Store) -> None:
     with store.write() as connection:
         connection.execute("DELETE FROM calls")

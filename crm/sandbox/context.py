@@ -1,11 +1,11 @@
-"""What a request finds: the store, the teller and the settings of the stand-in it came to."""
+"""What a request finds: the store, the webhook_sender and the settings of the stand-in it came to."""
 
 import secrets
 from dataclasses import dataclass
 
 from flask import current_app
 
-from crm.sandbox.events.webhook_sender import Teller
+from crm.sandbox.events.webhook_sender import WebhookSender
 from crm.sandbox.settings import SandboxSettings
 from crm.sandbox.store import Store
 
@@ -16,11 +16,11 @@ class Sandbox:
 
     settings: SandboxSettings
     store: Store
-    teller: Teller
+    webhook_sender: WebhookSender
 
     def close(self) -> None:
         """Stop telling and close the store."""
-        self.teller.stop()
+        self.webhook_sender.stop()
         self.store.close()
 
     def new_batch(self) -> str:

@@ -30,7 +30,7 @@ def remove(store: Store, position: int) -> None:
         connection.execute("DELETE FROM faults WHERE position = ?", (position,))
 
 
-def struck(store: Store, *, where: str) -> list[Fault]:
+def take_due(store: Store, *, where: str) -> list[Fault]:
     """Return the faults that strike this request, in the order they were set, and count them down.
 
     `where` is `send` for mail/send and `all` for any other endpoint.
@@ -56,7 +56,7 @@ def struck(store: Store, *, where: str) -> list[Fault]:
     return hit
 
 
-def standing(store: Store) -> list[dict[str, Any]]:
+def list_faults(store: Store) -> list[dict[str, Any]]:
     """Return every fault as set, with `position`, `left` (None: no end), `hits` and its description `in_words`."""
     with store.read() as connection:
         rows = connection.execute("SELECT * FROM faults ORDER BY position").fetchall()

@@ -23,7 +23,7 @@ class Page:
     next: str | None
 
 
-def accept(store: Store, body: bytes, *, mails: int, now: float, due_at: float, answered: bool) -> str:
+def store_request(store: Store, body: bytes, *, mails: int, now: float, due_at: float, answered: bool) -> str:
     """Store a request that passed every check; return its X-Message-Id. Durable when this returns."""
     request_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
     with store.write() as connection:
@@ -48,7 +48,7 @@ def request_row(store: Store, request_id: str) -> Row | None:
     return row
 
 
-def one(store: Store, mail_id: str) -> Mail | None:
+def get_mail(store: Store, mail_id: str) -> Mail | None:
     """Return a mail by its id, `<X-Message-Id>.<index of the personalization>`."""
     request_id, _, place = mail_id.rpartition(".")
     row = request_row(store, request_id)
@@ -109,7 +109,7 @@ def recipients(store: Store, *, argument: str | None = None) -> Iterator[list[st
             yield from _recipients_of(row["id"], orjson.loads(row["body"]), argument)
 
 
-def forget_all(store: Store) -> None:
+def clear(store: Store) -> None:
     """Empty the inbox, with the events of every mail."""
     with store.write() as connection:
         for table in ("requests", "chunks", "addresses"):

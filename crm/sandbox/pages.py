@@ -11,7 +11,14 @@ from werkzeug.wrappers import Response as AnyResponse
 from crm.sandbox import call_log, fault_store, inbox
 from crm.sandbox.context import sandbox
 from crm.sandbox.events import outbox
-from crm.sandbox.events.outcomes import KIND_WORDS, STEERING, UNANSWERED, Outcome, kind_of, outcome
+from crm.sandbox.events.outcomes import (
+    KIND_WORDS,
+    MAGIC_ADDRESSES,
+    UNANSWERED,
+    Outcome,
+    kind_of,
+    worst_outcome,
+)
 from crm.sandbox.faults import KINDS, STATUSES, BadFault, EventFaults, fault_from
 from crm.sandbox.mail import Mail, links
 
@@ -47,7 +54,7 @@ _MAIL_POLICY = (
 
 
 @pages.after_request
-def keep_to_ourselves(response: Response) -> Response:
+def set_headers(response: Response) -> Response:
     response.headers.setdefault("Content-Security-Policy", _POLICY)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -77,7 +84,7 @@ def show_inbox() -> str:
         query=query,
         after=after,
         kept=inbox.count(sandbox().store),
-        steering=STEERING,
+        magic_addresses=MAGIC_ADDRESSES,
     )
 
 
@@ -122,14 +129,14 @@ def fire(mail_id: str) -> AnyResponse:
     kind = request.form.get("kind", "")
     if kind not in _BUTTONS:
         abort(400, "Choose one of the events offered.")
-    outbox.fire(sandbox().store, _mail(mail_id), kind, sandbox().settings)
-    sandbox().teller.wake()
+    outbox.add_event(sandbox().store, _mail(mail_id), kind, sandbox().settings)
+    sandbox().webhook_sender.wake()
     return redirect(url_for("pages.show_mail", mail_id=mail_id, fired=kind), 303)
 
 
 @pages.post("/empty")
 def empty() -> AnyResponse:
-    inbox.forget_all(sandbox().store)
+    inbox.clear(sandbox().store)
     return redirect(url_for("pages.show_inbox"), 303)
 
 
@@ -157,7 +164,7 @@ def remove_fault(position: int) -> AnyResponse:
 def set_event_faults() -> AnyResponse:
     switches = {name: name in request.form for name in EventFaults.__dataclass_fields__}
     fault_store.set_event_faults(sandbox().store, EventFaults(**switches))
-    sandbox().teller.wake()
+    sandbox().webhook_sender.wake()
     return redirect(url_for("pages.show_faults"), 303)
 
 
@@ -188,7 +195,7 @@ def lift() -> AnyResponse:
 def _faults_page(trouble: str = "") -> str:
     return render_template(
         "faults.html",
-        standing=fault_store.standing(sandbox().store),
+        faults=fault_store.list_faults(sandbox().store),
         events=fault_store.event_faults(sandbox().store),
         waiting=inbox.count(sandbox().store)["events_waiting"],
         statuses=STATUSES,
@@ -217,14 +224,14 @@ def _fault_given() -> dict[str, Any]:
 
 
 def _mail(mail_id: str) -> Mail:
-    found = inbox.one(sandbox().store, mail_id)
+    found = inbox.get_mail(sandbox().store, mail_id)
     if found is None:
         abort(404, "There is no such mail here. It may have been cleared away.")
     return found
 
 
 def _outcome(mail: Mail, events: list[dict[str, Any]]) -> Outcome:
-    return outcome(events) if mail.answered or events else UNANSWERED
+    return worst_outcome(events) if mail.answered or events else UNANSWERED
 
 
 def _outcomes(mails: list[Mail]) -> list[Outcome]:

@@ -121,7 +121,7 @@ def plan_due() -> int:
         return 0
     plans = _plans({row.version_id for row in rows})
     items = {step.item for plan in plans.values() for step in plan.steps}
-    versions = content.newest(items, now=now)
+    versions = content.newest_approved(items, now=now)
     decisions = _decide_all(rows, plans, versions, now)
     _advance(rows, decisions, now)
     _queue(rows, decisions, plans, versions, now)

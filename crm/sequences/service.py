@@ -195,7 +195,10 @@ def go_live(sequence_id: int) -> None:
 def _alert_missing_content(sequence_id: int) -> None:
     version = newest_version(sequence_id)
     items = [step.item for step in rules.plan_from(version.plan).steps] if version else []
-    gaps = {language: content.missing(items, language=language, now=clock.now()) for language in LANGUAGES}
+    gaps = {
+        language: content.missing_approvals(items, language=language, now=clock.now())
+        for language in LANGUAGES
+    }
     if all(gaps.values()):
         raise Conflict("No language has an approved version of every email of this sequence.")
     for language, missing in gaps.items():

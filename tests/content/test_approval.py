@@ -35,7 +35,7 @@ def shipped(key: str = KEY, language: str = "en") -> ContentVersion:
 
 
 def draft(add: str = "One more plain sentence.", key: str = KEY, language: str = "en") -> ContentVersion:
-    made = editor.begin(shipped(key, language).item_id, language=language, actor=WRITER)
+    made = editor.open_draft(shipped(key, language).item_id, language=language, actor=WRITER)
     if add:
         write(made, add)
     return made
@@ -61,12 +61,12 @@ def approved(add: str = "One more plain sentence.", **values) -> ContentVersion:
 
 
 def used(key: str = KEY, language: str = "en") -> int | None:
-    return service.newest([key], now=time.now()).get((key, language))
+    return service.newest_approved([key], now=time.now()).get((key, language))
 
 
 def standing(version: ContentVersion) -> str:
     db.session.expire_all()
-    return approval.standing(version, now=time.now())
+    return approval.status_of(version, now=time.now())
 
 
 def test_a_change_goes_out_after_two_other_people_said_yes():
@@ -145,25 +145,25 @@ def test_changes_asked_for_give_it_back_and_void_what_was_given():
     approval.submit(made.id, actor=WRITER)
     approval.approve(made.id, actor=DOCTOR, roles=["clinician"], kind="clinical")
     with pytest.raises(Invalid):
-        comments.ask_for_changes(made.id, actor=LAWYER, roles=["marketer"], reason="  ")
-    comments.ask_for_changes(
+        comments.request_changes(made.id, actor=LAWYER, roles=["marketer"], reason="  ")
+    comments.request_changes(
         made.id, actor=LAWYER, roles=["marketer"], reason="The second sentence is too long."
     )
     assert made.state == "draft"
     write(made, "Shorter now.")
     approval.submit(made.id, actor=WRITER)
-    assert approval.given(made) == {}
-    assert [one.kind for one in comments.comments(made.id)] == ["changes"]
+    assert approval.approvals_of(made) == {}
+    assert [one.kind for one in comments.comments_of(made.id)] == ["changes"]
 
 
 def test_the_same_words_handed_in_again_need_both_again(clock):
     made = draft()
     approval.submit(made.id, actor=WRITER)
     approval.approve(made.id, actor=DOCTOR, roles=["clinician"], kind="clinical")
-    approval.take_back(made.id, actor=WRITER)
+    approval.withdraw(made.id, actor=WRITER)
     clock.shift(60)
     approval.submit(made.id, actor=WRITER)
-    assert approval.given(made) == {}
+    assert approval.approvals_of(made) == {}
     assert approve(made)
 
 
@@ -172,14 +172,14 @@ def test_only_reviewers_ask_for_changes(role):
     made = draft()
     approval.submit(made.id, actor=WRITER)
     with pytest.raises(NotAllowed):
-        comments.ask_for_changes(made.id, actor=DOCTOR, roles=[role], reason="No.")
+        comments.request_changes(made.id, actor=DOCTOR, roles=[role], reason="No.")
 
 
 def test_a_stranger_cannot_take_it_back():
     made = draft()
     approval.submit(made.id, actor=WRITER)
     with pytest.raises(Conflict):
-        approval.take_back(made.id, actor=DOCTOR)
+        approval.withdraw(made.id, actor=DOCTOR)
 
 
 @pytest.mark.parametrize("state", ["in_review", "retired"])
@@ -199,7 +199,7 @@ def test_what_is_approved_is_not_handed_in_again():
 
 def test_a_new_block_voids_exactly_the_emails_that_use_it_and_they_come_back():
     block = draft("You may ask us anything about this.", key="block/not-advice")
-    users = approval.users_of(block)
+    users = approval.emails_using(block)
     names = {one.item.key for one in users}
     assert KEY in names
     assert "referring-provider/01-how-to-refer" not in names
@@ -338,7 +338,7 @@ def test_approved_words_are_never_saved_over():
 
 def test_a_draft_is_there_once_per_language():
     made = draft()
-    assert editor.begin(made.item_id, language="en", actor=LAWYER).id == made.id
+    assert editor.open_draft(made.item_id, language="en", actor=LAWYER).id == made.id
     other = editor.translate(made.id, language="es", actor=WRITER)
     assert form_codec.split_fields(other.source).language == "es"
     assert editor.translate(made.id, language="es", actor=LAWYER).id == other.id
@@ -402,20 +402,21 @@ def open_alerts() -> set[str]:
 
 def test_whoever_has_to_act_next_is_told():
     made = draft()
-    comments.comment(made.id, actor=WRITER, body="To myself.")
+    comments.add_comment(made.id, actor=WRITER, body="To myself.")
     assert open_alerts() == set()
     approval.submit(made.id, actor=WRITER)
     assert open_alerts() == {"review"}
     asked = [
-        comments.comment(made.id, actor=DOCTOR, body=why, sentence="One.") for why in ("Why?", "Since when?")
+        comments.add_comment(made.id, actor=DOCTOR, body=why, sentence="One.")
+        for why in ("Why?", "Since when?")
     ]
     assert open_alerts() == {"review", "comment"}
-    comments.settle(asked[0], actor=DOCTOR)
+    comments.resolve(asked[0], actor=DOCTOR)
     assert open_alerts() == {"review", "comment"}
-    for comment in comments.comments(made.id):
-        comments.settle(comment.id, actor=DOCTOR)
+    for comment in comments.comments_of(made.id):
+        comments.resolve(comment.id, actor=DOCTOR)
     assert open_alerts() == {"review"}
-    comments.ask_for_changes(made.id, actor=DOCTOR, roles=["clinician"], reason="Name the source.")
+    comments.request_changes(made.id, actor=DOCTOR, roles=["clinician"], reason="Name the source.")
     assert open_alerts() == {"changes"}
     approval.submit(made.id, actor=WRITER)
     assert open_alerts() == {"review"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm.content.diff import compare, units
+from crm.content.diff import compare, labeled_sentences
 from crm.content.editor import form_codec
 from crm.content.render import library
 
@@ -64,5 +64,5 @@ def test_a_source_is_compared_too():
 
 @given(st.text(alphabet="ab .!?\n-*#“”{}[]()|:1", max_size=200))
 def test_nothing_of_a_text_is_lost(body):
-    said = [text for part, text in units(replace(TEXT, body=body)) if part == "body"]
+    said = [text for part, text in labeled_sentences(replace(TEXT, body=body)) if part == "body"]
     assert "".join("".join(said).split()) == "".join(body.split())

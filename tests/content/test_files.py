@@ -39,7 +39,7 @@ def newest(key: str, language: str = "en") -> ContentVersion:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_shipped_file_knows_its_item_and_its_place(path):
     relative = path.relative_to(TEMPLATES).as_posix()
-    text = files.read(path.read_bytes())
+    text = files.decode_upload(path.read_bytes())
     assert files.path_of(files.key_of(relative), form_codec.split_fields(text).language) == relative
 
 
@@ -47,7 +47,7 @@ def test_every_shipped_file_knows_its_item_and_its_place(path):
 def test_any_text_is_read_as_it_is_or_refused(text: str):
     data = text.encode("utf-8", "surrogatepass")
     try:
-        assert files.read(data).encode() == data
+        assert files.decode_upload(data).encode() == data
     except Invalid:
         assert "\x00" in text or re.search("[\ud800-\udfff]", text)
 
@@ -55,7 +55,7 @@ def test_any_text_is_read_as_it_is_or_refused(text: str):
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"a\x00b", b"x" * (files.LARGEST + 1)])
 def test_what_is_no_text_is_refused(data):
     with pytest.raises(Invalid):
-        files.read(data)
+        files.decode_upload(data)
 
 
 @pytest.mark.parametrize("path", ["note.md", "a/b.fr.md", "a/b.en.txt", "email/x/fr.md"])
@@ -65,23 +65,23 @@ def test_a_file_without_a_place_is_refused(path):
 
 
 def test_what_was_written_out_is_the_shipped_files(loaded):
-    out = dict(files.stored())
+    out = dict(files.export_texts())
     assert out == {path.relative_to(TEMPLATES).as_posix(): path.read_bytes() for path in SHIPPED}
 
 
 def test_taking_in_what_is_there_makes_nothing(loaded):
     before = newest(KEY)
-    assert files.take_in(before.source, key=KEY, actor=WRITER).id == before.id
+    assert files.import_text(before.source, key=KEY, actor=WRITER).id == before.id
 
 
 @pytest.mark.parametrize("ending", ["\r\n", "\n"])
 def test_a_file_becomes_the_draft_to_the_byte(loaded, ending):
     text = newest(KEY).source.replace("Hello", "Good day").replace("\n", ending) + ending * 2
-    made = files.take_in(text, key=KEY, actor=WRITER)
+    made = files.import_text(text, key=KEY, actor=WRITER)
     assert (made.state, made.author) == ("draft", WRITER)
     db.session.expire_all()
     assert made.source == text
-    out = dict(files.stored(drafts=True))
+    out = dict(files.export_texts(drafts=True))
     assert out["content/contact-request/02-understanding.en.md"] == text.encode()
     parts = form_codec.split_fields(made.source)
     assert editor.save(made.id, parts=parts, base=made.version, actor=WRITER).theirs is None
@@ -89,8 +89,8 @@ def test_a_file_becomes_the_draft_to_the_byte(loaded, ending):
 
 
 def test_an_open_draft_keeps_what_it_said_in_its_history(loaded):
-    first = files.take_in(newest(KEY).source + "\nOne.\n", key=KEY, actor=WRITER)
-    second = files.take_in(newest(KEY).source + "\nTwo.\n", key=KEY, actor=WRITER)
+    first = files.import_text(newest(KEY).source + "\nOne.\n", key=KEY, actor=WRITER)
+    second = files.import_text(newest(KEY).source + "\nTwo.\n", key=KEY, actor=WRITER)
     assert first.id == second.id
     said = db.session.scalars(select(Autosave.source).where(Autosave.version_id == first.id)).all()
     assert [("Two." in one) for one in said] == [False, True]
@@ -107,11 +107,11 @@ def test_an_open_draft_keeps_what_it_said_in_its_history(loaded):
 )
 def test_a_file_of_another_kind_is_refused(loaded, key, change):
     with pytest.raises(Invalid):
-        files.take_in(newest(KEY).source.replace(*change), key=key, actor=WRITER)
+        files.import_text(newest(KEY).source.replace(*change), key=key, actor=WRITER)
 
 
 def test_a_new_file_makes_an_item_of_its_own(loaded):
-    made = files.take_in(newest(KEY).source, key="own/spring", actor=WRITER)
+    made = files.import_text(newest(KEY).source, key="own/spring", actor=WRITER)
     assert (made.item.key, made.item.kind, made.state) == ("own/spring", "email", "draft")
 
 
@@ -160,7 +160,7 @@ def test_a_block_of_ones_own_is_begun_translated_approved_and_inserted(client, d
     block = newest("block/holiday-hours")
     assert made.location == f"/console/content/drafts/{block.id}"
     with transaction():
-        files.take_in(
+        files.import_text(
             block.source.replace("…", "We are closed on holidays."), key="block/holiday-hours", actor=WRITER
         )
         other = editor.translate(block.id, language="es", actor=WRITER)

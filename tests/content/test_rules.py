@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm.content import rules
-from crm.content.rules import Asked
+from crm.content.rules import ApprovalRequest
 
 NOW = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
 YES = {
@@ -56,7 +56,7 @@ BOTH = {"clinical": "staff:3", "compliance": "staff:4"}
     ],
 )
 def test_who_may_approve(values, words):
-    found = rules.refusal(Asked(**{**YES, **values}))
+    found = rules.approval_problem(ApprovalRequest(**{**YES, **values}))
     assert (found is None) if words is None else (words in (found or ""))
 
 
@@ -68,7 +68,7 @@ def test_who_may_approve(values, words):
     st.sampled_from([1, 2]),
 )
 def test_the_author_never_approves_whatever_else_is_true(state, actor, roles, kind, reviewers):
-    asked = Asked(
+    asked = ApprovalRequest(
         **{
             **YES,
             "state": state,
@@ -79,7 +79,7 @@ def test_the_author_never_approves_whatever_else_is_true(state, actor, roles, ki
             "reviewers": reviewers,
         }
     )
-    assert rules.refusal(asked) is not None
+    assert rules.approval_problem(asked) is not None
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_the_author_never_approves_whatever_else_is_true(state, actor, roles, ki
     ],
 )
 def test_when_it_is_approved(given_kinds, reviewers, done):
-    assert rules.complete(given_kinds, reviewers=reviewers) is done
+    assert rules.is_complete(given_kinds, reviewers=reviewers) is done
 
 
 @given(st.integers())
 def test_no_approval_lasts_longer_than_twelve_months(months):
-    assert NOW < rules.expires(NOW, months=months) <= NOW + timedelta(days=365)
+    assert NOW < rules.expiry(NOW, months=months) <= NOW + timedelta(days=365)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_no_approval_lasts_longer_than_twelve_months(months):
 )
 def test_what_a_version_is_worth(state, changed, days, superseded, found):
     ends = NOW + timedelta(days=days) if days is not None else None
-    assert rules.standing(state, changed=changed, expires_at=ends, superseded=superseded, now=NOW) == found
+    assert rules.status(state, changed=changed, expires_at=ends, superseded=superseded, now=NOW) == found
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_what_a_version_is_worth(state, changed, days, superseded, found):
     ],
 )
 def test_when_staff_are_reminded(left, mark):
-    assert rules.reminder(NOW + left, now=NOW) == mark
+    assert rules.reminder_due(NOW + left, now=NOW) == mark
 
 
 def test_text_without_an_end_reminds_nobody():
-    assert rules.reminder(None, now=NOW) is None
+    assert rules.reminder_due(None, now=NOW) is None

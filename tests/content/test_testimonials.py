@@ -29,7 +29,7 @@ KEY = "contact-request/02-understanding"
 WRITER, DOCTOR, LAWYER = "staff:1", "staff:2", "staff:3"
 DAY = 86_400
 NOW = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
-PAPER = testimonials_rules.Paper(
+PAPER = testimonials_rules.AuthorizationTerms(
     language="en", words=WORDS, signed_on=date(2026, 3, 1), ends_on=date(2026, 12, 31), revoked=False
 )
 EMAIL = """---
@@ -149,7 +149,7 @@ def paper(**changed) -> Authorization:
 
 def quoting(reference: str, *, words: str = WORDS) -> ContentVersion:
     item = db.session.scalars(select(ContentItem).where(ContentItem.key == KEY)).one()
-    made = drafting.begin(item.id, language="en", actor=WRITER)
+    made = drafting.open_draft(item.id, language="en", actor=WRITER)
     parts = form_codec.split_fields(made.source)
     quote = f"\n> “{words}”\n\n[[block: evidence]]\n\n[[block: off-label]]\n\n[[block: risk-short]]\n"
     drafting.save(
@@ -175,7 +175,7 @@ def printed(**values) -> tuple[Authorization, ContentVersion]:
 
 
 def used() -> int | None:
-    return service.newest([KEY], now=time.now()).get((KEY, "en"))
+    return service.newest_approved([KEY], now=time.now()).get((KEY, "en"))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_taking_it_back_voids_the_email_and_tells_staff(loaded):
     signed, made = printed()
     assert [one.id for one in authorizations.revoke(signed.id, actor=DOCTOR)] == [made.id]
     assert used() is None
-    assert approval.standing(made, now=time.now()) == "void"
+    assert approval.status_of(made, now=time.now()) == "void"
     assert service.sendable(made.id, now=time.now()) == service.NotSendable("content_not_authorized")
     assert db.session.scalar(select(Alert.level).where(Alert.key == f"authorization:{signed.id}")) == "danger"
     with pytest.raises(Invalid) as refused:
@@ -242,13 +242,13 @@ def test_taking_it_back_voids_the_email_and_tells_staff(loaded):
 def test_the_approval_ends_with_the_paper(loaded, clock):
     signed, made = printed()
     assert made.expires_at == testimonials_rules.ends_at(
-        authorizations.papers([signed.reference])[signed.reference]
+        authorizations.terms_by_reference([signed.reference])[signed.reference]
     )
     clock.shift(94 * DAY)
     assert approval.run_maintenance()["reminded"] >= 1
     clock.shift(8 * DAY)
     assert used() is None
-    assert not authorizations.holds(signed, now=time.now())
+    assert not authorizations.is_valid(signed, now=time.now())
 
 
 @pytest.mark.parametrize("column", ["words = 'x'", "ends_on = '2040-01-01'", "stated = '{}'"])
@@ -281,7 +281,7 @@ def test_an_email_on_its_way_waits_when_the_person_takes_it_back(outbox, app):
         "content_not_authorized",
     )
     with transaction():
-        plain = drafting.begin(made.item_id, language="en", actor=WRITER)
+        plain = drafting.open_draft(made.item_id, language="en", actor=WRITER)
         parts = form_codec.split_fields(plain.source)
         body = parts.body.replace(f"> “{WORDS}”", "")
         drafting.save(

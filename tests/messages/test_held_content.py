@@ -32,7 +32,7 @@ def newest(key: str) -> ContentVersion:
 
 
 def change_block() -> None:
-    block = editor.begin(newest("block/not-advice").item_id, language="en", actor=WRITER)
+    block = editor.open_draft(newest("block/not-advice").item_id, language="en", actor=WRITER)
     parts = form_codec.split_fields(block.source)
     changed = replace(parts, body=parts.body + "\nYou may ask us anything about this.\n")
     editor.save(block.id, parts=changed, base=block.version, actor=WRITER)
@@ -76,7 +76,7 @@ def test_mail_held_for_its_text_takes_the_newer_version_and_says_so(outbox, app)
         )
     assert deliver_all(app) == ["nothing"]
     with transaction():
-        made = editor.begin(old.item_id, language="en", actor=WRITER)
+        made = editor.open_draft(old.item_id, language="en", actor=WRITER)
         approve(made.id)
     assert deliver_all(app) == ["accepted"]
     sent = select(Message.content_version_id).join(Batch, Batch.id == Message.batch_id)

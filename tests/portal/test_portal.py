@@ -23,7 +23,7 @@ from crm.portal import file_types, referral_form
 from crm.portal import service as portal_service
 from crm.portal import texts as portal_texts
 from crm.portal.models import Attachment, Draft, PortalMessage
-from crm.portal.service import File
+from crm.portal.service import UploadedFile
 from crm.portal.uploads import service as uploads
 from crm.referrers import accounts, poster
 from crm.referrers import service as referrers
@@ -128,7 +128,7 @@ def sent(answer):
     ],
 )
 def test_a_file_is_what_its_bytes_say(name, content, code):
-    assert file_types.refused(name=name, content=content) == code
+    assert file_types.file_problem(name=name, content=content) == code
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_names_of_files_are_made_harmless(name, shown):
     ],
 )
 def test_the_form_names_what_is_wrong(changes, wrong):
-    answers = referral_form.typed({**GOOD, "clinician": "7", **changes})
-    read = referral_form.read(answers, clinicians={"7": ("A", "1234567893")}, today=date(2026, 3, 3))
+    answers = referral_form.typed_answers({**GOOD, "clinician": "7", **changes})
+    read = referral_form.read_form(answers, clinicians={"7": ("A", "1234567893")}, today=date(2026, 3, 3))
     assert read.wrong == wrong
 
 
@@ -412,8 +412,8 @@ def test_a_draft_is_kept_for_one_person_encrypted_and_goes_away(database, nurse,
     colleague = practice_person("second@north.example")
     assert "Zzyzx" not in enter(database, colleague).get("/refer/new").text
     with transaction(), clock.pretend(clock.now() + timedelta(days=8)):
-        assert portal_service.draft_of(nurse) is None
-        portal_service.drop_old_drafts()
+        assert portal_service.get_draft(nurse) is None
+        portal_service.delete_expired_drafts()
     assert db.session.scalar(select(Draft)) is None
 
 
@@ -451,15 +451,15 @@ def test_files_are_kept_encrypted_and_opened_by_staff_alone(database, portal):
 
 
 def test_more_files_than_five_in_all_are_refused(edge, nurse):
-    lead = submitted(nurse, [File(name="a.pdf", content=PDF)] * 4)
+    lead = submitted(nurse, [UploadedFile(name="a.pdf", content=PDF)] * 4)
     with pytest.raises(Invalid):
-        portal_service.add_files(lead=lead, files=[File(name="a.pdf", content=PDF)] * 2)
+        portal_service.add_files(lead=lead, files=[UploadedFile(name="a.pdf", content=PDF)] * 2)
 
 
 def submitted(nurse, files=()):
     clinician = db.session.scalar(select(Clinician).where(Clinician.practice_id == nurse.practice_id))
-    read = referral_form.read(
-        referral_form.typed({**GOOD, "clinician": "1"}),
+    read = referral_form.read_form(
+        referral_form.typed_answers({**GOOD, "clinician": "1"}),
         clinicians={"1": (clinician.name, clinician.npi)},
         today=date(2026, 3, 3),
     )
@@ -496,13 +496,13 @@ def test_messages_go_both_ways_and_emails_say_only_that_there_is_one(database, n
 def test_the_practice_is_told_once_a_day_what_moved_and_nothing_else(database, nurse, portal):
     reference = sent(refer(portal))
     with transaction():
-        assert portal_digest.tell() == 0  # what they sent themselves is no news
+        assert portal_digest.publish_changes() == 0  # what they sent themselves is no news
     lead = service.by_reference(reference)
     with transaction(), clock.pretend(clock.now() + timedelta(hours=25)):
         service.move_stage(lead_id=lead.id, version=lead.version, to="accepted")
     with transaction(), clock.pretend(clock.now() + timedelta(hours=26)):
-        assert portal_digest.tell() == 1
-        assert portal_digest.tell() == 0
+        assert portal_digest.publish_changes() == 1
+        assert portal_digest.publish_changes() == 0
     said = emails_to(nurse)[-1].params["facts"]["reference"]
     assert said == f"1 of your referrals changed: {reference} Accepted"
 
@@ -511,10 +511,10 @@ def test_no_email_to_a_practice_knows_anything_about_a_patient(database, nurse, 
     reference = sent(refer(portal, email="q@patients.example", agreed="yes", external_id="North-17"))
     lead = service.by_reference(reference)
     with transaction():
-        portal_service.write(lead=lead, text="About Quillon Zzyzx", from_clinic=True)
+        portal_service.write_message(lead=lead, text="About Quillon Zzyzx", from_clinic=True)
     with transaction(), clock.pretend(clock.now() + timedelta(hours=25)):
         service.move_stage(lead_id=lead.id, version=lead.version, to="accepted")
-        portal_digest.tell()
+        portal_digest.publish_changes()
     mails = emails_to(nurse)
     assert len(mails) >= 4  # two links, the acknowledgement, the message, the digest
     for mail in mails:
@@ -557,8 +557,8 @@ def submitted_again(nurse, number):
         "birth_date": f"1/{number % 28 + 1}/1970",
         "phone": f"213 555 01{number:02}",
     }
-    read = referral_form.read(
-        referral_form.typed(answers),
+    read = referral_form.read_form(
+        referral_form.typed_answers(answers),
         clinicians={"1": (clinician.name, clinician.npi)},
         today=date(2026, 3, 3),
     )

@@ -131,7 +131,7 @@ def test_each_has_words_and_nothing_is_kept(portal, monkeypatch):
     monkeypatch.setattr(uploads_rules, "MOST_BYTES", 300_000)
     for why, content in UNFIT.items():
         answer = put(portal, content[:300_001])
-        words = uploads_texts.file(BadFile(why.partition(" ")[0]))
+        words = uploads_texts.file_problem(BadFile(why.partition(" ")[0]))
         assert answer.status_code == 422, why
         assert words.split("%")[0][:20].split(" 0 ")[0] in answer.text, why
     assert portal.post("/refer/upload").status_code == 422

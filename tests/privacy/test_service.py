@@ -24,7 +24,7 @@ from crm.leads import call_log, service
 from crm.leads.models import Lead
 from crm.messages import service as messages
 from crm.portal import service as portal
-from crm.portal.service import File
+from crm.portal.service import UploadedFile
 from crm.privacy import retention, rules
 from crm.privacy import service as privacy
 from crm.privacy.rules import Facts
@@ -68,8 +68,8 @@ def canary(edge, clock, redis):
         lead_id=lead.id, kind="other", title=f"Call {CANARY}", due_at=time.now() + timedelta(days=1)
     )
     contacts.add_tag(contact_id=lead.contact_id, tag=CANARY)
-    portal.write(lead=lead, text=f"About {CANARY}", from_clinic=True)
-    portal.add_files(lead=lead, files=[File(name=f"{CANARY}.pdf", content=PDF)])
+    portal.write_message(lead=lead, text=f"About {CANARY}", from_clinic=True)
+    portal.add_files(lead=lead, files=[UploadedFile(name=f"{CANARY}.pdf", content=PDF)])
     support_factories.opted_in(lead.contact)
     message_id = messages.send_transactional(
         "answer-please-call",

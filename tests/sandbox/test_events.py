@@ -17,7 +17,7 @@ from sendgrid.helpers.eventwebhook import EventWebhook
 
 from crm.sandbox import SandboxServer, SandboxSettings, inbox, public_key_base64
 from crm.sandbox.events import outbox
-from crm.sandbox.events.magic_addresses import KINDS, Told, event, plan
+from crm.sandbox.events.magic_addresses import KINDS, Recipient, build_event, event_waves
 from crm.sandbox.events.signing_key import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from crm.sandbox.store import Store
 from tests.sandbox.conftest import Hook, wait_until
@@ -105,15 +105,15 @@ def test_the_address_decides_what_happens(wire: Wire, hook: Hook, address: str, 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_event_is_whole(kind: str) -> None:
-    told = Told(email="a@m.example", request_id="abc", index=3, custom_args={"msg": "m"}, categories=())
-    made = event(kind, told, at=12.7)
+    told = Recipient(email="a@m.example", request_id="abc", index=3, custom_args={"msg": "m"}, categories=())
+    made = build_event(kind, told, at=12.7)
     assert (made["msg"], made["timestamp"], made["email"]) == ("m", 12, "a@m.example")
     assert orjson.loads(orjson.dumps(made)) == made
 
 
 @pytest.mark.parametrize("name", ["spam_reports", "bounces", "unsubscribes", "invalid_emails"])
 def test_who_is_on_a_list_is_dropped_whatever_the_address_says(name: str) -> None:
-    assert plan("bounce@m.example", suppressed=name) == (("dropped",),)
+    assert event_waves("bounce@m.example", suppressed=name) == (("dropped",),)
 
 
 def test_one_request_to_a_thousand_is_told_in_posts_of_the_given_size(
@@ -157,7 +157,7 @@ def test_the_intervals_grow_and_end(quiet: SandboxSettings) -> None:
     )
     store = Store(None)
     body = orjson.dumps(letter("drop@mail.example"))
-    inbox.accept(store, body, mails=1, now=0, due_at=0, answered=True)
+    inbox.store_request(store, body, mails=1, now=0, due_at=0, answered=True)
     assert outbox.expand(store, settings) == 1
     tries = []
     for second in range(100):

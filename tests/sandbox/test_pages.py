@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page, expect
 
 from crm.sandbox import SandboxServer
-from crm.sandbox.events.outcomes import outcome
+from crm.sandbox.events.outcomes import worst_outcome
 from tests.sandbox.conftest import Hook
 from tests.sandbox.requests_data import HEADERS, Wire, letter
 
@@ -139,7 +139,7 @@ def test_a_fault_that_makes_no_sense_is_explained(
     ],
 )
 def test_the_gravest_event_names_the_mail(kinds: list[str], word: str) -> None:
-    assert outcome({"event": kind} for kind in kinds).word == word
+    assert worst_outcome({"event": kind} for kind in kinds).word == word
 
 
 @pytest.fixture

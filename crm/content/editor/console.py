@@ -55,7 +55,7 @@ FIELD_WORDS = {
 @access.require("write_content")
 def begin(item_id: int) -> ResponseReturnValue:
     """Open the draft of an item in a language, making it when there is none."""
-    made = drafting.begin(item_id, language=request.form.get("language", "en"), actor=actor())
+    made = drafting.open_draft(item_id, language=request.form.get("language", "en"), actor=actor())
     return redirect(url_for(".edit", version_id=made.id))
 
 
@@ -93,9 +93,9 @@ def _editor(version: ContentVersion, *, status: int = 200, **more: Any) -> Respo
         version=version,
         parts=shown,
         base=more.pop("base", version.version),
-        report=hints.report(version),
+        report=hints.check_version(version),
         history=drafting.history(version.id, limit=20),
-        names=catalog.names(
+        names=catalog.display_names(
             [version.author, *(row.author for row in drafting.history(version.id, limit=20))]
         ),
         blocks=_blocks(version),
@@ -109,9 +109,9 @@ def _editor(version: ContentVersion, *, status: int = 200, **more: Any) -> Respo
         beside=_other(version),
         people=preview.PEOPLE,
         look={name: request.args.get(name, "") for name in ("mode", "dark", "person", "beside")},
-        voids=approval.users_of(version) if version.item.kind == "block" else [],
+        voids=approval.emails_using(version) if version.item.kind == "block" else [],
         sender=service.clinic_facts().short_name,
-        open_notes=[note for note in comments.comments(version.id) if note.settled_at is None],
+        open_notes=[note for note in comments.comments_of(version.id) if note.settled_at is None],
         **more,
         **shared(),
     )
@@ -133,7 +133,7 @@ def _papers(version: ContentVersion, shown: Parts) -> list[tuple[str, str]]:
     """The authorizations that an email in this language may name today, and the one it names."""
     if shown.stream not in COMMERCIAL:
         return []
-    rows = testimonials.usable(language=version.language, now=clock.now())
+    rows = testimonials.valid_for(language=version.language, now=clock.now())
     found = {one.reference: f"{one.reference}: {one.words[:60]}" for one in rows}
     if shown.testimonial:
         found.setdefault(shown.testimonial, f"{shown.testimonial} (does not hold)")
@@ -169,7 +169,7 @@ def save(version_id: int) -> ResponseReturnValue:
     if saved.theirs is not None:
         return _clash(version, parts, saved, script=script)
     if script:
-        return jsonify(base=saved.version, **_told(hints.report(version)))
+        return jsonify(base=saved.version, **_told(hints.check_version(version)))
     return _after_saving(version)
 
 
@@ -182,7 +182,7 @@ def _words(error: Conflict | Invalid) -> str:
 def _clash(
     version: ContentVersion, parts: Parts, saved: drafting.Saved, *, script: bool
 ) -> ResponseReturnValue:
-    who = catalog.names([saved.by]).get(saved.by, saved.by)
+    who = catalog.display_names([saved.by]).get(saved.by, saved.by)
     theirs = form_codec.split_fields(saved.theirs or "")
     if script:
         return jsonify(base=saved.version, by=who, theirs=_plain(theirs)), 409
@@ -208,10 +208,10 @@ def _after_saving(version: ContentVersion) -> ResponseReturnValue:
 
 def _take(version: ContentVersion, number: int) -> ResponseReturnValue:
     """Write a suggestion in the place of its sentence."""
-    found = [one for one in hints.report(version).findings if one.number == number]
+    found = [one for one in hints.check_version(version).findings if one.number == number]
     if found:
         parts = form_codec.split_fields(version.source)
-        changed = form_codec.replace(parts, body=hints.take(parts.body, found[0]))
+        changed = form_codec.replace(parts, body=hints.apply_suggestion(parts.body, found[0]))
         drafting.save(version.id, parts=changed, base=version.version, actor=actor())
     return redirect(url_for(".edit", version_id=version.id, _anchor="findings"))
 

@@ -20,7 +20,7 @@ PLACES = {"body": "Text", "subject": "Subject", "preheader": "Preview line", "wh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Hint:
     """One finding. Offsets count UTF-16 units in the field, as a browser does; -1 where there is nothing to point at."""
 
     number: int
@@ -48,7 +48,7 @@ class Told:
 class Report:
     """What the check says now. `problem` is why the text cannot be read at all; then there are no findings."""
 
-    findings: Sequence[Told]
+    findings: Sequence[Hint]
     problem: str = ""
 
     @property
@@ -57,7 +57,7 @@ class Report:
         return bool(self.problem) or any(one.stops for one in self.findings)
 
 
-def report(version: ContentVersion) -> Report:
+def check_version(version: ContentVersion) -> Report:
     """Check a version with the blocks it would leave with today."""
     blocks = service.current_blocks(version.language)
     try:
@@ -68,7 +68,7 @@ def report(version: ContentVersion) -> Report:
     return Report([_told(number, one, body) for number, one in enumerate(found)])
 
 
-def _told(number: int, one: Finding, body: str) -> Told:
+def _told(number: int, one: Finding, body: str) -> Hint:
     texts = {"body": (body, 1 if body.startswith("\n") else 0)}
     text, shift = texts.get(one.where, ("", 0))
     start = end = from_ = to = -1
@@ -79,7 +79,7 @@ def _told(number: int, one: Finding, body: str) -> Told:
             from_, to = _units(text, at) - shift, _units(text, at + len(one.sentence)) - shift
     elif one.where in ("subject", "preheader") and one.words:
         start, end = one.start, one.end
-    return Told(
+    return Hint(
         number=number,
         rule=one.id,
         title=one.rule,
@@ -102,7 +102,7 @@ def _units(text: str, at: int) -> int:
     return at if text.isascii() else len(text[:at].encode("utf-16-le")) // 2
 
 
-def take(body: str, one: Told) -> str:
+def apply_suggestion(body: str, one: Hint) -> str:
     """Return the field's text with a finding's suggestion, or its block, in place."""
     if one.block:
         return body.rstrip("\n") + f"\n\n[[block: {one.block}]]\n"

@@ -29,7 +29,7 @@ class Saved:
     by: str = ""
 
 
-def item(item_id: int) -> ContentItem:
+def get_item(item_id: int) -> ContentItem:
     """Return an item. Raises NotFound."""
     found = db.session.get(ContentItem, item_id)
     if found is None:
@@ -37,14 +37,16 @@ def item(item_id: int) -> ContentItem:
     return found
 
 
-def begin(item_id: int, *, language: str, actor: str) -> ContentVersion:
+def open_draft(item_id: int, *, language: str, actor: str) -> ContentVersion:
     """Return the open draft of an item in a language, or a new one made from its newest text there (else from any)."""
-    found = item(item_id)
+    found = get_item(item_id)
     last = newest(item_id, language=language)
     if last is not None and last.state == "draft":
         return last
     text = last.source if last else _translated(found, language)
-    return new(found, language=language, text=text, number=(last.number if last else 0) + 1, author=actor)
+    return create_draft(
+        found, language=language, text=text, number=(last.number if last else 0) + 1, author=actor
+    )
 
 
 def newest(item_id: int, *, language: str) -> ContentVersion | None:
@@ -70,7 +72,7 @@ def translate(version_id: int, *, language: str, actor: str) -> ContentVersion:
         return last
     text = _in_language(source.source, language)
     number = (last.number if last else 0) + 1
-    return new(source.item, language=language, text=text, number=number, author=actor)
+    return create_draft(source.item, language=language, text=text, number=number, author=actor)
 
 
 def duplicate(version_id: int, *, title: str, actor: str) -> ContentVersion:
@@ -91,7 +93,7 @@ def duplicate(version_id: int, *, title: str, actor: str) -> ContentVersion:
     db.session.add(made)
     db.session.flush()
     parts = replace(split_fields(source.source), purpose=name)
-    return new(made, language=source.language, text=build_source(parts), number=1, author=actor)
+    return create_draft(made, language=source.language, text=build_source(parts), number=1, author=actor)
 
 
 def renew(version_id: int, *, actor: str) -> ContentVersion:
@@ -102,7 +104,9 @@ def renew(version_id: int, *, actor: str) -> ContentVersion:
     last = newest(old.item_id, language=old.language)
     if last is not None and last.id != old.id and last.state in ("draft", "in_review"):
         raise Conflict("There is a newer version already. Approve or retire that one.")
-    made = new(old.item, language=old.language, text=old.source, number=old.number + 1, author=old.author)
+    made = create_draft(
+        old.item, language=old.language, text=old.source, number=old.number + 1, author=old.author
+    )
     return approval.submit(made.id, actor=actor)
 
 
@@ -172,19 +176,19 @@ def restore(version_id: int, *, autosave_id: int, actor: str) -> ContentVersion:
     row = db.session.get(Autosave, autosave_id)
     if version.state != "draft" or row is None or row.version_id != version.id:
         raise Conflict("This state cannot be brought back.")
-    put(version, row.source, actor=actor)
+    replace_text(version, row.source, actor=actor)
     audit.record("content.restored", object_type="content_version", object_id=version.id)
     return version
 
 
-def put(version: ContentVersion, text: str, *, actor: str) -> None:
+def replace_text(version: ContentVersion, text: str, *, actor: str) -> None:
     """Make a draft say this text, to the byte, as a step of its own in the history."""
     db.session.add(Autosave(version_id=version.id, source=text, author=actor, at=clock.now()))
     version.source, version.subject = text, split_fields(text).subject
     db.session.flush()
 
 
-def new(found: ContentItem, *, language: str, text: str, number: int, author: str) -> ContentVersion:
+def create_draft(found: ContentItem, *, language: str, text: str, number: int, author: str) -> ContentVersion:
     """Make a draft with this text, to the byte."""
     made = ContentVersion(
         item_id=found.id,

@@ -42,7 +42,7 @@ def index() -> ResponseReturnValue:
 
 
 def _index(status: int = 200, **more: Any) -> Response:
-    rows = service.every()
+    rows = service.all_authorizations()
     page = render_template(
         "console/content/testimonials.html",
         rows=rows,
@@ -60,7 +60,7 @@ def worth(one: Authorization) -> str:
     """Return whether an authorization holds today: approved, expired or stopped."""
     if one.revoked_at is not None:
         return "stopped"
-    return "approved" if service.holds(one, now=clock.now()) else "expired"
+    return "approved" if service.is_valid(one, now=clock.now()) else "expired"
 
 
 @pages.post("")
@@ -104,8 +104,8 @@ def show(authorization_id: int) -> ResponseReturnValue:
         day=format_date,
         worth=worth(found),
         statements=[rules.STATEMENTS[key] for key in found.stated if key in rules.STATEMENTS],
-        users=service.users(found),
-        names=catalog.names([found.recorded_by, found.revoked_by]),
+        users=service.versions_using(found),
+        names=catalog.display_names([found.recorded_by, found.revoked_by]),
         **shared(),
     )
 

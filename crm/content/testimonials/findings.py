@@ -15,7 +15,7 @@ RULE = "testimonial"
 EXPECTED_RESULT = "evidence"  # the block that says what people may generally expect
 
 
-def judged(findings: Iterable[Finding], *, source: Source) -> list[Finding]:
+def with_testimonial_findings(findings: Iterable[Finding], *, source: Source) -> list[Finding]:
     """Return the check's findings on a source; for a testimonial, its quoted story is for a person to look at again."""
     if not source.testimonial:
         known = list(findings)

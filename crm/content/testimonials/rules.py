@@ -32,7 +32,7 @@ _MARKS = re.compile(r"[*_\\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paper:
+class AuthorizationTerms:
     """What of a written authorization decides about an email."""
 
     language: str
@@ -52,12 +52,12 @@ def plain(words: str) -> str:
     return " ".join(_MARKS.sub("", words).split()).strip('“”"«» ')
 
 
-def ends_at(paper: Paper) -> datetime:
+def ends_at(paper: AuthorizationTerms) -> datetime:
     """Return the instant from which an authorization holds no more."""
     return datetime.combine(paper.ends_on + timedelta(days=1), time(), tzinfo=UTC)
 
 
-def refusal(source: Source, paper: Paper | None, *, now: datetime) -> str | None:
+def refusal(source: Source, paper: AuthorizationTerms | None, *, now: datetime) -> str | None:
     """Return why an email may not carry the words it quotes; None when it may."""
     if paper is None:
         return f"There is no written authorization {source.testimonial}."

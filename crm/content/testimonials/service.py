@@ -10,7 +10,7 @@ from crm.content.models import Authorization, ContentItem, ContentVersion
 from crm.content.render.fields import LANGUAGES, ContentError
 from crm.content.render.source import Source, parse
 from crm.content.testimonials import rules
-from crm.content.testimonials.rules import Paper
+from crm.content.testimonials.rules import AuthorizationTerms
 from crm.core import clock
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
@@ -27,17 +27,17 @@ def get(authorization_id: int, *, lock: bool = False) -> Authorization:
     return found
 
 
-def every() -> Sequence[Authorization]:
+def all_authorizations() -> Sequence[Authorization]:
     """Return all authorizations, newest first."""
     return db.session.scalars(select(Authorization).order_by(Authorization.id.desc())).all()
 
 
-def usable(*, language: str, now: datetime) -> list[Authorization]:
+def valid_for(*, language: str, now: datetime) -> list[Authorization]:
     """Return those that hold today for words in a language."""
-    return [one for one in every() if one.language == language and holds(one, now=now)]
+    return [one for one in all_authorizations() if one.language == language and is_valid(one, now=now)]
 
 
-def holds(found: Authorization, *, now: datetime) -> bool:
+def is_valid(found: Authorization, *, now: datetime) -> bool:
     """Tell whether an authorization is neither taken back nor at its end."""
     return found.revoked_at is None and rules.ends_at(_paper(found)) > now
 
@@ -110,7 +110,7 @@ def revoke(authorization_id: int, *, actor: str) -> Sequence[ContentVersion]:
     found.revoked_at, found.revoked_by = clock.now(), actor
     db.session.flush()
     audit.record("authorization.revoked", object_type="content_authorization", object_id=found.id)
-    held = [one for one in users(found) if one.state == "approved"]
+    held = [one for one in versions_using(found) if one.state == "approved"]
     if held:
         alerts.raise_alert(
             key=f"authorization:{found.id}",
@@ -121,7 +121,7 @@ def revoke(authorization_id: int, *, actor: str) -> Sequence[ContentVersion]:
     return held
 
 
-def users(found: Authorization) -> list[ContentVersion]:
+def versions_using(found: Authorization) -> list[ContentVersion]:
     """Return the versions that print these words and are not retired, newest first."""
     rows = db.session.scalars(
         select(ContentVersion)
@@ -142,8 +142,8 @@ def _named(text: str) -> str:
         return ""
 
 
-def _paper(found: Authorization) -> Paper:
-    return Paper(
+def _paper(found: Authorization) -> AuthorizationTerms:
+    return AuthorizationTerms(
         language=found.language,
         words=found.words,
         signed_on=found.signed_on,
@@ -152,7 +152,7 @@ def _paper(found: Authorization) -> Paper:
     )
 
 
-def papers(references: Iterable[str]) -> Mapping[str, Paper]:
+def terms_by_reference(references: Iterable[str]) -> Mapping[str, AuthorizationTerms]:
     """Return reference -> authorization for those that exist. No statement when none is asked for."""
     ids = [int(one.removeprefix("T-")) for one in references if one]
     if not ids:
@@ -165,10 +165,10 @@ def refusal(source: Source, *, now: datetime) -> str | None:
     """Return why an email may not go out with the words it prints; None when it may, or prints none."""
     if not source.testimonial:
         return None
-    return rules.refusal(source, papers([source.testimonial]).get(source.testimonial), now=now)
+    return rules.refusal(source, terms_by_reference([source.testimonial]).get(source.testimonial), now=now)
 
 
 def ends_at(source: Source) -> datetime | None:
     """Return when the authorization that an email rests on ends; None for an email that needs none."""
-    paper = papers([source.testimonial]).get(source.testimonial)
+    paper = terms_by_reference([source.testimonial]).get(source.testimonial)
     return rules.ends_at(paper) if paper else None

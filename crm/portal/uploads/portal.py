@@ -48,7 +48,7 @@ def index() -> ResponseReturnValue:
 def _index(*, error: str | None = None) -> Response:
     page = render_template(
         "portal/uploads/index.html",
-        uploads=service.newest(portal_session.person().practice_id),
+        uploads=service.latest(portal_session.person().practice_id),
         errors={"file": error} if error else {},
     )
     return make_response(page, 422 if error else 200)
@@ -75,19 +75,19 @@ def create() -> ResponseReturnValue:
     """Keep a file."""
     file = request.files.get("file")
     if file is None or not file.filename:
-        return _index(error=words.file(BadFile("required")))
+        return _index(error=words.file_problem(BadFile("required")))
     page_context.not_too_often("refer-upload", most=30)
     with file.stream as stream:
         content = stream.read(rules.MOST_BYTES + 1)
     try:
         row = service.upload(person=portal_session.person(), name=file.filename, content=content)
     except BadFile as error:
-        return _index(error=words.file(error))
+        return _index(error=words.file_problem(error))
     return redirect(url_for(".show", upload_id=row.id), code=303)
 
 
 def _own(upload_id: int) -> ReferralUpload:
-    return service.of_practice(upload_id=upload_id, practice_id=portal_session.person().practice_id)
+    return service.get_for_practice(upload_id=upload_id, practice_id=portal_session.person().practice_id)
 
 
 @pages.get("/<int:upload_id>")
@@ -103,7 +103,7 @@ def _show(row: ReferralUpload, **more: Any) -> Response:
     status = 422 if given["errors"] else 200
     if row.state not in service.NOT_SENT:
         rows = service.rows_of(row.id)
-        page = render_template("portal/uploads/sent.html", rows=rows, said=words.row, **given)
+        page = render_template("portal/uploads/sent.html", rows=rows, said=words.row_problem, **given)
     else:
         page = _before(row, given)
     return make_response(page, status)
@@ -127,7 +127,7 @@ def _before(row: ReferralUpload, given: dict[str, Any]) -> str:
         clinicians=[(str(one.id), f"{one.name} (NPI {one.npi})") for one in own],
         found=found,
         most=SHOWN,
-        said=words.row,
+        said=words.row_problem,
         shown=shown,
         informed=consent_texts.current("referral-informed", page_context.language()),
         **given,
@@ -150,7 +150,7 @@ def choose(upload_id: int) -> ResponseReturnValue:
         told = [one.partition(":") for texts in error.fields.values() for one in texts]
         return _show(
             row,
-            errors={"_": [words.mapping(code, name) for code, _, name in told]},
+            errors={"_": [words.mapping_problem(code, name) for code, _, name in told]},
             mapping=mapping,
             clinician=chosen,
         )
@@ -174,7 +174,7 @@ def send(upload_id: int) -> ResponseReturnValue:
     except Invalid as error:
         nothing = gettext("There is no row that can be sent.")
         errors = {
-            name: nothing if name == "_" else form_words.wrong(texts[0], name)
+            name: nothing if name == "_" else form_words.problem(texts[0], name)
             for name, texts in error.fields.items()
         }
         return _show(_own(upload_id), errors=errors, also=also)
@@ -187,7 +187,7 @@ def problems(upload_id: int) -> ResponseReturnValue:
     """The rows that were not sent, with what is wrong, to mend and upload again."""
     row = _own(upload_id)
     rows = [[gettext("Line"), gettext("What is wrong"), *service.table_of(row).header]]
-    rows += [[str(line), words.row(why), *cells] for line, why, cells in service.problems(row)]
+    rows += [[str(line), words.row_problem(why), *cells] for line, why, cells in service.problems(row)]
     return _file(rows, name=f"referrals-{row.id}-problems.csv")
 
 

@@ -11,7 +11,7 @@ from crm.core import csv_files
 from crm.core.csv_files import Table, plain_cell
 from crm.core.text import fold
 from crm.portal import referral_form
-from crm.portal.referral_form import NEW_CLINICIAN, Read
+from crm.portal.referral_form import NEW_CLINICIAN, FormResult
 
 MOST_BYTES = 2 * 1024 * 1024
 MOST_ROWS = 500
@@ -82,7 +82,7 @@ def answers_of(
     npi = "".join(found.get("npi", "").split())
     named = bool(npi or found.get("clinician_name"))
     found["clinician"] = npis.get(npi) or (NEW_CLINICIAN if named or not clinician else clinician)
-    return referral_form.typed(found | {"informed": "yes"})
+    return referral_form.typed_answers(found | {"informed": "yes"})
 
 
 def read_row(
@@ -91,9 +91,9 @@ def read_row(
     clinicians: Mapping[str, tuple[str, str]],
     strangers: Collection[str],
     today: date,
-) -> Read:
+) -> FormResult:
     """Read a row by the rules of the form. `strangers`: NPIs of clinicians of other practices."""
-    read = referral_form.read(answers, clinicians=clinicians, today=today)
+    read = referral_form.read_form(answers, clinicians=clinicians, today=today)
     if len(answers["reason"]) >= referral_form.TYPED_LIMIT:
         read.wrong["reason"] = "text_long"
     if read.clean.get("npi") in strangers:

@@ -25,7 +25,7 @@ from crm.leads.models import Lead, Referral
 from crm.portal import file_types, referral_form
 from crm.portal import queries as portal_queries
 from crm.portal import service as portal
-from crm.portal.referral_form import Read
+from crm.portal.referral_form import FormResult
 from crm.portal.uploads import rules
 from crm.portal.uploads.models import (
     ReferralColumns,
@@ -70,7 +70,7 @@ def remembered(practice_id: int) -> Mapping[str, str]:
     return found
 
 
-def newest(practice_id: int) -> Sequence[ReferralUpload]:
+def latest(practice_id: int) -> Sequence[ReferralUpload]:
     """Return the practice's last files, newest first."""
     query = select(ReferralUpload).where(
         ReferralUpload.practice_id == practice_id, ReferralUpload.expires_at > clock.now()
@@ -78,7 +78,7 @@ def newest(practice_id: int) -> Sequence[ReferralUpload]:
     return db.session.scalars(query.order_by(ReferralUpload.id.desc()).limit(20)).all()
 
 
-def of_practice(*, upload_id: int, practice_id: int, lock: bool = False) -> ReferralUpload:
+def get_for_practice(*, upload_id: int, practice_id: int, lock: bool = False) -> ReferralUpload:
     """Return a file of this practice. Raises NotFound, the same for another practice's, an expired one and none."""
     query = select(ReferralUpload).where(
         ReferralUpload.id == upload_id,
@@ -107,7 +107,7 @@ def choose_columns(
 
     Raises Invalid with "code:field" of what is wrong, and Conflict once its rows are being sent.
     """
-    row = of_practice(upload_id=upload_id, practice_id=practice_id, lock=True)
+    row = get_for_practice(upload_id=upload_id, practice_id=practice_id, lock=True)
     if row.state not in NOT_SENT:
         raise Conflict(CHANGED)
     header = table_of(row).header
@@ -133,7 +133,7 @@ class CheckedFile:
     """A checked file: line -> what it says, line -> problem codes, and lines that look like duplicates."""
 
     table: Table
-    reads: dict[int, Read] = field(default_factory=dict)
+    reads: dict[int, FormResult] = field(default_factory=dict)
     wrong: dict[int, str] = field(default_factory=dict)
     duplicates: set[int] = field(default_factory=set)
 
@@ -154,11 +154,11 @@ def check_file(row: ReferralUpload, *, duplicates: bool = True) -> CheckedFile:
     return found
 
 
-def _codes(read: Read) -> str:
+def _codes(read: FormResult) -> str:
     return " ".join(f"{code}:{name}" for name, code in read.wrong.items())
 
 
-def _read(row: ReferralUpload, table: Table) -> dict[int, Read]:
+def _read(row: ReferralUpload, table: Table) -> dict[int, FormResult]:
     own = portal_queries.clinicians_of(row.practice_id)
     npis = {one.npi: str(one.id) for one in own}
     default = str(row.clinician_id or "")
@@ -218,7 +218,7 @@ def send_rows(
     `informed` is the sender's statement that every patient knows; `language` is that of its wording.
     Raises Invalid without it, Conflict before the columns are chosen.
     """
-    row = of_practice(upload_id=upload_id, practice_id=person.practice_id, lock=True)
+    row = get_for_practice(upload_id=upload_id, practice_id=person.practice_id, lock=True)
     if row.state in (UploadState.TAKING, UploadState.DONE):
         return row
     if row.state != UploadState.MAPPED:
@@ -282,7 +282,7 @@ def _process_slice(row: ReferralUpload) -> None:
         )
 
 
-def _send_row(person: PortalPerson, read: Read | None, *, language: str) -> dict[str, Any]:
+def _send_row(person: PortalPerson, read: FormResult | None, *, language: str) -> dict[str, Any]:
     if read is None:
         return {"state": RowState.REFUSED, "reason": "gone"}
     if read.wrong:  # the day or the practice's clinicians changed after the check
@@ -329,7 +329,7 @@ def problems(row: ReferralUpload) -> Iterator[tuple[int, str, list[str]]]:
 
 def discard(*, upload_id: int, practice_id: int) -> None:
     """Delete a file that was not sent. Raises Conflict once it was."""
-    row = of_practice(upload_id=upload_id, practice_id=practice_id, lock=True)
+    row = get_for_practice(upload_id=upload_id, practice_id=practice_id, lock=True)
     if row.state not in NOT_SENT:
         raise Conflict(CHANGED)
     db.session.delete(row)

@@ -53,12 +53,12 @@ _ROW: Mapping[str, Any] = {
 }
 
 
-def file(error: BadFile) -> str:
+def file_problem(error: BadFile) -> str:
     """Return what is wrong with a file."""
     return str(_FILE[error.code]) % {"count": f"{error.count:,}"}
 
 
-def mapping(code: str, field: str) -> str:
+def mapping_problem(code: str, field: str) -> str:
     """Return what is wrong with the chosen columns."""
     if code == "twice":
         return str(gettext("Two columns are chosen as “%(name)s”.", name=FIELDS[field]))
@@ -67,11 +67,11 @@ def mapping(code: str, field: str) -> str:
     return str(gettext("Choose what each column is from the list."))
 
 
-def row(reason: str) -> str:
+def row_problem(reason: str) -> str:
     """Return what is wrong with a row: "code:field" of each problem, separated by spaces, in words."""
     said = []
     for one in reason.split():
         code, _colon, field = one.partition(":")
-        words = str(_ROW.get(one) or _ROW.get(code) or portal_texts.wrong(code, field))
+        words = str(_ROW.get(one) or _ROW.get(code) or portal_texts.problem(code, field))
         said.append(f"{FIELDS[field]}: {words}" if field in FIELDS else words)
     return " ".join(said)

@@ -42,14 +42,14 @@ def fire(mail_id: str) -> Response:
     kind = body.get("event") if isinstance(body, dict) else None
     if kind not in (*KINDS, "duplicate"):
         return as_json({"error": f"event is one of {', '.join(KINDS)}, duplicate."}, 422)
-    made = outbox.fire(sandbox().store, _mail(mail_id), kind, sandbox().settings)
-    sandbox().teller.wake()
+    made = outbox.add_event(sandbox().store, _mail(mail_id), kind, sandbox().settings)
+    sandbox().webhook_sender.wake()
     return as_json({"events": made}, 201)
 
 
 @tools.delete("/messages")
 def forget() -> Response:
-    inbox.forget_all(sandbox().store)
+    inbox.clear(sandbox().store)
     return Response(status=204)
 
 
@@ -84,7 +84,7 @@ def calls() -> Response:
 @tools.get("/faults")
 def faults() -> Response:
     store = sandbox().store
-    return as_json({"faults": fault_store.standing(store), "events": fault_store.event_faults(store)})
+    return as_json({"faults": fault_store.list_faults(store), "events": fault_store.event_faults(store)})
 
 
 @tools.put("/faults")
@@ -95,14 +95,14 @@ def set_faults() -> Response:
     except BadFault as error:
         return as_json({"error": str(error)}, 422)
     fault_store.replace(sandbox().store, found, events)
-    sandbox().teller.wake()
+    sandbox().webhook_sender.wake()
     return faults()
 
 
 @tools.delete("/faults")
 def clear_faults() -> Response:
     fault_store.replace(sandbox().store, [], EventFaults())
-    sandbox().teller.wake()
+    sandbox().webhook_sender.wake()
     return Response(status=204)
 
 
@@ -110,9 +110,9 @@ def clear_faults() -> Response:
 def reset() -> Response:
     """Forget everything: mail, events, suppressions, faults, calls."""
     store = sandbox().store
-    inbox.forget_all(store)
+    inbox.clear(store)
     fault_store.replace(store, [], EventFaults())
-    call_log.forget(store)
+    call_log.clear(store)
     with store.write() as connection:
         connection.execute("DELETE FROM suppressions")
     return Response(status=204)
@@ -121,8 +121,8 @@ def reset() -> Response:
 @tools.post("/retry")
 def retry() -> Response:
     """Tell waiting events now rather than at the end of their interval."""
-    outbox.tell_at_once(sandbox().store, now=sandbox().settings.clock())
-    sandbox().teller.wake()
+    outbox.retry_now(sandbox().store, now=sandbox().settings.clock())
+    sandbox().webhook_sender.wake()
     return Response(status=204)
 
 
@@ -151,7 +151,7 @@ def _described(mail: Mail) -> dict[str, Any]:
 
 
 def _mail(mail_id: str) -> Mail:
-    found = inbox.one(sandbox().store, mail_id)
+    found = inbox.get_mail(sandbox().store, mail_id)
     if found is None:
         abort(404)
     return found

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from crm.sandbox import call_log, fault_store, inbox
-from crm.sandbox.api.responses import as_json, hang_up, proxy_page, refusal
+from crm.sandbox.api.responses import as_json, close_connection, proxy_page, refusal
 from crm.sandbox.api.validation import MAX_REQUEST_BYTES, Problem, problems
 from crm.sandbox.context import sandbox
 from crm.sandbox.faults import Fault
@@ -29,11 +29,11 @@ _SCOPES = [
 
 
 @v3.before_request
-def strike_or_let_in() -> Response | None:
+def apply_faults_and_check_key() -> Response | None:
     """Let a fault decide first, as an outage would; then ask for the key."""
     g.started, g.note, g.later = time.monotonic(), "", None
     where = "send" if request.path == "/v3/mail/send" else "all"
-    for fault in fault_store.struck(sandbox().store, where=where):
+    for fault in fault_store.take_due(sandbox().store, where=where):
         g.note = fault.in_words()
         if answer := _strike(fault):
             return answer
@@ -46,11 +46,11 @@ def strike_or_let_in() -> Response | None:
 
 
 @v3.after_request
-def write_down(response: Response) -> Response:
+def log_call(response: Response) -> Response:
     response.headers.setdefault("X-RateLimit-Limit", "600")
     response.headers.setdefault("X-RateLimit-Remaining", "599")
     response.headers.setdefault("X-RateLimit-Reset", str(int(sandbox().settings.clock()) + 60))
-    call_log.note(
+    call_log.record(
         sandbox().store,
         at=sandbox().settings.clock(),
         way="in",
@@ -102,7 +102,7 @@ def scopes() -> Response:
     return as_json({"scopes": _SCOPES})
 
 
-def say_in_their_words(error: HTTPException) -> Response:
+def sendgrid_error(error: HTTPException) -> Response:
     """Turn an error of the framework into SendGrid's form."""
     if isinstance(error, RequestEntityTooLarge):
         return proxy_page(413)
@@ -127,7 +127,7 @@ def _raw_body() -> bytes | None:
 def _accept(raw: bytes, body: dict[str, Any], now: float) -> Response:
     silent = g.later is not None and g.later.kind == "drop_after"
     moments = [person.get("send_at") or body.get("send_at") or 0 for person in body["personalizations"]]
-    request_id = inbox.accept(
+    request_id = inbox.store_request(
         sandbox().store,
         raw,
         mails=len(body["personalizations"]),
@@ -135,7 +135,7 @@ def _accept(raw: bytes, body: dict[str, Any], now: float) -> Response:
         due_at=max(now, *moments) + sandbox().settings.event_delay,
         answered=not silent,
     )
-    sandbox().teller.wake()
+    sandbox().webhook_sender.wake()
     if silent:
         return _hang_up()
     return Response(status=202, headers={"X-Message-Id": request_id}, mimetype="text/plain")
@@ -177,4 +177,4 @@ def _refused(body: dict[str, Any]) -> list[Problem]:
 
 def _hang_up() -> Response:
     g.hung_up = True
-    return hang_up()
+    return close_connection()

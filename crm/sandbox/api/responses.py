@@ -54,7 +54,7 @@ def proxy_page(status: int) -> Response:
     return Response(html, status, mimetype="text/html")
 
 
-def hang_up() -> Response:
+def close_connection() -> Response:
     """Close the connection under this request at once, without a byte of an answer.
 
     The server's socket is shut down, so whatever is answered afterwards goes nowhere. Needs a server that hands its

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from crm.sandbox.events.magic_addresses import SUPPRESSES, Told, event, plan
+from crm.sandbox.events.magic_addresses import SUPPRESSES, Recipient, build_event, event_waves
 from crm.sandbox.inbox import receivers
 from crm.sandbox.mail import custom_args
 
@@ -19,7 +19,7 @@ _BYPASSES = {
 }
 
 
-def make(
+def make_events(
     request_id: str, body: dict[str, Any], lists: Mapping[str, str], *, at: float, gap: float
 ) -> tuple[list[list[bytes]], list[Suppression]]:
     """Return the waves of events of a request, each event as JSON, and whom they put on which list.
@@ -29,17 +29,17 @@ def make(
     """
     waves: list[list[bytes]] = []
     suppressed: list[Suppression] = []
-    for told in _everyone(request_id, body):
-        on_list = lists.get(told.email.lower())
+    for recipient in _everyone(request_id, body):
+        on_list = lists.get(recipient.email.lower())
         so_far: list[bytes] = []
-        for number, kinds in enumerate(plan(told.email, suppressed=on_list)):
+        for number, kinds in enumerate(event_waves(recipient.email, suppressed=on_list)):
             if len(waves) == number:
                 waves.append([])
             if kinds == ("again",):
                 waves[number] += so_far
                 continue
             for kind in kinds:
-                one = event(kind, told, at=at + number * gap, attempt=number, suppressed=on_list)
+                one = build_event(kind, recipient, at=at + number * gap, attempt=number, suppressed=on_list)
                 so_far.append(orjson.dumps(one))
                 waves[number].append(so_far[-1])
                 if added := suppression(kind, one):
@@ -73,12 +73,12 @@ def _enabled_settings(body: dict[str, Any]) -> set[str]:
     return {name for name, setting in settings if isinstance(setting, dict) and setting.get("enable")}
 
 
-def _everyone(request_id: str, body: dict[str, Any]) -> Iterator[Told]:
+def _everyone(request_id: str, body: dict[str, Any]) -> Iterator[Recipient]:
     categories = tuple(body.get("categories") or ())
     for index, person in enumerate(body["personalizations"]):
         arguments = custom_args(body, person)
         for address in receivers(person):
-            yield Told(
+            yield Recipient(
                 email=address,
                 request_id=request_id,
                 index=index,

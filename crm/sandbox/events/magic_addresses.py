@@ -1,7 +1,7 @@
-"""Which events a mail brings, and what each of them says.
+"""Magic addresses: an address decides which events its mail produces, and this module builds them.
 
-Kinds and fields: twilio.com/docs/sendgrid/for-developers/tracking-events/event. A receiver's address steers
-its mail: `bounce@`, `block@`, `defer@`, `drop@`, `complain@`, `unsubscribe@`, `async-bounce@`, `duplicate@` and
+Kinds and fields: twilio.com/docs/sendgrid/for-developers/tracking-events/event. A receiver's address decides
+the events of its mail: `bounce@`, `block@`, `defer@`, `drop@`, `complain@`, `unsubscribe@`, `async-bounce@`, `duplicate@` and
 `shuffle@`, each also with a suffix as in `bounce+ana@` or `bounce.3@`.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_STEER = re.compile(
+_MAGIC = re.compile(
     r"(?P<how>async-bounce|bounce|block|defer|drop|complain|unsubscribe|duplicate|shuffle)"
     r"(?:ed|red|ped|d)?(?=[+.\-_@\d])",
     re.IGNORECASE,
@@ -48,8 +48,8 @@ DROP_REASONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What every event about one receiver of one mail has in common."""
+class Recipient:
+    """What all events about one recipient of one mail have in common."""
 
     email: str
     request_id: str
@@ -58,40 +58,40 @@ class Told:
     categories: Sequence[str]
 
 
-def plan(address: str, *, suppressed: str | None = None) -> tuple[tuple[str, ...], ...]:
-    """Return the waves of events for an address: those of one wave are told together, waves one after another.
+def event_waves(address: str, *, suppressed: str | None = None) -> tuple[tuple[str, ...], ...]:
+    """Return the waves of events for an address: those of one wave are sent together, waves one after another.
 
-    `again` repeats everything told so far. `suppressed` names the list the address is on, if any.
+    `again` repeats every event so far. `suppressed` names the list the address is on, if any.
     """
     if suppressed in DROP_REASONS:
         return (("dropped",),)
-    match = _STEER.match(address)
+    match = _MAGIC.match(address)
     return _PLANS[match["how"].lower() if match else ""]
 
 
-def event(
-    kind: str, told: Told, *, at: float, attempt: int = 1, suppressed: str | None = None
+def build_event(
+    kind: str, recipient: Recipient, *, at: float, attempt: int = 1, suppressed: str | None = None
 ) -> dict[str, Any]:
     """Return one event as SendGrid posts it; `at` in epoch seconds. SendGrid's own names win over custom args."""
     name = {"blocked": "bounce", "async_bounce": "bounce"}.get(kind, kind)
     own: dict[str, Any] = {
-        "email": told.email,
+        "email": recipient.email,
         "timestamp": int(at),
         "event": name,
         "sg_event_id": secrets.token_urlsafe(16),
         **_DETAILS.get(kind, {}),
     }
     if kind != "async_bounce":
-        own["sg_message_id"] = f"{told.request_id}.recvd-sandbox-{told.index}-{int(at):X}.0"
+        own["sg_message_id"] = f"{recipient.request_id}.recvd-sandbox-{recipient.index}-{int(at):X}.0"
     if kind in ("processed", "delivered", "deferred", "bounce", "blocked", "dropped"):
-        own["smtp-id"] = f"<{told.request_id}@geopod-ismtpd-sandbox>"
+        own["smtp-id"] = f"<{recipient.request_id}@geopod-ismtpd-sandbox>"
     if kind == "deferred":
         own["attempt"] = str(attempt)
     if kind == "dropped":
         own["reason"] = DROP_REASONS.get(suppressed or "bounces", "Bounced Address")
-    if told.categories:
-        own["category"] = list(told.categories)
-    return {**told.custom_args, **own}
+    if recipient.categories:
+        own["category"] = list(recipient.categories)
+    return {**recipient.custom_args, **own}
 
 
 _DETAILS: dict[str, dict[str, Any]] = {

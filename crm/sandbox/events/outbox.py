@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from crm.sandbox.events.event_factory import Suppression, make, suppressing_lists, suppression
-from crm.sandbox.events.magic_addresses import Told, event
+from crm.sandbox.events.event_factory import Suppression, make_events, suppressing_lists, suppression
+from crm.sandbox.events.magic_addresses import Recipient, build_event
 from crm.sandbox.mail import Mail
 from crm.sandbox.settings import SandboxSettings
 from crm.sandbox.store import Store
@@ -32,14 +32,14 @@ def expand(store: Store, settings: SandboxSettings, *, limit: int = 20) -> int:
     return len(rows)
 
 
-def fire(store: Store, mail: Mail, kind: str, settings: SandboxSettings) -> list[dict[str, Any]]:
+def add_event(store: Store, mail: Mail, kind: str, settings: SandboxSettings) -> list[dict[str, Any]]:
     """Make an event for every receiver of a mail now; `duplicate` tells everything told so far once more."""
     now = settings.clock()
     if kind == "duplicate":
         made = events_of(store, mail)
     else:
         attempt = 1 + sum(one["event"] == "deferred" for one in events_of(store, mail))
-        made = [event(kind, told, at=now, attempt=attempt) for told in _told_of(mail)]
+        made = [build_event(kind, recipient, at=now, attempt=attempt) for recipient in _recipients(mail)]
     with store.write() as connection:
         (seq,) = connection.execute("SELECT seq FROM requests WHERE id = ?", (mail.request_id,)).fetchone()
         _suppress(connection, filter(None, (suppression(kind, one) for one in made)))
@@ -94,7 +94,7 @@ def post_body(chunks: Sequence[Row]) -> bytes:
     return b"[" + _SEPARATOR.join(chunk["body"] for chunk in chunks) + b"]\r\n"
 
 
-def mark_told(store: Store, chunks: Sequence[Row]) -> None:
+def mark_sent(store: Store, chunks: Sequence[Row]) -> None:
     with store.write() as connection:
         connection.executemany(
             "UPDATE chunks SET state = 'told', trouble = '' WHERE id = ?",
@@ -115,7 +115,7 @@ def mark_failed(store: Store, chunks: Sequence[Row], trouble: str, settings: San
             )
 
 
-def tell_at_once(store: Store, *, now: float) -> None:
+def retry_now(store: Store, *, now: float) -> None:
     """Forget the waiting times of events that could not be told."""
     with store.write() as connection:
         connection.execute("UPDATE chunks SET next_at = min(next_at, ?) WHERE state = 'waiting'", (now,))
@@ -128,7 +128,7 @@ def _expand_one(store: Store, row: Row, settings: SandboxSettings) -> None:
         body = orjson.loads(row["body"])
         with store.read() as connection:
             lists = suppressing_lists(connection, body)
-        waves, suppressed = make(row["id"], body, lists, at=row["due_at"], gap=settings.wave_gap)
+        waves, suppressed = make_events(row["id"], body, lists, at=row["due_at"], gap=settings.wave_gap)
     with store.write() as connection:
         found = connection.execute("UPDATE requests SET expanded = 1 WHERE seq = ?", (row["seq"],))
         if not found.rowcount:  # forgotten meanwhile
@@ -138,9 +138,9 @@ def _expand_one(store: Store, row: Row, settings: SandboxSettings) -> None:
             _keep(connection, row["seq"], wave, row["due_at"] + number * settings.wave_gap, settings)
 
 
-def _told_of(mail: Mail) -> list[Told]:
+def _recipients(mail: Mail) -> list[Recipient]:
     return [
-        Told(
+        Recipient(
             email=address,
             request_id=mail.request_id,
             index=mail.index,

@@ -39,7 +39,7 @@ KIND_WORDS = {
     "open": "Open",
     "click": "Click",
 }
-STEERING = (
+MAGIC_ADDRESSES = (
     ("bounce@", "refused for good; the address goes on the bounce list"),
     ("block@", "refused for now by the receiving server"),
     ("defer@", "delayed twice, then delivered"),
@@ -57,7 +57,7 @@ def kind_of(event: Mapping[str, Any]) -> str:
     return "blocked" if event["event"] == "bounce" and event.get("type") == "blocked" else str(event["event"])
 
 
-def outcome(events: Iterable[Mapping[str, Any]]) -> Outcome:
+def worst_outcome(events: Iterable[Mapping[str, Any]]) -> Outcome:
     """Return the gravest thing that happened."""
     kinds = {kind_of(event) for event in events}
     return next((found for kind, found in _RANKED if kind in kinds), ACCEPTED)

@@ -24,7 +24,7 @@ _NAP_SECONDS = 0.2
 _EVENT_END = b",\r\n"
 
 
-class Teller:
+class WebhookSender:
     """One at a time per store, also among several processes: whoever holds the lock file tells."""
 
     def __init__(self, store: Store, settings: SandboxSettings) -> None:
@@ -43,7 +43,7 @@ class Teller:
         if self._pid == os.getpid() and self._thread is not None:
             return
         self._pid, self._lock, self._connection = os.getpid(), None, None
-        self._thread = threading.Thread(target=self._run, name="teller", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="webhook_sender", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
@@ -98,7 +98,7 @@ class Teller:
         if trouble:
             outbox.mark_failed(self._store, chunks, trouble, self._settings)
         else:
-            outbox.mark_told(self._store, chunks)
+            outbox.mark_sent(self._store, chunks)
         return True
 
     def _post(self, body: bytes, events: int) -> str:
@@ -112,7 +112,7 @@ class Teller:
             status, trouble = 0, _in_words(error)
         if not trouble and not 200 <= status < 300:
             trouble = f"answered {status}"
-        call_log.note(
+        call_log.record(
             self._store,
             at=self._settings.clock(),
             way="out",

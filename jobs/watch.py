@@ -10,4 +10,4 @@ from jobs.context import app
 def look() -> None:
     """Raise an alert when mail is stuck or provider events are missing; close it when that ends."""
     with transaction():
-        doctor.watch(app().settings)
+        doctor.raise_alerts(app().settings)

@@ -153,7 +153,7 @@ def show_sign_ins() -> None:
             token = tokens.sign(Purpose.PORTAL_SIGN_IN, accounts.make_link(nurse, life=LINK_LIFE))
             click.echo(f"    {'referrer':11} {settings.public_url}/refer/in/{token}")
     click.echo(
-        "\n  Time flies: .venv/bin/flask --app wsgi demo skip 2   moves the clock two days ahead.\n  Ctrl-C stops everything.\n"
+        "\n  Advance the demo clock: .venv/bin/flask --app wsgi demo skip 2   two days ahead.\n  Ctrl-C stops everything.\n"
     )
 
 

@@ -65,7 +65,7 @@ def _cannot_be_written() -> str | None:
     return None
 
 
-def watch(settings: Settings) -> list[str]:
+def raise_alerts(settings: Settings) -> list[str]:
     """Raise an alert for what staff must know of, and close those that are over; return the codes that hold."""
     found = {finding.code: finding for finding in [*_sending(), *_webhook(settings)] if finding.code in TOLD}
     for code in TOLD - found.keys():

@@ -88,7 +88,7 @@ def test_how_long_our_caps_make_it_take(people, per_minute, per_day, hours):
     assert rules.hours_needed(people, per_minute=per_minute, per_day=per_day) == hours
 
 
-def test_a_pace_at_which_some_would_not_get_it_is_said_before_the_launch(marketer):
+def test_launch_page_warns_when_limits_are_too_slow(marketer):
     audience(3)
     page = drafted(marketer)
     assert "some would not get it" not in marketer.get(page).text

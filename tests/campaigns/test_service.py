@@ -175,7 +175,7 @@ def test_pause_resume_and_cancel_keep_count(outbox, app):
         freezing.freeze_slice(campaign_id, first=5, largest=5)
     with transaction():
         service.pause(campaign_id)
-    freeze(campaign_id, first=5, largest=5)  # who is meant is written down all the same
+    freeze(campaign_id, first=5, largest=5)  # the audience is recorded all the same
     assert deliver(app) == 0
     assert progress(campaign_id) == rules.Progress(people=25, waiting=25)
     with transaction():
@@ -187,7 +187,7 @@ def test_pause_resume_and_cancel_keep_count(outbox, app):
     assert db.session.scalar(select(Campaign.state)) == "finished"
 
 
-def test_cancelling_lists_the_exact_remainder_and_resending_reaches_only_them(outbox, app):
+def test_cancelling_lists_who_was_missed_and_resending_reaches_them(outbox, app):
     first, second = audience(3), audience(4, prefix="eva", language="es")
     campaign_id = launched()
     freeze(campaign_id)

@@ -20,7 +20,7 @@ from tests.consent.factories import person
 
 @pytest.fixture
 def jane(app, redis):
-    """The id of somebody who is really in the database, and really out of it afterwards."""
+    """The id of a contact that is committed, and deleted afterwards."""
     with app.app_context(), transaction():
         contact_id = person().id
     yield contact_id

@@ -25,7 +25,7 @@ TYPES = ["application/x-www-form-urlencoded", "multipart/form-data"]
 
 @pytest.fixture
 def jane(client):
-    """Somebody who said yes to two topics."""
+    """A contact who consented to two topics."""
     with transaction():
         contact = person()
         service.set_topics(contact_id=contact.id, topics=[EDU, REFERRED], language="en")

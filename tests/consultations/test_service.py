@@ -1,4 +1,4 @@
-"""Consultations: the lead moves with them, the sequence ends, the person is told, staff get a calendar file."""
+"""Consultations: the lead moves with them, the sequence ends, the person is notified, staff get a calendar file."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -67,7 +67,7 @@ def test_booking_ends_the_sequence_and_the_details_go_out(lead, redis):  # noqa:
     assert open_tasks(lead) == ["tell"]
 
 
-def test_without_an_address_or_approved_words_somebody_calls(lead, redis):  # noqa: F811
+def test_without_address_or_approved_text_staff_call(lead, redis):  # noqa: F811
     move(lead, "contacted")
     made = book(lead)
     assert open_tasks(lead) == ["tell"]

@@ -1,4 +1,4 @@
-"""The console's pages, as somebody with a browser sees them."""
+"""The console's pages, as a browser gets them."""
 
 import html
 
@@ -45,7 +45,7 @@ def admin(client, database) -> BrowserClient:
 
 @pytest.fixture
 def lead(client) -> Lead:
-    """A contact request of somebody who has opted in and begun the sequence."""
+    """A contact request of a person who has opted in and is in the sequence."""
     with transaction():
         support_factories.shipped()
         request = ContactRequest(
@@ -208,7 +208,7 @@ def test_a_clinical_stop_and_its_end(lead, admin):
     assert "A clinical stop is set" not in text(admin.get(address))
 
 
-def test_the_front_desk_stops_a_clinician_lifts_and_a_marketer_does_not_learn_why(lead, database):
+def test_who_sets_lifts_and_reads_a_clinical_stop(lead, database):
     address = f"/console/leads/{lead.reference}"
     desk = signed_in(database, "front_desk")
     desk.get(address)
@@ -251,7 +251,7 @@ def test_pausing_freezes_people_and_resuming_thaws_them(lead, admin):
 
 
 @pytest.mark.parametrize(("decision", "state"), [("again", "ready"), ("sent", "accepted")])
-def test_deciding_about_mail_in_doubt(lead, admin, decision, state):
+def test_deciding_about_unconfirmed_mail(lead, admin, decision, state):
     with transaction():
         batch = db.session.scalars(select(Batch).where(Batch.transport != "none").limit(1)).one()
         batch.state, batch.state_at = "uncertain", lead.created_at.replace(year=2020)

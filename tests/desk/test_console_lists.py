@@ -1,4 +1,4 @@
-"""Many leads at once, filters with a name, the board, the inbox: as somebody at the front desk sees them."""
+"""Bulk actions, saved filters, board and inbox, as front-desk staff see them."""
 
 import re
 
@@ -119,7 +119,7 @@ def test_who_is_left_out_and_why(desk):  # noqa: F811
     assert "Needed before closing as unreachable" in bulk.summary(tried.id).left[0].why
 
 
-def test_what_somebody_changed_in_the_meantime_stays(desk):  # noqa: F811
+def test_leads_changed_in_the_meantime_stay(desk):  # noqa: F811
     one, other = new_lead(1), new_lead(2)
     run = planned("assign", [one, other], owner=str(_me("front_desk")))
     with transaction():
@@ -172,7 +172,7 @@ def test_only_once_only_mine_and_only_for_an_hour(desk, clock):  # noqa: F811
         bulk.undo_run(run_id=run.id, user_id=run.user_id)
 
 
-def test_many_are_done_by_a_job_slice_by_slice_and_taken_up_where_it_stopped(desk, monkeypatch, asked, clock):  # noqa: F811
+def test_a_job_works_in_slices_and_resumes_where_it_stopped(desk, monkeypatch, asked, clock):  # noqa: F811
     monkeypatch.setattr(bulk, "SLICE", 2)
     leads = [new_lead(number) for number in range(5)]
     run = done("tag", leads, tag="spring")

@@ -1,4 +1,4 @@
-"""The front desk's pages, as somebody with a browser sees them; few statements, however long the lists."""
+"""The front desk's pages, as a browser gets them; few statements, however long the lists."""
 
 from datetime import timedelta
 
@@ -82,7 +82,7 @@ def _me(role: str) -> int:
     ).scalar_one()
 
 
-def test_somebody_called_just_now_is_not_called_again(desk, clock):
+def test_a_person_called_just_now_is_not_called_again(desk, clock):
     lead = new_lead(1)
     desk.get(f"/console/leads/{lead.reference}")
     answer = desk.post(f"/console/leads/{lead.reference}/calls", {"channel": "phone", "outcome": "no_answer"})
@@ -234,7 +234,7 @@ def test_a_part_of_the_timeline_and_all_of_it_on_paper(desk):
     assert {"lead.view", "lead.print"} <= seen
 
 
-def test_where_somebody_came_from_first_and_last(desk):
+def test_first_and_last_source_of_a_person(desk):
     lead, again = new_lead(1), new_lead(2)
     lead.first_touch, again.first_touch = {"utm_source": "poster"}, {"utm_source": "search"}
     again.contact_id = lead.contact_id

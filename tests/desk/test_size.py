@@ -1,6 +1,6 @@
 """The console with many people: every page by indexes, and by as many statements as with few.
 
-The plans are those of a thousand times the rows: PostgreSQL is told that so many stand on its pages. What a plan reads
+The plans are those of a thousand times the rows: PostgreSQL's statistics are set to that many. What a plan reads
 is counted while it runs.
 """
 

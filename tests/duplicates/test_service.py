@@ -82,7 +82,7 @@ def test_a_no_in_either_record_is_a_no(two, clock):
     support_factories.opted_in(gone)
     consent.withdraw(contact_id=gone.id, topic=EDU, source="preferences")
     clock.shift(60)
-    consent.set_topics(contact_id=kept.id, topics=[EDU], language="en")  # the newer word is a yes
+    consent.set_topics(contact_id=kept.id, topics=[EDU], language="en")  # the newer record is consent
     made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert not granted(kept)
     duplicates.undo_merge(made.id)
@@ -90,14 +90,14 @@ def test_a_no_in_either_record_is_a_no(two, clock):
     assert not granted(gone)
 
 
-def test_a_yes_and_no_word_stays_a_yes(two):
+def test_consent_survives_a_record_without_any(two):
     kept, gone = two
     support_factories.opted_in(kept)
     duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert granted(kept)
 
 
-def test_a_yes_to_another_mailbox_does_not_come_along_and_its_sequence_ends(two, redis):
+def test_consent_of_another_mailbox_is_not_merged(two, redis):
     support_factories.shipped()
     kept, gone = two
     support_factories.opted_in(gone)
@@ -131,7 +131,7 @@ def test_what_cannot_be_merged(two):
         duplicates.undo_merge(first.id)
 
 
-def test_a_series_somebody_went_through_goes_over_and_comes_back(two, redis):
+def test_a_finished_sequence_is_merged_and_restored(two, redis):
     support_factories.shipped()
     kept, gone = two
     support_factories.opted_in(gone)

@@ -1,4 +1,4 @@
-"""What cannot be taken, at every door where people come in: the form, the API, a referrer's portal, a file.
+"""Refused input at every way in: form, API, portal, file.
 
 At each the answer names the field, and nothing is half done.
 """
@@ -51,7 +51,7 @@ def count(model):
 
 
 class Doors:
-    """One call per door: what is typed as a first name, and more -> (status, the words that came back)."""
+    """One call per way in: what is typed as a first name, and more -> (status, the words that came back)."""
 
     def __init__(self, client, clock, app):
         self.client, self.clock, self.app = client, clock, app
@@ -114,7 +114,7 @@ def doors(client, clock, database, monkeypatch):
 
 
 @pytest.mark.parametrize("door", ["form", "api", "referral", "portal", "file"])
-def test_no_door_takes_such_a_name(doors, door):
+def test_no_way_in_accepts_such_a_name(doors, door):
     before = count(Contact)
     for why, name in BAD_NAMES.items():
         status, words = getattr(doors, door)(name, **({"email": "a@example.test"} if door == "file" else {}))
@@ -204,7 +204,7 @@ def test_an_archive_under_any_name_is_no_table(doors, name):
     assert "not a text file" in str(refused.value.fields["file"])
 
 
-def test_ten_thousand_cells_in_a_row_are_read_as_far_as_the_columns_go(doors):
+def test_cells_beyond_the_columns_are_ignored(doors):
     row = ",".join(["Ana", "Ruiz", "ana@example.test", "", "", "Hi", *["x"] * 10_000])
     run = doors.imported((HEAD + row + "\n").encode())
     assert (run.state, run.new) == ("done", 1)

@@ -120,7 +120,7 @@ def test_a_contact_request(client, fill, send):
 
 
 @pytest.mark.parametrize(("lang", "message"), [("en", "I want to die"), ("es", "Quiero morirme")])
-def test_whoever_writes_of_dying_sees_first_who_helps_now(client, fill, send, lang, message):
+def test_a_message_about_dying_shows_emergency_lines_first(client, fill, send, lang, message):
     answer = send(fill(lang, message=message), lang)
     assert answer.location == f"/contact/sent?lang={lang}&help=now"
     page = client.get(answer.location).text

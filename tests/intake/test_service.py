@@ -67,7 +67,7 @@ def rows(model):
 
 @pytest.fixture
 def mail(edge):
-    """The shipped emails, approved: whoever ticks the box gets one."""
+    """The shipped emails, approved: a person who checks the box gets one."""
     support_factories.shipped()
 
 

@@ -1,4 +1,4 @@
-"""The call log, giving somebody up, whose turn it is, naming colleagues."""
+"""Call log, unreachable leads, assignment by turns, mentions."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -67,7 +67,7 @@ def test_an_attempt_in_vain_counts_and_gives_another_day(lead, clock):  # noqa: 
 
 
 @pytest.mark.parametrize("outcome", sorted(contact_attempts.REACHED))
-def test_speaking_to_somebody_moves_a_fresh_lead_on(lead, outcome):  # noqa: F811
+def test_reaching_the_person_moves_a_new_lead(lead, outcome):  # noqa: F811
     log(lead, outcome)
     assert (lead.stage, lead.attempts) == ("contacted", 1)
     log(lead, outcome)

@@ -47,7 +47,7 @@ def ask(message, email="ana@example.com"):
     return intake.open_contact_request(request=ContactRequest(person=who, source="form", message=message))
 
 
-def test_somebody_looks_at_once(edge, clock):
+def test_a_crisis_raises_an_alert(edge, clock):
     ask("My back hurts", "other@example.com")
     opened = ask("I want to die")
     [alert] = db.session.scalars(select(Alert)).all()

@@ -157,7 +157,7 @@ NOON = datetime(2026, 3, 3, 20, tzinfo=UTC)  # a Tuesday in Los Angeles
 @pytest.mark.parametrize(
     ("kind", "was", "to", "clock", "after"),
     [
-        # a yes by email is no act of ours: the hour goes on
+        # confirming by email is no act of staff: the hour goes on
         (CONTACT_REQUEST, "unconfirmed", "confirmed", Deadline(due_at=NOON - HOUR), Deadline(due_at=NOON - HOUR)),
         (CONTACT_REQUEST, "spam", "new", Deadline(due_at=None), Deadline(due_at=NOON + HOUR)),
         (CONTACT_REQUEST, "confirmed", "contacted", Deadline(due_at=NOON), Deadline(due_at=NOON + timedelta(days=2))),

@@ -103,7 +103,7 @@ def test_a_referral_closes_when_its_outcome_went_back(referral):
     assert len(lines("outcome_sent")) == 1
 
 
-def test_an_outcome_sent_before_a_referral_was_taken_up_again_does_not_count(referral):
+def test_an_outcome_sent_before_reopening_does_not_count(referral):
     move(referral, "declined:capacity")
     service.record_outcome_sent(lead_id=referral.id)
     move(referral, "in_review", "declined:insurance")
@@ -116,7 +116,7 @@ def test_only_a_referral_has_an_outcome(lead):
         service.record_outcome_sent(lead_id=lead.id)
 
 
-def test_a_yes_confirms_waiting_requests_alone(lead, clock):
+def test_consent_confirms_only_waiting_requests(lead, clock):
     other = service.get(
         intake.open_contact_request(
             request=ContactRequest(

@@ -1,4 +1,4 @@
-"""A clock that runs out is noticed once, lands with the owner, and is over when somebody acts."""
+"""Deadlines: a missed one is recorded once, reaches the owner, and closes when staff act."""
 
 from datetime import timedelta
 
@@ -76,7 +76,7 @@ def test_acting_ends_the_alert_and_starts_the_next_clock(lead, clock):  # noqa: 
     assert len(db.session.scalars(select(Breach)).all()) == 2
 
 
-def test_a_yes_by_email_is_no_act_of_ours(lead, clock):  # noqa: F811
+def test_confirming_by_email_is_no_act_of_staff(lead, clock):  # noqa: F811
     clock.shift(3601)
     sla.escalate_overdue()
     service.confirm_contact_requests(contact_id=lead.contact_id)

@@ -1,4 +1,4 @@
-"""Alerts by email: whom they reach, how seldom, and that they say nothing about anybody."""
+"""Alert emails: recipients, limits, and no personal data."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def ring(key: str, level: str = "danger") -> None:
         alerts.raise_alert(key=key, level=level, text="Somebody called Ana", link="/console/leads/C-1")
 
 
-def test_an_urgent_one_is_told_once_and_says_nothing_about_anybody(clinic, outbox, app, clock):
+def test_an_urgent_alert_is_emailed_once_without_personal_data(clinic, outbox, app, clock):
     ring("a")
     ring("b", level="warning")
     assert tell(clinic) == 1

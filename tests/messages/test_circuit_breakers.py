@@ -59,7 +59,7 @@ def left(
 
 @pytest.fixture
 def version(outbox):
-    """Somebody's first email, of which there is a version."""
+    """A first email, with a content version."""
     with transaction():
         campaign_id = campaigns.create(name="News", item=ITEM)
         item_id = db.session.scalar(select(Campaign.item_id).where(Campaign.id == campaign_id))

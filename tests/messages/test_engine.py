@@ -1,4 +1,4 @@
-"""From a yes to the last email: the planner, the claim, the send and the record on a real database."""
+"""From consent to the last email: the planner, the claim, the send and the record on a real database."""
 
 import uuid
 
@@ -206,7 +206,7 @@ def test_one_bad_address_does_not_hold_up_the_others(outbox, app):
     assert [state[1] for state in states()] == ["failed", None]
 
 
-def test_an_attempt_that_died_is_in_doubt_and_never_sent_again(outbox, app, clock):
+def test_a_crashed_attempt_is_unconfirmed_and_never_sent_again(outbox, app, clock):
     enrolled()
     plan()
     batch_id = db.session.scalar(select(Batch.id).where(Batch.kind == "sequence"))

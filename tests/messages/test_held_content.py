@@ -39,7 +39,7 @@ def change_block() -> None:
     approve(block.id)
 
 
-def test_a_new_block_holds_what_was_queued_and_a_new_approval_lets_it_go(outbox, app):
+def test_a_new_block_holds_queued_mail_until_approved(outbox, app):
     enrolled()
     plan()
     with transaction():
@@ -52,7 +52,7 @@ def test_a_new_block_holds_what_was_queued_and_a_new_approval_lets_it_go(outbox,
     assert "You may ask us anything about this." in outbox.sent[0][0].text
 
 
-def test_a_new_block_holds_people_before_their_step_and_a_new_approval_lets_them_on(outbox, app):
+def test_a_new_block_holds_enrolments_until_approved(outbox, app):
     enrolled()
     with transaction():
         change_block()
@@ -85,7 +85,7 @@ def test_mail_held_for_its_text_takes_the_newer_version_and_says_so(outbox, app)
 
 @pytest.mark.parametrize("change", ["expires_at = :now", "hash = 'x'"])
 def test_a_person_who_asks_is_never_refused_for_our_text(outbox, app, clock, change):
-    """The question by email is queued, held at the door, and leaves when its text is approved again."""
+    """The confirmation email is queued, held, and sent when its text is approved again."""
     key = "email/confirmation"
     with transaction():
         db.session.execute(

@@ -81,7 +81,7 @@ def _undone() -> None:
     db.session.execute(text("select pg_sleep(5)"))
 
 
-def test_what_is_known_is_written_down_again(database):
+def test_a_known_outcome_is_recorded_again(database):
     tries: list[int] = []
 
     def work() -> str:

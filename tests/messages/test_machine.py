@@ -1,8 +1,8 @@
 """Any interleaving of two workers, a sweep, deaths and answers, against a simple model of what may leave.
 
 The machine plays claims, calls, deaths between them, late records, sweeps and decisions in any order hypothesis can
-think of. The judge is the transport: a message leaves once, and again only after a person said "send again" about a
-batch in doubt. That the judge is awake is tested too: with any one of the fences taken down it finds a second copy.
+think of. The judge is the transport: a message leaves once, and again only after a person said "send again" about an
+unconfirmed batch. That the judge is awake is tested too: with any one of the fences taken down it finds a second copy.
 """
 
 from contextlib import nullcontext
@@ -135,7 +135,7 @@ class Engine(RuleBasedStateMachine):
         decision=st.sampled_from(["none", "none", "send again", "treat as sent"]),
     )
     def later(self, seconds: int, decision: str) -> None:
-        """Time passes, the sweep looks, and a person may decide about what is in doubt."""
+        """Time passes, the sweep looks, and a person may decide about what is unconfirmed."""
         self.clock.shift(timedelta(seconds=seconds))
         with transaction():
             sweep.run_sweep(production=False)

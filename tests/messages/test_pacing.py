@@ -75,7 +75,7 @@ def test_the_ramp_lowers_the_cap_of_the_day(per_day, ramp_from, expected):
 
 @pytest.fixture
 def crowd(outbox):
-    """A broadcast to 12 people, every third of them at gmail.com, written down and ready."""
+    """A broadcast to 12 people, every third of them at gmail.com, frozen and ready."""
     ids = broadcasts.audience(12)
     with transaction():
         db.session.execute(
@@ -108,7 +108,7 @@ def test_a_cap_lets_a_part_go_and_the_rest_later(crowd, outbox, app, clock):
     assert (progress.people, progress.accepted, progress.waiting) == (12, 12, 0)
 
 
-def test_the_cap_of_a_day_waits_for_the_next_and_keeps_to_the_day_there(crowd, outbox, app, clock):
+def test_a_daily_cap_waits_for_daytime_of_the_next_day(crowd, outbox, app, clock):
     pace(per_day=4)
     broadcasts.deliver(app)
     clock.move_to(NOON.replace(hour=23, minute=59))
@@ -158,7 +158,7 @@ def test_a_restart_forgets_nothing(crowd, outbox, app):
     assert dict(db.session.execute(select(Pace.scope, Pace.used)).all()) == {"minute": 5}
 
 
-def test_mail_somebody_waits_for_is_counted_and_never_held(outbox, app):
+def test_transactional_mail_is_counted_and_never_held(outbox, app):
     pace(per_minute=1, domains={"patients.example": 1})
     with transaction():
         for number in range(3):

@@ -25,7 +25,7 @@ ASKED = re.compile(r"\s*(with|select|insert|update)\b", re.IGNORECASE)
 
 @pytest.fixture
 def clinic(outbox):
-    """A broadcast that is written down in part, a step that is due, and a cap on a mailbox provider."""
+    """A broadcast that is frozen in part, a step that is due, and a cap on a mailbox provider."""
     people = audience(60)
     with transaction():
         db.session.execute(

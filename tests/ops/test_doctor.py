@@ -214,11 +214,11 @@ def test_faults_raise_alerts_that_close_by_themselves(outbox, app, house, clock)
     accepted(app)
     clock.shift(3_601)
     with transaction():
-        assert doctor.watch(house) == ["webhook-silent"]
+        assert doctor.raise_alerts(house) == ["webhook-silent"]
     assert [group.kind for group in alerts.groups()] == ["webhook-silent"]
     heard(clocks.now())
     with transaction():
-        assert doctor.watch(house) == []
+        assert doctor.raise_alerts(house) == []
     assert alerts.groups() == []
 
 

@@ -54,7 +54,7 @@ def mail(database):
 
 
 def practice_person(email="nurse@north.example", npi="1234567893", practice="North Clinic", **values):
-    """Somebody of a practice with one clinician, who may sign in."""
+    """A portal user of a practice with one clinician."""
     with transaction():
         clinician = referrers.find_or_create(
             sender=Sender(clinician="Dr. Ada North", npi=npi, practice=practice)
@@ -386,7 +386,7 @@ def test_agreeing_to_email_asks_and_signs_up_nobody(portal):
     assert said == ["attested"]
 
 
-def test_what_is_wrong_is_told_and_nothing_typed_is_lost(portal):
+def test_errors_are_shown_and_nothing_typed_is_lost(portal):
     answer = refer(portal, phone="12", reason="Something <long> & odd")
     assert answer.status_code == 422
     assert 'href="#f-phone"' in answer.text
@@ -493,7 +493,7 @@ def test_messages_go_both_ways_and_emails_say_only_that_there_is_one(database, n
     assert len(db.session.scalars(select(PortalMessage)).all()) == 2
 
 
-def test_the_practice_is_told_once_a_day_what_moved_and_nothing_else(database, nurse, portal):
+def test_a_practice_gets_a_daily_digest_of_changes(database, nurse, portal):
     reference = sent(refer(portal))
     with transaction():
         assert portal_digest.publish_changes() == 0  # what they sent themselves is no news

@@ -69,7 +69,7 @@ def _without_tokens(page: str) -> str:
     return "\n".join(line for line in page.splitlines() if "csrf_token" not in line)
 
 
-def test_after_ten_failures_guessing_gets_slow_and_nobody_is_locked_out(ana, visitor, database, clock):
+def test_ten_failures_slow_guessing_without_a_lockout(ana, visitor, database, clock):
     for _ in range(10):
         assert "too many tries" not in try_in(visitor, "guess").text
     assert "too many tries" in try_in(visitor).text  # even with the right password
@@ -181,7 +181,7 @@ def test_the_invited_choose_a_password_first(client, database):
     assert is_in(visitor)
 
 
-def test_a_new_password_asks_for_the_old_one_and_signs_other_devices_out(ana, visitor, database):
+def test_a_new_password_needs_the_old_and_ends_other_sessions(ana, visitor, database):
     try_in(visitor)
     other = BrowserClient(database)
     try_in(other)

@@ -77,7 +77,7 @@ def test_no_link_leads_nowhere_or_to_a_forbidden_page(house, role):
 
 
 @pytest.mark.parametrize("role", access.ROLES)
-def test_the_navigation_has_at_most_eight_words_and_shows_where_one_is(house, role):
+def test_navigation_has_at_most_eight_entries_and_marks_one(house, role):
     visitor = BrowserClient(house).sign_in(member(role))
     for address in ("/console/leads", "/console/staff", "/console/audit", "/console/exports"):
         answer = visitor.get(address)

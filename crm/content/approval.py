@@ -46,7 +46,7 @@ def get(version_id: int, *, lock: bool = False) -> ContentVersion:
         populate_existing=lock,
     )
     if found is None:
-        raise NotFound("There is no such version.")
+        raise NotFound("Version not found.")
     return found
 
 
@@ -123,14 +123,14 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
     now = clock.now()
     state = status_of(version, now=now)
     if state not in ("draft", "void", "expired"):
-        raise Conflict("Only a draft, or a text whose approval no longer holds, can be handed in.")
+        raise Conflict("You can submit only a draft, or a text that needs re-approval.")
     blocks = service.current_blocks(version.language)
     refused = claims_gate.blocked(version.source, blocks=blocks, host=service.host())
     if refused:
         raise Invalid(
             {
                 "body": [
-                    f"The check found what may not go out: {', '.join(refused)}. Change it, then hand it in."
+                    f"The claims check found problems that must be fixed: {', '.join(refused)}. Fix them, then submit again."
                 ]
             }
         )
@@ -269,7 +269,7 @@ def withdraw(version_id: int, *, actor: str) -> None:
     """Let its author have a version back from review."""
     version = get(version_id, lock=True)
     if version.state != "in_review" or actor not in (authors(version) | {version.submitted_by}):
-        raise Conflict("Only who wrote or handed in this version can take it back, while it is in review.")
+        raise Conflict("Only the author or submitter can withdraw a version, and only while it is in review.")
     back_to_draft(version)
     audit.record("content.taken_back", object_type="content_version", object_id=version.id)
 

@@ -36,7 +36,7 @@ def add_comment(version_id: int, *, actor: str, body: str, sentence: str = "", k
         alerts.raise_alert(
             key=f"comment:{version.id}",
             level="info",
-            text=f"A comment on “{version.item.title}” ({version.language}) waits for an answer.",
+            text=f"A comment on “{version.item.title}” ({version.language}) needs a reply.",
             link=f"/console/content/versions/{version.id}",
         )
     return row.id
@@ -46,7 +46,7 @@ def resolve(comment_id: int, *, actor: str) -> Comment:
     """Mark a comment as dealt with. Raises NotFound."""
     row = db.session.get(Comment, comment_id)
     if row is None:
-        raise NotFound("There is no such comment.")
+        raise NotFound("Comment not found.")
     if row.settled_at is None:
         row.settled_by, row.settled_at = actor, clock.now()
         db.session.flush()
@@ -68,14 +68,14 @@ def request_changes(version_id: int, *, actor: str, roles: Collection[str], reas
     if version.state != "in_review":
         raise Conflict("This version is not in review.")
     if all(rules.REVIEWERS[kind].isdisjoint(roles) for kind in rules.KINDS):
-        raise NotAllowed("Your role does not review content.")
+        raise NotAllowed("Your role cannot review content.")
     add_comment(version_id, actor=actor, body=reason, kind="changes")
     approval.back_to_draft(version)
     alerts.close(f"comment:{version.id}")
     alerts.raise_alert(
         key=f"changes:{version.id}",
         level="info",
-        text=f"Changes are asked for in “{version.item.title}” ({version.language}).",
+        text=f"Changes requested in “{version.item.title}” ({version.language}).",
         link=f"/console/content/drafts/{version.id}",
     )
     audit.record("content.changes_asked", object_type="content_version", object_id=version.id)

@@ -30,7 +30,7 @@ pages = ConsolePages(
     entries=[ConsoleEntry(label="Emails and blocks", permission="see_content", order=40, section="Content")],
 )
 
-LABELS = {"q": "Search", "sequence": "Sequence", "language": "Language", "state": "State"}
+LABELS = {"q": "Search", "sequence": "Sequence", "language": "Language", "state": "Status"}
 # No script runs in it; its origin is ours only so that the page around it may put it back where the reader was.
 PREVIEW_CSP = "; ".join(
     (
@@ -282,7 +282,7 @@ def upload() -> ResponseReturnValue:
     item_id = request.form.get("item", type=int)
     key = editor.get_item(item_id).key if item_id else files.new_key(form_codec.split_fields(text))
     made = files.import_text(text, key=key, actor=actor())
-    flash("The file is in, not a byte of it changed.", "success")
+    flash("File uploaded as a draft.", "success")
     there = "console.drafts.edit" if made.state == "draft" else ".version"
     return redirect(url_for(there, version_id=made.id))
 
@@ -300,7 +300,7 @@ def new_block() -> ResponseReturnValue:
 def submit(version_id: int) -> ResponseReturnValue:
     """Hand it in for review."""
     approval.submit(version_id, actor=actor())
-    flash("Handed in. The reviewers find it under Alerts and in this list.", "success")
+    flash("Submitted for review. The reviewers find it under Alerts and in this list.", "success")
     return redirect(url_for(".version", version_id=version_id))
 
 
@@ -311,7 +311,7 @@ def submit_again() -> ResponseReturnValue:
     ids = request.form.getlist("version", type=int)
     for version_id in ids:
         approval.submit(version_id, actor=actor())
-    flash(f"Handed in {len(ids)} again; emails with them wait until both approvals are there.", "success")
+    flash(f"Resubmitted {len(ids)}. Emails that use them wait for both approvals.", "success")
     return redirect(url_for(".index", state="in_review"))
 
 
@@ -323,7 +323,7 @@ def approve(version_id: int) -> ResponseReturnValue:
     done = approval.approve(
         version_id, actor=actor(), roles=roles(), kind=kind, months=request.form.get("months", 12, type=int)
     )
-    said = "Approved. It is used from the next email on." if done else "Noted. One more approval is missing."
+    said = "Approved. The next email uses it." if done else "Approved. One more approval is needed."
     flash(said, "success")
     return redirect(url_for(".version", version_id=version_id))
 
@@ -333,7 +333,7 @@ def approve(version_id: int) -> ResponseReturnValue:
 def changes(version_id: int) -> ResponseReturnValue:
     """Give it back with a reason."""
     comments.request_changes(version_id, actor=actor(), roles=roles(), reason=request.form.get("reason", ""))
-    flash("Given back to its author, with your reason.", "success")
+    flash("Returned to the author with your reason.", "success")
     return redirect(url_for(".version", version_id=version_id))
 
 
@@ -342,7 +342,7 @@ def changes(version_id: int) -> ResponseReturnValue:
 def take_back(version_id: int) -> ResponseReturnValue:
     """Have one's own text back from review."""
     approval.withdraw(version_id, actor=actor())
-    flash("Back with you as a draft.", "success")
+    flash("Withdrawn. It is a draft again.", "success")
     return redirect(url_for(".version", version_id=version_id))
 
 
@@ -351,7 +351,7 @@ def take_back(version_id: int) -> ResponseReturnValue:
 def retire(version_id: int) -> ResponseReturnValue:
     """Take it out of use."""
     approval.retire(version_id)
-    flash("Retired. It is never sent again.", "success")
+    flash("Retired. It will not be sent again.", "success")
     return redirect(url_for(".item", item_id=approval.get(version_id).item_id))
 
 
@@ -391,5 +391,5 @@ def test(version_id: int) -> ResponseReturnValue:
 def renew(version_id: int) -> ResponseReturnValue:
     """Hand in the same words once more before their approval ends."""
     made = editor.renew(version_id, actor=actor())
-    flash("Handed in again. The present approval holds until it ends.", "success")
+    flash("Resubmitted. The current approval stays valid until it expires.", "success")
     return redirect(url_for(".version", version_id=made.id))

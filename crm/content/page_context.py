@@ -1,4 +1,4 @@
-"""What the console pages of content share: the labels of states and kinds, and who is signed in."""
+"""Shared context of the content pages: labels of states and kinds, and the signed-in user."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ STATES = {
     "draft": "Draft",
     "in_review": "In review",
     "approved": "Approved",
-    "expiring": "Ends within 30 days",
+    "expiring": "Expires within 30 days",
     "expired": "Expired",
-    "void": "Void",
+    "void": "Needs re-approval",
     "missing": "Never approved",
     "superseded": "Replaced",
     "retired": "Retired",

@@ -43,23 +43,23 @@ class ApprovalRequest:
 def approval_problem(asked: ApprovalRequest) -> str | None:
     """Return why this approval cannot be given, in words for who asked; None when it can."""
     if asked.kind not in KINDS:
-        return "There is a clinical and a compliance approval."
+        return "Choose the clinical or the compliance approval."
     if asked.state != "in_review":
         return "This version is not in review."
     if asked.actor == asked.author:
-        return "You wrote this version, so somebody else has to approve it."
+        return "You wrote this version, so another person has to approve it."
     if REVIEWERS[asked.kind].isdisjoint(asked.roles):
-        return f"Your role does not give the {asked.kind} approval."
+        return f"Your role cannot give the {asked.kind} approval."
     if asked.kind not in approvals_needed(asked.reviewers):
-        return "This clinic has one reviewer: the clinical approval is enough."
+        return "This clinic has one reviewer. The clinical approval is enough."
     if asked.kind in asked.given:
-        return f"The {asked.kind} approval has been given."
+        return f"The {asked.kind} approval is already given."
     if asked.actor in asked.given.values():
-        return "You gave the other approval. The second one takes a second person."
+        return "You gave the other approval. A second person has to give this one."
     if asked.changed:
-        return "The text, a block in it or the layout has changed since it was handed in. Hand it in again."
+        return "The text, a block in it or the layout changed after it was submitted. Submit it again."
     if asked.blocked:
-        return "The check found something that may not go out. It has to be changed first."
+        return "The claims check found problems. Fix them first."
     return asked.unauthorized
 
 

@@ -69,7 +69,7 @@ def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Stack, brows
     marketer.wait_for_url("**/drafts/**")
     english = re.search(r"/drafts/(\d+)", marketer.url)[1]
     saved(marketer)
-    expect(marketer.get_by_text("The check found nothing.")).to_be_visible()
+    expect(marketer.get_by_text("No problems found.")).to_be_visible()
     type_at_end(marketer, BAD)
     expect(marketer.locator(".under mark").first).to_have_text(re.compile("safe"))
     finding = marketer.locator(".finding", has_text="Ketamine is completely safe").first
@@ -84,7 +84,7 @@ def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Stack, brows
     marketer.keyboard.press("Control+z")  # the browser's own undo knows of the suggestion
     assert BAD in field.input_value()
     field.fill(field.input_value().replace(BAD, NEW))
-    expect(marketer.get_by_text("The check found nothing.")).to_be_visible(timeout=10_000)
+    expect(marketer.get_by_text("No problems found.")).to_be_visible(timeout=10_000)
     saved(marketer)
     expect(marketer.frame_locator("#preview-frame").locator("body")).to_contain_text(NEW)
 
@@ -118,12 +118,12 @@ def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Stack, brows
     marketer.get_by_label("Preview line", exact=True).fill("Una lectura de dos minutos.")
     marketer.get_by_text("Claims and their sources").click()
     marketer.get_by_label("As it stands in the text").first.fill(old_claim(site, "es"))
-    expect(marketer.get_by_text("The check found nothing.")).to_be_visible(timeout=10_000)
+    expect(marketer.get_by_text("No problems found.")).to_be_visible(timeout=10_000)
     for version in (english, spanish):
         marketer.goto(f"{site.web_url}/console/content/drafts/{version}")
-        marketer.get_by_role("button", name="Hand in for review").click()
-        expect(marketer.get_by_text("Handed in.")).to_be_visible()
-    expect(marketer.get_by_role("button", name="Give the compliance approval")).to_have_count(0)
+        marketer.get_by_role("button", name="Submit for review").click()
+        expect(marketer.get_by_text("Submitted for review.")).to_be_visible()
+    expect(marketer.get_by_role("button", name="Approve (compliance)")).to_have_count(0)
 
     # discussed
     check(doctor, f"{site.web_url}/console/content/versions/{english}")
@@ -139,9 +139,9 @@ def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Stack, brows
 
     # approved by two who did not write it
     for version in (english, spanish):
-        review(doctor, site, version).get_by_role("button", name="Give the clinical approval").click()
+        review(doctor, site, version).get_by_role("button", name="Approve (clinical)").click()
         expect(doctor.get_by_text("One more approval is missing.")).to_be_visible()
-        review(lawyer, site, version).get_by_role("button", name="Give the compliance approval").click()
+        review(lawyer, site, version).get_by_role("button", name="Approve (compliance)").click()
         expect(lawyer.get_by_text("It is used from the next email on.")).to_be_visible()
 
     # from the next step on; who is past it keeps theirs

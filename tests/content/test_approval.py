@@ -112,7 +112,7 @@ def test_what_the_check_blocks_cannot_be_handed_in():
     made = draft("Ketamine is completely safe and cures chronic pain.")
     with pytest.raises(Invalid, match="another look") as refused:
         approval.submit(made.id, actor=WRITER)
-    assert "may not go out" in str(refused.value.fields)
+    assert "must be fixed" in str(refused.value.fields)
     assert made.state == "draft"
 
 
@@ -129,7 +129,7 @@ def test_what_the_check_blocks_by_now_cannot_be_approved_or_sent(monkeypatch):
     made = draft()
     approval.submit(made.id, actor=WRITER)
     monkeypatch.setattr("crm.content.claims_gate.blocked", lambda *_, **__: ("cure-claim",))
-    with pytest.raises(NotAllowed, match="may not go out"):
+    with pytest.raises(NotAllowed, match="found problems"):
         approval.approve(made.id, actor=DOCTOR, roles=["clinician"], kind="clinical")
     service._rendered.cache_clear()
     old = select(ContentVersion.id).where(
@@ -383,7 +383,7 @@ def test_a_sequence_does_not_go_live_without_a_whole_language():
     db.session.execute(
         text("update content_version set state = 'retired' where id = :id"), {"id": shipped(language="es").id}
     )
-    with pytest.raises(Conflict, match="no language"):
+    with pytest.raises(Conflict, match="No language"):
         sequences.go_live(sequence_id)
 
 

@@ -110,7 +110,7 @@ def test_an_item_says_where_it_is_used(marketer):
     shown = words(marketer.get(f"/console/content/{item().id}"))
     assert "email 2" in shown
     block = words(marketer.get(f"/console/content/{item('block/off-label').id}"))
-    assert "voids the approval" in block
+    assert "needs re-approval" in block
     assert (
         db.session.scalar(select(ContentItem.title).where(ContentItem.key == "contact-request/04-research"))
         in block
@@ -218,8 +218,8 @@ def test_the_whole_way_to_approval(marketer, clinician, database):
     marketer.post(f"/console/content/versions/{draft.id}/submit")
     page = words(clinician.get(f"/console/content/versions/{draft.id}"))
     assert "<ins>One more plain sentence.</ins>" in page
-    assert "Give the clinical approval" in page
-    assert "Give the compliance approval" not in page
+    assert "Approve (clinical)" in page
+    assert "Approve (compliance)" not in page
     folded = words(clinician.get(f"/console/content/versions/{draft.id}?show=changed"))
     assert "<ins>One more plain sentence.</ins>" in folded
     assert "Care has many parts" in page
@@ -244,7 +244,7 @@ def test_the_whole_way_to_approval(marketer, clinician, database):
     lawyer.get(f"/console/content/versions/{draft.id}")
     lawyer.post(f"/console/content/versions/{draft.id}/approve", {"kind": "compliance"})
     assert newest().state == "approved"
-    assert "Not a word" not in words(lawyer.get(f"/console/content/versions/{draft.id}"))
+    assert "No changes." not in words(lawyer.get(f"/console/content/versions/{draft.id}"))
 
 
 def makers_user(role: str, email: str) -> User:
@@ -273,7 +273,7 @@ def test_translating_duplicating_and_bringing_back(marketer):
     assert newest(language="es").state == "draft"
     answer = marketer.post(f"/console/content/drafts/duplicate/{draft.id}", {"title": "Spring letter"})
     assert marketer.get(answer.location).status_code == 200
-    assert "Nowhere yet" in words(marketer.get(f"/console/content/{item('own/spring-letter').id}"))
+    assert "Not used yet" in words(marketer.get(f"/console/content/{item('own/spring-letter').id}"))
 
 
 def test_many_void_texts_are_handed_in_at_once(marketer):
@@ -311,7 +311,7 @@ def test_a_test_goes_to_oneself_and_nowhere_else(marketer, database, asked):
 def test_a_block_says_what_it_will_void_before_it_is_saved(marketer):
     draft = begin(marketer, key="block/not-advice")
     page = words(marketer.get(f"/console/content/drafts/{draft.id}"))
-    assert re.search(r"this voids \d+ emails", page)
+    assert re.search(r"\d+ emails need re-approval", page)
     assert item().title in page
     answer = marketer.post(
         f"/console/content/drafts/{draft.id}", form(draft, body=body(draft) + "\nAsk us.\n"), headers=JSON

@@ -323,7 +323,7 @@ def test_record_and_revoke_an_authorization(client, database):
     assert "Ana Lopez" in page
     assert WORDS in page
     clinician.post(f"{answer.location}/revoke")
-    assert "Taken back" in clinician.get("/console/content/authorizations").text
+    assert "Revoked" in clinician.get("/console/content/authorizations").text
 
 
 def test_who_writes_sees_the_words_and_not_the_name(client, database):

@@ -64,7 +64,7 @@ def begin(item_id: int) -> ResponseReturnValue:
 def translate(version_id: int) -> ResponseReturnValue:
     """Begin the other language from these words."""
     made = drafting.translate(version_id, language=request.form.get("language", ""), actor=actor())
-    flash("The words stand here as they were: write over them, sentence by sentence.", "info")
+    flash("This is the original text. Translate it sentence by sentence.", "info")
     return redirect(url_for(".edit", version_id=made.id, beside=1))
 
 
@@ -136,7 +136,7 @@ def _papers(version: ContentVersion, shown: Parts) -> list[tuple[str, str]]:
     rows = testimonials.valid_for(language=version.language, now=clock.now())
     found = {one.reference: f"{one.reference}: {one.words[:60]}" for one in rows}
     if shown.testimonial:
-        found.setdefault(shown.testimonial, f"{shown.testimonial} (does not hold)")
+        found.setdefault(shown.testimonial, f"{shown.testimonial} (not valid)")
     return list(found.items())
 
 
@@ -200,7 +200,7 @@ def _after_saving(version: ContentVersion) -> ResponseReturnValue:
         return _take(version, int(chosen))
     if request.form.get("then") == "submit":
         approval.submit(version.id, actor=actor())
-        flash("Handed in. The reviewers find it under Alerts and in this list.", "success")
+        flash("Submitted for review. The reviewers find it under Alerts and in this list.", "success")
         return redirect(url_for("console.content.version", version_id=version.id))
     flash("Saved.", "success")
     return redirect(url_for(".edit", version_id=version.id))
@@ -278,5 +278,5 @@ def _claims() -> tuple[Statement, ...]:
 def restore(version_id: int, autosave_id: int) -> ResponseReturnValue:
     """Bring back what the draft said before."""
     drafting.restore(version_id, autosave_id=autosave_id, actor=actor())
-    flash("Brought back. What it said until now is in the history.", "success")
+    flash("Restored. The text before is in the history.", "success")
     return redirect(url_for(".edit", version_id=version_id))

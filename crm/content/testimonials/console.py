@@ -81,7 +81,7 @@ def record() -> ResponseReturnValue:
         )
     except Invalid as error:
         abort(_index(422, errors=error.fields, typed=form, ticked=form.getlist("stated")))
-    flash(f"Recorded as {made.reference}. An email names it to print these words.", "success")
+    flash(f"Saved as {made.reference}.", "success")
     return redirect(url_for(".show", authorization_id=made.id))
 
 
@@ -116,6 +116,6 @@ def revoke(authorization_id: int) -> ResponseReturnValue:
     """The person took it back."""
     held = service.revoke(authorization_id, actor=actor())
     count = "1 email" if len(held) == 1 else f"{len(held)} emails"
-    said = f"{count} with these words: void from now on." if held else "No email in use prints these words."
-    flash(f"Taken back. {said}", "success")
+    said = f"{count} with these words can no longer be sent." if held else "No live email uses these words."
+    flash(f"Revoked. {said}", "success")
     return redirect(url_for(".show", authorization_id=authorization_id))

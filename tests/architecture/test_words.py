@@ -13,6 +13,8 @@ def _found(path: str, source: str) -> list[str]:
 
 @pytest.mark.parametrize(("pattern", "say", "bad", "good"), RULES["text"])
 def test_text_rule(pattern: str, say: str, bad: str, good: str) -> None:
+    assert pattern.startswith(r"\b"), "the quick look reads only where words begin"
+    assert pattern == pattern.lower(), "and in lowercase"
     assert re.search(pattern, bad, re.IGNORECASE), f"{pattern} passes {bad!r}"
     assert not _found("docs/x.md", good), say
     assert _found("docs/x.md", bad)

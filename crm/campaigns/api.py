@@ -37,7 +37,7 @@ def create_campaign(data: dict[str, Any]) -> tuple[dict[str, Any], int]:
 @require_scope(SCOPE)
 @blueprint.response(200, CampaignSchema)
 def show_campaign(campaign_id: int) -> dict[str, Any]:
-    """One campaign and how far it is."""
+    """Return one campaign and its progress."""
     campaign = queries.get(campaign_id)
     shown = {name: getattr(campaign, name) for name in CampaignSchema().fields if name != "progress"}
     return shown | {"progress": queries.progress(campaign)}
@@ -47,7 +47,7 @@ def show_campaign(campaign_id: int) -> dict[str, Any]:
 @require_scope(SCOPE)
 @blueprint.response(200, PreflightSchema)
 def preflight(campaign_id: int) -> queries.Preflight:
-    """Whom it would reach if it were launched now, and how many not, by reason."""
+    """Return how many people it would reach now, and how many it would skip, by reason."""
     return queries.preflight(queries.get(campaign_id))
 
 
@@ -56,7 +56,7 @@ def preflight(campaign_id: int) -> queries.Preflight:
 @blueprint.arguments(CursorSchema, location="query")
 @blueprint.response(200, MissedPageSchema)
 def not_sent(data: dict[str, Any], campaign_id: int) -> Page[queries.Missed]:
-    """Who did not get it, and why, a page at a time."""
+    """List the people who were missed, and why, a page at a time."""
     return queries.not_sent(queries.get(campaign_id).id, cursor=data["cursor"])
 
 
@@ -65,10 +65,10 @@ def not_sent(data: dict[str, Any], campaign_id: int) -> Page[queries.Missed]:
 @blueprint.arguments(LaunchSchema)
 @blueprint.response(200, CampaignSchema)
 def launch_campaign(data: dict[str, Any], campaign_id: int) -> dict[str, Any]:
-    """Launch now or at a time. Above 1,000 people, say how many you expect to reach."""
+    """Launch now or at a time. Above 1,000 people, give the number of people you expect to reach."""
     service.confirm_size(campaign_id, people=data["people"])
     service.launch(campaign_id, at=data["at"])
-    return _standing(campaign_id)
+    return _summary(campaign_id)
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/<any(pause, resume, cancel):verb>", methods=["POST"])
@@ -76,9 +76,9 @@ def launch_campaign(data: dict[str, Any], campaign_id: int) -> dict[str, Any]:
 @blueprint.arguments(EmptySchema)
 @blueprint.response(200, CampaignSchema)
 def move_campaign(_data: dict[str, Any], campaign_id: int, verb: str) -> dict[str, Any]:
-    """Pause, resume or cancel. What has left has left; the answer says how many wait or were cancelled."""
+    """Pause, resume or cancel. Sent emails cannot be recalled; the answer has the numbers waiting and cancelled."""
     {"pause": service.pause, "resume": service.resume, "cancel": service.cancel}[verb](campaign_id)
-    return _standing(campaign_id)
+    return _summary(campaign_id)
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/resend", methods=["POST"])
@@ -87,10 +87,10 @@ def move_campaign(_data: dict[str, Any], campaign_id: int, verb: str) -> dict[st
 @blueprint.response(201, CampaignSchema)
 @once
 def resend_campaign(_data: dict[str, Any], campaign_id: int) -> tuple[dict[str, Any], int]:
-    """Draft a campaign to whom this one surely did not reach and who may be written to."""
+    """Draft a campaign to the people who were missed."""
     return {"id": service.resend(campaign_id), "state": CampaignState.DRAFT}, 201
 
 
-def _standing(campaign_id: int) -> dict[str, Any]:
+def _summary(campaign_id: int) -> dict[str, Any]:
     campaign = queries.get(campaign_id)
     return {"id": campaign.id, "state": campaign.state, "progress": asdict(queries.progress(campaign))}

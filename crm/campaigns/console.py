@@ -1,4 +1,4 @@
-"""Broadcasts for staff: draft one, see whom it would reach, launch it, watch it, and see who did not get it."""
+"""The Broadcasts pages of the console: draft, audience, launch, progress, and people who were missed."""
 
 import re
 from datetime import datetime
@@ -37,7 +37,7 @@ pages = ConsolePages(
 @pages.get("")
 @access.require("run_campaigns")
 def index() -> ResponseReturnValue:
-    """All campaigns, newest first, and a form for a new one."""
+    """Show all broadcasts, newest first, and a form for a new one."""
     return _index()
 
 
@@ -46,7 +46,7 @@ def _index(status: int = 200, **more: Any) -> Response:
     page = render_template(
         "console/campaigns/index.html",
         campaigns=found.rows,
-        choices=[(item.key, item.title) for item in queries.items()],
+        choices=queries.items(),
         older=url_for(".index", cursor=found.next) if found.next else None,
         **more,
     )
@@ -56,7 +56,7 @@ def _index(status: int = 200, **more: Any) -> Response:
 @pages.post("")
 @access.require("run_campaigns")
 def create() -> ResponseReturnValue:
-    """Draft a campaign."""
+    """Draft a broadcast."""
     try:
         campaign_id = service.create(
             name=request.form.get("name", ""),
@@ -76,7 +76,7 @@ def _tags(name: str) -> list[str]:
 @pages.get("/<int:campaign_id>")
 @access.require("run_campaigns")
 def show(campaign_id: int) -> ResponseReturnValue:
-    """One campaign: before the launch whom it would reach, afterwards how far it is."""
+    """Show one broadcast: before the launch its audience, afterwards its progress."""
     return _show(queries.get(campaign_id))
 
 
@@ -86,6 +86,7 @@ def _show(campaign: Campaign, status: int = 200, **more: Any) -> Response:
         "console/campaigns/show.html",
         campaign=campaign,
         item=queries.item(campaign),
+        subject=queries.subject(campaign),
         preflight=preflight,
         too_slow=preflight is not None and _too_slow(campaign, preflight.people),
         progress=queries.progress(campaign),
@@ -97,7 +98,7 @@ def _show(campaign: Campaign, status: int = 200, **more: Any) -> Response:
 
 
 def _too_slow(campaign: Campaign, people: int) -> bool:
-    """Tell whether our own caps keep some of it back for longer than it may wait."""
+    """Tell whether our caps hold some emails back until they expire."""
     caps = pacing.caps(switches.get(), now=clock.now())
     hours = rules.hours_needed(people, per_minute=caps.per_minute, per_day=caps.per_day)
     return hours > campaign.late_after_hours
@@ -106,14 +107,14 @@ def _too_slow(campaign: Campaign, people: int) -> bool:
 @pages.post("/<int:campaign_id>/launch")
 @access.require("run_campaigns")
 def launch(campaign_id: int) -> ResponseReturnValue:
-    """Launch now or at a local time of the clinic; above 1,000 people only with their number typed."""
+    """Launch now or at a local time of the clinic; above 1,000 people only with the number typed."""
     typed = re.sub(r"\D", "", request.form.get("typed_count", ""))
     try:
         service.confirm_size(campaign_id, people=int(typed[:12]) if typed else None)
         service.launch(campaign_id, at=_moment(request.form.get("at", "")))
     except Invalid as error:
         abort(_show(queries.get(campaign_id), 422, errors=error.fields))
-    flash("Launched. Who says no from now on still does not get it.", "success")
+    flash("Launched. Anyone who opts out before their send will be skipped.", "success")
     return redirect(url_for(".show", campaign_id=campaign_id))
 
 
@@ -123,10 +124,10 @@ def _moment(text: str) -> datetime | None:
     try:
         local = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Invalid({"at": ["Give a day and an hour."]}) from error
+        raise Invalid({"at": ["Enter a date and time."]}) from error
     at = local.replace(tzinfo=current.settings().clinic.zone)
     if at <= clock.now():
-        raise Invalid({"at": ["This moment has passed."]})
+        raise Invalid({"at": ["This time has passed."]})
     return at
 
 
@@ -135,7 +136,9 @@ def _moment(text: str) -> datetime | None:
 def move(campaign_id: int, verb: str) -> ResponseReturnValue:
     """Pause, resume or cancel."""
     {"pause": service.pause, "resume": service.resume, "cancel": service.cancel}[verb](campaign_id)
-    done = {"pause": "Paused.", "resume": "Goes on.", "cancel": "Cancelled; what had left has left."}[verb]
+    done = {"pause": "Paused.", "resume": "Resumed.", "cancel": "Cancelled. Sent emails cannot be recalled."}[
+        verb
+    ]
     flash(done, "success")
     return redirect(url_for(".show", campaign_id=campaign_id))
 
@@ -143,14 +146,14 @@ def move(campaign_id: int, verb: str) -> ResponseReturnValue:
 @pages.post("/<int:campaign_id>/resend")
 @access.require("run_campaigns")
 def resend(campaign_id: int) -> ResponseReturnValue:
-    """Draft a campaign to whom this one did not reach."""
+    """Draft a broadcast to the people who were missed."""
     return redirect(url_for(".show", campaign_id=service.resend(campaign_id)))
 
 
 @pages.get("/<int:campaign_id>/not-sent")
 @access.require("run_campaigns")
 def not_sent(campaign_id: int) -> ResponseReturnValue:
-    """Who did not get it, and why."""
+    """Show the people who were missed, and why."""
     campaign = queries.get(campaign_id)
     found = queries.not_sent(campaign_id, cursor=request.args.get("cursor"))
     ids = [row.contact_id for row in found.rows]

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import select, text
 
 from crm.campaigns import rules
 from crm.campaigns.models import Campaign
@@ -16,6 +15,7 @@ from crm.core import clock
 from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.core.paging import Page, decode, encode, keyset
+from crm.messages import queries as messages
 from crm.messages.models import Batch
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN, BatchState
 
@@ -93,13 +93,12 @@ def every(*, cursor: str | None = None, limit: int = 50) -> Page[Campaign]:
     return keyset(select(Campaign), by=[Campaign.id], cursor=cursor, limit=limit, kinds=[int])
 
 
-def items() -> Sequence[Row[Any]]:
-    """Return (key, title, stream) of emails with an approved version that may be sent to people who said yes."""
-    rows = select(ContentItem.key, ContentItem.title, ContentItem.stream).where(ContentItem.kind == "email")
-    found = db.session.execute(rows.order_by(ContentItem.key)).all()
-    approved = {key for key, _ in content.newest_approved([row.key for row in found], now=clock.now())}
-    chosen: list[Row[Any]] = [row for row in found if row.key in approved]  # type: ignore[misc]
-    return chosen
+def items() -> list[tuple[str, str]]:
+    """Return (key, subject) of the emails with an approved version that may be sent in a broadcast."""
+    keys = db.session.scalars(
+        select(ContentItem.key).where(ContentItem.kind == "email").order_by(ContentItem.key)
+    )
+    return list(messages.subjects(keys.all()).items())
 
 
 def item_key(campaign: Campaign) -> str:
@@ -110,6 +109,12 @@ def item_key(campaign: Campaign) -> str:
 def item(campaign: Campaign) -> ContentItem:
     """Return what a campaign sends."""
     return db.session.get_one(ContentItem, campaign.item_id)
+
+
+def subject(campaign: Campaign) -> str:
+    """Return the subject of what a campaign sends; its title while no version is approved."""
+    sent = item(campaign)
+    return messages.subjects([sent.key]).get(sent.key, sent.title)
 
 
 def preflight(campaign: Campaign) -> Preflight:

@@ -35,23 +35,6 @@ class Verb(StrEnum):
     RESEND = "resend"
 
 
-_OPEN = frozenset(
-    {
-        CampaignState.DRAFT,
-        CampaignState.SCHEDULED,
-        CampaignState.FREEZING,
-        CampaignState.SENDING,
-        CampaignState.PAUSED,
-    }
-)
-ALLOWED_IN: Mapping[Verb, frozenset[CampaignState]] = {
-    Verb.LAUNCH: frozenset({CampaignState.DRAFT}),
-    Verb.BEGIN: frozenset({CampaignState.SCHEDULED}),
-    Verb.PAUSE: frozenset({CampaignState.FREEZING, CampaignState.SENDING}),
-    Verb.RESUME: frozenset({CampaignState.PAUSED}),
-    Verb.CANCEL: _OPEN,
-    Verb.RESEND: frozenset({CampaignState.FINISHED, CampaignState.CANCELLED}),
-}
 # A trigger in the database refuses every other move, see `campaign_moves` in the migrations.
 CAMPAIGN_MOVES: Mapping[CampaignState, frozenset[CampaignState]] = {
     CampaignState.DRAFT: frozenset({CampaignState.SCHEDULED, CampaignState.CANCELLED}),
@@ -61,6 +44,20 @@ CAMPAIGN_MOVES: Mapping[CampaignState, frozenset[CampaignState]] = {
     CampaignState.PAUSED: frozenset({CampaignState.FREEZING, CampaignState.SENDING, CampaignState.CANCELLED}),
     CampaignState.FINISHED: frozenset(),
     CampaignState.CANCELLED: frozenset(),
+}
+
+
+def _before(new: CampaignState) -> frozenset[CampaignState]:
+    return frozenset(old for old, targets in CAMPAIGN_MOVES.items() if new in targets)
+
+
+ALLOWED_IN: Mapping[Verb, frozenset[CampaignState]] = {
+    Verb.LAUNCH: _before(CampaignState.SCHEDULED),
+    Verb.BEGIN: frozenset({CampaignState.SCHEDULED}),
+    Verb.PAUSE: _before(CampaignState.PAUSED),
+    Verb.RESUME: frozenset({CampaignState.PAUSED}),
+    Verb.CANCEL: _before(CampaignState.CANCELLED),
+    Verb.RESEND: frozenset({CampaignState.FINISHED, CampaignState.CANCELLED}),
 }
 
 

@@ -1,4 +1,4 @@
-"""Campaigns as other systems send and see them."""
+"""Schemas of the campaigns API."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def _tags() -> "fields.List[Any]":
 
 
 class DraftSchema(Schema):
-    """A campaign to be drafted."""
+    """A draft."""
 
     name = fields.String(required=True, metadata={"example": "Autumn news"})
     item = fields.String(required=True, metadata={"example": "contact-request/01-welcome"})
@@ -22,7 +22,7 @@ class DraftSchema(Schema):
 
 
 class LaunchSchema(Schema):
-    """When to launch; nothing: now. Above 1,000 people, `people` says how many the caller expects to reach."""
+    """When to launch; empty: now. Above 1,000 people, `people` is the number that the caller expects to reach."""
 
     at = fields.AwareDateTime(load_default=None)
     people = fields.Integer(load_default=None)
@@ -33,7 +33,7 @@ class EmptySchema(Schema):
 
 
 class ProgressSchema(Schema):
-    """How far it is, in people; each is counted once."""
+    """Progress in people; each is counted once."""
 
     people = fields.Integer()
     waiting = fields.Integer()
@@ -62,14 +62,14 @@ class CampaignSchema(Schema):
 
 
 class PreflightSchema(Schema):
-    """Whom it would reach now, and how many not, by reason."""
+    """How many people it would reach now, and how many it would skip, by reason."""
 
     people = fields.Integer()
     skipped = fields.Dict(keys=fields.String(), values=fields.Integer())
 
 
 class MissedSchema(Schema):
-    """One person who did not get it."""
+    """One person who was missed."""
 
     contact_id = fields.Integer()
     state = fields.String()
@@ -77,13 +77,13 @@ class MissedSchema(Schema):
 
 
 class MissedPageSchema(Schema):
-    """Some of them, and the cursor of the next ones."""
+    """A page of them, and the cursor of the next page."""
 
     rows = fields.List(fields.Nested(MissedSchema))
     next = fields.String()
 
 
 class CursorSchema(Schema):
-    """Where to go on."""
+    """The cursor of a page."""
 
     cursor = fields.String(load_default=None)

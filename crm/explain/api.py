@@ -24,7 +24,7 @@ class FactSchema(Schema):
 
 
 class AnswerSchema(Schema):
-    """The answer, and everything it stands on, oldest first."""
+    """The answer and its evidence, oldest first."""
 
     contact_id = fields.Integer()
     got = fields.String(metadata={"example": "no", "description": "yes, no, waiting or in_doubt"})

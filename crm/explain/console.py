@@ -18,7 +18,7 @@ pages = ConsolePages("why", __name__, url_prefix="/why")
 
 PARTS = {  # part -> (what it is called, look, sign)
     "consent": ("Consent", "success", "✓"),
-    "stop": ("Stops", "danger", "■"),
+    "stop": ("Suppression", "danger", "■"),
     "decision": ("Rules", "accent", "?"),
     "content": ("Content", "neutral", "✎"),
     "broadcast": ("Broadcast", "neutral", "▶"),
@@ -32,21 +32,21 @@ PARTS = {  # part -> (what it is called, look, sign)
 @pages.get("/messages/<int:message_id>")
 @access.require("see_leads")
 def message(message_id: int) -> ResponseReturnValue:
-    """Everything about one email to one person."""
+    """Explain one email to one person."""
     return _page(service.of_message(message_id))
 
 
 @pages.get("/broadcasts/<int:campaign_id>/people/<int:contact_id>")
 @access.require("see_leads")
 def campaign(campaign_id: int, contact_id: int) -> ResponseReturnValue:
-    """Why this person got, or did not get, a broadcast."""
+    """Explain why this person got or did not get a broadcast."""
     return _page(service.of_campaign(campaign_id, contact_id))
 
 
 @pages.get("/sequences/<key>/emails/<int:step>/people/<int:contact_id>")
 @access.require("see_leads")
 def step(key: str, step: int, contact_id: int) -> ResponseReturnValue:
-    """Why this person got, or did not get, an email of a sequence."""
+    """Explain why this person got or did not get an email of a sequence."""
     return _page(service.of_step(key, step, contact_id))
 
 
@@ -64,7 +64,7 @@ def _page(answer: Answer) -> str:
 
 
 def _source(answer: Answer) -> tuple[str, str] | None:
-    """What the email belongs to: (name, address)."""
+    """Return the broadcast or sequence of the email: (name, address)."""
     if answer.campaign_id is not None:
         name = db.session.scalar(select(Campaign.name).where(Campaign.id == answer.campaign_id))
         return str(name), url_for("console.campaigns.show", campaign_id=answer.campaign_id)

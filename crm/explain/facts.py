@@ -1,6 +1,6 @@
-"""The evidence behind one email, or behind its absence: each fact with its moment, read from the row that holds it.
+"""The evidence behind one email or its absence: each fact with its time, read from the row that holds it.
 
-Every function reads by an index and a bounded number of rows; none of the facts names a health detail.
+Every function reads a bounded number of rows by an index; no fact names a health detail.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,17 +32,17 @@ class Fact:
     part: str  # consent, stop, decision, content, batch, attempt, event, sequence, broadcast
     text: str
     why: str | None = None
-    quote: str | None = None  # the very words the person was shown
+    quote: str | None = None  # the exact text that the person was shown
     ids: dict[str, Any] = field(default_factory=dict)
 
 
 def of_consent(contact_id: int, topic: str | None) -> Iterator[Fact]:
-    """What the person said, was asked, or had said about them, on this topic; with the wording they saw."""
+    """Yield the consent evidence of a person on a topic, with the wording they saw."""
     for row in consent.consent_records(contact_id, limit=MOST):
         if row.topic not in (topic, "*"):
             continue
         until = f"until {row.until:%Y-%m-%d}" if row.until else None
-        by = f"by way of {words.SOURCES.get(row.source, row.source.replace('_', ' '))}"
+        by = f"through {words.SOURCES.get(row.source, row.source.replace('_', ' '))}"
         yield Fact(
             at=row.at,
             part="consent",
@@ -61,44 +61,42 @@ def _wording(name: str | None, language: str) -> str | None:
 
 
 def of_stops(contact: Contact) -> Iterator[Fact]:
-    """What keeps mail from the person's address, lifted stops too, and whether a clinical stop is set (not why)."""
+    """Yield suppressions of the person's address, lifted ones too, and whether a clinical stop is set (not why)."""
     for row in consent.suppressions_of(contact.id)[:MOST]:
         why, ids = words.reason(row.reason), {"suppression": row.id, "message": row.message_id}
         yield Fact(at=row.at, part="stop", text=words.STOPS[row.scope], why=why, ids=ids)
         if row.lifted_at is not None:
-            yield Fact(
-                at=row.lifted_at, part="stop", text="That stop was lifted", ids={"suppression": row.id}
-            )
+            yield Fact(at=row.lifted_at, part="stop", text="Suppression lifted", ids={"suppression": row.id})
     if contact.stopped_at is not None:
-        yield Fact(at=contact.stopped_at, part="stop", text="A clinical stop was set: nothing is sent")
+        yield Fact(at=contact.stopped_at, part="stop", text="All contact stopped (clinical)")
     if contact.erased_at is not None:
-        yield Fact(at=contact.erased_at, part="stop", text="The record was erased on request")
+        yield Fact(at=contact.erased_at, part="stop", text="Record erased on request")
 
 
 def decision(contact_id: int, *, stream: str, at: datetime, when: str) -> Fact:
-    """What the rules said at a moment, replayed from the evidence: may this person get this, and why not."""
+    """Return what the rules decided at a time, replayed from the evidence."""
     kind = STREAMS[stream]
     verdict = replay.verdict_at(contact_id, kind.topic or "", at, transactional=kind.transactional)
     ids = {"consent_record": verdict.record_id, "suppressions": list(verdict.stop_ids)}
     if verdict.reason is None:
         basis = "no consent is needed: the person asked for it" if kind.transactional else "consent was valid"
-        return Fact(at=at, part="decision", text=f"{when}: may get it", why=basis, ids=ids)
+        return Fact(at=at, part="decision", text=f"{when}: allowed", why=basis, ids=ids)
     why = words.reason(str(verdict.reason))
-    return Fact(at=at, part="decision", text=f"{when}: may not get it", why=why, ids=ids)
+    return Fact(at=at, part="decision", text=f"{when}: not allowed", why=why, ids=ids)
 
 
 def of_content(version_id: int) -> Iterator[Fact]:
-    """Which text it is, and who approved exactly this text."""
+    """Yield the content version and its approvals."""
     version = db.session.get_one(ContentVersion, version_id)
     yield Fact(
         at=version.created_at,
         part="content",
-        text=f"Written: “{version.item.title}”, version {version.number} ({version.language})",
+        text=f"Written: “{version.subject or version.item.title}”, version {version.number} ({version.language})",
         ids={"content_version": version.id, "hash": version.hash.hex()[:16]},
     )
     rows = select(Approval).where(Approval.version_id == version_id).order_by(Approval.id).limit(MOST)
     for row in db.session.scalars(rows):
-        same = "" if row.hash == version.hash else ", of an earlier text"
+        same = "" if row.hash == version.hash else ", of an earlier version"
         yield Fact(
             at=row.at,
             part="content",
@@ -109,7 +107,7 @@ def of_content(version_id: int) -> Iterator[Fact]:
 
 
 def of_batch(batch: Batch) -> Iterator[Fact]:
-    """The batch it was in: when it was queued, each attempt to send it, and what became of it."""
+    """Yield the history of its batch: queued, each attempt, and the outcome."""
     ids = {"batch": batch.id}
     queued = f"Queued in a batch of {batch.size:,}"
     yield Fact(at=batch.created_at, part="batch", text=queued, ids=ids)
@@ -123,7 +121,7 @@ def of_batch(batch: Batch) -> Iterator[Fact]:
             said = "Staff decided: send again" if detail.get("send_again") else "Staff decided: treat as sent"
             yield Fact(at=row.at, part="attempt", text=said, ids=ids | {"audit": row.id, "actor": row.actor})
     text = words.STATES.get(batch.state, ("", batch.state))[1]
-    by = {"events": "settled by what the provider told"}.get(batch.settled_by or "")
+    by = {"events": "settled by the provider's events"}.get(batch.settled_by or "")
     why = words.reason(batch.error) if batch.state not in ("accepted", "sending") else by
     yield Fact(
         at=batch.state_at, part="batch", text=text, why=why, ids=ids | {"provider_id": batch.provider_id}
@@ -135,12 +133,12 @@ def _carrier(transport: str) -> str:
 
 
 def of_message(message: Message) -> Iterator[Fact]:
-    """What set this one apart from its batch, and what the provider told about it."""
+    """Yield what differs from its batch, and the provider's events."""
     if message.state == "skipped" and message.state_at is not None:
         yield Fact(
             at=message.state_at,
             part="decision",
-            text="Right before sending: left out",
+            text="Right before sending: excluded",
             why=words.reason(message.reason),
             ids={"message": message.id},
         )

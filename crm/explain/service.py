@@ -21,6 +21,7 @@ from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.explain import facts
 from crm.explain.facts import Fact
+from crm.messages import queries as mail
 from crm.messages import reason_labels as words
 from crm.messages.models import Batch, Message
 from crm.messages.rules import STREAMS
@@ -36,8 +37,8 @@ class Answer:
     got: str
     short: str
     reason: str | None
-    about: str  # what it is: the email's title
-    at: datetime | None  # when that was decided
+    about: str  # the email's subject
+    at: datetime | None  # when it was decided, or is due
     message_id: int | None = None
     batch_id: int | None = None
     campaign_id: int | None = None
@@ -47,12 +48,12 @@ class Answer:
 
     @property
     def because(self) -> str | None:
-        """The reason in words."""
+        """The reason as text for people."""
         return words.reason(self.reason)
 
 
 def of_message(message_id: int) -> Answer:
-    """Answer for one email. Raises NotFound. The look is written to the audit log."""
+    """Answer for one email. Raises NotFound. The access is audited."""
     message = _row(Message, message_id)
     batch = _row(Batch, message.batch_id)
     contact = _row(Contact, message.contact_id)
@@ -65,7 +66,7 @@ def of_message(message_id: int) -> Answer:
     found = [*facts.of_consent(contact.id, batch.topic), *facts.of_stops(contact)]
     found += [*facts.of_content(version.id), *_of_origin(message, enrolment)]
     found += [queued, made, *left, *sending, *facts.of_message(message)]
-    _looked(contact.id, "message", message.id)
+    _audit_view(contact.id, "message", message.id)
     return Answer(
         contact_id=contact.id,
         got=got,
@@ -96,13 +97,13 @@ def of_campaign(campaign_id: int, contact_id: int) -> Answer:
     if at is not None:
         found.append(facts.decision(contact.id, stream=item.stream or "", at=at, when="At the launch"))
     found.append(facts.decision(contact.id, stream=item.stream or "", at=clock.now(), when="Now"))
-    _looked(contact.id, "campaign", campaign.id)
+    _audit_view(contact.id, "campaign", campaign.id)
     return Answer(
         contact_id=contact.id,
         got=got,
-        short="It is queued." if got == "waiting" else "It was not sent.",
+        short="Queued." if got == "waiting" else "Not sent.",
         reason=reason,
-        about=item.title,
+        about=mail.subjects([item.key]).get(item.key, item.title),
         at=at,
         batch_id=batch_id,
         campaign_id=campaign.id,
@@ -127,11 +128,11 @@ def of_step(sequence_key: str, step: int, contact_id: int) -> Answer:
     found = [*facts.of_consent(contact.id, sequence.topic), *facts.of_stops(contact)]
     found += list(_of_enrolment(enrolment)) if enrolment else []
     found.append(facts.decision(contact.id, stream=sequence.stream, at=clock.now(), when="Now"))
-    _looked(contact.id, "sequence", sequence.id)
+    _audit_view(contact.id, "sequence", sequence.id)
     return Answer(
         contact_id=contact.id,
         got=got,
-        short="Its turn comes later." if got == "waiting" else "It was not sent.",
+        short=_waiting(at) if got == "waiting" else "Not sent.",
         reason=reason,
         about=f"{sequence.title}, email {step}",
         at=at,
@@ -148,12 +149,12 @@ def _row(kind: Any, row_id: int) -> Any:
     return found
 
 
-def _looked(contact_id: int, kind: str, object_id: int) -> None:
+def _audit_view(contact_id: int, kind: str, object_id: int) -> None:
     audit.record("why.view", object_type=kind, object_id=object_id, detail={"contact_ids": [contact_id]})
 
 
 def _decisions(message: Message, batch: Batch) -> Iterator[Fact]:
-    """What the rules said when it was queued, and again right before it was to leave."""
+    """Yield what the rules decided when it was queued, and right before it was sent."""
     ids = {"message": message.id, "consent_record": message.consent_record_id}
     queued = facts.decision(
         message.contact_id, stream=batch.stream, at=message.created_at, when="When it was queued"
@@ -165,11 +166,11 @@ def _decisions(message: Message, batch: Batch) -> Iterator[Fact]:
         and batch.attempts
     ):
         at = next((fact.at for fact in facts.of_batch(batch) if fact.part == "attempt"), batch.state_at)
-        yield facts.decision(message.contact_id, stream=batch.stream, at=at, when="Right before it left")
+        yield facts.decision(message.contact_id, stream=batch.stream, at=at, when="Right before it was sent")
 
 
 def _of_origin(message: Message, enrolment: Enrolment | None) -> Iterator[Fact]:
-    """What made it: a broadcast, or a step of a sequence."""
+    """Yield its origin: a broadcast, or a step of a sequence."""
     if message.campaign_id is not None:
         yield from _of_launch(_row(Campaign, message.campaign_id))
     if enrolment is not None:
@@ -182,7 +183,7 @@ def _of_launch(campaign: Campaign) -> Iterator[Fact]:
     if campaign.launched_at is not None:
         by = {"by": campaign.launched_by}
         yield Fact(
-            at=campaign.launched_at, part="broadcast", text="Launched; the audience is fixed", ids=ids | by
+            at=campaign.launched_at, part="broadcast", text="Launched with a fixed audience", ids=ids | by
         )
     if campaign.finished_at is not None:
         how = "Cancelled" if campaign.state == "cancelled" else "Finished"
@@ -192,10 +193,10 @@ def _of_launch(campaign: Campaign) -> Iterator[Fact]:
 def _of_enrolment(enrolment: Enrolment) -> Iterator[Fact]:
     version = _row(SequenceVersion, enrolment.version_id)
     ids = {"enrolment": enrolment.id, "sequence_version": version.id}
-    title = f"Began “{version.sequence.title}”, version {version.number}"
+    title = f"Started “{version.sequence.title}”, version {version.number}"
     yield Fact(at=enrolment.entered_at, part="sequence", text=title, ids=ids)
     if enrolment.left_at is not None:
-        how = "Left the sequence" if enrolment.state == "exited" else "Finished the sequence"
+        how = "Exited the sequence" if enrolment.state == "exited" else "Finished the sequence"
         why = words.reason(enrolment.reason)
         yield Fact(at=enrolment.left_at, part="sequence", text=how, why=why, ids=ids)
 
@@ -212,7 +213,7 @@ _HAD_FIRST = text("""
 
 
 def _missed(campaign: Campaign, contact: Contact) -> tuple[str, str | None, int | None]:
-    """Why there is no email to this person in the broadcast: (got, reason, batch that holds them)."""
+    """Return why there is no email to this person in the broadcast: (got, reason, batch that holds them)."""
     if campaign.launched_at is None:
         return "no", "not_launched", None
     given = {"campaign": campaign.id, "contact": contact.id}
@@ -255,10 +256,14 @@ def _tag_reason(campaign: Campaign, contact: Contact) -> str | None:
     return "no_tag" if wanted and not tags & wanted else None
 
 
+def _waiting(due: datetime | None) -> str:
+    return "Scheduled." if due else "Waiting."
+
+
 def _not_there(
     sequence: EmailSequence, enrolment: Enrolment | None, step: int, contact_id: int
 ) -> tuple[str, str | None, datetime | None]:
-    """Why there is no email of this step: (got, reason, when that was or will be)."""
+    """Return why there is no email of this step: (got, reason, when that was or will be)."""
     if enrolment is None:
         now = consent.refusal(
             contact_id=contact_id,

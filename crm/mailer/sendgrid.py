@@ -27,7 +27,7 @@ MAX_RECIPIENTS = 1_000
 MAX_SUBSTITUTION_BYTES = 10_000
 MAX_BYTES = 30 * 1024 * 1024
 MESSAGE_ARG = "pp_msg"
-IDLE_SECONDS = 4.0  # a kept connection that was idle longer may be closing under our hands
+IDLE_SECONDS = 4.0  # after this a kept connection may be closing
 _RESERVED = {
     "x-sg-id",
     "x-sg-eid",
@@ -45,18 +45,18 @@ _TRACKING_OFF = {
 
 
 class NotWritten(Exception):
-    """The request did not leave this machine whole; surely nothing was accepted."""
+    """The request was not written completely; surely nothing was accepted."""
 
 
 class Raw(bytes):
-    """A body that is serialised already: the library asks a non-JSON body to `encode` itself."""
+    """A body that is serialized already: the library calls `encode` of a non-JSON body."""
 
     def encode(self, _encoding: str) -> bytes:
         return self
 
 
 class Answer:
-    """What the library expects of a response: status, headers and body, read whole."""
+    """A response as the library expects it: status, headers and body, read completely."""
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.status = response.status
@@ -74,7 +74,7 @@ class Answer:
 
 
 class KeptClient(python_http_client.Client):  # type: ignore[misc]
-    """The library's client with a transport that keeps one connection and tells what is known when it breaks."""
+    """The library's client with a transport that keeps one connection and reports what is known when it breaks."""
 
     def __init__(self, *, kept: "KeptConnection", **options: Any) -> None:
         super().__init__(**options)
@@ -123,7 +123,7 @@ class KeptConnection:
             connection = self._ready(timeout or self.timeout)
             connection.request(method, path, body, dict(headers))
         except (OSError, http.client.HTTPException) as error:
-            # Part of the announced length never left, so the other side cannot have taken the request.
+            # Part of the announced length was not sent, so the provider cannot have accepted the request.
             self.close()
             raise NotWritten(type(error).__name__) from error
         try:
@@ -158,14 +158,14 @@ class KeptConnection:
         return self.connection
 
     def _stale(self, connection: http.client.HTTPConnection) -> bool:
-        """A connection with something to read while idle has been closed by the other side."""
+        """Tell whether the other side closed it: then there is something to read while it is idle."""
         if time.monotonic() - getattr(self._mine, "used_at", 0.0) > IDLE_SECONDS or connection.sock is None:
             return True
         return bool(select.select([connection.sock], [], [], 0)[0])
 
 
 class SendGridMailer:
-    """The transport called `sendgrid`. It has no BAA and never will by itself."""
+    """The transport called `sendgrid`. SendGrid signs no BAA."""
 
     name = "sendgrid"
     has_baa = False
@@ -197,7 +197,7 @@ class SendGridMailer:
 
 
 def payload(envelope: Envelope, recipients: Sequence[Recipient]) -> dict[str, Any]:
-    """Return the JSON of one call. Raises PayloadError where it would break a limit."""
+    """Return the JSON of one call. Raises PayloadError when it would break a limit."""
     _check(envelope, recipients)
     personalizations: list[dict[str, Any]] = [
         {
@@ -230,7 +230,7 @@ def payload(envelope: Envelope, recipients: Sequence[Recipient]) -> dict[str, An
 
 def _check(envelope: Envelope, recipients: Sequence[Recipient]) -> None:
     if not recipients:
-        raise PayloadError("There is nobody to send to.")
+        raise PayloadError("The call has no recipients.")
     if len(recipients) > MAX_RECIPIENTS:
         raise PayloadError("One call carries at most 1,000 recipients.")
     _check_envelope(envelope)
@@ -291,7 +291,7 @@ def _errors(body: bytes) -> list[tuple[str, str]]:
 
 
 def _named(errors: Sequence[tuple[str, str]]) -> tuple[int, ...]:
-    """Indexes of the personalizations that errors name, when every error names one."""
+    """Return the indexes of the personalizations that errors name, when every error names one."""
     found = [re.match(r"personalizations\.(\d+)\.", field) for field, _ in errors]
     if not found or not all(found):
         return ()

@@ -1,4 +1,4 @@
-"""SendGrid's own lists of addresses it will not write to, and whether it takes our key. Reading and mending, no mail.
+"""SendGrid's suppression lists: reading and changing them, and checking the API key.
 
 Paths and paging as in SendGrid's published OpenAPI file for suppressions: at most 500 entries a page, newest first.
 """
@@ -16,7 +16,7 @@ from crm.mailer.sendgrid import NotWritten, Raw, SendGridMailer
 
 PAGE = 500
 LISTS = ("bounces", "spam_reports", "invalid_emails", "unsubscribes", "blocks")
-BUSY = "the provider asks to come again later"
+BUSY = "the provider asks to retry later"
 REFUSED = "the provider refuses our key"
 UNREACHABLE = "the provider cannot be reached"
 LACKS_SCOPE = "the key may not do this"
@@ -44,23 +44,23 @@ class SendGridLists:
     def page(self, name: str, *, since: datetime | None, offset: int) -> tuple[list[Entry], bool]:
         """Return up to PAGE entries of a list, the newest first, and whether there may be more. Raises ListsError."""
         asked = {"limit": PAGE, "offset": offset} | ({"start_time": int(since.timestamp())} if since else {})
-        door = getattr(self._client.suppression, name)
-        found = _json(_call(door.get, query_params=asked))
+        suppression_list = getattr(self._client.suppression, name)
+        found = _json(_call(suppression_list.get, query_params=asked))
         if not isinstance(found, list):
-            raise ListsError("the answer is no list")
+            raise ListsError("the answer is not a list")
         return [entry for one in found if (entry := _entry(one)) is not None], len(found) >= PAGE
 
     def add(self, emails: Sequence[str]) -> None:
-        """Put addresses on the list of those who get nothing at all. Raises ListsError."""
+        """Add addresses to the global suppression list. Raises ListsError."""
         body = Raw(orjson.dumps({"recipient_emails": list(emails)}))
         _call(self._global().post, request_body=body)
 
     def remove(self, email: str) -> None:
-        """Take an address off the list of those who unsubscribed. Raises ListsError."""
+        """Remove an address from the global suppression list. Raises ListsError."""
         _call(self._global()._(quote(email, safe="@")).delete)
 
     def check_key(self) -> None:
-        """Ask for something every key may see. Raises ListsError when the key is refused or nobody answers."""
+        """Request something that every key may read. Raises ListsError when the key is refused or there is no answer."""
         _call(self._client.scopes.get)
 
     def _global(self) -> Any:

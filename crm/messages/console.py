@@ -1,4 +1,4 @@
-"""Mail for staff: what failed or is in doubt and waits for a decision, and the switch that stops everything."""
+"""The Mail pages of the console: batches that need a decision, all batches, pacing limits, and the kill switch."""
 
 import re
 from datetime import UTC, date, datetime, time
@@ -34,11 +34,11 @@ pages = ConsolePages(
 
 ERRORS = {
     "blocked_policy": "No transport may carry mail to patients: none is under a business associate agreement.",
-    "too_late": "It had waited for so long that sending it would have done more harm than good.",
+    "too_late": "It expired before it could be sent.",
 }
 STREAMS = {
-    "transactional": "Personal: asked for by the person",
-    "transactional_phi": "Personal, to patients and those referred",
+    "transactional": "Transactional",
+    "transactional_phi": "Transactional, to patients and referred people",
     "prospect_edu": "Educational emails",
     "referred_edu": "Educational emails after a referral",
     "provider_nurture": "Updates for referring clinicians",
@@ -49,7 +49,7 @@ REASON_LIMIT = 200  # characters
 @pages.get("")
 @access.require("see_mail")
 def index() -> ResponseReturnValue:
-    """What waits for a decision comes first; then everything, newest first."""
+    """Show batches that need a decision, then all batches, newest first."""
     return _index()
 
 
@@ -78,7 +78,7 @@ def _index(status: int = 200, **more: Any) -> Response:
 @pages.get("/<int:batch_id>")
 @access.require("see_mail")
 def show(batch_id: int) -> ResponseReturnValue:
-    """One batch: its content, its fate, and each person's email in it."""
+    """Show one batch: its content, its status, and each recipient."""
     row = queries.get(batch_id)
     found = queries.messages(batch_id, cursor=request.args.get("cursor"))
     ids = [message.Contact.id for message in found.rows]
@@ -98,27 +98,27 @@ def show(batch_id: int) -> ResponseReturnValue:
 @pages.post("/decide")
 @access.require("decide_mail")
 def decide() -> ResponseReturnValue:
-    """Settle the batches that were picked."""
+    """Settle the selected batches."""
     picked = [int(text) for text in request.form.getlist("batch") if text.isdecimal() and len(text) < 19]
     if not picked:
-        abort(_index(422, errors={"batch": ["Pick at least one row."]}))
+        abort(_index(422, errors={"batch": ["Select at least one row."]}))
     again = request.form.get("decision") == "again"
     number = service.decide(picked, send_again=again)
-    what = "leave again" if again else "count as sent"
-    flash(f"{number:,} {'batch' if number == 1 else 'batches'} {what}.", "success")
+    what = "will be sent again" if again else "are treated as sent"
+    flash(f"{number:,} {'email batch' if number == 1 else 'email batches'} {what}.", "success")
     return redirect(url_for(".index"))
 
 
 @pages.post("/stop")
 @access.require("stop_sending")
 def stop() -> ResponseReturnValue:
-    """Stop all sending, at once; a reason may be given, and nothing is asked."""
+    """Stop all sending at once, with an optional reason and without a question."""
     reason = " ".join(request.form.get("reason", "").split())
     if len(reason) > REASON_LIMIT:
-        abort(_index(422, errors={"reason": [f"Say it in up to {REASON_LIMIT} characters."]}))
+        abort(_index(422, errors={"reason": [f"Use up to {REASON_LIMIT} characters."]}))
     switches.stop(by=current_user.name, reason=reason or "Stopped in the console.")
     said = {
-        "text": "All sending is stopped. What is due waits and is not lost.",
+        "text": "All sending is stopped. Due emails wait and are not lost.",
         "undo": url_for(".release"),
     }
     flash(said, "success")  # type: ignore[arg-type]
@@ -128,25 +128,25 @@ def stop() -> ResponseReturnValue:
 @pages.post("/release")
 @access.require("stop_sending")
 def release() -> ResponseReturnValue:
-    """Let sending go on."""
+    """Resume sending."""
     switches.release(by=current_user.name)
-    flash("Sending goes on.", "success")
+    flash("Sending resumed.", "success")
     return redirect(url_for(".index"))
 
 
 @pages.post("/streams/<stream>/resume")
 @access.require("stop_sending")
 def resume_stream(stream: str) -> ResponseReturnValue:
-    """Let a stream that stopped itself go on."""
+    """Resume a stream that was stopped automatically."""
     switches.resume_stream(stream)
-    flash("This kind of mail goes on.", "success")
+    flash("Resumed.", "success")
     return redirect(url_for(".index"))
 
 
 @pages.get("/pace")
 @access.require("see_mail")
 def pace() -> ResponseReturnValue:
-    """How fast mail may leave, how much of that is used, and how near each kind of mail is to stopping itself."""
+    """Show the sending limits, their usage, and how close each type of mail is to its automatic stop."""
     return _pace()
 
 
@@ -175,7 +175,7 @@ def _pace(status: int = 200, **more: Any) -> Response:
 @pages.post("/pace")
 @access.require("stop_sending")
 def set_pace() -> ResponseReturnValue:
-    """Set the caps, from the next batch on."""
+    """Set the limits, from the next batch on."""
     typed = request.form
     try:
         switches.set_pace(
@@ -186,12 +186,12 @@ def set_pace() -> ResponseReturnValue:
         )
     except Invalid as error:
         abort(_pace(422, errors=error.fields, typed=typed))
-    flash("Saved. It counts from the next batch on.", "success")
+    flash("Saved. Applies from the next batch.", "success")
     return redirect(url_for(".pace"))
 
 
 def _number(text: str) -> int | None:
-    """A whole number as people type it; 0, which is refused, for what is none."""
+    """Return a typed whole number; 0, which is refused, for other text."""
     plain = re.sub(r"[\s,.]", "", text)
     if not plain:
         return None
@@ -202,11 +202,11 @@ def _day(text: str) -> datetime | None:
     try:
         return datetime.combine(date.fromisoformat(text), time(), UTC) if text else None
     except ValueError as error:
-        raise Invalid({"ramp_from": ["Give the first day, such as 2026-03-01."]}) from error
+        raise Invalid({"ramp_from": ["Enter a date such as 2026-03-01."]}) from error
 
 
 def _domains(text: str) -> dict[str, int]:
-    """Lines of "gmail.com 500"; what is no such line becomes a cap of 0, which is refused."""
+    """Read lines of "gmail.com 500"; any other line becomes a cap of 0, which is refused."""
     found = {}
     for line in text.splitlines():
         domain, _, cap = " ".join(line.replace(":", " ").split()).rpartition(" ")

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row, select, text
 
 from crm.contacts.models import Contact
+from crm.content import service as content
 from crm.content.models import ContentItem, ContentVersion
 from crm.core import clock
 from crm.core.db import db
@@ -61,6 +62,18 @@ def messages(batch_id: int, *, cursor: str | None = None, limit: int = 50) -> Pa
     rows = select(Message, Contact, newest.scalar_subquery().label("reference"))
     rows = rows.join(Contact, Contact.id == Message.contact_id).where(Message.batch_id == batch_id)
     return keyset(rows, by=(Message.id,), cursor=cursor, limit=limit, kinds=(int,))
+
+
+def subjects(keys: Sequence[str]) -> dict[str, str]:
+    """Return key -> subject of emails by their newest approved version, the English one where there is one."""
+    versions = content.newest_approved(keys, now=clock.now())
+    rows = select(ContentVersion.id, ContentVersion.subject).where(ContentVersion.id.in_(versions.values()))
+    texts = {row.id: row.subject for row in db.session.execute(rows)}
+    chosen: dict[str, int] = {}
+    for (key, language), version_id in sorted(versions.items()):
+        if language == "en" or key not in chosen:
+            chosen[key] = version_id
+    return {key: texts[chosen[key]] for key in keys if key in chosen}
 
 
 _DAY = text("""

@@ -1,4 +1,4 @@
-"""What the answer to "why did this person get this?" is said with. Staff read it; it names no health fact."""
+"""Labels of reasons, states and events for staff. They name no health fact."""
 
 from collections.abc import Mapping
 
@@ -7,60 +7,63 @@ from crm.consent.rules import REASON_LABELS
 REASONS: Mapping[str, str] = {str(reason): words for reason, words in REASON_LABELS.items()} | {
     "excluded": "has an excluded tag",
     "no_tag": "has none of the tags it was for",
-    "no_translation": "there is no approved version in the person's language",
-    "frequency_cap": "got as many emails this week as we allow ourselves",
-    "said_yes_later": "said yes only after it was launched",
-    "came_later": "came to us only after it was launched",
-    "not_launched": "it has not been launched",
-    "not_in_audience": "was not in the audience that was fixed at the launch",
-    "had_first": "got, or may have got, the one before",
-    "not_enrolled": "never began the sequence",
-    "not_due": "its turn has not come",
+    "no_translation": "no approved version in the person's language",
+    "frequency_cap": "reached the limit of emails per week",
+    "said_yes_later": "opted in after the launch",
+    "came_later": "was added after the launch",
+    "not_launched": "not launched",
+    "not_in_audience": "was not in the audience at the launch",
+    "had_first": "got or may have got the first broadcast",
+    "not_enrolled": "never started the sequence",
+    "not_due": "not due yet",
     "sequence_paused": "the sequence is paused",
     "content_not_approved": "the email has no approved version in the person's language",
-    "not_in_version": "their version of the sequence has no such email",
+    "not_in_version": "their version of the sequence does not have this email",
     "booked": "an appointment was booked",
     "merged": "the record was merged into another one",
-    "bounced": "the address does not exist or takes no mail",
+    "bounced": "the address does not exist or does not accept mail",
     "complained": "the person marked an email as spam",
-    "soft_bounces": "the address refused mail time and again",
+    "soft_bounces": "the address blocked mail repeatedly",
     "invalid": "the address is not valid",
     "unsubscribed": "unsubscribed through the provider",
     "blocked_policy": "no transport may carry mail to patients",
     "no transport with a BAA": "no transport may carry mail to patients",
-    "too late to be sent": "it had waited for so long that sending it would have done more harm than good",
-    "waiting for its turn": "our own pace holds it back",
-    "nobody left to send to": "nobody in the batch may get it any more",
-    "staff": "staff took the person out",
+    "too late to be sent": "it expired before it could be sent",
+    "waiting for its turn": "held back by our sending limits",
+    "nobody left to send to": "no one in the batch may get it any more",
+    "staff": "removed by staff",
 }
 
 STATES: Mapping[str, tuple[str, str]] = {  # state of message or batch -> (got it?, words)
-    "ready": ("waiting", "It waits to leave."),
-    "held": ("waiting", "It is on hold."),
-    "sending": ("waiting", "It is leaving this moment."),
-    "accepted": ("yes", "It was handed to the mail provider, who took it."),
-    "processed": ("yes", "The mail provider took it."),
-    "deferred": ("waiting", "The mailbox asked the provider to come again later."),
-    "delivered": ("yes", "It was delivered."),
-    "unsubscribed": ("yes", "It was delivered, and the person opted out through it."),
-    "complained": ("yes", "It was delivered, and the person marked it as spam."),
-    "blocked": ("no", "The mailbox turned it away."),
-    "dropped": ("no", "The mail provider did not try: the address is on one of its lists."),
-    "bounced": ("no", "The mailbox does not exist or takes no mail."),
-    "failed": ("no", "It did not leave."),
-    "skipped": ("no", "It was not sent."),
-    "cancelled": ("no", "It was cancelled before it left."),
-    "blocked_policy": ("no", "It may not leave: no transport may carry mail to patients."),
-    "uncertain": ("in_doubt", "It may or may not have left: the connection broke after it was handed over."),
+    "ready": ("waiting", "Queued."),
+    "held": ("waiting", "On hold."),
+    "sending": ("waiting", "Being sent."),
+    "accepted": ("yes", "Accepted by the mail provider."),
+    "processed": ("yes", "Accepted by the mail provider."),
+    "deferred": ("waiting", "Delayed: the mailbox asked the provider to retry later."),
+    "delivered": ("yes", "Delivered."),
+    "unsubscribed": ("yes", "Delivered; the person opted out through it."),
+    "complained": ("yes", "Delivered; the person marked it as spam."),
+    "blocked": ("no", "Blocked by the mailbox."),
+    "dropped": ("no", "Dropped by the mail provider: the address is on one of its suppression lists."),
+    "bounced": ("no", "Bounced: the mailbox does not exist or does not accept mail."),
+    "failed": ("no", "Failed."),
+    "skipped": ("no", "Not sent."),
+    "cancelled": ("no", "Cancelled before it was sent."),
+    "blocked_policy": ("no", "Blocked: no transport may carry mail to patients."),
+    "uncertain": (
+        "in_doubt",
+        "Unconfirmed: the connection broke after it was handed over, so it may or may not have been sent.",
+    ),
 }
 
 CONSENT: Mapping[str, str] = {
-    "attested": "A referrer said that the person agrees",
-    "requested": "The person asked to hear from us",
-    "granted": "The person said yes",
-    "withdrawn": "The person said no",
+    "attested": "A referrer attested that the person agrees",
+    "requested": "The person asked for emails",
+    "granted": "The person opted in",
+    "withdrawn": "The person opted out",
     "snoozed": "The person asked for a pause",
-    "merged": "The record went up in another one",
+    "merged": "The record was merged into another one",
 }
 SOURCES: Mapping[str, str] = {
     "form": "the contact form",
@@ -75,23 +78,23 @@ SOURCES: Mapping[str, str] = {
     "provider": "the mail provider",
 }
 EVENTS: Mapping[str, str] = {
-    "processed": "The provider took it",
-    "deferred": "The mailbox asked to come again later",
+    "processed": "Accepted by the provider",
+    "deferred": "Delayed by the mailbox",
     "delivered": "Delivered",
-    "blocked": "Turned away by the mailbox",
+    "blocked": "Blocked by the mailbox",
     "dropped": "Dropped by the provider",
     "bounced": "Bounced",
     "unsubscribed": "Unsubscribed",
     "complained": "Marked as spam",
 }
 STOPS: Mapping[str, str] = {
-    "all": "Nothing at all goes to this address",
-    "marketing": "Nothing educational goes to this address",
+    "all": "No email is sent to this address",
+    "marketing": "No educational email is sent to this address",
 }
 
 
 def reason(code: str | None) -> str | None:
-    """Return a reason in words; what has none comes out as it is, a bit more readable."""
+    """Return the label of a reason; a code without one is made readable."""
     if code is None:
         return None
     return REASONS.get(code, code.replace("_", " "))

@@ -17,7 +17,7 @@ from crm.messages.engine import pipeline
 from crm.messages.engine.record import enqueue_delivery
 from crm.messages.events import MessageBlocked
 from crm.messages.models import Batch, StepEmail
-from crm.messages.rules import STREAMS, BatchKind, BatchState, MessageState
+from crm.messages.rules import BATCH_MOVES, STREAMS, BatchKind, BatchState, MessageState
 from crm.staff import alerts
 
 TOO_LATE_TRANSACTIONAL = timedelta(hours=48)
@@ -220,12 +220,14 @@ def decide(batch_ids: Sequence[int], *, send_again: bool) -> int:
     An unconfirmed batch may have been taken by the provider; sending again accepts a possible second copy.
     """
     now, actor = clock.now(), audit.current().actor
-    open_states = (BatchState.FAILED, BatchState.UNCERTAIN) if send_again else (BatchState.UNCERTAIN,)
+    target = BatchState.READY if send_again else BatchState.ACCEPTED
+    undecided = (BatchState.FAILED, BatchState.UNCERTAIN)
+    open_states = [state for state in undecided if target in BATCH_MOVES[state]]
     rows = db.session.execute(
         update(Batch)
         .where(Batch.id.in_(list(batch_ids)), Batch.state.in_(open_states), Batch.transport != "none")
         .values(
-            state=BatchState.READY if send_again else BatchState.ACCEPTED,
+            state=target,
             not_before=now if send_again else Batch.not_before,
             too_late_at=None if send_again else Batch.too_late_at,
             state_at=now,

@@ -1,4 +1,4 @@
-"""Sequences for staff: who is at which step, pausing, and hurrying one person along."""
+"""The Sequences pages of the console: steps and people, pausing, sending one person's next email."""
 
 from typing import Any
 
@@ -18,20 +18,20 @@ pages = ConsolePages(
     entries=[ConsoleEntry(label="Sequences", permission="see_sequences", order=30)],
 )
 
-LABELS = {"state": "State", "step": "Waits for email"}
+LABELS = {"state": "Status", "step": "Waiting for email"}
 
 
 @pages.get("")
 @access.require("see_sequences")
 def index() -> ResponseReturnValue:
-    """All sequences, with how many people are in each."""
+    """Show all sequences with their numbers of people."""
     return render_template("console/sequences/index.html", sequences=queries.every())
 
 
 @pages.get("/<int:sequence_id>")
 @access.require("see_sequences")
 def show(sequence_id: int) -> ResponseReturnValue:
-    """One sequence: its steps with numbers, and its people."""
+    """Show one sequence: its steps with numbers, and its people."""
     sequence = queries.get(sequence_id)
     asked = {name: request.args.get(name, "").strip() for name in LABELS}
     step = int(asked["step"]) - 1 if asked["step"].isdecimal() and len(asked["step"]) < 5 else None
@@ -65,31 +65,31 @@ def _address(sequence_id: int, asked: dict[str, Any]) -> str:
 @pages.post("/<int:sequence_id>/pause")
 @access.require("run_sequences")
 def pause(sequence_id: int) -> ResponseReturnValue:
-    """Freeze everybody where they are."""
+    """Pause a sequence and everyone in it."""
     people = service.pause(sequence_id)
     undo = url_for(".resume", sequence_id=sequence_id)
-    flash({"text": f"Paused; {_people(people)} wait where they are.", "undo": undo}, "success")  # type: ignore[arg-type]
+    flash({"text": f"Paused. {_people(people)} keep their remaining wait.", "undo": undo}, "success")  # type: ignore[arg-type]
     return redirect(url_for(".show", sequence_id=sequence_id))
 
 
 @pages.post("/<int:sequence_id>/resume")
 @access.require("run_sequences")
 def resume(sequence_id: int) -> ResponseReturnValue:
-    """Let everybody go on with the time that was left."""
-    flash(f"Goes on; {_people(service.resume(sequence_id))} wait as long as was left.", "success")
+    """Resume a sequence; everyone keeps their remaining wait."""
+    flash(f"Resumed. {_people(service.resume(sequence_id))} keep their remaining wait.", "success")
     return redirect(url_for(".show", sequence_id=sequence_id))
 
 
 def _people(number: int) -> str:
-    return f"{number:,} people" if number != 1 else "one person"
+    return f"{number:,} people" if number != 1 else "1 person"
 
 
 @pages.post("/<int:sequence_id>/go-live")
 @access.require("run_sequences")
 def go_live(sequence_id: int) -> ResponseReturnValue:
-    """Open a draft for people."""
+    """Make a draft live."""
     service.go_live(sequence_id)
-    flash("This sequence is live: whoever opts in from now on begins it.", "success")
+    flash("This sequence is live. People who opt in from now on start it.", "success")
     return redirect(url_for(".show", sequence_id=sequence_id))
 
 
@@ -99,15 +99,15 @@ def send_next(enrolment_id: int) -> ResponseReturnValue:
     """Send one person's next email now."""
     sequence_id = queries.sequence_of(enrolment_id)
     service.send_next_now(enrolment_id)
-    flash("The next email leaves within seconds, if this person may be written to.", "success")
+    flash("The next email will be sent within seconds, if this person may be emailed.", "success")
     return redirect(url_for(".show", sequence_id=sequence_id))
 
 
 @pages.post("/enrolments/<int:enrolment_id>/take-out")
 @access.require("run_sequences")
-def take_out(enrolment_id: int) -> ResponseReturnValue:
-    """Take one person out."""
+def remove(enrolment_id: int) -> ResponseReturnValue:
+    """Remove one person."""
     sequence_id = queries.sequence_of(enrolment_id)
     service.remove(enrolment_id)
-    flash("Taken out of the sequence; emails that waited for this person do not leave.", "success")
+    flash("Removed from the sequence. Queued emails to this person will not be sent.", "success")
     return redirect(url_for(".show", sequence_id=sequence_id))

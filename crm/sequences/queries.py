@@ -11,6 +11,7 @@ from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.core.paging import Page, keyset
 from crm.leads.models import Lead
+from crm.messages import queries as messages
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 from crm.sequences.rules import IN_SEQUENCE, EnrolmentState
 
@@ -23,7 +24,7 @@ class Step:
 
     number: int  # from 0
     item: str
-    title: str
+    subject: str
     wait: str
     waiting: int
     sent: int
@@ -69,7 +70,6 @@ _WAITING = text("""
     select step, count(*) as waiting from enrolment
     where sequence_id = :id and state in ('active', 'paused', 'held') group by step
 """)
-_TITLES = text("select key, title from content_item where key = any(:keys)")
 
 
 def steps(sequence_id: int) -> list[Step]:
@@ -78,14 +78,12 @@ def steps(sequence_id: int) -> list[Step]:
     plan = version.plan["steps"] if version else []
     results = {row.step: row for row in db.session.execute(_RESULTS, {"id": sequence_id})}
     waiting = {row.step: row.waiting for row in db.session.execute(_WAITING, {"id": sequence_id})}
-    titles = {
-        row.key: row.title for row in db.session.execute(_TITLES, {"keys": [step["item"] for step in plan]})
-    }
+    subjects = messages.subjects([step["item"] for step in plan])
     return [
         Step(
             number=number,
             item=step["item"],
-            title=titles.get(step["item"], step["item"]),
+            subject=subjects.get(step["item"], step["item"]),
             wait=_wait(step["wait"]),
             waiting=waiting.get(number, 0),
             **{name: getattr(results.get(number), name, 0) for name in _RESULT_NAMES},

@@ -1,9 +1,9 @@
-"""Our stops and the provider's lists, compared once a day, both ways.
+"""Suppression sync: our suppressions and the provider's lists are compared once a day, both ways.
 
-An address that is stopped there and not here is stopped here: an event about it was lost. One that came back to us
-after it unsubscribed is taken off there. Of ours, only those that get nothing at all go there, and only addresses the
-provider has had mail for anyway: its one list holds back everything, also what somebody who opted out of education
-asks for. Every step may be repeated: a run that died is begun again.
+An address that is suppressed only there is suppressed here too: an event about it was lost. An address that opted in
+again after it unsubscribed is removed there. Of ours, only full suppressions are copied there, and only of addresses
+that the provider has sent to: its one list blocks all mail, also the transactional mail of a person who only opted out
+of educational emails. Every step may be repeated: a run that crashed starts again.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ from crm.staff import alerts
 from crm.tracking import rules
 from crm.tracking.models import Reconciliation
 
-EVERY = timedelta(hours=22)  # a little less than a day, so that the hour does not wander
-DEAD = timedelta(hours=1)  # a run that began before that and has not ended has died
-OVERLAP = timedelta(days=2)  # looked at again each time: the provider's clock and lists may lag
+EVERY = timedelta(hours=22)  # a little less than a day, so that the hour does not drift
+DEAD = timedelta(hours=1)  # a run that started before this and has not ended has crashed
+OVERLAP = timedelta(days=2)  # compared again each time: the provider's clock and lists may lag
 UNDER_WAY = timedelta(hours=1)  # an event about a younger entry may still come
 MOST_PUSHED = 10_000
 
@@ -44,7 +44,7 @@ _PUSH = text("""
 
 
 def begin() -> Reconciliation | None:
-    """Begin a run and return it; None while the last one is young enough, or another is under way."""
+    """Begin a run and return it; None while the last one is recent enough, or another is running."""
     now = clock.now()
     db.session.execute(text("lock table reconciliation in share row exclusive mode"))
     newest = db.session.scalar(select(Reconciliation).order_by(Reconciliation.id.desc()).limit(1))
@@ -61,7 +61,7 @@ def begin() -> Reconciliation | None:
 
 
 def apply(run_id: int, name: str, entries: Sequence[Entry]) -> list[str]:
-    """Stop here who is stopped there; return the addresses that are to be taken off there.
+    """Suppress here the addresses suppressed there; return the addresses to remove there.
 
     Three statements and one event per reason, however long the page is.
     """
@@ -89,7 +89,7 @@ def apply(run_id: int, name: str, entries: Sequence[Entry]) -> list[str]:
 
 
 def to_push(run_id: int) -> list[str]:
-    """Return the addresses that get nothing at all from us and that the provider may not know of yet."""
+    """Return the fully suppressed addresses that the provider may not know yet."""
     since = db.session.scalar(select(Reconciliation.since).where(Reconciliation.id == run_id))
     found = list(db.session.scalars(_PUSH, {"since": since, "limit": MOST_PUSHED}))
     db.session.execute(update(Reconciliation).where(Reconciliation.id == run_id).values(pushed=len(found)))
@@ -97,7 +97,7 @@ def to_push(run_id: int) -> list[str]:
 
 
 def finish(run_id: int, *, error: str | None = None) -> None:
-    """End a run, and tell staff when the lists had drifted apart or could not be read."""
+    """End a run, with an alert when the lists differed or could not be read."""
     run = db.session.get_one(Reconciliation, run_id, populate_existing=True)
     run.finished_at, run.error = clock.now(), error
     audit.record(
@@ -112,16 +112,16 @@ def finish(run_id: int, *, error: str | None = None) -> None:
         alerts.raise_alert(
             key="suppression-lists",
             level="warning",
-            text="The mail provider's lists of stopped addresses cannot be compared with ours: "
-            "the key needs the permission “Suppressions”.",
+            text="The mail provider's suppression lists cannot be compared with ours: "
+            "add the permission “Suppressions” to the API key.",
             link="/console/settings",
         )
     if run.added and run.since is not None:  # the first time, everything that is there is new to us
         alerts.raise_alert(
             key="suppression-drift",
             level="warning",
-            text=f"{run.added:,} addresses were stopped at the mail provider and not here. They are stopped now; "
-            "events may be getting lost, so check the Event Webhook.",
+            text=f"{run.added:,} addresses were suppressed at the mail provider but not here. They are suppressed now. "
+            "Events may be getting lost: check the Event Webhook.",
             link="/console/mail",
         )
 

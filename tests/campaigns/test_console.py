@@ -31,7 +31,7 @@ def drafted(visitor) -> str:
     return answer.location
 
 
-def test_from_draft_to_the_list_of_who_did_not_get_it(marketer, outbox, app):
+def test_from_draft_to_the_list_of_missed_people(marketer, outbox, app):
     people = audience(3)
     page = drafted(marketer)
     assert "3 people get “" in text(marketer.get(page))
@@ -44,7 +44,7 @@ def test_from_draft_to_the_list_of_who_did_not_get_it(marketer, outbox, app):
     assert len(reached(outbox)) == len(people)
     assert marketer.post(f"{page}/cancel").status_code == 302
     assert "data-refresh" not in marketer.get(page).text
-    assert "Nobody so far" in marketer.get(f"{page}/not-sent").text
+    assert "No one so far" in marketer.get(f"{page}/not-sent").text
 
 
 def test_above_a_thousand_the_number_is_typed(marketer):
@@ -91,7 +91,7 @@ def test_how_long_our_caps_make_it_take(people, per_minute, per_day, hours):
 def test_launch_page_warns_when_limits_are_too_slow(marketer):
     audience(3)
     page = drafted(marketer)
-    assert "some would not get it" not in marketer.get(page).text
+    assert "some people would be missed" not in marketer.get(page).text
     with transaction():
         switches.set_pace(per_minute=None, per_day=1, ramp_from=None, domains={})
-    assert "some would not get it" in marketer.get(page).text
+    assert "some people would be missed" in marketer.get(page).text

@@ -45,7 +45,7 @@ def reasons(campaign_id: int) -> dict[int, str | None]:
 
 
 @pytest.mark.parametrize(("first", "largest"), [(1, 1), (7, 50), (4_000, 64_000)])
-def test_everyone_gets_it_once_whatever_the_slices(outbox, app, first, largest):
+def test_everyone_gets_it_once_for_any_slices(outbox, app, first, largest):
     people = audience(60) + audience(40, prefix="eva", language="es", time_zone="America/New_York")
     campaign_id = launched()
     slices = freeze(campaign_id, first=first, largest=largest)
@@ -57,7 +57,7 @@ def test_everyone_gets_it_once_whatever_the_slices(outbox, app, first, largest):
     assert {envelope.language for envelope, _ in outbox.sent} == {"en", "es"}
 
 
-def test_a_slice_that_died_is_written_again_and_nobody_twice(outbox, app):
+def test_a_crashed_slice_is_repeated_without_duplicates(outbox, app):
     people = audience(30)
     campaign_id = launched()
     with transaction():
@@ -117,7 +117,7 @@ def test_a_no_after_freezing_counts_and_is_listed(outbox, app):
     assert reasons(campaign_id) == {people[0]: "opted_out"}
 
 
-def test_a_language_without_an_approved_version_is_listed_never_mixed(outbox, app):
+def test_a_language_without_approved_version_is_skipped(outbox, app):
     english, spanish = audience(2), audience(2, prefix="eva", language="es")
     with transaction():
         db.session.execute(
@@ -213,7 +213,7 @@ def later() -> datetime:
     return support_factories.clock.now() + timedelta(hours=1)
 
 
-def test_cancelled_while_freezing_still_knows_everybody(outbox, app):
+def test_cancelled_while_freezing_knows_the_whole_audience(outbox, app):
     people = audience(20)
     campaign_id = launched()
     with transaction():
@@ -226,7 +226,7 @@ def test_cancelled_while_freezing_still_knows_everybody(outbox, app):
 
 
 @pytest.mark.parametrize("fate", [Fate.REFUSED, Fate.UNKNOWN])
-def test_resending_is_for_what_surely_did_not_leave(outbox, app, fate):
+def test_resend_only_for_mail_surely_not_sent(outbox, app, fate):
     people = audience(2)
     campaign_id = launched()
     freeze(campaign_id)
@@ -263,7 +263,7 @@ def test_several_refused_batches_pause_it(outbox, app):
     assert deliver(app) == 0
 
 
-def test_night_waits_for_the_morning_of_the_reader(outbox, app, clock):
+def test_quiet_hours_of_the_recipient(outbox, app, clock):
     """It is 9:00 in Los Angeles and 18:00 in Lagos when it begins; at 20:30 in Lagos nothing more leaves there."""
     here, tokyo = audience(1), audience(1, prefix="abe", time_zone="Asia/Tokyo")
     lagos = audience(1, prefix="ola", time_zone="Africa/Lagos", language="es")
@@ -340,7 +340,7 @@ def test_what_cannot_be_a_campaign_is_refused(outbox, values):
     ("verb", "state"),
     [("pause", "draft"), ("resume", "sending"), ("cancel", "finished"), ("launch", "sending")],
 )
-def test_verbs_are_refused_where_they_make_no_sense(outbox, verb, state):
+def test_verbs_are_refused_in_other_states(outbox, verb, state):
     with transaction():
         campaign_id = service.create(name="News", item=ITEM)
         states.bring("campaign", state)

@@ -347,6 +347,8 @@ SEQUENCE = LIBRARY.sequences["contact-request"].text
         ("languages: [en, es]", "languages: [en, fr]", "languages"),
         ("topic: prospect_edu\n", "", "sequence.yaml"),
         ("weekdays: [mon, tue, wed, thu, fri]", "weekdays: []", "weekdays"),
+        ("entry: consent_given", "entry: tag_added", "entry"),
+        ("exit_on: [opted_out,", "exit_on: [opened,", "exit_on"),
         ("unit: days", "unit: fortnights", "steps"),
         ("amount: 2", "amount: 0", "steps"),
         ("- email: 01-welcome", "- sms: hello", "steps"),

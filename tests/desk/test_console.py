@@ -22,6 +22,7 @@ from crm.staff import alerts
 from crm.staff.models import Alert
 from tests.support import factories as support_factories
 from tests.support.browser_client import BrowserClient, signed_in
+from tests.support.states import bring
 
 PAGES = [
     "/console/leads", "/console/leads/search", "/console/leads/search?q=zz", "/console/sequences", "/console/mail",
@@ -244,7 +245,7 @@ def test_pausing_freezes_people_and_resuming_thaws_them(lead, admin):
     address = f"/console/sequences/{sequence.id}"
     admin.get(address)
     admin.post(f"{address}/pause")
-    assert "nobody moves on" in text(admin.get(address))
+    assert "no emails are sent" in text(admin.get(address))
     assert db.session.scalars(select(Enrolment.state)).one() == "paused"
     admin.post(f"{address}/resume")
     assert db.session.scalars(select(Enrolment.state)).one() == "active"
@@ -254,7 +255,9 @@ def test_pausing_freezes_people_and_resuming_thaws_them(lead, admin):
 def test_deciding_about_unconfirmed_mail(lead, admin, decision, state):
     with transaction():
         batch = db.session.scalars(select(Batch).where(Batch.transport != "none").limit(1)).one()
-        batch.state, batch.state_at = "uncertain", lead.created_at.replace(year=2020)
+        bring("batch", "uncertain", where=f"id = {batch.id}")
+        db.session.refresh(batch)
+        batch.state_at = lead.created_at.replace(year=2020)
     assert f'value="{batch.id}"' in admin.get("/console/mail").text
     assert admin.post("/console/mail/decide", {"batch": [batch.id], "decision": decision}).status_code == 302
     db.session.refresh(batch)
@@ -266,7 +269,7 @@ def test_deciding_about_nothing_says_what_to_do(admin):
     admin.get("/console/mail")
     answer = admin.post("/console/mail/decide", {"decision": "again"})
     assert answer.status_code == 422
-    assert "Pick at least one row" in answer.text
+    assert "Select at least one row" in answer.text
 
 
 def test_the_stop_of_all_sending_is_seen_on_every_page(admin):

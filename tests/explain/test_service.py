@@ -53,19 +53,19 @@ def test_an_email_tells_its_whole_story(outbox, app, clock):
     with transaction():
         tracking.apply(tracking.store_only(event.encode()))
     answer = ask(explain.of_message, newest())
-    assert (answer.got, answer.short, answer.reason, answer.step) == ("yes", "It was delivered.", None, 1)
+    assert (answer.got, answer.short, answer.reason, answer.step) == ("yes", "Delivered.", None, 1)
     story = said(answer)
     for fact in (
-        "The person asked to hear from us",
-        "The person said yes | by way of the link in the confirmation email",
+        "The person asked for emails",
+        "The person opted in | through the link in the confirmation email",
         "Yes, please email me educational information",
         "Approved (clinical)",
         "Approved (compliance)",
-        "Began “",
-        "When it was queued: may get it | consent was valid",
+        "Started “",
+        "When it was queued: allowed | consent was valid",
         "Attempt 1: handed to SendGrid",
-        "Right before it left: may get it",
-        "It was handed to the mail provider",
+        "Right before it was sent: allowed",
+        "Accepted by the mail provider",
         "Delivered",
     ):
         assert fact in story, fact
@@ -86,9 +86,9 @@ def test_an_opt_out_in_between(outbox, app, clock):
     answer = ask(explain.of_message, newest())
     assert (answer.got, answer.because) == ("no", "opted out of everything")
     story = said(answer)
-    assert "When it was queued: may get it" in story
-    assert "The person said no | by way of one-click unsubscribe" in story
-    assert "Right before sending: left out | opted out of everything" in story
+    assert "When it was queued: allowed" in story
+    assert "The person opted out | through one-click unsubscribe" in story
+    assert "Right before sending: excluded | opted out of everything" in story
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_who_is_not_in_a_broadcast_and_why(outbox, app, clock):
     ]  # fmt: skip
     assert [answer.got for answer in answers.values()] == ["yes"] + ["no"] * 7
     assert "in_crisis" not in repr(answers[stopped])
-    assert "At the launch: may not get it | no consent to this topic" in said(answers[never])
+    assert "At the launch: not allowed | no consent to this topic" in said(answers[never])
 
 
 def test_before_the_launch_and_for_the_rest(outbox, app):
@@ -237,7 +237,7 @@ def test_the_page_and_the_links_to_it(outbox, client, app):
     assert visitor.get("/console/why/messages/999999").status_code == 404
 
 
-def test_other_systems_ask_without_names_and_addresses(outbox, client, app):
+def test_the_api_has_no_names_or_addresses(outbox, client, app):
     who = enrolled()
     plan()
     deliver_all(app)

@@ -1,4 +1,4 @@
-"""The adapter over real HTTP against the stand-in: bytes, limits, and every answer classified."""
+"""The adapter over real HTTP against the sandbox: bytes, limits, and every answer classified."""
 
 import json
 import logging
@@ -165,7 +165,7 @@ def test_the_payload_uses_only_documented_fields():
 @pytest.mark.parametrize(
     ("change", "recipients", "words"),
     [
-        ({}, 0, "nobody"),
+        ({}, 0, "no recipients"),
         ({}, 1_001, "at most 1,000"),
         ({"from_name": "Ananth, Kartik MD"}, 1, "comma"),
         ({"from_name": "Clínica"}, 1, "ASCII"),

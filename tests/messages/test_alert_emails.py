@@ -47,7 +47,7 @@ def test_an_urgent_alert_is_emailed_once_without_personal_data(clinic, outbox, a
     assert tell(clinic) == 0
 
 
-def test_a_storm_is_an_email_every_quarter_of_an_hour(clinic, outbox, app, clock):
+def test_many_alerts_are_one_email_per_quarter_hour(clinic, outbox, app, clock):
     told = 0
     for minute in range(60):
         ring(f"storm:{minute}")
@@ -108,7 +108,7 @@ def test_an_address_is_one_record_and_no_patients(clinic, outbox, clock):
     assert len(db.session.scalars(select(Tag.contact_id).where(Tag.tag == alert_emails.TAG)).all()) == 1
 
 
-def test_without_an_approved_text_the_console_says_so(clinic, clock):
+def test_without_approved_text_there_is_an_alert(clinic, clock):
     with transaction():
         db.session.execute(
             text("update content_version set state = 'retired' where item_id in "

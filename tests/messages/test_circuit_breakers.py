@@ -71,7 +71,7 @@ def trip() -> list[str]:
         return circuit_breakers.trip_streams()
 
 
-def test_a_stream_stops_and_a_person_lets_it_go_on(version, clock):
+def test_a_stream_stops_until_a_person_resumes_it(version, clock):
     left(version, bad=3)
     assert trip() == []
     left(version, size=10, bad=2)
@@ -95,7 +95,7 @@ def test_what_is_older_than_a_week_does_not_count(version, clock):
     assert trip() == []
 
 
-def test_complaints_are_warned_of_before_they_stop_mail(version):
+def test_complaints_near_the_limit_raise_an_alert(version):
     left(version, size=1_200, bad=1, kind="complained")
     assert trip() == []
     assert db.session.scalar(select(Alert.level).where(Alert.key == "stream-near:prospect_edu")) == "warning"
@@ -103,7 +103,7 @@ def test_complaints_are_warned_of_before_they_stop_mail(version):
     assert trip() == ["prospect_edu"]
 
 
-def test_a_campaign_stops_alone_and_its_rest_is_judged_anew(version, clock):
+def test_a_campaign_pauses_alone_and_its_resend_counts_anew(version, clock):
     def look() -> str:
         with transaction():
             campaigns.run_maintenance()

@@ -250,7 +250,7 @@ def test_a_stranger_cannot_record(outbox, app):
     assert states() == [("sending", None, None)]
 
 
-def test_a_changed_byte_voids_the_approval_and_sending_holds(outbox, app):
+def test_a_changed_byte_voids_the_approval(outbox, app):
     enrolled()
     plan()
     with transaction():
@@ -264,7 +264,7 @@ def test_a_changed_byte_voids_the_approval_and_sending_holds(outbox, app):
     assert db.session.scalar(select(Alert.level).where(Alert.key == f"content:{version}")) == "warning"
 
 
-def test_no_content_in_the_language_holds_and_release_goes_on(outbox, app):
+def test_missing_language_holds_until_release(outbox, app):
     enrolled(language="es")
     with transaction():
         db.session.execute(
@@ -281,7 +281,7 @@ def test_no_content_in_the_language_holds_and_release_goes_on(outbox, app):
     assert deliver_all(app) == ["accepted"]
 
 
-def test_pausing_freezes_and_resuming_keeps_the_distance(outbox, app, clock):
+def test_pause_and_resume_keep_the_remaining_wait(outbox, app, clock):
     enrolled()
     plan()
     deliver_all(app)
@@ -367,7 +367,7 @@ def test_too_late_is_listed_not_sent(outbox, app, clock):
     assert states() == [("failed", None, None)]
 
 
-def test_the_sweep_asks_again_for_what_redis_forgot(outbox, asked, redis, clock):
+def test_the_sweep_queues_jobs_that_redis_lost(outbox, asked, redis, clock):
     enrolled()
     plan()
     assert ("messages.deliver" in [name for name, *_ in asked()]) is True

@@ -66,7 +66,7 @@ def test_a_new_block_holds_enrolments_until_approved(outbox, app):
     assert deliver_all(app) == ["accepted"]
 
 
-def test_mail_held_for_its_text_takes_the_newer_version_and_says_so(outbox, app):
+def test_held_mail_is_sent_with_the_newer_version(outbox, app):
     enrolled()
     plan()
     with transaction():

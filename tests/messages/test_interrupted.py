@@ -53,7 +53,7 @@ def test_after_a_day_of_silence_the_sweep_comes_first(app, clock, ready):
     assert db.session.scalars(select(SendingControl.stopped_by)).one() == "system"
 
 
-def test_who_wakes_too_late_makes_no_call_and_says_so(app, clock, outbox, ready):
+def test_an_expired_attempt_makes_no_call(app, clock, outbox, ready):
     attempt = take(app, ready)
     clock.shift(timedelta(seconds=61))
     with transaction():
@@ -65,7 +65,7 @@ def test_who_wakes_too_late_makes_no_call_and_says_so(app, clock, outbox, ready)
     assert (state(ready), outbox.sent) == ("ready", [])
 
 
-def test_what_a_sleeper_says_changes_nothing_after_a_person_decided(app, clock, ready):
+def test_a_late_outcome_does_not_change_a_decision(app, clock, ready):
     attempt = take(app, ready)
     clock.shift(timedelta(seconds=61))
     with transaction():

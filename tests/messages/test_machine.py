@@ -230,7 +230,7 @@ FENCES = {
         "state in ('ready', 'sending')",
         _dies_after_the_call,
     ),
-    "in doubt, not ready": (sweep, "_EXPIRED", "'uncertain'", "'ready'", _dies_and_is_swept),
+    "uncertain, not ready": (sweep, "_EXPIRED", "'uncertain'", "'ready'", _dies_and_is_swept),
 }
 
 

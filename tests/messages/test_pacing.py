@@ -124,7 +124,7 @@ def test_a_daily_cap_waits_for_daytime_of_the_next_day(crowd, outbox, app, clock
     assert len(broadcasts.reached(outbox)) == 8
 
 
-def test_what_a_cap_on_a_minute_holds_back_costs_the_day_nothing(crowd, outbox, app, clock):
+def test_the_minute_cap_does_not_use_up_the_day(crowd, outbox, app, clock):
     pace(per_minute=5, per_day=10)
     for _ in range(4):
         broadcasts.deliver(app)
@@ -134,7 +134,7 @@ def test_what_a_cap_on_a_minute_holds_back_costs_the_day_nothing(crowd, outbox, 
     assert len(broadcasts.reached(outbox)) == 10
 
 
-def test_one_mailbox_provider_waits_and_holds_up_nobody_else(crowd, outbox, app, clock):
+def test_one_mailbox_provider_waits_alone(crowd, outbox, app, clock):
     pace(domains={"gmail.com": 1})
     broadcasts.deliver(app)
     assert (len(broadcasts.reached(outbox)), at_gmail(outbox)) == (9, 1)

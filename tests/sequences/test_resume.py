@@ -1,4 +1,4 @@
-"""Who takes back a no right away goes on where they were."""
+"""A person who undoes an opt-out at once resumes where they were."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ TOPIC = "prospect_edu"
 
 @pytest.fixture
 def jane(edge, clock, redis):
-    """Somebody three days into the first sequence."""
+    """A person three days into the first sequence."""
     service.load_shipped(live=True)
     contact = person()
     consent.set_topics(contact_id=contact.id, topics=[TOPIC], language="en")
@@ -59,7 +59,7 @@ def test_a_paused_sequence_stays_paused(jane, clock):
     assert back.paused_left > 0
 
 
-def test_what_ended_for_another_reason_stays_ended(jane, clock):
+def test_other_exits_are_not_resumed(jane, clock):
     service.remove(enrolment().id)
     clock.shift(60)
     consent.withdraw(contact_id=jane.id, topic=None, source="one_click")

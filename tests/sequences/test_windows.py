@@ -61,7 +61,7 @@ def test_golden(zone, given, moment, expected):
     assert into_window(now, given, there).astimezone(UTC) == datetime.fromisoformat(expected)
 
 
-def test_who_moves_gets_the_next_one_by_the_clock_of_the_new_place(outbox, app, clock):
+def test_the_window_follows_a_new_time_zone(outbox, app, clock):
     """Due at 9:00 in Los Angeles; by then they live in Honolulu, where it is 7:00."""
     enrolled()
     plan()
@@ -77,7 +77,7 @@ def test_who_moves_gets_the_next_one_by_the_clock_of_the_new_place(outbox, app, 
     assert len(outbox.sent) == 1
 
 
-def test_a_step_that_our_own_pace_holds_back_does_not_leave_in_the_night(outbox, app, clock):
+def test_a_paced_step_waits_for_the_day(outbox, app, clock):
     enrolled()
     enrolled(email="ben@patients.example", language="es")
     plan()

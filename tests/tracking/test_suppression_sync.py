@@ -1,4 +1,4 @@
-"""Our stops and the provider's lists, over real HTTP against the stand-in: page by page, again and again, both ways."""
+"""The suppression sync over real HTTP against the sandbox: page by page, repeated, both ways."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -52,7 +52,7 @@ def test_what_is_to_be_done(name, everything, marketing, lifted_at, expected):
 
 @pytest.fixture
 def provider(sent, app, tmp_path) -> Iterator[SandboxServer]:
-    """The stand-in, and a worker's app that speaks with it."""
+    """The sandbox, and a worker's app that uses it."""
     settings = SandboxSettings(
         api_key="SG.right",
         signing_key_path=tmp_path / "key.pem",
@@ -100,7 +100,7 @@ def open_alerts() -> set[str]:
     return set(db.session.scalars(select(Alert.key).where(Alert.closed_at.is_(None))))
 
 
-def test_what_events_did_not_tell_is_stopped_here_and_told_to_staff(provider, clock):
+def test_a_lost_event_is_found_by_the_sync(provider, clock):
     assert run().error is None
     listed(provider, "bounces", "Ana@patients.example", "stranger@elsewhere.example", at=NOW)
     listed(provider, "spam_reports", "ben@patients.example", at=NOW)
@@ -177,7 +177,7 @@ def test_who_came_back_to_us_is_taken_off_there(provider, sent, clock):
     assert stopped(email) == set()
 
 
-def test_ours_that_get_nothing_go_there_and_those_that_only_want_no_education_do_not(provider, sent, clock):
+def test_only_full_suppressions_are_copied_there(provider, sent, clock):
     stop = {"source": "staff", "reason": "asked"}
     with transaction():
         for (_, _, email), scope in zip(sent, ("all", "marketing", "all"), strict=True):

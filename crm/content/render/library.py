@@ -20,6 +20,16 @@ from crm.content.render.source import (
 TEMPLATES = Path(__file__).parents[3] / "templates"
 UNITS = ("minutes", "hours", "days", "weeks")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+ENTRY = "consent_given"
+EXITS = (
+    "opted_out",
+    "bounced",
+    "complained",
+    "appointment_booked",
+    "staff_hold",
+    "declined",
+    "consent_expired",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +66,10 @@ class Sequence:
     topic: str
     stream: str
     languages: tuple[str, ...]
-    entry: str
-    exit_on: tuple[str, ...]
+    entry: str  # always ENTRY
+    exit_on: tuple[
+        str, ...
+    ]  # of EXITS, for the reader: every sequence ends for all reasons, see `crm.reactions`
     window: Window
     steps: tuple[Wait | Send, ...]
 
@@ -122,11 +134,17 @@ def parse_sequence(text: str, *, key: str) -> Sequence:
         topic=str(raw["topic"]),
         stream=raw["stream"],
         languages=_subset(raw, "languages", LANGUAGES),
-        entry=str(raw["entry"]),
-        exit_on=tuple(map(str, raw["exit_on"])),
+        entry=_entry(raw),
+        exit_on=_subset(raw, "exit_on", EXITS),
         window=_window(raw["window"]),
         steps=steps,
     )
+
+
+def _entry(raw: Mapping[str, Any]) -> str:
+    if raw["entry"] != ENTRY:
+        raise ContentError("entry", f"must be {ENTRY}: consent to the topic is the only way into a sequence.")
+    return ENTRY
 
 
 def _window(raw: Any) -> Window:

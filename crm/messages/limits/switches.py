@@ -70,11 +70,11 @@ def set_pace(
     wrong: dict[str, list[str]] = {}
     for name, cap in (("per_minute", per_minute), ("per_day", per_day)):
         if cap is not None and not 1 <= cap <= MOST:
-            wrong[name] = [f"Use a whole number from 1 to {MOST:,}, or leave it empty."]
+            wrong[name] = [f"Enter a whole number from 1 to {MOST:,}, or leave it empty."]
     if len(domains) > MOST_DOMAINS or any(
         not _DOMAIN.fullmatch(domain) or not 1 <= cap <= MOST for domain, cap in domains.items()
     ):
-        wrong["domains"] = [f"Write one per line, such as “gmail.com 500”; at most {MOST_DOMAINS} lines."]
+        wrong["domains"] = [f"Enter one per line, such as “gmail.com 500”; at most {MOST_DOMAINS} lines."]
     if wrong:
         raise Invalid(wrong)
     values = {

@@ -1,4 +1,4 @@
-"""The application: one transaction per request, and a factory that wires everything once."""
+"""Application factory: builds an app with its settings, services, pages and commands."""
 
 import logging
 
@@ -8,42 +8,33 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from crm import reactions, web
 from crm.cli import register_commands
-from crm.content import approval, claims_gate
 from crm.content import service as content
-from crm.content.render.rendering import ClinicFacts
-from crm.core import business_hours, clock, config, crypto, events, failpoints, logs, queue, tokens
+from crm.core import business_hours, config, failpoints, logs
 from crm.core.config import ROOT, Settings
 from crm.core.db import db
+from crm.core.demo_clock import DemoClock
+from crm.core.field_keys import FieldKeys
 from crm.core.flask_app import CrmApp
-from crm.messages import transports
+from crm.core.link_keys import LinkKeys
+from crm.core.services import Services
+from crm.dev import local
+from crm.web import timeline_sources
 
 migrate = Migrate()
 
 
 def create_app(settings: Settings | None = None) -> CrmApp:
-    """Build the application. Reads the environment when no settings are given; connects to nothing yet."""
+    """Build the application. Reads the environment when no settings are given; connects to nothing yet. Raises ConfigError."""
     settings = settings or config.load()
     logs.configure(settings.log_level)
     app = CrmApp(
         "crm", root_path=str(ROOT / "crm"), template_folder=str(ROOT / "templates"), static_folder="static"
     )
-    app.settings = settings
+    app.services = _services(settings)
     app.config.update(_flask_config(settings))
-    crypto.use_keys(settings.field_keys)
-    tokens.use_keys(settings.secret_keys)
-    clock.use_offset_file(None if settings.production else settings.local_dir / "clock")
     db.init_app(app)
     migrate.init_app(app, db, directory=str(ROOT / "crm" / "migrations"), compare_type=True)
-    queue.connect(_redis(settings))
-    events.route(reactions.TABLE)
-    transports.configure(settings)
-    business_hours.use(
-        business_hours.calendar(
-            zone=settings.clinic.zone, hours=settings.clinic.hours, closed=settings.clinic.closed
-        )
-    )
-    content.configure(_facts(settings))
-    approval.configure(reviewers=settings.reviewers)
+    content.facts_of(settings)  # refuse a clinic name that emails cannot carry now, not at the first email
     failpoints.arm(None if settings.production else settings.fail_point)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
@@ -52,6 +43,22 @@ def create_app(settings: Settings | None = None) -> CrmApp:
     register_commands(app)
     logging.getLogger("python_http_client").setLevel(logging.WARNING)  # at DEBUG it prints keys and bodies
     return app
+
+
+def _services(settings: Settings) -> Services:
+    clinic = settings.clinic
+    return Services(
+        settings=settings,
+        demo_clock=DemoClock(None if settings.production else settings.local_dir / "clock"),
+        field_keys=FieldKeys(settings.field_keys),
+        link_keys=LinkKeys(settings.secret_keys),
+        calendar=business_hours.calendar(zone=clinic.zone, hours=clinic.hours, closed=clinic.closed),
+        redis=Redis.from_url(settings.redis_url)
+        if settings.redis_url
+        else local.LazyRedis(settings.local_dir),
+        reactions=reactions.TABLE,
+        timeline_sources=timeline_sources.SOURCES,
+    )
 
 
 def _flask_config(settings: Settings) -> dict[str, object]:
@@ -74,24 +81,3 @@ def _flask_config(settings: Settings) -> dict[str, object]:
         "TEMPLATES_AUTO_RELOAD": False,
         "BOOTSTRAP_SERVE_LOCAL": True,
     }
-
-
-def _redis(settings: Settings) -> Redis:
-    if settings.redis_url:
-        return Redis.from_url(settings.redis_url)
-    from crm.dev import local  # noqa: PLC0415 - never in production
-
-    return local.LazyRedis(settings.local_dir)
-
-
-def _facts(settings: Settings) -> ClinicFacts:
-    clinic = settings.clinic
-    return ClinicFacts(
-        name=clinic.name,
-        short_name=claims_gate.neutral_sender(clinic.short_name),
-        phone=clinic.phone,
-        address=clinic.address,
-        public_url=settings.public_url,
-        physician=clinic.physician,
-        portal_path="/refer",
-    )

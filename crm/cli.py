@@ -1,13 +1,14 @@
 """flask commands. Features with more than one bring their own group in `<feature>/cli.py`."""
 
 import sys
+import time
 
 import click
 from flask.cli import with_appcontext
 
 from crm.audit.cli import audit
 from crm.content.cli import content
-from crm.core import clock, current
+from crm.core import current
 from crm.core.db import transaction
 from crm.core.flask_app import CrmApp
 from crm.messages.cli import mail
@@ -40,13 +41,16 @@ def sandbox() -> None:
 
     settings = current.settings()
     folder = settings.local_dir / "sandbox"
+    demo_clock = current.services().demo_clock
     run(
         SandboxSettings(
             api_key=settings.sendgrid_api_key,
             webhook_url=f"http://127.0.0.1:{settings.port}/webhooks/sendgrid",
             signing_key_path=folder / "signing.pem",
             store_path=folder / "store",
-            clock=lambda: clock.now().timestamp(),
+            clock=lambda: (
+                time.time() + demo_clock.offset().total_seconds()
+            ),  # its threads have no app context
         ),
         port=settings.sandbox_port,
     )

@@ -28,4 +28,4 @@ def worker(names: tuple[str, ...], *, burst: bool) -> None:
 @with_appcontext
 def scheduler() -> None:
     """Queue the periodic jobs. Of several schedulers, one leads."""
-    schedule.run(current_app._get_current_object())  # type: ignore[attr-defined]
+    schedule.run()

@@ -1,10 +1,10 @@
 """Jobs of content: approvals that expire, and test emails."""
 
 from crm.content import approval
+from crm.core import current
 from crm.core.db import transaction
 from crm.core.queue import LOW, URGENT, job
 from crm.messages import test_send
-from jobs.context import app
 
 
 @job(queue=LOW, timeout=120, every=3600)
@@ -17,4 +17,4 @@ def look_after() -> None:
 @job(queue=URGENT, timeout=60)
 def try_out(version_id: int, user_id: int) -> None:
     """Send a test email of one version to the staff member who requested it."""
-    test_send.send_to(user_id=user_id, version_id=version_id, settings=app().settings)
+    test_send.send_to(user_id=user_id, version_id=version_id, settings=current.settings())

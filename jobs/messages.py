@@ -1,5 +1,6 @@
 """Jobs of messages: delivery, sweep, circuit breakers, alert emails."""
 
+from crm.core import current
 from crm.core.db import transaction
 from crm.core.queue import BULK, LOW, URGENT, job
 from crm.messages import alert_emails
@@ -7,26 +8,25 @@ from crm.messages.engine import pipeline
 from crm.messages.engine import sweep as sweeping
 from crm.messages.engine.deliver import deliver as deliver_batch
 from crm.messages.limits import circuit_breakers
-from jobs.context import app
 
 
 @job(queue=BULK, timeout=60, twice=True)
 def deliver(*_batch_id: int) -> None:
     """Deliver ready bulk batches, oldest first. (Jobs of an older release name one batch; the number is ignored.)"""
-    pipeline.run(settings=app().settings)
+    pipeline.run(settings=current.settings())
 
 
 @job(queue=URGENT, timeout=60, twice=True)
 def deliver_now(batch_id: int) -> None:
     """Deliver one transactional email at once."""
-    deliver_batch(batch_id, settings=app().settings)
+    deliver_batch(batch_id, settings=current.settings())
 
 
 @job(queue=URGENT, timeout=60, twice=True, every=10)
 def sweep() -> None:
     """Settle stuck batches and request delivery of waiting ones."""
     with transaction():
-        sweeping.run_sweep(production=app().settings.production)
+        sweeping.run_sweep(production=current.settings().production)
 
 
 @job(queue=LOW, timeout=120, every=60)
@@ -40,4 +40,4 @@ def check_rates() -> None:
 def tell_staff() -> None:
     """Email open alerts to staff when they are due."""
     with transaction():
-        alert_emails.send_alert_digest(clinic=app().settings.clinic)
+        alert_emails.send_alert_digest(clinic=current.settings().clinic)

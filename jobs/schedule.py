@@ -10,8 +10,6 @@ from rq.cron import CronJob, CronScheduler
 from rq.job import Job
 
 from crm.core import queue
-from crm.core.flask_app import CrmApp
-from jobs import context
 
 log = structlog.get_logger()
 
@@ -85,9 +83,8 @@ class Scheduler(CronScheduler):
         return False
 
 
-def run(app: CrmApp) -> None:
-    """Queue the periodic jobs until the process is asked to end."""
-    context.use(app)
+def run() -> None:
+    """Queue the periodic jobs of the running app until the process is asked to end."""
     scheduler = Scheduler(queue.redis(), logging_level="WARNING")
     for name, seconds in periodic_jobs().items():
         scheduler._cron_jobs.append(PeriodicJob(name, interval=seconds))

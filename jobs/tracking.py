@@ -3,11 +3,11 @@
 from contextlib import closing
 from datetime import datetime
 
+from crm.core import current
 from crm.core.db import transaction
 from crm.core.queue import EVENTS, LOW, job
 from crm.mailer.sendgrid_lists import LISTS, PAGE, ListsError, SendGridLists
 from crm.tracking import service, suppression_sync
-from jobs.context import app
 
 MOST_PAGES = 2_000  # of one list in one run: a million addresses
 
@@ -35,7 +35,7 @@ def reconcile() -> None:
     if begun is None:
         return
     run_id, since = begun
-    settings, error = app().settings, None
+    settings, error = current.settings(), None
     with closing(SendGridLists(api_key=settings.sendgrid_api_key, url=settings.sendgrid_url)) as lists:
         try:
             for name in LISTS:

@@ -1,13 +1,13 @@
 """Jobs of monitoring."""
 
+from crm.core import current
 from crm.core.db import transaction
 from crm.core.queue import LOW, job
 from crm.ops import doctor
-from jobs.context import app
 
 
 @job(queue=LOW, timeout=60, every=300)
 def look() -> None:
     """Raise an alert when mail is stuck or provider events are missing; close it when that ends."""
     with transaction():
-        doctor.raise_alerts(app().settings)
+        doctor.raise_alerts(current.settings())

@@ -18,7 +18,6 @@ from crm.audit.service import acting
 from crm.core import queue
 from crm.core.db import db
 from crm.core.flask_app import CrmApp
-from jobs import context
 
 log = structlog.get_logger()
 
@@ -26,9 +25,11 @@ log = structlog.get_logger()
 class Worker(SimpleWorker):
     """An RQ worker that runs jobs in its own process: no fork, no import per job. A timeout ends a job that hangs."""
 
+    app: CrmApp
+
     def perform_job(self, job: Job, queue: Any, execution: Any) -> bool:
         """Run one job inside a fresh app context, with the system as actor."""
-        with context.app().app_context(), acting("system"):
+        with self.app.app_context(), acting("system"):
             try:
                 return super().perform_job(job, queue, execution)
             finally:
@@ -59,16 +60,16 @@ def _name(job: Job) -> str:
 def work(app: CrmApp, *, queues: tuple[str, ...] = queue.QUEUES, burst: bool = False) -> None:
     """Run jobs of these queues, most urgent first, until the process is asked to end.
 
-    RQ's loop also ends when Redis is unreachable or a job cannot be read; then it starts again.
+    Runs in an app context of `app`. RQ's loop also ends when Redis is unreachable or a job cannot be read; then it
+    starts again.
     """
-    context.use(app)
     gc.freeze()  # collecting what the start loaded, again and again, costs more than a batch of mail
     gc.set_threshold(50_000, 20, 50)
-    while not _work(queues, burst=burst):
+    while not _work(app, queues, burst=burst):
         time.sleep(1)
 
 
-def _work(queues: tuple[str, ...], *, burst: bool) -> bool:
+def _work(app: CrmApp, queues: tuple[str, ...], *, burst: bool) -> bool:
     """Run one RQ worker; return whether it ended on request rather than by an error."""
     worker = None
     try:
@@ -79,6 +80,7 @@ def _work(queues: tuple[str, ...], *, burst: bool) -> bool:
             name=f"{socket.gethostname()}-{os.getpid()}-{time.monotonic_ns()}",
             disable_default_exception_handler=False,
         )
+        worker.app = app
         worker.work(burst=burst, logging_level="WARNING", with_scheduler=False)
         if burst:
             return True

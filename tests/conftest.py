@@ -125,13 +125,12 @@ def redis(app: CrmApp, worker_id: str) -> Iterator[Redis]:
     """A real Redis, emptied before and after; each test process has a database number of its own."""
     from redis import Redis
 
-    from crm.core import queue
-
     number = 1 + (int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0) % 14
     client = Redis.from_url(app.settings.redis_url or "", db=number)
     client.flushdb()
-    queue.connect(client)
+    kept, app.services.redis = app.services.redis, client
     yield client
+    app.services.redis = kept
     client.flushdb()
     client.close()
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from crm.audit import service as audit
 from crm.consultations.models import Consultation
 from crm.contacts import service as contacts
-from crm.core import business_hours, clock, events
+from crm.core import clock, current, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.leads import service
@@ -97,7 +97,7 @@ def get(*, lead_id: int, consultation_id: int) -> Consultation:
 
 def consultations_on(day: date) -> Sequence[Consultation]:
     """Return the booked, attended and no-show consultations of a day in clinic time, in order."""
-    zone = business_hours.clinic().zone
+    zone = current.calendar().zone
     begins = datetime.combine(day, time(), zone).astimezone(UTC)
     ends = datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
     rows = select(Consultation).where(
@@ -110,14 +110,14 @@ def consultations_on(day: date) -> Sequence[Consultation]:
 
 def clinic_today() -> date:
     """Return today's date in clinic time."""
-    return clock.now().astimezone(business_hours.clinic().zone).date()
+    return clock.now().astimezone(current.calendar().zone).date()
 
 
 def _check(*, starts_at: datetime, minutes: int) -> None:
     now, wrong = clock.now(), {}
     if not now < starts_at < now + MAX_AHEAD:
         wrong["starts_at"] = ["Choose a time within the next year."]
-    elif business_hours.clinic().opening(starts_at.astimezone(business_hours.clinic().zone).date()) is None:
+    elif current.calendar().opening(starts_at.astimezone(current.calendar().zone).date()) is None:
         wrong["starts_at"] = ["The clinic is closed on that day."]
     if minutes not in LENGTHS:
         wrong["minutes"] = [f"Choose one of {', '.join(map(str, LENGTHS))} minutes."]

@@ -1,7 +1,7 @@
 """Contact search and the timeline of one person, read from many tables."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,13 +11,9 @@ from sqlalchemy import CompoundSelect, Select, func, literal, select, text, tupl
 from crm.contacts.addresses import address_index
 from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.rules import InvalidValue, clean_phone
-from crm.core import crypto, paging
+from crm.core import crypto, current, paging
 from crm.core.db import db
 from crm.core.paging import Page
-
-TimelineSource = Callable[[Sequence[int]], Select[Any]]
-"""Takes the ids of one person's records and returns a select of six columns: at, id, kind, actor, text (encrypted) and
-detail (JSONB)."""
 
 EntryFilter = Mapping[str, Collection[str] | None]
 """Which entries to return: source name -> kinds, or None for every kind of that source."""
@@ -36,19 +32,11 @@ class TimelineEntry:
     detail: dict[str, Any] | None
 
 
-def _activity(record_ids: Sequence[int]) -> Select[Any]:
+def activity_source(record_ids: Sequence[int]) -> Select[Any]:
+    """Select the activities of these records as timeline entries."""
     return select(
         Activity.at, Activity.id, Activity.kind, Activity.actor, Activity.text, Activity.detail
     ).where(Activity.contact_id.in_(record_ids))
-
-
-_sources: Mapping[str, TimelineSource] = {"activity": _activity}
-
-
-def register_timeline_sources(sources: Mapping[str, TimelineSource]) -> None:
-    """Add the tables of other features to every timeline: name -> source. The app calls this once, at startup."""
-    global _sources
-    _sources = {"activity": _activity, **sources}
 
 
 _RECORDS = text("""
@@ -77,7 +65,7 @@ def timeline(
     ids = record_ids(contact_id)
     branches = [
         _branch(name, source(ids), after, limit, kinds=only[name] if only else None)
-        for name, source in _sources.items()
+        for name, source in current.services().timeline_sources.items()
         if only is None or name in only
     ]
     every = union_all(*branches).subquery()

@@ -17,24 +17,16 @@ from crm.content.models import Approval, Autosave, ContentItem, ContentVersion
 from crm.content.render.fields import ContentError
 from crm.content.render.source import parse
 from crm.content.testimonials import service as testimonials
-from crm.core import clock
+from crm.core import clock, current
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound
 from crm.core.events import publish
 from crm.staff import alerts
 
-_reviewers = 2
-
-
-def configure(*, reviewers: int) -> None:
-    """Set how many people of this clinic look at a text before it leaves: 1 or 2."""
-    global _reviewers
-    _reviewers = reviewers
-
 
 def reviewers() -> int:
     """Return how many people of this clinic look at a text before it leaves."""
-    return _reviewers
+    return current.settings().reviewers
 
 
 def get(version_id: int, *, lock: bool = False) -> ContentVersion:
@@ -176,7 +168,7 @@ def approval_request(
         changed=has_changed(version),
         blocked=_blocked(version),
         unauthorized=testimonial_problem(version),
-        reviewers=_reviewers,
+        reviewers=reviewers(),
     )
 
 
@@ -208,7 +200,7 @@ def approve(version_id: int, *, actor: str, roles: Collection[str], kind: str, m
         detail={"kind": kind, "months": months},
     )
     db.session.flush()
-    if not rules.is_complete(approvals_of(version), reviewers=_reviewers):
+    if not rules.is_complete(approvals_of(version), reviewers=reviewers()):
         return False
     _activate(version, now=now)
     return True

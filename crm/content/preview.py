@@ -8,7 +8,7 @@ from functools import lru_cache
 from crm.content import claims_gate, service
 from crm.content.models import ContentVersion
 from crm.content.render.fields import ContentError
-from crm.content.render.rendering import Personal, Rendered, personalise, render
+from crm.content.render.rendering import ClinicFacts, Personal, Rendered, personalise, render
 from crm.content.render.source import parse, parse_block
 
 PEOPLE: Mapping[str, tuple[str, str]] = {  # code -> first name, who it is
@@ -52,15 +52,15 @@ def rendering(version: ContentVersion) -> Rendered:
             + ("" if block.words else f"[[block: {block.name}]]\n")
             + _FILLER[bool(block.words)]
         )
-    return _render(text, tuple(sorted(blocks.items())), service.layout())
+    return _render(text, tuple(sorted(blocks.items())), service.layout(), service.clinic_facts())
 
 
 _FILLER = {True: "…\n", False: ""}
 
 
 @lru_cache(maxsize=128)
-def _render(text: str, blocks: claims_gate.Blocks, frame: str) -> Rendered:
-    return render(parse(text), blocks=dict(blocks), layout=frame, clinic=service.clinic_facts())
+def _render(text: str, blocks: claims_gate.Blocks, frame: str, clinic: ClinicFacts) -> Rendered:
+    return render(parse(text), blocks=dict(blocks), layout=frame, clinic=clinic)
 
 
 def fields(person: str, *, language: str) -> dict[str, str]:

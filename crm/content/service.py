@@ -20,6 +20,8 @@ from crm.content.render.source import ContentError, parse
 from crm.content.testimonials import rules as testimonials_rules
 from crm.content.testimonials import service as authorizations
 from crm.content.testimonials.rules import AuthorizationTerms
+from crm.core import current
+from crm.core.config import Settings
 from crm.core.db import db, execute_raw
 
 __all__ = ["ContentError", "NotSendable", "Rendered", "Sendable", "sendable", "substitutions"]
@@ -40,21 +42,24 @@ class NotSendable:
     reason: str
 
 
-_clinic: ClinicFacts | None = None
-
-
-def configure(clinic: ClinicFacts) -> None:
-    """Set the clinic's facts that every rendering carries."""
-    global _clinic
-    _clinic = clinic
-    _rendered.cache_clear()
+@lru_cache(maxsize=8)
+def facts_of(settings: Settings) -> ClinicFacts:
+    """Return what every rendering shows about a clinic. Raises ConfigError for a sender name that is not neutral."""
+    clinic = settings.clinic
+    return ClinicFacts(
+        name=clinic.name,
+        short_name=claims_gate.neutral_sender(clinic.short_name),
+        phone=clinic.phone,
+        address=clinic.address,
+        public_url=settings.public_url,
+        physician=clinic.physician,
+        portal_path="/refer",
+    )
 
 
 def clinic_facts() -> ClinicFacts:
-    """Return the clinic's facts."""
-    if _clinic is None:
-        raise RuntimeError("The clinic's facts are not configured.")
-    return _clinic
+    """Return what every rendering shows about the running app's clinic."""
+    return facts_of(current.settings())
 
 
 @lru_cache(maxsize=1)
@@ -114,12 +119,13 @@ def _approval_problem(version: Row[Any], *, now: datetime) -> str | None:
 
 @lru_cache(maxsize=256)
 def _rendered(
-    source: str, blocks: tuple[tuple[str, str], ...], frame: str
+    source: str, blocks: tuple[tuple[str, str], ...], frame: str, clinic: ClinicFacts
 ) -> tuple[bytes, Rendered, tuple[str, ...]]:
     """Render and check once per process and set of bytes, so that sending costs neither."""
     named = dict(blocks)
-    rendered = render(parse(source), blocks=named, layout=frame, clinic=clinic_facts())
-    return _digest(source, blocks, frame), rendered, claims_gate.blocked(source, blocks=named, host=host())
+    rendered = render(parse(source), blocks=named, layout=frame, clinic=clinic)
+    blocked = claims_gate.blocked(source, blocks=named, host=_host(clinic))
+    return _digest(source, blocks, frame), rendered, blocked
 
 
 @lru_cache(maxsize=1024)
@@ -129,7 +135,11 @@ def _digest(source: str, blocks: tuple[tuple[str, str], ...], frame: str) -> byt
 
 def host() -> str:
     """Return the clinic's own host, where links may lead."""
-    return urlsplit(clinic_facts().public_url).netloc
+    return _host(clinic_facts())
+
+
+def _host(clinic: ClinicFacts) -> str:
+    return urlsplit(clinic.public_url).netloc
 
 
 def digest(source: str, *, blocks: Mapping[str, str]) -> bytes:

@@ -1,4 +1,4 @@
-"""Time as the clinic counts it: opening hours in its own time zone, without holidays. Pure, but for the calendar in use."""
+"""Opening hours: the clinic's calendar, and time counted in it. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -142,19 +142,3 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise Invalid({"closed": [f"“{text}” is not a date (YYYY-MM-DD)."]}) from error
-
-
-_in_use: Calendar | None = None
-
-
-def use(chosen: Calendar) -> None:
-    """Count by this calendar from now on. Called once, while the app is wired."""
-    global _in_use
-    _in_use = chosen
-
-
-def clinic() -> Calendar:
-    """Return the clinic's calendar."""
-    if _in_use is None:
-        raise RuntimeError("No calendar has been set.")
-    return _in_use

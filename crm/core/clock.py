@@ -1,25 +1,29 @@
-"""What time it is. On one machine for trying out, the clock can be moved ahead; never in production."""
+"""The present time. In a demo the clock can be moved ahead; in production it is real time."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+
+from flask import has_app_context
+
+from crm.core import current
 
 _pretended: ContextVar[datetime | None] = ContextVar("pretended", default=None)
-_offset_file: Path | None = None
-_cached: tuple[int, timedelta] = (0, timedelta())
 
 
 def now() -> datetime:
-    """Return the present moment, aware and in UTC, moved ahead by the demo clock where one is set."""
-    return _pretended.get() or datetime.now(UTC) + _offset()
+    """Return the present moment in UTC, moved ahead by the demo clock of the running app. Outside an app: real time."""
+    pretended = _pretended.get()
+    if pretended is not None:
+        return pretended
+    real = datetime.now(UTC)
+    return real + current.services().demo_clock.offset() if has_app_context() else real
 
 
 @contextmanager
 def pretend(moment: datetime) -> Iterator[None]:
-    """Let it be `moment` inside the block: for making up a past, and for rehearsing a future."""
+    """Make `now` return `moment` inside the block: to write a demo's past, or to try a future."""
     token = _pretended.set(moment)
     try:
         yield
@@ -27,32 +31,7 @@ def pretend(moment: datetime) -> Iterator[None]:
         _pretended.reset(token)
 
 
-def use_offset_file(path: Path | None) -> None:
-    """Read the clock's offset (seconds, as text) from `path` from now on; None goes back to real time."""
-    global _offset_file
-    _offset_file = path
-
-
 def move_ahead(by: timedelta) -> datetime:
-    """Move the demo clock of all processes that share the offset file; return the new time."""
-    if _offset_file is None:
-        raise RuntimeError("The clock cannot be moved here.")
-    seconds = (_offset() + by).total_seconds()
-    _offset_file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = _offset_file.with_suffix(".new")
-    fresh.write_text(str(seconds))
-    os.replace(fresh, _offset_file)
+    """Move the demo clock of all processes of this installation; return the new time. Raises RuntimeError in production."""
+    current.services().demo_clock.move_ahead(by)
     return now()
-
-
-def _offset() -> timedelta:
-    global _cached
-    if _offset_file is None:
-        return timedelta()
-    try:
-        changed = os.stat(_offset_file).st_mtime_ns
-    except FileNotFoundError:
-        return timedelta()
-    if changed != _cached[0]:
-        _cached = (changed, timedelta(seconds=float(_offset_file.read_text() or 0)))
-    return _cached[1]

@@ -1,8 +1,10 @@
 """Events: what happened, published to the handlers of `crm.reactions` in the same process and transaction."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from crm.core import current
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,16 +13,9 @@ class Event:
 
 
 Handler = Callable[[Any], None]
-_table: Mapping[type[Event], Sequence[Handler]] = {}
-
-
-def route(table: Mapping[type[Event], Sequence[Handler]]) -> None:
-    """Set who acts on what. Called once, by the table in `crm.reactions`."""
-    global _table
-    _table = table
 
 
 def publish(event: Event) -> None:
-    """Tell the listeners of `event`, in the order of the table. An error in one undoes the whole transaction."""
-    for handler in _table.get(type(event), ()):
+    """Call the handlers of `event` in the order of `crm.reactions`. An error in one rolls back the whole transaction."""
+    for handler in current.services().reactions.get(type(event), ()):
         handler(event)

@@ -1,4 +1,7 @@
-"""Places where a test may kill or freeze this process, to prove that nothing is lost by it. Off in production."""
+"""Fail points: places where a fault test kills or freezes this process, to show that nothing is lost. Off in production.
+
+Armed for the process and not for one app: what dies or freezes is the process, with every app in it.
+"""
 
 import os
 import signal

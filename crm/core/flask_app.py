@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from crm.core.config import Settings
 from crm.core.db import collided, transaction
+from crm.core.services import Services
 
 TRY_AGAIN_AFTER = (0.01, 0.05, 0.2, 0.5)  # seconds at most, after PostgreSQL undid one of two that collided
 
@@ -19,7 +20,12 @@ log = structlog.get_logger()
 class CrmApp(Flask):
     """Flask with one transaction per request: return to keep, raise to refuse."""
 
-    settings: Settings
+    services: Services
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this app."""
+        return self.services.settings
 
     def dispatch_request(self) -> ResponseReturnValue:
         for pause in TRY_AGAIN_AFTER:

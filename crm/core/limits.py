@@ -13,6 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from crm.core import crypto, queue
+from crm.core.current import PerApp
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ def hit(limits: Sequence[Limit]) -> Reached | None:
         found = _hit_redis(limits)
     except RedisError as error:
         log.warning("limits.redis_away", error=type(error).__name__)
-        found = _memory.hit(limits)
+        found = _memory.get().hit(limits)
     for limit, (count, left) in zip(limits, found, strict=True):
         if count > limit.most:
             return Reached(limit=limit, retry_after=max(1, left))
@@ -99,4 +100,4 @@ class _Memory:
         return count + 1, int(ends - now) + 1
 
 
-_memory = _Memory()
+_memory = PerApp(lambda _settings: _Memory())

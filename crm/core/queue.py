@@ -13,6 +13,7 @@ from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
+from crm.core import current
 from crm.core.db import after_commit
 
 log = structlog.get_logger()
@@ -78,25 +79,14 @@ def spec_of(name: str) -> JobSpec:
         raise KeyError(f"Job {name} not found. {hint}") from None
 
 
-_redis: Redis | None = None
-
-
-def connect(redis: Redis) -> None:
-    """Use this connection for all queues of the process."""
-    global _redis
-    _redis = redis
-
-
 def redis() -> Redis:
-    """Return the process's Redis connection."""
-    if _redis is None:
-        raise RuntimeError("No Redis connection has been set.")
-    return _redis
+    """Return the Redis connection of the running app."""
+    return current.services().redis
 
 
-def queue(name: str) -> Queue:
-    """Return the RQ queue called `name`, speaking JSON."""
-    return Queue(name, connection=redis(), serializer=JSONSerializer)
+def queue(name: str, *, connection: Redis | None = None) -> Queue:
+    """Return the RQ queue called `name`, with JSON as its format."""
+    return Queue(name, connection=connection or redis(), serializer=JSONSerializer)
 
 
 def enqueue(name: str, *ids: int | str, key: str | None = None) -> None:
@@ -109,21 +99,27 @@ def enqueue(name: str, *ids: int | str, key: str | None = None) -> None:
     after_commit(partial(push, [JobRequest(name, ids, key)]))
 
 
-def push(requests: Iterable[JobRequest]) -> None:
-    """Queue jobs now. While Redis is unreachable the requests are logged and dropped: the sweep makes them again."""
+def push(requests: Iterable[JobRequest], *, connection: Redis | None = None) -> None:
+    """Queue jobs now, in the running app's Redis or that of `connection`.
+
+    While Redis is unreachable the requests are logged and dropped: the sweep makes them again.
+    """
+    target = connection or redis()
     try:
         for name, ids, key in requests:
-            _push(name, ids, key)
+            _push(target, name, ids, key)
     except RedisError as error:
         log.warning("queue.unreachable", error=type(error).__name__)
 
 
-def _push(name: str, ids: tuple[int | str, ...], key: str | None, *, again: bool = True) -> None:
+def _push(
+    connection: Redis, name: str, ids: tuple[int | str, ...], key: str | None, *, again: bool = True
+) -> None:
     spec = spec_of(name)
     # RQ allows only letters, digits, dash and underscore in an id
     job_id = "-".join(str(part) for part in (name.replace(".", "_"), *ids, key) if part is not None)
     try:
-        queue(spec.queue).enqueue_call(
+        queue(spec.queue, connection=connection).enqueue_call(
             f"jobs.{name}",
             args=ids,
             timeout=spec.timeout,
@@ -134,23 +130,23 @@ def _push(name: str, ids: tuple[int | str, ...], key: str | None, *, again: bool
             unique=True,
         )
     except DuplicateJobError:
-        if again and _clear_failed(job_id):
-            _push(name, ids, key, again=False)
-        elif again and spec.twice and _status(job_id) is JobStatus.STARTED:
-            _push(name, ids, f"{key or ''}next", again=False)
+        if again and _clear_failed(connection, job_id):
+            _push(connection, name, ids, key, again=False)
+        elif again and spec.twice and _status(connection, job_id) is JobStatus.STARTED:
+            _push(connection, name, ids, f"{key or ''}next", again=False)
 
 
-def _status(job_id: str) -> JobStatus | None:
+def _status(connection: Redis, job_id: str) -> JobStatus | None:
     try:
-        return Job.fetch(job_id, connection=redis(), serializer=JSONSerializer).get_status(refresh=False)
+        return Job.fetch(job_id, connection=connection, serializer=JSONSerializer).get_status(refresh=False)
     except NoSuchJobError:
         return None
 
 
-def _clear_failed(job_id: str) -> bool:
-    """Drop a failed namesake, which would otherwise stand in the way until it expires."""
+def _clear_failed(connection: Redis, job_id: str) -> bool:
+    """Delete a failed job of the same id, which would block the request until it expires."""
     try:
-        job = Job.fetch(job_id, connection=redis(), serializer=JSONSerializer)
+        job = Job.fetch(job_id, connection=connection, serializer=JSONSerializer)
     except NoSuchJobError:
         return True
     if job.get_status(refresh=False) in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):

@@ -8,7 +8,7 @@ from flask_babel import gettext, ngettext
 from flask_security import current_user
 
 from crm.audit import service as audit
-from crm.core import business_hours, clock
+from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid
 from crm.desk import board as boards
@@ -68,10 +68,7 @@ def plan_bulk() -> ResponseReturnValue:
 def _clinic_time(text: str) -> str:
     try:
         return (
-            datetime.fromisoformat(text)
-            .replace(tzinfo=business_hours.clinic().zone)
-            .astimezone(UTC)
-            .isoformat()
+            datetime.fromisoformat(text).replace(tzinfo=current.calendar().zone).astimezone(UTC).isoformat()
         )
     except ValueError:
         return ""

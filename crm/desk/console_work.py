@@ -10,7 +10,7 @@ from flask_security import current_user
 
 from crm.audit import service as audit
 from crm.consultations import service as consultations
-from crm.core import business_hours, clock, current
+from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid, NotFound
 from crm.desk import worklists
@@ -89,7 +89,7 @@ def _clinic_time(field: str) -> datetime:
         raise Invalid({field: ["Enter a day and a time."]}) from error
     if there.tzinfo is not None:
         raise Invalid({field: ["Enter a day and a time in clinic time, without a time zone."]})
-    return there.replace(tzinfo=business_hours.clinic().zone).astimezone(UTC)
+    return there.replace(tzinfo=current.calendar().zone).astimezone(UTC)
 
 
 def _number(field: str) -> int | None:

@@ -15,7 +15,7 @@ from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
 from crm.contacts.rules import folded, match_person
-from crm.core import business_hours, clock, crypto
+from crm.core import clock, crypto, current
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.imports.rules import LEADS, Row
 from crm.leads import references
@@ -222,7 +222,7 @@ def _columns(plan: _Plan) -> dict[str, Any]:
 def _open_leads(plans: Sequence[_Plan], common: Mapping[str, Any]) -> list[int]:
     ids, stage = _ids("lead", len(plans)), leads.first_stage(leads.CONTACT_REQUEST)
     due = leads.due_at(
-        kind=leads.CONTACT_REQUEST, stage=stage, since=common["now"], calendar=business_hours.clinic()
+        kind=leads.CONTACT_REQUEST, stage=stage, since=common["now"], calendar=current.calendar()
     )
     given = {
         "id": ids,

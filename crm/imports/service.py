@@ -11,7 +11,7 @@ from sqlalchemy import Select, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm.audit import service as audit
-from crm.core import business_hours, clock, crypto, csv_files
+from crm.core import clock, crypto, csv_files, current
 from crm.core.csv_files import MOST_COLUMNS, BadFile
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound
@@ -243,7 +243,7 @@ def _import_batch(
     mapping: Mapping[str, str],
     seen: set[bytes],
 ) -> None:
-    zone, today = business_hours.clinic().zone.key, clock.now().date()
+    zone, today = current.calendar().zone.key, clock.now().date()
     good: list[Row] = []
     problems = []
     for line, cells in batch:

@@ -15,7 +15,7 @@ from crm.consent.rules import ConfirmationKind
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
 from crm.contacts.rules import Person
-from crm.core import business_hours, clock, crypto, events
+from crm.core import clock, crypto, current, events
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.core.errors import Conflict
 from crm.intake import crisis
@@ -249,7 +249,7 @@ def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mappi
         "first_touch": as_json(values.get("first_touch")),
         "message": sealed(values.get("message")),
         "now": now,
-        "due_at": rules.due_at(kind=kind, stage=stage, since=now, calendar=business_hours.clinic()),
+        "due_at": rules.due_at(kind=kind, stage=stage, since=now, calendar=current.calendar()),
         **audit.noted(),
         "detail": as_json({"kind": kind, "source": source}),
     }

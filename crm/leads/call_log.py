@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from crm.audit import service as audit
 from crm.contacts import service as contacts
-from crm.core import business_hours, clock
+from crm.core import clock, current
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid
 from crm.leads import service, sla
@@ -78,5 +78,5 @@ def _advance(lead: Lead, *, outcome: str, now: datetime) -> None:
         return
     sla.resolve_late_alert(lead.id)
     if lead.due_at is not None:
-        lead.due_at = max(lead.due_at, business_hours.clinic().after(now, TRY_AGAIN_WITHIN))
+        lead.due_at = max(lead.due_at, current.calendar().after(now, TRY_AGAIN_WITHIN))
     service.flush()

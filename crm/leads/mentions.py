@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from crm.contacts.rules import folded
-from crm.core import business_hours, clock
+from crm.core import clock, current
 from crm.core.db import db
 from crm.leads.models import Lead, Task
 from crm.staff import service as staff
@@ -46,7 +46,7 @@ def notify_mentioned(lead: Lead, text: str) -> Sequence[User]:
                 kind="mention",
                 title="You were mentioned in a note",
                 owner_id=person.id,
-                due_at=business_hours.clinic().add_days(now, 1),
+                due_at=current.calendar().add_days(now, 1),
                 created_at=now,
             )
         )

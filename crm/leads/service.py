@@ -9,7 +9,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from crm.audit import service as audit
 from crm.contacts import service as contacts
-from crm.core import business_hours, clock, events
+from crm.core import clock, current, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.leads import contact_attempts, mentions, rules, sla
@@ -140,7 +140,7 @@ def _set_deadline(lead: Lead, *, was: str, now: datetime) -> None:
         to=lead.stage,
         now=now,
         deadline=rules.Deadline(due_at=lead.due_at, left=left),
-        calendar=business_hours.clinic(),
+        calendar=current.calendar(),
     )
     lead.due_at = after.due_at
     lead.clock_left = int(after.left.total_seconds()) if after.left is not None else None
@@ -226,7 +226,7 @@ def open_phone_task(*, contact_id: int) -> None:
         return
     waiting = select(Task.id).where(Task.lead_id == lead.id, Task.kind == "tell", Task.done_at.is_(None))
     if db.session.scalar(waiting.limit(1)) is None:
-        due = business_hours.clinic().add_days(clock.now(), 1)
+        due = current.calendar().add_days(clock.now(), 1)
         title = "Call the person: the email could not be sent"
         add_task(lead_id=lead.id, kind="tell", title=title, due_at=due, owner_id=lead.owner_id)
 

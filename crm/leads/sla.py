@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crm.audit import service as audit
 from crm.contacts import service as contacts
-from crm.core import business_hours, clock, events
+from crm.core import clock, current, events
 from crm.core.db import db
 from crm.leads.events import LeadOverdue
 from crm.leads.models import Breach, Lead, Task
@@ -75,7 +75,7 @@ def _hand_over(lead: Lead) -> None:
             kind="late",
             title=f"Overdue in “{label(lead.stage)}”: act on this lead",
             owner_id=owner_id,
-            due_at=business_hours.clinic().add_time(now, ACT_WITHIN),
+            due_at=current.calendar().add_time(now, ACT_WITHIN),
             created_at=now,
         )
     )

@@ -1,10 +1,12 @@
-"""Registry of the mail transports of this installation, opened once per process."""
+"""Mail transports: which ones an app has, opened once, and which one a stream may use."""
 
 from collections.abc import Mapping
 
 from sqlalchemy import select
 
+from crm.core import current
 from crm.core.config import Settings
+from crm.core.current import PerApp
 from crm.core.db import db
 from crm.mailer import Mailer
 from crm.mailer.sendgrid import SendGridMailer
@@ -12,32 +14,27 @@ from crm.mailer.smtp import SmtpMailer
 from crm.messages import rules
 from crm.messages.models import PhiAttestation
 
-_settings: Settings | None = None
-_mailers: dict[str, Mailer] = {}
+
+def _open(settings: Settings) -> Mapping[str, Mailer]:
+    found: dict[str, Mailer] = {
+        "sendgrid": SendGridMailer(api_key=settings.sendgrid_api_key, url=settings.sendgrid_url)
+    }
+    if settings.smtp_url:
+        found["smtp"] = SmtpMailer(url=settings.smtp_url, has_baa=settings.smtp_has_baa)
+    return found
 
 
-def configure(settings: Settings) -> None:
-    """Remember what to open; nothing is opened before the first send."""
-    global _settings
-    _settings = settings
-    _mailers.clear()
-
-
-def use(mailers: Mapping[str, Mailer]) -> None:
-    """Replace the transports, in this order of preference."""
-    _mailers.clear()
-    _mailers.update(mailers)
+_mailers: PerApp[Mapping[str, Mailer]] = PerApp(_open)
 
 
 def mailers() -> Mapping[str, Mailer]:
-    """Return the transports of this installation by name, the default one first."""
-    if not _mailers:
-        if _settings is None:
-            raise RuntimeError("The transports are not configured.")
-        _mailers["sendgrid"] = SendGridMailer(api_key=_settings.sendgrid_api_key, url=_settings.sendgrid_url)
-        if _settings.smtp_url:
-            _mailers["smtp"] = SmtpMailer(url=_settings.smtp_url, has_baa=_settings.smtp_has_baa)
-    return _mailers
+    """Return the transports of the running app by name, the default one first."""
+    return _mailers.get()
+
+
+def use(mailers: Mapping[str, Mailer]) -> None:
+    """Send through these transports instead, in this order of preference; with none, through the app's own again."""
+    _mailers.set(mailers or _open(current.settings()))
 
 
 def route(stream: rules.Stream) -> str | None:

@@ -18,6 +18,7 @@ from crm.audit import service as audit
 from crm.consent.queries import refusal_sql
 from crm.content import service as content
 from crm.core import clock
+from crm.core.current import PerApp
 from crm.core.db import bigint_array, db, rows_as
 from crm.core.failpoints import failpoint
 from crm.messages import service as messages
@@ -170,16 +171,17 @@ def _decide(
 
 
 def _plans(version_ids: set[int]) -> dict[int, rules.Plan]:
-    missing = [version_id for version_id in version_ids if version_id not in _known_plans]
+    known = _known_plans.get()
+    missing = [version_id for version_id in version_ids if version_id not in known]
     if missing:
         found = db.session.execute(
             select(SequenceVersion.id, SequenceVersion.plan).where(SequenceVersion.id.in_(missing))
         )
-        _known_plans.update({version_id: rules.plan_from(plan) for version_id, plan in found})
-    return {version_id: _known_plans[version_id] for version_id in version_ids}
+        known.update({version_id: rules.plan_from(plan) for version_id, plan in found})
+    return {version_id: known[version_id] for version_id in version_ids}
 
 
-_known_plans: dict[int, rules.Plan] = {}  # versions never change
+_known_plans: PerApp[dict[int, rules.Plan]] = PerApp(lambda _settings: {})  # versions never change
 
 
 def _advance(rows: Sequence[DueRow], decisions: Sequence[rules.Decision], now: datetime) -> None:

@@ -17,7 +17,7 @@ from werkzeug.routing import RequestRedirect
 from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.messages.limits import switches
 from crm.staff import access, alerts
-from crm.web import discovery, timeline_sources
+from crm.web import discovery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,6 @@ def init_console(app: Flask) -> None:
         console.register_blueprint(pages)
     app.register_blueprint(console)
     app.before_request(_set_reader_zone)
-    timeline_sources.register_sources()
     app.context_processor(_frame)
 
 

@@ -1,6 +1,6 @@
 """Timeline sources: the tables that a person's timeline is read from, besides activities. Only the wiring sees all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Select, String, case, cast, func, literal, null, select
@@ -10,6 +10,7 @@ from crm.consent.models import ConsentRecord
 from crm.contacts import queries as people
 from crm.content.models import ContentVersion
 from crm.core.db import Encrypted
+from crm.core.services import TimelineSource
 from crm.messages.models import Batch, Message
 from crm.sequences.models import EmailSequence as Series
 from crm.sequences.models import Enrolment
@@ -66,6 +67,10 @@ def _left(records: Sequence[int]) -> Select[Any]:
     )
 
 
-def register_sources() -> None:
-    """Tell every timeline from these tables, too."""
-    people.register_timeline_sources({"consent": _consent, "mail": _mail, "entered": _entered, "left": _left})
+SOURCES: Mapping[str, TimelineSource] = {
+    "activity": people.activity_source,
+    "consent": _consent,
+    "mail": _mail,
+    "entered": _entered,
+    "left": _left,
+}

@@ -89,6 +89,10 @@ class Clinic:
             done = connection.execute(statement, values)
             return done.fetchall() if done.description else None
 
+    def push(self, *requests: queue.JobRequest) -> None:
+        """Queue jobs, as the scheduler does."""
+        queue.push(requests, connection=self.app.services.redis)
+
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """A transaction of the application, in this process."""
@@ -184,11 +188,6 @@ def _template(bench: Bench, people: int) -> str:
 def _drop(postgres: Any, name: str) -> None:
     with contextlib.suppress(psycopg.OperationalError), postgres.connect() as connection:
         connection.execute(f"drop database if exists {name} with (force)")
-
-
-def push(*requests: queue.JobRequest) -> None:
-    """Queue jobs, as the scheduler does."""
-    queue.push(requests)
 
 
 def forget(folder: Path) -> None:

@@ -13,7 +13,7 @@ from crm.sequences import planner
 from crm.staff import api_keys
 from crm.tracking import service as tracking
 from tests.bench import load, views
-from tests.bench.clinic import Clinic, clinic, now, push
+from tests.bench.clinic import Clinic, clinic, now
 from tests.bench.machine import MIB, PeakMemory, cpu_seconds
 from tests.bench.rows import Values, figure
 from tests.bench.servers import Bench
@@ -121,7 +121,7 @@ def _enrol_due(made: Clinic) -> None:
 
 
 def _due_steps(made: Clinic) -> float:
-    push(JobRequest("sequences.plan", key=f"bench-{time.monotonic_ns()}"))
+    made.push(JobRequest("sequences.plan", key=f"bench-{time.monotonic_ns()}"))
     return made.wait(statement=DUE.format(now=now()))
 
 
@@ -137,7 +137,7 @@ def statements(bench: Bench) -> Values:
     people = bench.size(100_000)
     with clinic(bench, people=people, prepare=_enrol_due) as made, made.workers():
         with bench.postgres.statements(made.name) as seen:
-            push(JobRequest("sequences.plan", key="bench"))
+            made.push(JobRequest("sequences.plan", key="bench"))
             made.wait(statement=DUE.format(now=now()), pause=1)
         values |= {"steps": seen.work / people, "steps_all": seen.total / people}
     return values
@@ -285,7 +285,7 @@ def events_apply(bench: Bench) -> Values:
         bench.postgres.settle(made.name)
         with bench.meter(app=pids) as meter:
             began = time.monotonic()
-            push(*[JobRequest("tracking.apply", (one,)) for one in posts])
+            made.push(*[JobRequest("tracking.apply", (one,)) for one in posts])
             finished = made.wait(
                 statement="select exists (select 1 from webhook_receipt where applied_at is null)"
             )

@@ -6,9 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
-from redis import Redis
 
-from crm.core import clock, queue
+from crm.core.queue import JobRequest
 from tests.browser.test_journey import confirm, fill_in
 from tests.browser.test_pages import check
 from tests.support.stack import Stack, wait_until
@@ -18,11 +17,7 @@ LA = ZoneInfo("America/Los_Angeles")
 
 
 def clinic_now(site: Stack) -> datetime:
-    clock.use_offset_file(site.folder / "clock")
-    try:
-        return clock.now().astimezone(LA)
-    finally:
-        clock.use_offset_file(None)
+    return site.now().astimezone(LA)
 
 
 def one(site: Stack, sql: str, *given) -> object:
@@ -52,9 +47,7 @@ def test_an_overdue_lead_is_reached_booked_and_leaves_the_sequence(site: Stack, 
 
     # nobody does anything until its opening hour is over
     site.skip(4)
-    queue.connect(Redis.from_url(site.redis_url))
-    queue.push([queue.JobRequest("leads.escalate", key="journey")])
-    queue.redis().close()
+    site.push(JobRequest("leads.escalate", key="journey"))
     late = f"select count(*) from lead_breach b join lead l on l.id = b.lead_id where l.reference = '{reference}'"
     wait_until(lambda: one(site, late) == 1, seconds=75, what="the escalation")
     sign_in(site, page)

@@ -13,7 +13,6 @@ from crm.consent.events import (
     ConsentRestored,
     ConsentWithdrawn,
 )
-from crm.core import events
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +25,10 @@ def told(app):
     """Every event of consent as it was published; nobody else hears of it."""
     seen = []
     kinds = (AddressesSuppressed, ConfirmationRequested, ConsentGiven, ConsentRestored, ConsentWithdrawn)
-    kept = events._table
-    events.route({kind: [seen.append] for kind in kinds})
+    kept = app.services.reactions
+    app.services.reactions = {kind: [seen.append] for kind in kinds}
     yield seen
-    events.route(kept)
+    app.services.reactions = kept
 
 
 @pytest.fixture

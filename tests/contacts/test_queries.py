@@ -11,6 +11,7 @@ from crm.contacts import queries, service
 from crm.contacts.models import Contact, Tag
 from crm.contacts.rules import Person
 from crm.core import clock as time
+from crm.core import current
 from crm.core.db import Encrypted, db
 from crm.core.errors import Invalid
 
@@ -43,8 +44,8 @@ def test_timeline_pages_newest_first(ana, clock, statements, monkeypatch):
     service.add_tag(
         contact_id=ana.id, tag="vip"
     )  # a line of its own, and the row of the second table, at one moment
-    monkeypatch.setattr(queries, "_sources", {})
-    queries.register_timeline_sources({"tag": tags})
+    sources = {"activity": queries.activity_source, "tag": tags}
+    monkeypatch.setattr(current.services(), "timeline_sources", sources)
     db.session.flush()
     seen, cursor = [], None
     with statements() as counted:

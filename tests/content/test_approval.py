@@ -99,8 +99,8 @@ def test_whoever_changed_a_word_is_an_author():
         approval.approve(made.id, actor=DOCTOR, roles=["clinician"], kind="clinical")
 
 
-def test_one_reviewer_is_enough_where_the_clinic_says_so(monkeypatch):
-    monkeypatch.setattr(approval, "_reviewers", 1)
+def test_one_reviewer_is_enough_where_the_clinic_says_so(app, monkeypatch):
+    monkeypatch.setattr(app.services, "settings", replace(app.settings, reviewers=1))
     made = draft()
     approval.submit(made.id, actor=WRITER)
     with pytest.raises(NotAllowed):

@@ -17,7 +17,6 @@ from crm.messages import transports
 from crm.staff import service as staff
 from crm.staff.models import User
 from jobs import content as jobs
-from jobs import context
 from tests.support import factories as support_factories
 from tests.support.browser_client import BrowserClient, signed_in
 
@@ -295,7 +294,6 @@ def test_a_test_goes_to_oneself_and_nowhere_else(marketer, database, asked):
     draft = begin(marketer)
     mailer = MemoryMailer(name="sendgrid")
     transports.use({"sendgrid": mailer})
-    context.use(database)
     marketer.post(f"/console/content/versions/{draft.id}/test", {"to": "else@patients.example"})
     user_id = db.session.scalar(select(User.id).where(User.email == "marketer@clinic.example"))
     [wish] = [job for job in asked() if job[0] == "content.try_out"]

@@ -8,6 +8,12 @@ from crm.core import queue
 from jobs.schedule import PeriodicJob, periodic_jobs
 
 
+@pytest.fixture(autouse=True)
+def _running(app):
+    with app.app_context():
+        yield
+
+
 @pytest.fixture
 def push(redis):
     """Request a job; return how many jobs of all queues wait afterwards."""

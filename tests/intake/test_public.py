@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from crm.consent.models import Confirmation, ConsentRecord
 from crm.contacts.models import Contact
-from crm.core import limits, queue
+from crm.core import current, limits
+from crm.core.current import PerApp
 from crm.core.db import db, transaction
 from crm.intake import proof_of_work
 from crm.intake.texts import WORDS
@@ -375,8 +376,8 @@ def test_everybody_together_has_a_limit(client, fill, send):
 
 
 def test_limits_hold_while_redis_is_away(redis, fill, send, monkeypatch):
-    monkeypatch.setattr(limits, "_memory", limits._Memory())
-    queue.connect(type(redis).from_url("redis://127.0.0.1:1"))
+    monkeypatch.setattr(limits, "_memory", PerApp(lambda _: limits._Memory()))
+    current.services().redis = type(redis).from_url("redis://127.0.0.1:1")
     with capture_logs() as told:
         statuses = [send(fill(email=f"p{number}@example.com")).status_code for number in range(11)]
     assert statuses == [303] * 10 + [429]

@@ -14,7 +14,7 @@ from crm.consent import consent_texts
 from crm.consent.models import Confirmation, ConsentRecord
 from crm.contacts.models import Activity, Contact
 from crm.contacts.rules import Person
-from crm.core import business_hours, queue
+from crm.core import current
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid
 from crm.imports import matching
@@ -77,7 +77,7 @@ def test_contact_request_leaves_all_its_rows(mail, clock):
     lead = db.session.get(Lead, opened.lead_id)
     assert (lead.reference, lead.stage, lead.message) == (opened.reference, "unconfirmed", "Please call me.")
     assert lead.due_at == rules.due_at(
-        kind="contact_request", stage="unconfirmed", since=lead.created_at, calendar=business_hours.clinic()
+        kind="contact_request", stage="unconfirmed", since=lead.created_at, calendar=current.calendar()
     )
     assert lead.contact.phone == "+12135550142"
     assert [move.now for move in db.session.scalars(select(StageMove))] == ["unconfirmed"]
@@ -224,7 +224,7 @@ def own(settings, servers, redis):
     app = create_app(
         replace(settings, database_url=here.set(database=name).render_as_string(hide_password=False))
     )
-    queue.connect(redis)
+    app.services.redis = redis
     yield app
     with app.app_context():
         db.engine.dispose()

@@ -17,7 +17,7 @@ from rq.serializers import JSONSerializer
 from sqlalchemy import text
 
 from crm.core import clock as clocks
-from crm.core import queue
+from crm.core import current, queue
 from crm.core.db import db, transaction
 from crm.mailer import dns_records
 from crm.messages.limits import switches
@@ -98,7 +98,7 @@ def test_nobody_is_at_work(outbox, redis, house):
 
 
 def test_redis_is_away(outbox, house):
-    queue.connect(type(queue.redis())(port=9))
+    current.services().redis = type(queue.redis())(port=9)
     assert set(said(house, level="problem")) == {"redis"}
 
 

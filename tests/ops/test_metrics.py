@@ -8,7 +8,7 @@ from redis import Redis
 from sqlalchemy import text
 
 from crm.core import clock as clocks
-from crm.core import queue
+from crm.core import current, queue
 from crm.core.db import db, transaction
 from crm.mailer import Fate, Outcome
 from crm.messages.engine import sweep
@@ -40,11 +40,11 @@ def test_numbers_for_the_machine_itself(client):
 )
 def test_a_token_when_one_is_set(client, app, headers, status):
     kept = app.settings
-    app.settings = replace(kept, metrics_token="right")
+    app.services.settings = replace(kept, metrics_token="right")
     try:
         assert client.get("/metrics", headers=headers).status_code == status
     finally:
-        app.settings = kept
+        app.services.settings = kept
 
 
 def test_how_sending_stands(outbox, client, app, clock):
@@ -93,7 +93,7 @@ def test_queues_and_a_redis_that_is_away(outbox, client):
     assert found['crm_jobs_waiting{queue="urgent"}'] == 1
     assert 0 <= found['crm_queue_lag{queue="urgent"}'] < 10**9
     assert (found['crm_workers{queue="bulk"}'], found["crm_scheduler"]) == (0, 0)
-    queue.connect(Redis(port=9))
+    current.services().redis = Redis(port=9)
     assert read(client)["crm_redis"] == 0
 
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import psycopg
 import requests
 from redis import Redis
 
-from crm.core import clock, queue
+from crm.core import queue
+from crm.core.demo_clock import DemoClock
 from crm.dev import local
 from crm.sandbox.events.signing_key import public_key_base64
 from tests.support.forkserver import ForkedProcess, ForkServer
@@ -185,8 +186,7 @@ class Stack:
     def skip(self, days: float) -> None:
         """Move the clock of all processes ahead, and wake due enrolments."""
         for name in (None, *self.clocks):
-            with self._clock(name):
-                clock.move_ahead(timedelta(days=days))
+            self._clock(name).move_ahead(timedelta(days=days))
         self.ring()
 
     def off(self, name: str, by: timedelta) -> dict[str, str]:
@@ -197,23 +197,15 @@ class Stack:
         if (self.folder / "clock").exists():
             shutil.copy(self.folder / "clock", own)
         self.clocks.append(name)
-        with self._clock(name):
-            clock.move_ahead(by)
+        self._clock(name).move_ahead(by)
         return {"LOCAL_DIR": str(own)}
 
     def now(self) -> datetime:
         """Return what time it is for all processes."""
-        with self._clock():
-            return clock.now()
+        return datetime.now(UTC) + self._clock().offset()
 
-    @contextlib.contextmanager
-    def _clock(self, name: str | None = None) -> Iterator[None]:
-        kept = clock._offset_file
-        clock.use_offset_file((self.folder / f"clock-{name}" if name else self.folder) / "clock")
-        try:
-            yield
-        finally:
-            clock.use_offset_file(kept)
+    def _clock(self, name: str | None = None) -> DemoClock:
+        return DemoClock((self.folder / f"clock-{name}" if name else self.folder) / "clock")
 
     def next_email(self, address: str) -> None:
         """Move the clock to when this person's next step is due, and wait until the email is there."""
@@ -264,13 +256,12 @@ class Stack:
             queue.JobRequest(name, key=f"ring-{self.rings}")
             for name in ("sequences.plan", "messages.sweep", "tracking.sweep", "campaigns.look_after")
         ]
-        kept = queue._redis
+        self.push(*requests)
+
+    def push(self, *requests: queue.JobRequest) -> None:
+        """Queue jobs in the Redis of this installation."""
         with Redis.from_url(self.redis_url) as redis:
-            queue.connect(redis)
-            try:
-                queue.push(requests)
-            finally:
-                queue._redis = kept
+            queue.push(requests, connection=redis)
 
     def await_servers(self) -> None:
         """Wait until the web and the sandbox answer."""

@@ -21,7 +21,6 @@ from crm.sandbox.store import Store
 from crm.staff.models import Alert
 from crm.tracking import rules
 from crm.tracking.models import Reconciliation
-from jobs import context
 from jobs import tracking as job
 from tests.support import factories as support_factories
 
@@ -61,11 +60,10 @@ def provider(sent, app, tmp_path) -> Iterator[SandboxServer]:
     )
     with SandboxServer(settings) as server:
         kept = app.settings
-        app.settings = replace(kept, sendgrid_api_key="SG.right", sendgrid_url=server.url)
-        context.use(app)
+        app.services.settings = replace(kept, sendgrid_api_key="SG.right", sendgrid_url=server.url)
         server.store_path = tmp_path / "mail.db"
         yield server
-        app.settings = kept
+        app.services.settings = kept
 
 
 def listed(provider: SandboxServer, name: str, *emails: str, at: datetime = BEFORE) -> None:
@@ -199,10 +197,10 @@ def test_only_full_suppressions_are_copied_there(provider, sent, clock):
     ],
 )
 def test_a_provider_that_does_not_answer_well(provider, app, clock, key, url, error, alert):
-    app.settings = replace(app.settings, sendgrid_api_key=key, sendgrid_url=url or provider.url)
+    app.services.settings = replace(app.settings, sendgrid_api_key=key, sendgrid_url=url or provider.url)
     assert run().error == error
     assert ("suppression-lists" in open_alerts()) is alert
-    app.settings = replace(app.settings, sendgrid_api_key="SG.right", sendgrid_url=provider.url)
+    app.services.settings = replace(app.settings, sendgrid_api_key="SG.right", sendgrid_url=provider.url)
     clock.shift(2 * 3_600)
     assert run().error is None
     assert open_alerts() == set()

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from crm.consent.models import Confirmation, ConsentRecord
 from crm.contacts.models import Contact
-from crm.core import limits, queue
+from crm.core import current, limits
+from crm.core.current import PerApp
 from crm.core.db import db, transaction
 from crm.leads.models import Lead, Referral, Task
 from crm.referrers import service as referrers
@@ -427,8 +428,8 @@ def test_no_redis_no_standstill(client, key, redis, monkeypatch):
     monkeypatch.setattr(
         client.application, "settings", replace(client.application.settings, api_per_minute=2)
     )
-    monkeypatch.setattr(limits, "_memory", limits._Memory())
-    queue.connect(type(redis).from_url("redis://127.0.0.1:1"))
+    monkeypatch.setattr(limits, "_memory", PerApp(lambda _: limits._Memory()))
+    current.services().redis = type(redis).from_url("redis://127.0.0.1:1")
     with capture_logs() as told:
         statuses = [client.get("/api/v1/wordings", headers=key).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]  # this process goes on counting by itself

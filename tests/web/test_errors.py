@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from werkzeug.exceptions import BadRequest
 
 from crm.app import create_app
+from crm.core import current
 from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
 
 RAISED = {
@@ -123,12 +124,11 @@ def test_health(client):
 def test_not_ready_without_redis_or_with_old_tables(client, database, redis):
     from sqlalchemy import text
 
-    from crm.core import queue
     from crm.core.db import db
 
     db.session.execute(text("update alembic_version set version_num = '0001'"))
     db.session.commit()
-    queue.connect(type(redis).from_url("redis://127.0.0.1:1"))
+    current.services().redis = type(redis).from_url("redis://127.0.0.1:1")
     answer = client.get("/health/ready")
     assert (answer.status_code, answer.json) == (
         503,

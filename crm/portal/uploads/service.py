@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
-from crm.core import business_hours, clock, crypto, csv_files
+from crm.core import clock, crypto, csv_files, current
 from crm.core.csv_files import Table
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound
@@ -182,7 +182,7 @@ def _read(row: ReferralUpload, table: Table) -> dict[int, FormResult]:
 
 def _duplicates(clean: Mapping[int, Mapping[str, Any]], *, practice_id: int) -> set[int]:
     """Return lines whose patient the practice sent before, or on an earlier line, by name and birth date or by email."""
-    zone = business_hours.clinic().zone.key
+    zone = current.calendar().zone.key
     keys = {}
     for line, values in clean.items():
         indexes = contacts.blind_indexes(referral_form.person(values, clinic_zone=zone))
@@ -290,7 +290,7 @@ def _send_row(person: PortalPerson, read: FormResult | None, *, language: str) -
     try:
         with db.session.begin_nested():
             lead, is_new = portal.open_from_form(
-                person=person, clean=read.clean, language=language, zone=business_hours.clinic().zone.key
+                person=person, clean=read.clean, language=language, zone=current.calendar().zone.key
             )
     except Conflict as error:
         reason = "external_id:external_id" if "external" in error.message else "npi_taken:npi"

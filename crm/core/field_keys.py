@@ -1,0 +1,40 @@
+"""Field encryption keys: AES-256-GCM for single fields, HMAC-SHA256 for blind indexes to find them by."""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+
+class CannotDecrypt(Exception):
+    """The value was encrypted with a key that is not configured, or was changed."""
+
+
+class FieldKeys:
+    """The keyring of one app. The first key encrypts; all decrypt; the last makes the blind indexes and must be kept."""
+
+    def __init__(self, keys: Sequence[tuple[str, bytes]]) -> None:
+        self._keys = {key_id.encode(): AESGCM(key) for key_id, key in keys}
+        self._first = keys[0][0].encode()
+        self._index_key = hmac.digest(keys[-1][1], b"blind index", hashlib.sha256)
+
+    def encrypt(self, plain: bytes) -> bytes:
+        """Return length of the key id, key id, nonce (12 bytes), ciphertext with tag."""
+        nonce, first = os.urandom(12), self._first
+        return bytes([len(first)]) + first + nonce + self._keys[first].encrypt(nonce, plain, first)
+
+    def decrypt(self, sealed: bytes) -> bytes:
+        """Return the plain bytes that `encrypt` was given, with whichever key it used. Raises CannotDecrypt."""
+        size = sealed[0]
+        key_id, nonce, rest = sealed[1 : 1 + size], sealed[1 + size : 13 + size], sealed[13 + size :]
+        try:
+            return self._keys[key_id].decrypt(nonce, rest, key_id)
+        except (KeyError, InvalidTag) as error:
+            raise CannotDecrypt("FIELD_KEYS has no key for a stored field.") from error
+
+    def blind_index(self, kind: str, normalised: str) -> bytes:
+        """Return 32 bytes that are equal for equal values of one kind and reveal nothing else about them."""
+        return hmac.digest(self._index_key, f"{kind}\0{normalised}".encode(), hashlib.sha256)

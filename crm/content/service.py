@@ -93,7 +93,7 @@ def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
     if reason := _approval_problem(version, now=now):
         return NotSendable(reason)
     try:
-        found, rendered, blocked = _rendered(version.source, _blocks(rows), layout())
+        found, rendered, blocked = _rendered(version.source, _blocks(rows), layout(), clinic_facts())
     except ContentError as error:
         return NotSendable(f"content_broken: {error.field}")
     if found != version.hash:

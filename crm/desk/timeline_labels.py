@@ -1,4 +1,4 @@
-"""Timeline labels for staff. Pure: an entry in, its label out."""
+"""Timeline labels for staff: an entry in, its label out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

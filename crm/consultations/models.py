@@ -5,7 +5,8 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.core.db import Base, HasId
+from crm.consultations.rules import ConsultationState
+from crm.core.db import Base, EnumText, HasId
 from crm.leads.models import Lead
 
 
@@ -23,7 +24,9 @@ class Consultation(HasId, Base):
     lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"))
     starts_at: Mapped[datetime]
     minutes: Mapped[int] = mapped_column(BigInteger)
-    state: Mapped[str] = mapped_column(Text, server_default="booked")
+    state: Mapped[ConsultationState] = mapped_column(
+        EnumText(ConsultationState), server_default=ConsultationState.BOOKED
+    )
     state_at: Mapped[datetime]
     created_at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(Text)

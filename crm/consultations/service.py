@@ -1,12 +1,14 @@
 """Consultations: book, reschedule, cancel, record the result. Each one also moves the lead."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import assert_never
 
 from sqlalchemy import select
 
 from crm.audit import service as audit
 from crm.consultations.models import Consultation
+from crm.consultations.rules import ConsultationState
 from crm.contacts import service as contacts
 from crm.core import clock, current, events
 from crm.core.db import db
@@ -22,10 +24,10 @@ SHOWN = 100  # of one day
 
 # The stage that a lead moves to: by kind, and by the result of the consultation.
 STAGE_WHEN_BOOKED = {CONTACT_REQUEST: "consult_scheduled", REFERRAL: "scheduled"}
-STAGE_AFTER: dict[str, dict[str, tuple[str, str | None]]] = {
-    "attended": {CONTACT_REQUEST: ("consult_done", None), REFERRAL: ("seen", None)},
-    "no_show": {CONTACT_REQUEST: ("qualified", None), REFERRAL: ("no_show", None)},
-    "cancelled": {CONTACT_REQUEST: ("qualified", None), REFERRAL: ("cancelled", "other")},
+STAGE_AFTER: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
+    ConsultationState.ATTENDED: {CONTACT_REQUEST: ("consult_done", None), REFERRAL: ("seen", None)},
+    ConsultationState.NO_SHOW: {CONTACT_REQUEST: ("qualified", None), REFERRAL: ("no_show", None)},
+    ConsultationState.CANCELLED: {CONTACT_REQUEST: ("qualified", None), REFERRAL: ("cancelled", "other")},
 }
 
 
@@ -55,7 +57,7 @@ def rebook(*, consultation_id: int, starts_at: datetime, minutes: int | None = N
     _check(starts_at=starts_at, minutes=minutes)
     if starts_at == old.starts_at and minutes == old.minutes:
         raise Conflict("It is already booked for this time.")
-    _end(old, "rescheduled")
+    _end(old, ConsultationState.RESCHEDULED)
     made = _store(old.lead, starts_at=starts_at, minutes=minutes)
     _record(made, "moved")
     return made
@@ -70,14 +72,16 @@ def finish(*, consultation_id: int, state: str, version: int) -> Consultation:
         raise Conflict("This consultation has not started yet.")
     to, reason = STAGE_AFTER[state][found.lead.kind]
     service.move_stage(lead_id=found.lead_id, version=version, to=to, reason=reason)
-    _end(found, state)
+    _end(found, ConsultationState(state))
     _record(found, state)
     return found
 
 
 def booked_consultation(lead_id: int) -> Consultation | None:
     """Return the booked consultation of a lead."""
-    rows = select(Consultation).where(Consultation.lead_id == lead_id, Consultation.state == "booked")
+    rows = select(Consultation).where(
+        Consultation.lead_id == lead_id, Consultation.state == ConsultationState.BOOKED
+    )
     return db.session.scalar(rows)
 
 
@@ -103,7 +107,9 @@ def consultations_on(day: date) -> Sequence[Consultation]:
     rows = select(Consultation).where(
         Consultation.starts_at >= begins,
         Consultation.starts_at < ends,
-        Consultation.state.in_(("booked", "attended", "no_show")),
+        Consultation.state.in_(
+            (ConsultationState.BOOKED, ConsultationState.ATTENDED, ConsultationState.NO_SHOW)
+        ),
     )
     return db.session.scalars(rows.order_by(Consultation.starts_at, Consultation.id).limit(SHOWN)).all()
 
@@ -128,7 +134,7 @@ def _check(*, starts_at: datetime, minutes: int) -> None:
 def _store(lead: Lead, *, starts_at: datetime, minutes: int) -> Consultation:
     now, actor = clock.now(), audit.current().actor
     made = Consultation(
-        lead=lead, starts_at=starts_at, minutes=minutes, state="booked", state_at=now, created_at=now, actor=actor
+        lead=lead, starts_at=starts_at, minutes=minutes, state=ConsultationState.BOOKED, state_at=now, created_at=now, actor=actor
     )  # fmt: skip
     db.session.add(made)
     db.session.flush()
@@ -139,12 +145,12 @@ def _get_booked(consultation_id: int) -> Consultation:
     found = db.session.get(Consultation, consultation_id, with_for_update={"of": Consultation})
     if found is None:
         raise NotFound("Consultation not found.")
-    if found.state != "booked":
+    if found.state is not ConsultationState.BOOKED:
         raise Conflict("This consultation is closed or was rescheduled.")
     return found
 
 
-def _end(consultation: Consultation, state: str) -> None:
+def _end(consultation: Consultation, state: ConsultationState) -> None:
     consultation.state, consultation.state_at = state, clock.now()
     db.session.flush()
 
@@ -173,7 +179,6 @@ def calendar_file(consultation: Consultation, *, place: str, host: str) -> str:
         return moment.strftime("%Y%m%dT%H%M%SZ")
 
     ends = consultation.starts_at + timedelta(minutes=consultation.minutes)
-    gone = consultation.state in ("cancelled", "rescheduled")
     lines = [
         "BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Clinic CRM//Consultations//EN", "METHOD:PUBLISH", "BEGIN:VEVENT",
         f"UID:consultation-{consultation.id}@{host}",
@@ -182,10 +187,20 @@ def calendar_file(consultation: Consultation, *, place: str, host: str) -> str:
         f"DTEND:{stamp(ends)}",
         f"SUMMARY:Consultation {consultation.lead.reference}",
         f"LOCATION:{_escaped(place)}",
-        f"STATUS:{'CANCELLED' if gone else 'CONFIRMED'}",
+        f"STATUS:{_ical_status(consultation.state)}",
         "CLASS:PRIVATE", "END:VEVENT", "END:VCALENDAR",
     ]  # fmt: skip
     return "".join(_folded(line) + "\r\n" for line in lines)
+
+
+def _ical_status(state: ConsultationState) -> str:
+    match state:
+        case ConsultationState.CANCELLED | ConsultationState.RESCHEDULED:
+            return "CANCELLED"
+        case ConsultationState.BOOKED | ConsultationState.ATTENDED | ConsultationState.NO_SHOW:
+            return "CONFIRMED"
+        case _:
+            assert_never(state)
 
 
 def _escaped(text: str) -> str:

@@ -1,12 +1,13 @@
 """Saved filters and bulk runs."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.core.db import Base, HasId
+from crm.core.db import Base, EnumText, HasId
 from crm.staff.models import User
 
 
@@ -25,6 +26,26 @@ class SavedFilter(HasId, Base):
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
 
 
+class RunState(StrEnum):
+    """State of a bulk run."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    DONE = "done"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+
+
+class ItemState(StrEnum):
+    """State of one lead in a bulk run."""
+
+    WAITING = "waiting"
+    REFUSED = "refused"  # skipped
+    DONE = "done"
+    UNDONE = "undone"
+    KEPT = "kept"  # could not be undone
+
+
 class BulkRun(HasId, Base):
     """One action on many leads: planned, then run, then possibly undone."""
 
@@ -37,7 +58,7 @@ class BulkRun(HasId, Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     act: Mapped[str] = mapped_column(Text)  # assign, move, tag, task, spam, restore
     given: Mapped[dict[str, Any]]  # what the act needs: an owner, a stage, a tag...
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[RunState] = mapped_column(EnumText(RunState))
     created_at: Mapped[datetime]
     beat_at: Mapped[datetime]  # time of the last slice: a stalled run is continued
     done_at: Mapped[datetime | None]
@@ -56,6 +77,6 @@ class BulkItem(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("bulk_run.id"), primary_key=True)
     lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"), primary_key=True)
     version: Mapped[int] = mapped_column(BigInteger)
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[ItemState] = mapped_column(EnumText(ItemState))
     why: Mapped[str | None] = mapped_column(Text)  # why it was skipped, or could not be undone
     before: Mapped[dict[str, Any] | None]  # what an undo needs

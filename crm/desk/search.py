@@ -113,7 +113,8 @@ class _Scan:
         self.by: Column = Lead.due_at if wanted.state == "overdue" else Lead.created_at
         self.filters = _filters(wanted)
         # a kind and a stage remain only if the kind does not have the stage
-        self.nothing = len({Lead.kind, Lead.stage} & self.filters.keys()) == 2
+        other_stage = len({Lead.kind, Lead.stage} & self.filters.keys()) == 2
+        self.nothing = other_stage or wanted.kind not in ("", *rules.KINDS)
         several = (
             len(self.filters) > 1
             and not self.nothing
@@ -181,7 +182,7 @@ def _filters(wanted: LeadFilter) -> dict[Column, Any]:
         Lead.owner_id: wanted.owner,
         Lead.stage: wanted.stage or None,
         Lead.source: wanted.source or None,
-        Lead.kind: wanted.kind or None,
+        Lead.kind: wanted.kind if wanted.kind in rules.KINDS else None,
     }
     if wanted.kind and wanted.stage in rules.STAGES.get(wanted.kind, ()):
         del given[Lead.kind]

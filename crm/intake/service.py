@@ -22,6 +22,7 @@ from crm.intake import crisis
 from crm.leads import references, rules
 from crm.leads.events import LeadOpened
 from crm.leads.models import Lead, Referral, Task
+from crm.leads.rules import LeadKind
 from crm.referrers import service as referrers
 from crm.referrers.models import Clinician
 from crm.referrers.service import Sender
@@ -237,7 +238,9 @@ _OPEN = f"""
 """
 
 
-def _open(*, contact: Contact, kind: str, stage: str, source: str, values: Mapping[str, Any]) -> IntakeResult:
+def _open(
+    *, contact: Contact, kind: LeadKind, stage: str, source: str, values: Mapping[str, Any]
+) -> IntakeResult:
     now = clock.now()
     given = {
         "heard_from": None,

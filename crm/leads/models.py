@@ -18,7 +18,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from crm.contacts.models import Contact
-from crm.core.db import Base, Encrypted, HasId
+from crm.core.db import Base, Encrypted, EnumText, HasId
+from crm.leads.rules import LeadKind
 from crm.referrers.models import Clinician, Practice
 from crm.staff.models import User
 
@@ -56,7 +57,7 @@ class Lead(HasId, Base):
 
     reference: Mapped[str] = mapped_column(Text, unique=True)
     contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
-    kind: Mapped[str] = mapped_column(Text)
+    kind: Mapped[LeadKind] = mapped_column(EnumText(LeadKind))
     stage: Mapped[str] = mapped_column(Text)
     reason: Mapped[str | None] = mapped_column(Text)  # required by some stages
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))

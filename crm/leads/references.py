@@ -1,10 +1,11 @@
 """References: the short random numbers by which people name a lead over the phone, such as `R-7K3F9Q`."""
 
 import secrets
+from collections.abc import Mapping
 
 from crm.leads.rules import ALPHABET, CONTACT_REQUEST, REFERRAL
 
-_LETTER = {CONTACT_REQUEST: "C", REFERRAL: "R"}
+_LETTER: Mapping[str, str] = {CONTACT_REQUEST: "C", REFERRAL: "R"}
 
 
 def new_reference(kind: str) -> str:

@@ -3,11 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import assert_never
 
 from crm.core.business_hours import Calendar
 
-CONTACT_REQUEST, REFERRAL = "contact_request", "referral"
-KINDS = (CONTACT_REQUEST, REFERRAL)
+
+class LeadKind(StrEnum):
+    """Where a lead comes from: a person or a referring clinician."""
+
+    CONTACT_REQUEST = "contact_request"
+    REFERRAL = "referral"
+
+
+CONTACT_REQUEST, REFERRAL = LeadKind.CONTACT_REQUEST, LeadKind.REFERRAL
+KINDS = tuple(LeadKind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +141,15 @@ REFERRAL_CODES: Mapping[str, ExternalCodes] = {
 }
 
 
-def first_stage(kind: str, *, asked_to_confirm: bool = False) -> str:
+def first_stage(kind: LeadKind, *, asked_to_confirm: bool = False) -> str:
     """Return the stage of a new lead."""
-    if kind == REFERRAL:
-        return "received"
-    return "unconfirmed" if asked_to_confirm else "new"
+    match kind:
+        case LeadKind.REFERRAL:
+            return "received"
+        case LeadKind.CONTACT_REQUEST:
+            return "unconfirmed" if asked_to_confirm else "new"
+        case _:
+            assert_never(kind)
 
 
 def move_refusal(

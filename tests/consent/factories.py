@@ -29,7 +29,7 @@ def person(email="jane@example.org", **fields):
 
 @dataclass(frozen=True)
 class Email:
-    """An email that a person got, and the tokens in its links."""
+    """A sent email and the tokens in its links."""
 
     message_id: int
     stop: str

@@ -20,7 +20,7 @@ from tests.consent.factories import person
 
 @pytest.fixture
 def jane(app, redis):
-    """The id of a contact that is committed, and deleted afterwards."""
+    """The id of a committed contact, removed afterwards."""
     with app.app_context(), transaction():
         contact_id = person().id
     yield contact_id

@@ -392,7 +392,7 @@ def _agree_on_the_past(world, moments):
             .limit(1)
         )
         if who in world.moved or (known is None and world.oracle.at(time.now(), who=who, what="erased")):
-            continue  # evidence does not tell when a person moved, nor where the silent once lived
+            continue  # evidence does not say when a person moved, nor where the silent once lived
         for moment in moments:
             verdict = verdict_at(who, TOPICS[0], moment)
             assert verdict.reason == world.oracle.why_not(who, TOPICS[0], moment)

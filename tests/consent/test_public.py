@@ -26,7 +26,7 @@ TYPES = ["application/x-www-form-urlencoded", "multipart/form-data"]
 
 @pytest.fixture
 def jane(client):
-    """A contact who consented to two topics."""
+    """A person who consented to two topics."""
     with transaction():
         contact = person()
         service.set_topics(contact_id=contact.id, topics=[EDU, REFERRED], language="en")

@@ -1,4 +1,4 @@
-"""Consultations: the lead moves with them, the sequence ends, the person is notified, staff get a calendar file."""
+"""Consultations: they move the lead, end the sequence and email the person; calendar file."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -29,14 +29,14 @@ def open_tasks(lead):  # noqa: F811
     return db.session.scalars(rows).all()
 
 
-def test_booking_moves_the_lead_through_qualified(lead):  # noqa: F811
+def test_booking_moves_lead(lead):  # noqa: F811
     move(lead, "contacted")
     made = book(lead)
     assert (lead.stage, made.state, made.minutes) == ("consult_scheduled", "booked", 60)
     assert consultations.booked_consultation(lead.id) is made
 
 
-def test_a_new_lead_cannot_be_booked_and_nothing_is_half_done(lead):  # noqa: F811
+def test_new_lead_cannot_be_booked(lead):  # noqa: F811
     with pytest.raises(Conflict):
         book(lead)
     assert (lead.stage, consultations.consultations_of(lead.id)) == ("new", [])
@@ -46,14 +46,14 @@ def test_a_new_lead_cannot_be_booked_and_nothing_is_half_done(lead):  # noqa: F8
     ("at", "minutes"),
     [(datetime(2026, 3, 3, 16, tzinfo=UTC), 60), (SOON + timedelta(days=400), 60), (SOON + timedelta(days=2), 60), (SOON, 7)],
 )  # fmt: skip
-def test_times_that_cannot_be(lead, at, minutes):  # noqa: F811
+def test_invalid_times(lead, at, minutes):  # noqa: F811
     """Past, too far, a Saturday, an odd length."""
     move(lead, "contacted")
     with pytest.raises(Invalid):
         book(lead, at, minutes=minutes)
 
 
-def test_booking_ends_the_sequence_and_the_details_go_out(lead, redis):  # noqa: F811
+def test_booking_ends_sequence_and_emails(lead, redis):  # noqa: F811
     support_factories.shipped()
     support_factories.opted_in(lead.contact)
     move(lead, "contacted")
@@ -67,7 +67,7 @@ def test_booking_ends_the_sequence_and_the_details_go_out(lead, redis):  # noqa:
     assert open_tasks(lead) == ["tell"]
 
 
-def test_without_address_or_approved_text_staff_call(lead, redis):  # noqa: F811
+def test_call_task_without_email(lead, redis):  # noqa: F811
     move(lead, "contacted")
     made = book(lead)
     assert open_tasks(lead) == ["tell"]
@@ -76,7 +76,7 @@ def test_without_address_or_approved_text_staff_call(lead, redis):  # noqa: F811
     assert open_tasks(lead) == ["tell"]  # one is enough
 
 
-def test_another_time_is_another_row(lead):  # noqa: F811
+def test_reschedule(lead):  # noqa: F811
     move(lead, "contacted")
     old = book(lead)
     new = consultations.rebook(consultation_id=old.id, starts_at=SOON + HOUR)
@@ -95,7 +95,7 @@ def test_another_time_is_another_row(lead):  # noqa: F811
     ("state", "request_stage", "referral_stage"),
     [("attended", "consult_done", "seen"), ("no_show", "qualified", "no_show"), ("cancelled", "qualified", "cancelled")],
 )  # fmt: skip
-def test_what_became_of_it(lead, referral, clock, state, request_stage, referral_stage):  # noqa: F811
+def test_results(lead, referral, clock, state, request_stage, referral_stage):  # noqa: F811
     move(lead, "contacted")
     move(referral, "accepted")
     for one in (lead, referral):
@@ -107,7 +107,7 @@ def test_what_became_of_it(lead, referral, clock, state, request_stage, referral
         assert (one.stage, made.state, consultations.booked_consultation(one.id)) == (stage, state, None)
 
 
-def test_wrong_ends(lead):  # noqa: F811
+def test_invalid_results(lead):  # noqa: F811
     move(lead, "contacted")
     made = book(lead)
     with pytest.raises(Invalid):
@@ -118,7 +118,7 @@ def test_wrong_ends(lead):  # noqa: F811
         consultations.get(lead_id=0, consultation_id=made.id)
 
 
-def test_today_is_the_clinics_day(lead, clock):  # noqa: F811
+def test_clinic_today(lead, clock):  # noqa: F811
     move(lead, "contacted")
     made = book(lead, datetime(2026, 3, 6, 0, 30, tzinfo=UTC))  # Thursday 16:30 at the clinic
     assert consultations.consultations_on(SOON.date()) == [made]
@@ -127,7 +127,7 @@ def test_today_is_the_clinics_day(lead, clock):  # noqa: F811
     assert consultations.clinic_today() == SOON.date()
 
 
-def test_the_calendar_file(lead):  # noqa: F811
+def test_calendar_file(lead):  # noqa: F811
     move(lead, "contacted")
     made = book(lead, minutes=90)
     text = consultations.calendar_file(made, place="Clinic; 1 Main St, Town " + "é" * 80, host="crm.example")
@@ -142,7 +142,7 @@ def test_the_calendar_file(lead):  # noqa: F811
     assert "STATUS:CANCELLED" in consultations.calendar_file(made, place="", host="crm.example")
 
 
-def test_calling_instead_needs_an_open_lead(lead):  # noqa: F811
+def test_phone_task_needs_open_lead(lead):  # noqa: F811
     move(lead, "lost:cost")
     service.open_phone_task(contact_id=lead.contact_id)
     assert open_tasks(lead) == []

@@ -1,4 +1,4 @@
-"""Working leads through the API: filters, fields, pages, versions."""
+"""Desk API: filters, fields, pages, versions, work."""
 
 import base64
 
@@ -49,7 +49,7 @@ def test_pages_fields_and_filters(client, key, clock):
         f"owner_id={2**63}",
     ],
 )
-def test_filters_that_are_wrong_are_named(client, key, query):
+def test_invalid_filters(client, key, query):
     answer = client.get(f"{LEADS}?{query}", headers=key)
     assert answer.status_code == 422
     assert list(answer.json["error"]["fields"]) == [query.split("=")[0]]
@@ -72,7 +72,7 @@ def test_filters_that_are_wrong_are_named(client, key, query):
 @pytest.mark.parametrize(
     "address", [f"{LEADS}?cursor=", "/console/leads?older=", "/console/leads/work?list=overdue&cursor="]
 )
-def test_cursors_that_are_not_ours(client, database, key, address, values):
+def test_foreign_cursors(client, database, key, address, values):
     cursor = base64.urlsafe_b64encode(orjson.dumps(values)).decode()
     asker = signed_in(database, "admin") if "console" in address else client
     answer = asker.get(address + cursor, headers=key)
@@ -80,7 +80,7 @@ def test_cursors_that_are_not_ours(client, database, key, address, values):
     assert "page marker is not valid" in answer.text
 
 
-def test_a_change_needs_the_version_it_was_read_in(client, key):
+def test_change_needs_version(client, key):
     lead = new_lead()
     address = f"{LEADS}/{lead.reference}"
     got = client.get(address, headers=key)
@@ -116,7 +116,7 @@ def test_owner_and_note(client, key):
     assert client.post(f"{address}/notes", json={"text": " "}, headers=key).status_code == 422
 
 
-def test_who_does_not_get_in(client, clock):
+def test_access(client, clock):
     lead = new_lead()
     with transaction():
         practice = referrers.find_or_create(sender=SENDER).practice_id
@@ -129,7 +129,7 @@ def test_who_does_not_get_in(client, clock):
     assert client.get(f"{LEADS}/C-222222", headers=make_key("leads:work")).status_code == 404
 
 
-def test_the_day_s_work(client, key, clock):
+def test_calls_tasks_tags_consultations(client, key, clock):
     lead = new_lead()
     address = f"{LEADS}/{lead.reference}"
     body = {"channel": "phone", "outcome": "reached", "note": "Nice talk"}
@@ -171,7 +171,7 @@ def test_the_day_s_work(client, key, clock):
         ("consultations", {"starts_at": "2026-03-05T18:00:00Z", "minutes": 7}),
     ],
 )
-def test_work_that_cannot_be_taken(client, key, where, body):
+def test_invalid_work(client, key, where, body):
     lead = new_lead()
     answer = client.post(f"{LEADS}/{lead.reference}/{where}", json=body, headers=key | {"If-Match": '"1"'})
     assert answer.status_code == 422, answer.json

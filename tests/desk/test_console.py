@@ -1,4 +1,4 @@
-"""The console's pages, as a browser gets them."""
+"""Lead pages of the console."""
 
 import html
 
@@ -46,7 +46,7 @@ def admin(client, database) -> BrowserClient:
 
 @pytest.fixture
 def lead(client) -> Lead:
-    """A contact request of a person who has opted in and is in the sequence."""
+    """A contact request of a person who opted in and entered the sequence."""
     with transaction():
         support_factories.shipped()
         request = ContactRequest(
@@ -65,7 +65,7 @@ def text(answer) -> str:
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_pages_with_nothing_in_them(admin, address):
+def test_empty_pages(admin, address):
     assert admin.get(address).status_code == 200
 
 
@@ -74,7 +74,7 @@ def test_pages_with_a_lead(lead, admin, address):
     assert admin.get(address).status_code == 200
 
 
-def test_the_list_shows_filters_as_tags_and_keeps_them_in_the_address(lead, admin):
+def test_filters_as_tags(lead, admin):
     page = admin.get("/console/leads?stage=confirmed&owner=nobody")
     assert "Ana Ruiz" in page.text
     assert 'href="/console/leads?owner=nobody"' in page.text
@@ -83,13 +83,13 @@ def test_the_list_shows_filters_as_tags_and_keeps_them_in_the_address(lead, admi
 
 
 @pytest.mark.parametrize("q", ["ana", "rui", "Ruiz, Ana", "ana.ruiz@example.com", "213 555 0142"])
-def test_search_finds_the_one_person_and_opens_them(lead, admin, q):
+def test_search_opens_single_result(lead, admin, q):
     answer = admin.get("/console/leads/search", query_string={"q": q})
     assert answer.location == f"/console/leads/{lead.reference}"
     assert admin.get("/console/leads/search", query_string={"q": lead.reference.lower()}).status_code == 302
 
 
-def test_older_and_newer_walk_the_whole_list(admin):
+def test_paging_both_ways(admin):
     with transaction():
         for number in range(120):
             person = Person(
@@ -118,7 +118,7 @@ def _names(page) -> list[str]:
     return [part for part in page.text.split() if "/console/leads/C-" in part]
 
 
-def test_one_timeline_tells_everything(lead, admin):
+def test_timeline(lead, admin):
     with transaction():
         leads.add_note(lead_id=lead.id, text="Called, will think about it.")
         leads.move_stage(lead_id=lead.id, version=lead.version, to="contacted")
@@ -132,7 +132,7 @@ def test_one_timeline_tells_everything(lead, admin):
         assert line in page, line
 
 
-def test_looking_at_a_person_is_in_the_log(lead, admin):
+def test_views_are_audited(lead, admin):
     admin.get(f"/console/leads/{lead.reference}")
     seen = db.session.scalars(select(AuditEntry).where(AuditEntry.action == "lead.view")).one()
     assert (seen.object_id, seen.purpose) == (lead.id, "care")
@@ -140,13 +140,13 @@ def test_looking_at_a_person_is_in_the_log(lead, admin):
     assert seen.ip_index is not None
 
 
-def test_opening_far_too_many_records_raises_an_alert(lead, admin):
+def test_many_views_raise_alert(lead, admin):
     for _ in range(201):
         admin.get(f"/console/leads/{lead.reference}")
     assert "more than 200 records" in db.session.scalars(select(Alert.text)).one()
 
 
-def test_moving_a_lead(lead, admin):
+def test_move(lead, admin):
     address = f"/console/leads/{lead.reference}"
     admin.get(address)
     answer = admin.post(f"{address}/stage", {"version": lead.version, "to": "lost", "reason": "cost"})
@@ -155,7 +155,7 @@ def test_moving_a_lead(lead, admin):
     assert (lead.stage, lead.reason) == ("lost", "cost")
 
 
-def test_a_move_that_came_too_late_says_so_on_the_page(lead, admin):
+def test_stale_move(lead, admin):
     address = f"/console/leads/{lead.reference}"
     admin.get(address)
     data = {"version": lead.version - 1, "to": "contacted"}
@@ -165,7 +165,7 @@ def test_a_move_that_came_too_late_says_so_on_the_page(lead, admin):
     assert admin.post(f"{address}/stage", data).status_code == 409
 
 
-def test_an_empty_note_is_refused_next_to_the_field(lead, admin):
+def test_empty_note(lead, admin):
     address = f"/console/leads/{lead.reference}"
     admin.get(address)
     answer = admin.post(f"{address}/notes", {"text": "   "})
@@ -190,7 +190,7 @@ def test_notes_owner_and_tasks(lead, admin):
 @pytest.mark.parametrize(
     ("role", "reads"), [("clinician", True), ("front_desk", True), ("marketer", False), ("viewer", False)]
 )
-def test_what_is_clinical_is_shown_to_those_who_care_for_the_person(lead, database, role, reads):
+def test_clinical_details_by_role(lead, database, role, reads):
     with transaction():
         lead.contact.birth_date = "1980-02-29"
         leads.add_note(lead_id=lead.id, text="Takes lithium.")
@@ -199,7 +199,7 @@ def test_what_is_clinical_is_shown_to_those_who_care_for_the_person(lead, databa
         assert (secret in page) is reads
 
 
-def test_a_clinical_stop_and_its_end(lead, admin):
+def test_clinical_stop(lead, admin):
     address = f"/console/leads/{lead.reference}"
     admin.get(address)
     admin.post(f"{address}/stop", {"reason": "in_crisis"})
@@ -209,7 +209,7 @@ def test_a_clinical_stop_and_its_end(lead, admin):
     assert "A clinical stop is set" not in text(admin.get(address))
 
 
-def test_who_sets_lifts_and_reads_a_clinical_stop(lead, database):
+def test_clinical_stop_by_role(lead, database):
     address = f"/console/leads/{lead.reference}"
     desk = signed_in(database, "front_desk")
     desk.get(address)
@@ -225,7 +225,7 @@ def test_who_sets_lifts_and_reads_a_clinical_stop(lead, database):
     assert clinician.post(f"{address}/lift-stop").status_code == 302
 
 
-def test_who_is_at_which_step_and_hurrying_one(lead, admin, asked):
+def test_sequence_progress_and_send_now(lead, admin, asked):
     sequence = db.session.scalars(select(EmailSequence).where(EmailSequence.topic == "prospect_edu")).one()
     address = f"/console/sequences/{sequence.id}"
     page = admin.get(address)
@@ -240,7 +240,7 @@ def test_who_is_at_which_step_and_hurrying_one(lead, admin, asked):
     assert enrolment.state == "exited"
 
 
-def test_pausing_freezes_people_and_resuming_thaws_them(lead, admin):
+def test_pause_and_resume(lead, admin):
     sequence = db.session.scalars(select(EmailSequence).where(EmailSequence.topic == "prospect_edu")).one()
     address = f"/console/sequences/{sequence.id}"
     admin.get(address)
@@ -252,7 +252,7 @@ def test_pausing_freezes_people_and_resuming_thaws_them(lead, admin):
 
 
 @pytest.mark.parametrize(("decision", "state"), [("again", "ready"), ("sent", "accepted")])
-def test_deciding_about_unconfirmed_mail(lead, admin, decision, state):
+def test_decide_unconfirmed_batch(lead, admin, decision, state):
     with transaction():
         batch = db.session.scalars(select(Batch).where(Batch.transport != "none").limit(1)).one()
         bring("batch", "uncertain", where=f"id = {batch.id}")
@@ -265,14 +265,14 @@ def test_deciding_about_unconfirmed_mail(lead, admin, decision, state):
     assert admin.get(f"/console/mail/{batch.id}").status_code == 200
 
 
-def test_deciding_about_nothing_says_what_to_do(admin):
+def test_decide_without_selection(admin):
     admin.get("/console/mail")
     answer = admin.post("/console/mail/decide", {"decision": "again"})
     assert answer.status_code == 422
     assert "Select at least one row" in answer.text
 
 
-def test_the_stop_of_all_sending_is_seen_on_every_page(admin):
+def test_kill_switch_banner(admin):
     admin.get("/console/mail")
     assert admin.post("/console/mail/stop", {"reason": "x" * 201}).status_code == 422
     assert admin.post("/console/mail/stop", {"reason": "Wrong phone number in email 3"}).status_code == 302
@@ -283,7 +283,7 @@ def test_the_stop_of_all_sending_is_seen_on_every_page(admin):
     assert "All sending is stopped" not in text(admin.get("/console/leads"))
 
 
-def test_a_stream_that_stopped_itself_is_let_go_by_a_person(admin):
+def test_release_stopped_stream(admin):
     with transaction():
         switches.stop_stream("prospect_edu", reason="too many bounces")
     assert "was stopped automatically" in text(admin.get("/console/mail"))
@@ -291,7 +291,7 @@ def test_a_stream_that_stopped_itself_is_let_go_by_a_person(admin):
     assert "was stopped automatically" not in text(admin.get("/console/mail"))
 
 
-def test_alerts_have_an_owner_and_an_end(admin):
+def test_alerts(admin):
     with transaction():
         alert_id = alerts.raise_alert(key="x", level="danger", text="Look at this")
     assert "Look at this" in admin.get("/console/alerts").text
@@ -302,7 +302,7 @@ def test_alerts_have_an_owner_and_an_end(admin):
     assert admin.post(f"/console/alerts/{alert_id}/close").status_code == 409
 
 
-def test_the_log_is_filtered_and_reading_it_is_in_it(lead, admin):
+def test_audit_log(lead, admin):
     page = text(admin.get("/console/audit?action=lead.&object_id=" + str(lead.id)))
     assert "lead.open" in page
     assert "staff.sign_in" not in page.split("Entries, newest first")[1]

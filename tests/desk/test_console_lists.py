@@ -1,4 +1,4 @@
-"""Bulk actions, saved filters, board and inbox, as front-desk staff see them."""
+"""Bulk actions, saved filters, board and inbox."""
 
 import re
 
@@ -69,7 +69,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("act", FORMS)
-def test_a_look_changes_nothing_doing_does_and_undoing_puts_all_back(desk, act):  # noqa: F811
+def test_plan_run_undo(desk, act):  # noqa: F811
     leads = [new_lead(number) for number in range(3)]
     if act == "move":
         with transaction():
@@ -96,7 +96,7 @@ def test_a_look_changes_nothing_doing_does_and_undoing_puts_all_back(desk, act):
     assert state() == before
 
 
-def test_restoring_from_the_spam_bin(desk):  # noqa: F811
+def test_restore_from_spam(desk):  # noqa: F811
     leads = [new_lead(number) for number in range(2)]
     done("spam", leads)
     assert {lead.stage for lead in leads} == {"spam"}
@@ -104,7 +104,7 @@ def test_restoring_from_the_spam_bin(desk):  # noqa: F811
     assert {lead.stage for lead in leads} == {"new"}
 
 
-def test_who_is_left_out_and_why(desk):  # noqa: F811
+def test_skipped_leads(desk):  # noqa: F811
     fresh, ended = new_lead(1), new_lead(2)
     with transaction():
         service.move_stage(lead_id=ended.id, version=ended.version, to="spam")
@@ -119,7 +119,7 @@ def test_who_is_left_out_and_why(desk):  # noqa: F811
     assert "Needed before closing as unreachable" in bulk.summary(tried.id).left[0].why
 
 
-def test_leads_changed_in_the_meantime_stay(desk):  # noqa: F811
+def test_leads_changed_since_are_kept(desk):  # noqa: F811
     one, other = new_lead(1), new_lead(2)
     run = planned("assign", [one, other], owner=str(_me("front_desk")))
     with transaction():
@@ -147,7 +147,7 @@ def test_leads_changed_in_the_meantime_stay(desk):  # noqa: F811
         ("task", {"title": "X", "due_at": "soon"}, "due_at"),
     ],
 )
-def test_what_is_wrong_is_named(desk, act, form, field):  # noqa: F811
+def test_invalid_arguments(desk, act, form, field):  # noqa: F811
     lead = new_lead(1)
     with transaction(), pytest.raises(Invalid) as error:
         bulk.plan_run(act=act, form=form, lead_ids=[lead.id], user_id=_me("front_desk"))
@@ -156,12 +156,12 @@ def test_what_is_wrong_is_named(desk, act, form, field):  # noqa: F811
 
 
 @pytest.mark.parametrize("ids", [[], [0], range(bulk.MOST + 1)], ids=["none", "unknown", "too many"])
-def test_whom_nobody_can_act_on(desk, ids):  # noqa: F811
+def test_invalid_leads(desk, ids):  # noqa: F811
     with pytest.raises(Invalid), transaction():
         bulk.plan_run(act="spam", form={}, lead_ids=list(ids), user_id=_me("front_desk"))
 
 
-def test_only_once_only_mine_and_only_for_an_hour(desk, clock):  # noqa: F811
+def test_run_once_own_and_undo_limit(desk, clock):  # noqa: F811
     run = done("spam", [new_lead(1)])
     with pytest.raises(Conflict), transaction():
         bulk.start_run(run_id=run.id, user_id=run.user_id)
@@ -172,7 +172,7 @@ def test_only_once_only_mine_and_only_for_an_hour(desk, clock):  # noqa: F811
         bulk.undo_run(run_id=run.id, user_id=run.user_id)
 
 
-def test_a_job_works_in_slices_and_resumes_where_it_stopped(desk, monkeypatch, asked, clock):  # noqa: F811
+def test_large_run_in_slices(desk, monkeypatch, asked, clock):  # noqa: F811
     monkeypatch.setattr(bulk, "SLICE", 2)
     leads = [new_lead(number) for number in range(5)]
     run = done("tag", leads, tag="spring")
@@ -191,7 +191,7 @@ def test_a_job_works_in_slices_and_resumes_where_it_stopped(desk, monkeypatch, a
     assert (run.state, bulk.summary(run.id).counts) == ("undone", {"undone": 5})
 
 
-def test_the_whole_way_on_the_pages(desk):  # noqa: F811
+def test_bulk_pages(desk):  # noqa: F811
     leads = [new_lead(number) for number in range(3)]
     page = desk.get("/console/leads?state=open").text
     assert page.count('name="pick"') == 3
@@ -213,7 +213,7 @@ def test_the_whole_way_on_the_pages(desk):  # noqa: F811
     assert [one.owner_id for one in leads] == [None] * 3
 
 
-def test_all_that_match_the_filters(desk):  # noqa: F811
+def test_all_matching_leads(desk):  # noqa: F811
     wanted = new_lead(1)
     with transaction():
         service.assign(lead_id=new_lead(2).id, version=1, owner_id=_me("front_desk"))
@@ -222,7 +222,7 @@ def test_all_that_match_the_filters(desk):  # noqa: F811
     assert db.session.scalars(select(BulkItem.lead_id)).all() == [wanted.id]
 
 
-def test_nobody_is_led_astray(desk):  # noqa: F811
+def test_no_open_redirect(desk):  # noqa: F811
     lead = new_lead(1)
     desk.get(f"/console/leads/{lead.reference}")
     for wrong in ("https://evil.example/", "//evil.example", "/console/\\evil", "/other"):
@@ -233,7 +233,7 @@ def test_nobody_is_led_astray(desk):  # noqa: F811
         assert answer.status_code == 422, wrong
 
 
-def test_filters_with_a_name_private_and_shared(desk):  # noqa: F811
+def test_saved_filters(desk):  # noqa: F811
     desk.get("/console/leads")
     given = {"name": " Mine,  late ", "owner": "me", "state": "overdue", "q": "ruiz"}
     answer = desk.post("/console/leads/filters", given)
@@ -259,12 +259,12 @@ def test_filters_with_a_name_private_and_shared(desk):  # noqa: F811
 @pytest.mark.parametrize(
     "given", [{"name": ""}, {"name": "x" * 61}, {"name": "a\0b"}, {"owner": "", "q": "ana"}]
 )
-def test_filters_that_cannot_be_kept(desk, given):  # noqa: F811
+def test_invalid_saved_filters(desk, given):  # noqa: F811
     desk.get("/console/leads")
     assert desk.post("/console/leads/filters", {"name": "X", "owner": "me"} | given).status_code == 422
 
 
-def test_there_is_an_end_to_saved_filters(desk, monkeypatch):  # noqa: F811
+def test_saved_filter_limit(desk, monkeypatch):  # noqa: F811
     monkeypatch.setattr(saved_filters, "MOST", 1)
     with transaction():
         saved_filters.save_filter(
@@ -276,7 +276,7 @@ def test_there_is_an_end_to_saved_filters(desk, monkeypatch):  # noqa: F811
         )
 
 
-def test_the_board_has_a_column_for_each_open_stage_and_moves_cards(desk, clock):  # noqa: F811
+def test_board(desk, clock):  # noqa: F811
     leads = []
     for number in range(3):
         leads.append(new_lead(number))
@@ -297,7 +297,7 @@ def test_the_board_has_a_column_for_each_open_stage_and_moves_cards(desk, clock)
     assert desk.get("/console/leads/board?stage=new&cursor=zzz").status_code == 422
 
 
-def test_a_column_has_pages(desk, clock, monkeypatch):  # noqa: F811
+def test_column_paging(desk, clock, monkeypatch):  # noqa: F811
     monkeypatch.setattr(board, "SHOWN", 2)
     monkeypatch.setattr(board, "COUNTED", 4)
     for number in range(5):
@@ -314,7 +314,7 @@ def test_a_column_has_pages(desk, clock, monkeypatch):  # noqa: F811
     assert seen == ["N0", "N1", "N2", "N3", "N4"]
 
 
-def test_a_card_goes_only_where_no_reason_and_no_visit_is_asked_for():
+def test_drop_targets():
     for kind, stages in rules.STAGES.items():
         for stage in stages:
             for to in board.drop_targets(Lead(kind=kind, stage=stage)):
@@ -322,7 +322,7 @@ def test_a_card_goes_only_where_no_reason_and_no_visit_is_asked_for():
                 assert to not in bulk_actions.VISIT_STAGES
 
 
-def test_the_inbox_from_the_oldest_to_the_answer(desk, clock, redis):  # noqa: F811
+def test_inbox(desk, clock, redis):  # noqa: F811
     with transaction():
         support_factories.shipped()
     first, second = new_lead(1), new_lead(2, language="es")
@@ -352,7 +352,7 @@ def test_the_inbox_from_the_oldest_to_the_answer(desk, clock, redis):  # noqa: F
     assert desk.post(f"/console/leads/{first.reference}/answer", {"answer": "x"}).status_code == 422
 
 
-def test_without_an_approved_text_nothing_was_answered(desk):  # noqa: F811
+def test_reply_needs_approved_text(desk):  # noqa: F811
     lead = new_lead(1)
     desk.get(f"/console/leads/{lead.reference}")
     answer = desk.post(f"/console/leads/{lead.reference}/answer", {"answer": "answer-please-call"})
@@ -360,7 +360,7 @@ def test_without_an_approved_text_nothing_was_answered(desk):  # noqa: F811
     assert (lead.attempts, db.session.scalars(select(Message)).all()) == (0, [])
 
 
-def test_who_is_not_answered_by_email(desk):  # noqa: F811
+def test_reply_refusals(desk):  # noqa: F811
     by_form = new_lead(1)
     no_email = new_lead(2, email=None)
     with transaction():
@@ -379,7 +379,7 @@ def test_who_is_not_answered_by_email(desk):  # noqa: F811
     assert "referred to us" in replies.refusal(by_form)
 
 
-def test_messages_in_the_inbox_are_for_those_who_may_read_them(desk):  # noqa: F811
+def test_inbox_messages_by_role(desk):  # noqa: F811
     lead = new_lead(1)
     lead.message = "My knee hurts"
     db.session.flush()
@@ -388,7 +388,7 @@ def test_messages_in_the_inbox_are_for_those_who_may_read_them(desk):  # noqa: F
     assert "My knee hurts" not in other.get("/console/leads/inbox").text
 
 
-def test_tags_on_the_page_of_a_lead(desk):  # noqa: F811
+def test_tags(desk):  # noqa: F811
     lead = new_lead(1)
     address = f"/console/leads/{lead.reference}"
     desk.get(address)
@@ -400,7 +400,7 @@ def test_tags_on_the_page_of_a_lead(desk):  # noqa: F811
 
 
 @pytest.mark.parametrize("address", ["/console/leads/board", "/console/leads/inbox", "/console/leads"])
-def test_as_many_statements_with_three_rows_as_with_one(desk, clock, statements, address):  # noqa: F811
+def test_statement_count_of_pages(desk, clock, statements, address):  # noqa: F811
     new_lead(1)
     desk.get(address)
     db.session.expire_all()
@@ -414,7 +414,7 @@ def test_as_many_statements_with_three_rows_as_with_one(desk, clock, statements,
     assert looks(one) == looks(three) <= 14
 
 
-def test_an_act_on_three_takes_no_more_looks_than_on_one(desk, statements):  # noqa: F811
+def test_statement_count_of_actions(desk, statements):  # noqa: F811
     leads, me = [new_lead(number) for number in range(4)], _me("front_desk")
     totals = []
     for part in ([leads[0].id], [lead.id for lead in leads[1:]]):
@@ -425,13 +425,13 @@ def test_an_act_on_three_takes_no_more_looks_than_on_one(desk, statements):  # n
     assert totals[0] == totals[1]
 
 
-def test_ids_are_bounded(desk):  # noqa: F811
+def test_id_limit(desk):  # noqa: F811
     for number in range(3):
         new_lead(number)
     assert len(desk_search.find_lead_ids(desk_search.LeadFilter(), limit=2)) == 2
 
 
-def test_leads_by_where_people_live(edge):
+def test_assignment_by_state(edge):
     everywhere, nevada = member("front_desk"), member("clinician")
     assignment.set_assignee(user_id=everywhere.id)
     assignment.set_assignee(user_id=nevada.id, states=["NV", "UT"])

@@ -1,4 +1,4 @@
-"""The front desk's pages, as a browser gets them; few statements, however long the lists."""
+"""Front desk pages: work lists, calls, tasks, consultations, assignment."""
 
 from datetime import timedelta
 
@@ -46,13 +46,13 @@ def shown(desk, name: str) -> set[str]:
     return {part[:8] for part in page.split("/console/leads/")[1:] if part[:2] in ("C-", "R-")}
 
 
-def test_the_front_desk_starts_with_its_work(desk):
+def test_front_desk_home(desk):
     assert desk.get("/console/").location == "/console/leads/work"
     assert desk.get("/console/leads/work").status_code == 200
     assert desk.get("/console/leads/work?list=nothing").status_code == 422
 
 
-def test_what_is_on_which_list(desk, clock):
+def test_work_lists(desk, clock):
     fresh = new_lead(1)
     asleep = new_lead(2, time_zone="Pacific/Honolulu")  # seven in the morning there
     no_phone = new_lead(3, phone=None)
@@ -82,7 +82,7 @@ def _me(role: str) -> int:
     ).scalar_one()
 
 
-def test_a_person_called_just_now_is_not_called_again(desk, clock):
+def test_recent_calls_are_left_out(desk, clock):
     lead = new_lead(1)
     desk.get(f"/console/leads/{lead.reference}")
     answer = desk.post(f"/console/leads/{lead.reference}/calls", {"channel": "phone", "outcome": "no_answer"})
@@ -96,7 +96,7 @@ def test_a_person_called_just_now_is_not_called_again(desk, clock):
 @pytest.mark.parametrize(
     "address", ["/console/leads/work", "/console/leads/work?list=overdue", "/console/leads/tasks?who=all"]
 )
-def test_as_many_statements_with_three_rows_as_with_one(desk, clock, statements, address):
+def test_statement_count(desk, clock, statements, address):
     def some(numbers):
         for number in numbers:
             lead = new_lead(number)
@@ -115,7 +115,7 @@ def test_as_many_statements_with_three_rows_as_with_one(desk, clock, statements,
     assert one.total == three.total <= 14
 
 
-def test_a_long_list_has_pages(desk, clock):
+def test_paging(desk, clock):
     for number in range(5):
         new_lead(number)
         clock.shift(1)
@@ -137,7 +137,7 @@ def test_counts_stop_at_99(desk, monkeypatch):
     assert worklists.list_counts(me=0)["unassigned"] == "1+"
 
 
-def test_the_whole_work_on_a_lead(desk, clock):
+def test_work_on_a_lead(desk, clock):
     lead = new_lead(1)
     address = f"/console/leads/{lead.reference}"
     desk.get(address)
@@ -185,7 +185,7 @@ def test_the_whole_work_on_a_lead(desk, clock):
         ("consultations", {"starts_at": "2026-03-05T10:00", "minutes": "x"}, "whole number"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_lost(desk, where, data, says):
+def test_errors_keep_input(desk, where, data, says):
     lead = new_lead(1)
     desk.get(f"/console/leads/{lead.reference}")
     answer = desk.post(f"/console/leads/{lead.reference}/{where}", data)
@@ -194,7 +194,7 @@ def test_what_is_wrong_is_said_and_nothing_is_lost(desk, where, data, says):
     assert lead.stage == "new"
 
 
-def test_tasks_mine_and_everybodys(desk):
+def test_task_lists(desk):
     lead = new_lead(1)
     address = f"/console/leads/{lead.reference}"
     desk.get(address)
@@ -209,7 +209,7 @@ def test_tasks_mine_and_everybodys(desk):
     assert desk.post(f"/console/leads/tasks/{task.id}/done").status_code == 409
 
 
-def test_who_takes_new_leads(client, database, clock):
+def test_assignment_rules(client, database, clock):
     admin = signed_in(database, "admin")
     assert admin.get("/console/leads/turns").status_code == 200
     mine = _me("admin")
@@ -221,7 +221,7 @@ def test_who_takes_new_leads(client, database, clock):
     assert new_lead(2).owner_id is None
 
 
-def test_a_part_of_the_timeline_and_all_of_it_on_paper(desk):
+def test_timeline_filter_and_print(desk):
     lead = new_lead(1, state="CA")
     with transaction():
         service.add_note(lead_id=lead.id, text="Prefers mornings")
@@ -234,7 +234,7 @@ def test_a_part_of_the_timeline_and_all_of_it_on_paper(desk):
     assert {"lead.view", "lead.print"} <= seen
 
 
-def test_first_and_last_source_of_a_person(desk):
+def test_attribution(desk):
     lead, again = new_lead(1), new_lead(2)
     lead.first_touch, again.first_touch = {"utm_source": "poster"}, {"utm_source": "search"}
     again.contact_id = lead.contact_id
@@ -244,7 +244,7 @@ def test_first_and_last_source_of_a_person(desk):
     assert page.index("Last attribution") < page.index(">search<")
 
 
-def test_being_named_shows_on_every_page(desk):
+def test_mentions_show_on_every_page(desk):
     lead = new_lead(1)
     other = signed_in(desk.client.application, "clinician")
     assert "tasks of yours" not in other.get("/console/leads").text

@@ -1,6 +1,6 @@
 """The console with many people: every page by indexes, and by as many statements as with few.
 
-The plans are those of a thousand times the rows: PostgreSQL's statistics are set to that many. What a plan reads
+The plans are those of a thousand times the rows: its statistics in PostgreSQL are set to that. What a plan reads
 is counted while it runs.
 """
 
@@ -78,7 +78,7 @@ def wrong_with(statement, given):
     return found
 
 
-def test_no_page_reads_a_whole_table(crowd, monkeypatch):
+def test_pages_use_indexes(crowd, monkeypatch):
     monkeypatch.setattr(desk_search, "LOOKED_AT", 300)
     counts = {name: db.session.scalar(text(f"select count(*) from {name}")) for name in people.TABLES}
     assert counts == {"contact": MANY, "lead": MANY * 6 // 5, "activity": MANY * 10, "task": MANY * 6 // 5}
@@ -110,11 +110,11 @@ where c.contype = 'f' and c.confrelid in ('contact'::regclass, 'lead'::regclass)
 """
 
 
-def test_whatever_points_to_a_person_or_lead_has_an_index_for_it(database):
+def test_foreign_keys_have_indexes(database):
     assert db.session.execute(text(POINTING)).all() == []
 
 
-def test_everybody_looked_for_is_found(crowd):
+def test_search_finds_everyone(crowd):
     assert (
         "patient77"
         in crowd.get("/console/leads/search?q=patient77%40example.test", follow_redirects=True).text
@@ -130,7 +130,7 @@ def test_everybody_looked_for_is_found(crowd):
 @pytest.mark.parametrize(
     "wanted", [{"source": "form", "kind": "referral"}, {"stage": "lost", "source": "api"}]
 )
-def test_filters_without_an_index_in_common_end_somewhere_and_go_on(crowd, monkeypatch, wanted):
+def test_bounded_reads_continue(crowd, monkeypatch, wanted):
     monkeypatch.setattr(desk_search, "LOOKED_AT", 300)
     wanted = desk_search.LeadFilter(**wanted)
     expected, found, cursor = desk_search.find_lead_ids(wanted, limit=10_000), [], None
@@ -144,13 +144,13 @@ def test_filters_without_an_index_in_common_end_somewhere_and_go_on(crowd, monke
     assert found == list(expected)
 
 
-def test_a_stage_of_another_kind_is_nobodys(crowd):
+def test_stage_of_other_kind_is_empty(crowd):
     shown = desk_search.find_leads(desk_search.LeadFilter(kind="referral", stage="lost"))
     assert (shown.rows, shown.older, shown.looked_at) == ([], None, None)
 
 
 @pytest.mark.parametrize("address", PAGES.values(), ids=PAGES)
-def test_more_rows_take_no_more_statements(client, database, statements, address):
+def test_statement_count(client, database, statements, address):
     visitor = signed_in(database, "admin")
     visitor.get(address)
     totals = []

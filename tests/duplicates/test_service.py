@@ -1,4 +1,4 @@
-"""Two records of one person become one and part again; the strictest word on email holds."""
+"""Duplicates: merge and undo; the strictest email decision applies."""
 
 import pytest
 from sqlalchemy import select
@@ -45,7 +45,7 @@ def granted(contact) -> bool:
     return any(state.granted for state in consents.states(contact.id))
 
 
-def test_who_may_be_the_same(two):
+def test_candidates(two):
     kept, other = two
     assert duplicates.candidates(kept) == []
     other.phone_index = kept.phone_index
@@ -56,7 +56,7 @@ def test_who_may_be_the_same(two):
     assert duplicates.candidates(kept) == duplicates.candidates(other) == []
 
 
-def test_everything_goes_over_and_comes_back(two):
+def test_merge_and_undo(two):
     kept, gone = two
     [lead] = db.session.scalars(select(Lead).where(Lead.contact_id == gone.id))
     service.add_note(lead_id=lead.id, text="Prefers mornings")
@@ -76,13 +76,13 @@ def test_everything_goes_over_and_comes_back(two):
         duplicates.undo_merge(made.id)
 
 
-def test_a_no_in_either_record_is_a_no(two, clock):
+def test_opt_out_of_either_record(two, clock):
     kept, gone = two
     support_factories.opted_in(kept)
     support_factories.opted_in(gone)
     consent.withdraw(contact_id=gone.id, topic=EDU, source="preferences")
     clock.shift(60)
-    consent.set_topics(contact_id=kept.id, topics=[EDU], language="en")  # the newer record is consent
+    consent.set_topics(contact_id=kept.id, topics=[EDU], language="en")  # the newer decision
     made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert not granted(kept)
     duplicates.undo_merge(made.id)
@@ -90,14 +90,14 @@ def test_a_no_in_either_record_is_a_no(two, clock):
     assert not granted(gone)
 
 
-def test_consent_survives_a_record_without_any(two):
+def test_consent_of_one_record(two):
     kept, gone = two
     support_factories.opted_in(kept)
     duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert granted(kept)
 
 
-def test_consent_of_another_mailbox_is_not_merged(two, redis):
+def test_consent_of_other_mailbox_is_not_copied(two, redis):
     support_factories.shipped()
     kept, gone = two
     support_factories.opted_in(gone)
@@ -107,14 +107,14 @@ def test_consent_of_another_mailbox_is_not_merged(two, redis):
     assert (enrolment.state, enrolment.reason) == ("exited", "merged")
 
 
-def test_a_clinical_stop_holds_for_both(two):
+def test_clinical_stop_is_copied(two):
     kept, gone = two
     contacts.set_clinical_stop(contact_id=gone.id, reason="clinician")
     duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert kept.stopped_at is not None
 
 
-def test_what_cannot_be_merged(two):
+def test_invalid_merges(two):
     kept, gone = two
     with pytest.raises(Invalid):
         duplicates.merge_contacts(kept_id=kept.id, gone_id=kept.id)
@@ -131,7 +131,7 @@ def test_what_cannot_be_merged(two):
         duplicates.undo_merge(first.id)
 
 
-def test_a_finished_sequence_is_merged_and_restored(two, redis):
+def test_ended_enrolments_move(two, redis):
     support_factories.shipped()
     kept, gone = two
     support_factories.opted_in(gone)
@@ -148,7 +148,7 @@ def test_a_finished_sequence_is_merged_and_restored(two, redis):
     assert enrolment.contact_id == gone.id
 
 
-def test_emails_of_both_records_stand_in_one_timeline_until_they_part(two, redis):
+def test_timeline_has_emails_of_both(two, redis):
     support_factories.shipped()
     kept, gone = two
     messages.send_transactional("answer-please-call", contact_id=gone.id, language="en")
@@ -163,7 +163,7 @@ def test_emails_of_both_records_stand_in_one_timeline_until_they_part(two, redis
     assert (mail(kept), mail(gone)) == (0, 1)
 
 
-def test_on_the_page_of_a_lead(desk):  # noqa: F811
+def test_lead_page(desk):  # noqa: F811
     one = new_lead(1)
     other = new_lead(2, first_name="Ben", phone="+12135550001")
     assert one.contact_id != other.contact_id

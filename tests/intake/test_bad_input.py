@@ -1,4 +1,4 @@
-"""Refused input at every way in: form, API, portal, file.
+"""Invalid input at every entry point: the form, the API, the referrer portal, a file.
 
 At each the answer names the field, and nothing is half done.
 """
@@ -51,7 +51,7 @@ def count(model):
 
 
 class Doors:
-    """One call per way in: what is typed as a first name, and more -> (status, the words that came back)."""
+    """One call per entry point: a first name and more -> (status, response text)."""
 
     def __init__(self, client, clock, app):
         self.client, self.clock, self.app = client, clock, app
@@ -114,7 +114,7 @@ def doors(client, clock, database, monkeypatch):
 
 
 @pytest.mark.parametrize("door", ["form", "api", "referral", "portal", "file"])
-def test_no_way_in_accepts_such_a_name(doors, door):
+def test_invalid_names_everywhere(doors, door):
     before = count(Contact)
     for why, name in BAD_NAMES.items():
         status, words = getattr(doors, door)(name, **({"email": "a@example.test"} if door == "file" else {}))
@@ -125,7 +125,7 @@ def test_no_way_in_accepts_such_a_name(doors, door):
     assert (count(Contact), count(Lead)) == (before, 0)
 
 
-def test_half_a_character_is_no_text(doors):
+def test_lone_surrogates(doors):
     body = '{"first_name": "A\\ud800na", "last_name": "Ruiz", "email": "ana@example.test"}'
     headers = doors.key | {"Content-Type": "application/json"}
     answer = doors.client.post("/api/v1/contact-requests", data=body, headers=headers)
@@ -134,7 +134,7 @@ def test_half_a_character_is_no_text(doors):
 
 
 @pytest.mark.parametrize("door", ["form", "api", "file"])
-def test_a_message_may_smile_and_be_in_any_script(doors, door):
+def test_any_script_and_emoji(doors, door):
     text = "Gracias 🙂 ありがとう = @ +"
     status, words = getattr(doors, door)("Ana", email="ana@example.test", message=text)
     assert status in (201, 303), words
@@ -142,7 +142,7 @@ def test_a_message_may_smile_and_be_in_any_script(doors, door):
 
 
 @pytest.mark.parametrize("door", ["form", "api", "referral", "portal", "file"])
-def test_two_people_with_one_phone_are_two_and_staff_see_it(doors, door):
+def test_shared_phone(doors, door):
     before = count(Contact)
     call = getattr(doors, door)
     for name, email in (("Ana", "ana@example.test"), ("Boris", "boris@example.test")):
@@ -157,7 +157,7 @@ def test_two_people_with_one_phone_are_two_and_staff_see_it(doors, door):
 
 
 @pytest.mark.parametrize("door", ["referral", "portal", "file"])
-def test_a_minor_with_a_parents_address_is_a_person_of_their_own(doors, door):
+def test_minor_with_parents_address(doors, door):
     parent = support_factories.contact("kim@example.test", first_name="Kim", last_name="Field")
     guardian = {"name": "Kim Field", "relation": "mother", "phone": "213 555 0178"}
     more = {
@@ -183,7 +183,7 @@ def test_a_minor_with_a_parents_address_is_a_person_of_their_own(doors, door):
     ("door", "born", "named"),
     [("referral", "2015-05-17", "'patient.guardian'"), ("portal", "5/17/2015", "guardian_name-error")],
 )
-def test_a_minor_without_a_guardian_is_asked_for_one(doors, door, born, named):
+def test_minor_needs_guardian(doors, door, born, named):
     status, words = getattr(doors, door)("Leo", birth_date=born)
     assert (status, named in words) == (422, True)
     assert count(Lead) == 0
@@ -197,20 +197,20 @@ def _bomb():
 
 
 @pytest.mark.parametrize("name", ["people.csv", "people.pdf", "people.xlsx"])
-def test_an_archive_under_any_name_is_no_table(doors, name):
+def test_archives_are_refused(doors, name):
     bomb = _bomb()
     with pytest.raises(Invalid, match="Some fields") as refused, transaction():
         service.upload(file=io.BytesIO(bomb), name=name, kind="leads", user_id=doors.desk)
     assert "not a text file" in str(refused.value.fields["file"])
 
 
-def test_cells_beyond_the_columns_are_ignored(doors):
+def test_very_wide_row(doors):
     row = ",".join(["Ana", "Ruiz", "ana@example.test", "", "", "Hi", *["x"] * 10_000])
     run = doors.imported((HEAD + row + "\n").encode())
     assert (run.state, run.new) == ("done", 1)
 
 
-def test_a_file_that_is_too_large_is_not_even_read(doors, database, monkeypatch):
+def test_large_file_is_not_read(doors, database, monkeypatch):
     visitor = signed_in(database, "admin")
     visitor.get("/console/import")
     monkeypatch.setattr(rules, "MOST_BYTES", 1000)

@@ -162,3 +162,26 @@ def test_nothing_written(text):
 @given(st.text(max_size=300))
 def test_any_text_is_judged(text):
     mentions_crisis(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I want to die", "I'm SUICIDAL and in pain", "thinking of killing myself", "I can’t go on like this",
+        "they'd be better off without me", "I don't want to live", "I overdosed last week", "self-harm",
+        "Quiero morirme", "pienso en el suicidio", "no quiero vivir así", "he pensado en hacerme daño", "No puedo más",
+    ],
+)  # fmt: skip
+def test_crisis_phrases(text):
+    assert mentions_crisis(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None, "", "My back hurts", "Please call me after five", "The pain is killing my back", "I cut the lawn myself",
+        "Me duele la espalda", "Quiero una cita", "I would like to live without pain",
+    ],
+)  # fmt: skip
+def test_daily_phrases(text):
+    assert not mentions_crisis(text)

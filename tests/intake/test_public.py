@@ -1,4 +1,4 @@
-"""The public contact form over HTTP: what people see, and what robots do not get through."""
+"""Public contact form over HTTP: for people, and against robots."""
 
 import base64
 import json
@@ -103,7 +103,7 @@ def rows(model):
     return db.session.scalar(select(func.count()).select_from(model))
 
 
-def test_a_contact_request(client, fill, send):
+def test_contact_request(client, fill, send):
     answer = send(fill())
     assert (answer.status_code, answer.location) == (303, "/contact/sent?lang=en")
     lead = db.session.scalar(select(Lead))
@@ -121,7 +121,7 @@ def test_a_contact_request(client, fill, send):
 
 
 @pytest.mark.parametrize(("lang", "message"), [("en", "I want to die"), ("es", "Quiero morirme")])
-def test_a_message_about_dying_shows_emergency_lines_first(client, fill, send, lang, message):
+def test_crisis_lines_come_first(client, fill, send, lang, message):
     answer = send(fill(lang, message=message), lang)
     assert answer.location == f"/contact/sent?lang={lang}&help=now"
     page = client.get(answer.location).text
@@ -129,7 +129,7 @@ def test_a_message_about_dying_shows_emergency_lines_first(client, fill, send, l
     assert rows(Lead) == 1
 
 
-def test_in_spanish_with_the_box_ticked(client, fill, send, mail):
+def test_spanish_with_consent(client, fill, send, mail):
     answer = send(fill("es", educational_email="y"), "es")
     assert answer.location == "/contact/sent?lang=es"
     assert WORDS["es"]["sent_title"] in client.get(answer.location).text
@@ -139,7 +139,7 @@ def test_in_spanish_with_the_box_ticked(client, fill, send, mail):
     assert db.session.scalar(select(Lead.stage)) == "unconfirmed"
 
 
-def test_nobody_is_turned_away_because_an_email_has_no_approved_text(fill, send):
+def test_works_without_approved_email(fill, send):
     assert send(fill(educational_email="y")).status_code == 303
     assert rows(Lead) == rows(Confirmation) == 1
     assert db.session.scalars(select(Alert.key)).all() == ["no-text-confirmation"]
@@ -155,7 +155,7 @@ def test_languages_have_addresses(client):
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
-def test_the_page_tells_what_it_must(client, language):
+def test_required_notices(client, language):
     page = client.get("/contact", query_string={"lang": language}).text
     words = WORDS[language]
     for key in ("emergency", "message_hint", "educational_hint"):
@@ -167,13 +167,13 @@ def test_the_page_tells_what_it_must(client, language):
     assert "https://" not in page
 
 
-def test_both_languages_say_the_same_things():
+def test_languages_have_the_same_texts():
     assert WORDS["en"].keys() == WORDS["es"].keys()
     for key, text in WORDS["en"].items():
         assert text.count("{phone}") == WORDS["es"][key].count("{phone}")
 
 
-def test_first_touch_is_kept_through_errors(client, fill, send):
+def test_attribution_survives_errors(client, fill, send):
     client.get("/contact", headers={"Referer": "https://www.search.example/find?q=pain"})
     page = client.get(
         "/contact",
@@ -214,7 +214,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("change", "field", "code"), WRONG)
 @pytest.mark.parametrize("language", ["en", "es"])
-def test_what_is_wrong_is_said_at_the_field_and_on_top(fill, send, language, change, field, code):
+def test_errors_at_field_and_on_top(fill, send, language, change, field, code):
     answer = send(fill(language, **change), language)
     assert answer.status_code == 422
     said = WORDS[language][f"wrong_{code}"]
@@ -224,7 +224,7 @@ def test_what_is_wrong_is_said_at_the_field_and_on_top(fill, send, language, cha
     assert rows(Contact) == 0
 
 
-def test_nothing_typed_is_lost(fill, send):
+def test_errors_keep_input(fill, send):
     typed = {"email": "not an address", "phone": "213.555.0142", "message": "Two\r\nlines & <b>signs</b>"}
     again = inputs(send(fill(**typed)))
     assert again["email"] == "not an address"
@@ -233,7 +233,7 @@ def test_nothing_typed_is_lost(fill, send):
     assert again["first_name"] == "Ana"
 
 
-def test_a_stale_page_loses_nothing(app, fill, send, monkeypatch):
+def test_stale_page_keeps_input(app, fill, send, monkeypatch):
     monkeypatch.setitem(app.config, "WTF_CSRF_ENABLED", True)
     data = fill(csrf_token="stale")
     answer = send(data)
@@ -243,12 +243,12 @@ def test_a_stale_page_loses_nothing(app, fill, send, monkeypatch):
     assert send(data | {"csrf_token": inputs(answer)["csrf_token"]}).status_code == 303
 
 
-def test_the_same_form_twice_is_one_lead(client, fill, send):
+def test_same_form_twice(client, fill, send):
     assert send(fill()).status_code == send(fill()).status_code == 303
     assert (rows(Lead), rows(Contact)) == (1, 1)
 
 
-def test_known_and_unknown_get_the_same_answer(client, fill, send, mail):
+def test_known_and_unknown_see_the_same(client, fill, send, mail):
     unknown = send(fill(educational_email="y"))
     known = send(fill(educational_email="y", message="Another question"))
     assert rows(Contact) == 1
@@ -264,7 +264,7 @@ def test_known_and_unknown_get_the_same_answer(client, fill, send, mail):
 # --- robots
 
 
-def test_the_trap_answers_like_success(fill, send):
+def test_trap_looks_like_success(fill, send):
     answer = send(fill(website="http://spam.example"))
     assert (answer.status_code, answer.location) == (303, "/contact/sent?lang=en")
     assert rows(Contact) == 0
@@ -282,18 +282,18 @@ def test_too_fast(client, clock, fill, send):
 
 
 @pytest.mark.parametrize("mark", ["", "nonsense", "Zm9ybQ.aSYZ.forged"])
-def test_a_mark_that_is_not_ours(fill, send, mark):
+def test_forged_mark(fill, send, mark):
     assert send(fill(started=mark)).status_code == 422
     assert rows(Contact) == 0
 
 
-def test_a_page_left_open_for_days(clock, fill, send):
+def test_page_open_for_days(clock, fill, send):
     data = fill()
     clock.shift(proof_of_work.LONGEST + 60)
     assert WORDS["en"]["csrf"] in send(data).text
 
 
-def test_a_proof_works_once(client, fill, send):
+def test_proof_works_once(client, fill, send):
     data = fill()
     assert send(data).status_code == 303
     again = send(fill(altcha=data["altcha"], email="other@example.com"))
@@ -301,20 +301,20 @@ def test_a_proof_works_once(client, fill, send):
     assert WORDS["en"]["proof"].format(phone="+1 555 010 0199") in again.text
 
 
-def test_a_proof_is_not_used_up_by_a_slip(fill, send):
+def test_failed_form_keeps_proof(fill, send):
     data = fill()
     assert send(data | {"email": "no"}).status_code == 422
     assert send(data).status_code == 303
 
 
-def test_a_replay_is_refused_after_redis_lost_everything(redis, fill, send):
+def test_replay_after_redis_loss(redis, fill, send):
     data = fill()
     assert send(data).status_code == 303
     redis.flushdb()
     assert send(fill(altcha=data["altcha"], email="other@example.com")).status_code == 422
 
 
-def test_a_proof_expires(clock, client, fill, send):
+def test_proof_expires(clock, client, fill, send):
     data = fill()
     clock.shift(proof_of_work.LIFETIME + 1)
     assert send(data).status_code == 422
@@ -347,7 +347,7 @@ def test_forged_proofs(fill, send, twist):
     assert rows(Contact) == 0
 
 
-def test_a_hundred_fast_posts(client, fill, send):
+def test_rate_limit(client, fill, send):
     data = fill()
     statuses = []
     for number in range(100):
@@ -357,7 +357,7 @@ def test_a_hundred_fast_posts(client, fill, send):
     assert statuses.count(303) == rows(Contact) == 10
 
 
-def test_one_address_has_a_limit_of_its_own(client, fill, send):
+def test_limit_per_address(client, fill, send):
     def post(number):
         client.environ_base = client.environ_base | {"REMOTE_ADDR": f"192.0.2.{number}"}
         return send(fill(message=f"Message {number}"))
@@ -368,14 +368,14 @@ def test_one_address_has_a_limit_of_its_own(client, fill, send):
     assert inputs(answers[-1])["email"] == "ana.ruiz@example.com"
 
 
-def test_everybody_together_has_a_limit(client, fill, send):
+def test_global_limit(client, fill, send):
     flood = limits.Limit(name="contact-all", who="everybody", most=120, seconds=60)
     for _ in range(120):
         limits.hit([flood])
     assert send(fill()).status_code == 429
 
 
-def test_limits_hold_while_redis_is_away(redis, fill, send, monkeypatch):
+def test_limits_without_redis(redis, fill, send, monkeypatch):
     monkeypatch.setattr(limits, "_memory", PerApp(lambda _: limits._Memory()))
     current.services().redis = type(redis).from_url("redis://127.0.0.1:1")
     with capture_logs() as told:
@@ -384,7 +384,7 @@ def test_limits_hold_while_redis_is_away(redis, fill, send, monkeypatch):
     assert "limits.redis_away" in {line["event"] for line in told}
 
 
-def test_nothing_personal_in_redis_or_logs(redis, fill, send, mail):
+def test_no_personal_data_in_redis_or_logs(redis, fill, send, mail):
     with capture_logs() as told:
         send(fill(educational_email="y", message="canary-message"))
     kept = b"".join(key + (redis.dump(key) or b"") for key in redis.keys("*"))

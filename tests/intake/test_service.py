@@ -1,4 +1,4 @@
-"""One intake path: contact found or made, lead opened, evidence kept, in one transaction."""
+"""Intake: contact, lead and evidence in one transaction."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,6 +26,7 @@ from crm.leads.models import Lead, Referral, StageMove, Task
 from crm.referrers.models import Clinician, Practice
 from crm.referrers.service import Sender
 from crm.staff import api_keys
+from crm.staff.models import Alert
 from tests.support import factories as support_factories
 from tests.support.servers import copy_database, drop_database
 
@@ -71,7 +72,7 @@ def mail(edge):
     support_factories.shipped()
 
 
-def test_contact_request_leaves_all_its_rows(mail, clock):
+def test_contact_request_rows(mail, clock):
     opened = ask_us(wording=TICKED)
     db.session.flush()
     lead = db.session.get(Lead, opened.lead_id)
@@ -87,7 +88,7 @@ def test_contact_request_leaves_all_its_rows(mail, clock):
     assert db.session.scalars(select(Confirmation.kind)).all() == ["confirmation"]
 
 
-def test_the_message_is_not_readable_in_the_database(edge):
+def test_message_is_encrypted(edge):
     ask_us(message="a private word")
     dump = "".join(
         db.session.scalar(text(f"select string_agg(to_jsonb(t)::text, '') from {table} t")) or ""
@@ -97,12 +98,12 @@ def test_the_message_is_not_readable_in_the_database(edge):
     assert b"private".hex() not in dump
 
 
-def test_box_not_ticked_asks_nothing(edge):
+def test_no_consent_no_confirmation(edge):
     assert ask_us().stage == "new"
     assert rows(ConsentRecord) == 0
 
 
-def test_the_same_request_again_is_the_same_lead_for_a_day(edge, clock):
+def test_same_request_within_a_day(edge, clock):
     first = ask_us()
     again = ask_us()
     assert (again.reference, again.is_new, first.is_new) == (first.reference, False, True)
@@ -112,13 +113,13 @@ def test_the_same_request_again_is_the_same_lead_for_a_day(edge, clock):
     assert rows(Contact) == 1
 
 
-def test_a_closed_request_is_not_taken_up_silently(edge):
+def test_closed_request_opens_a_new_lead(edge):
     first = ask_us()
     db.session.get(Lead, first.lead_id).closed_at = datetime(2026, 3, 3, tzinfo=UTC)
     assert ask_us().reference != first.reference
 
 
-def test_ticking_the_box_the_second_time_asks_once(mail):
+def test_consent_on_second_request(mail):
     ask_us()
     ask_us(wording=TICKED)
     ask_us(wording=TICKED)
@@ -126,7 +127,7 @@ def test_ticking_the_box_the_second_time_asks_once(mail):
     assert rows(ConsentRecord) == 2
 
 
-def test_what_is_said_otherwise_is_kept_for_staff(edge):
+def test_differences_are_recorded(edge):
     ask_us()
     again = ask_us(replace(ANA, first_name="Anita"), message="More")
     (line,) = db.session.scalars(select(Activity).where(Activity.kind == "told_otherwise"))
@@ -138,7 +139,7 @@ def test_what_is_said_otherwise_is_kept_for_staff(edge):
     assert db.session.scalar(select(Contact.first_name)) == "Ana"
 
 
-def test_nobody_is_asked_at_an_address_that_is_not_the_records(mail):
+def test_no_confirmation_to_another_address(mail):
     refer()
     refer(
         replace(ANA, email="new@example.com"),
@@ -148,7 +149,7 @@ def test_nobody_is_asked_at_an_address_that_is_not_the_records(mail):
     assert (rows(Lead), rows(Contact), rows(Confirmation)) == (2, 1, 0)
 
 
-def test_referral_leaves_all_its_rows(edge):
+def test_referral_rows(edge):
     opened = refer(guardian={"name": "Kim"}, urgency="urgent", contact_person="Pat")
     kept = db.session.get(Referral, opened.lead_id)
     assert (kept.lead.stage, kept.urgency, kept.contact_person) == ("received", "urgent", "Pat")
@@ -159,14 +160,14 @@ def test_referral_leaves_all_its_rows(edge):
     ]
 
 
-def test_a_second_referral_finds_person_and_practice(edge):
+def test_second_referral(edge):
     first = refer(external_id="a")
     second = refer(external_id="b", health={"reason": "other"})
     assert first.contact_id == second.contact_id
     assert (rows(Practice), rows(Clinician), rows(Lead)) == (1, 1, 2)
 
 
-def test_the_same_referral_again(edge, clock):
+def test_same_referral(edge, clock):
     assert refer().reference == refer().reference
     assert refer(external_id="x").is_new is False  # the same words within the day
     clock.shift(25 * 3600)
@@ -175,7 +176,7 @@ def test_the_same_referral_again(edge, clock):
     assert refer(external_id="y", health={"reason": "newer"}).reference == first.reference
 
 
-def test_an_external_id_of_another_patient(edge):
+def test_external_id_of_another_patient(edge):
     refer(external_id="a")
     with pytest.raises(Conflict):
         refer(
@@ -183,7 +184,7 @@ def test_an_external_id_of_another_patient(edge):
         )
 
 
-def test_no_npi_no_referral(edge):
+def test_invalid_npi(edge):
     with pytest.raises(Invalid):
         refer(sender=replace(SENDER, npi="1234567890"))
 
@@ -196,7 +197,7 @@ def test_found_by_reference(edge):
     assert db.session.scalars(queries.matching_people("C-222222", limit=20)).all() == []
 
 
-def test_statements_are_few_and_do_not_grow(mail, statements):
+def test_statement_count(mail, statements):
     ask_us(replace(ANA, email="warm@example.com", phone=None))
     db.session.flush()
     with statements() as first:
@@ -265,7 +266,7 @@ def counts():
     return rows(Contact), rows(Lead), rows(Confirmation)
 
 
-def test_twenty_equal_posts_at_once_are_one_record(own, posts):
+def test_equal_concurrent_posts(own, posts):
     answers = posts([BODY] * 20)
     assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
     assert len({answer.json["reference"] for answer in answers}) == 1
@@ -273,21 +274,21 @@ def test_twenty_equal_posts_at_once_are_one_record(own, posts):
         assert counts() == (1, 1, 1)
 
 
-def test_twenty_equal_posts_with_one_key_get_one_answer(own, posts):
+def test_equal_posts_with_one_key(own, posts):
     answers = posts([BODY] * 20, **{"Idempotency-Key": "k-1"})
     assert {(answer.status_code, answer.data) for answer in answers} == {(201, answers[0].data)}
     with own.app_context():
         assert counts() == (1, 1, 1)
 
 
-def test_posts_for_one_address_at_once_are_one_person(own, posts):
+def test_concurrent_posts_for_one_address(own, posts):
     answers = posts([BODY | {"message": f"Message {number}"} for number in range(10)])
     assert [answer.status_code for answer in answers] == [201] * 10
     with own.app_context():
         assert counts() == (1, 10, 1)
 
 
-def test_files_and_a_form_at_once_make_one_person(own, posts):
+def test_concurrent_import_and_form(own, posts):
     who = Person(first_name="Ana", last_name="Ruiz", email=BODY["email"], time_zone="UTC")
 
     def take_in(_number):
@@ -304,7 +305,7 @@ def test_files_and_a_form_at_once_make_one_person(own, posts):
         assert counts() == (1, 1, 1)
 
 
-def test_twenty_equal_referrals_at_once_are_one_record(own, posts):
+def test_equal_concurrent_referrals(own, posts):
     body = {
         "referrer": {
             "name": "Lee Park",
@@ -328,7 +329,7 @@ def test_twenty_equal_referrals_at_once_are_one_record(own, posts):
         assert (rows(Contact), rows(Lead), rows(Referral), rows(Practice), rows(Clinician)) == (1, 1, 1, 1, 1)
 
 
-def test_of_two_who_move_a_lead_at_once_one_wins(own):
+def test_concurrent_moves(own):
     with own.app_context(), transaction():
         lead_id = ask_us().lead_id
     both = Barrier(2)
@@ -350,3 +351,17 @@ def test_of_two_who_move_a_lead_at_once_one_wins(own):
     with own.app_context():
         [won] = [move.now for move in db.session.scalars(select(StageMove)) if move.was]
         assert (service.get(lead_id).stage, won) == (won, ["contacted", "spam"][answers.index(None)])
+
+
+def test_crisis_message_raises_alert(edge, clock):
+    def send(message: str, email: str) -> intake.IntakeResult:
+        who = Person(first_name="Ana", last_name="Ruiz", email=email, time_zone="UTC")
+        request = ContactRequest(person=who, source="form", message=message)
+        return intake.open_contact_request(request=request)
+
+    send("My back hurts", "other@example.com")
+    opened = send("I want to die", "ana@example.com")
+    [alert] = db.session.scalars(select(Alert)).all()
+    assert (alert.level, alert.key) == ("danger", f"crisis:{opened.lead_id}")
+    assert opened.reference in alert.text
+    assert "die" not in alert.text

@@ -1,4 +1,4 @@
-"""The two state machines, whole; first touch."""
+"""Lead stages: every move of both tables; attribution."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -62,7 +62,7 @@ def test_every_pair_of_stages(kind, was, to):
 
 
 @pytest.mark.parametrize("kind", rules.KINDS)
-def test_the_table_is_closed(kind):
+def test_stages_lead_only_to_stages(kind):
     stages = STAGES[kind]
     assert {name for name, stage in stages.items() if stage.ends} == ENDS[kind]
     start = rules.first_stage(kind)
@@ -77,26 +77,26 @@ def test_the_table_is_closed(kind):
     ("kind", "was", "to"),
     [(kind, was, to) for kind, was, to in PAIRS if to in STAGES[kind][was].to and STAGES[kind][to].reasons],
 )
-def test_what_asks_for_a_reason(kind, was, to):
+def test_reason_required(kind, was, to):
     for reason in (None, "", "because"):
         assert "needs a reason" in rules.move_refusal(
             kind=kind, was=was, to=to, reason=reason, outcome_sent=True
         )
 
 
-def test_no_reason_where_none_is_asked():
+def test_reason_not_allowed():
     assert "takes no reason" in rules.move_refusal(
         kind=REFERRAL, was="received", to="in_review", reason="other"
     )
 
 
 @pytest.mark.parametrize("was", ["declined", "unable_to_reach", "patient_declined", "report_sent"])
-def test_a_referral_closes_only_after_its_outcome_was_sent(was):
+def test_closing_needs_outcome(was):
     assert "outcome" in rules.move_refusal(kind=REFERRAL, was=was, to="closed")
     assert rules.move_refusal(kind=REFERRAL, was=was, to="closed", outcome_sent=True) is None
 
 
-def test_report_sent_means_that_it_was_sent():
+def test_report_sent_needs_outcome():
     assert "outcome" in rules.move_refusal(kind=REFERRAL, was="seen", to="report_sent")
 
 
@@ -104,13 +104,13 @@ def test_unknown_stage():
     assert rules.move_refusal(kind=REFERRAL, was="received", to="lost") == "Stage not found."
 
 
-def test_where_leads_start():
+def test_first_stage():
     assert rules.first_stage(REFERRAL) == "received"
     assert rules.first_stage(CONTACT_REQUEST) == "new"
     assert rules.first_stage(CONTACT_REQUEST, asked_to_confirm=True) == "unconfirmed"
 
 
-def test_clocks():
+def test_due_at():
     now = datetime(2026, 3, 3, 17, tzinfo=UTC)
     assert rules.due_at(kind=CONTACT_REQUEST, stage="new", since=now, calendar=OFFICE) == now + timedelta(
         hours=1
@@ -125,7 +125,7 @@ def test_clocks():
     assert not [name for kind in rules.KINDS for name in ENDS[kind] if STAGES[kind][name].within]
 
 
-def test_every_referral_stage_has_codes_of_other_systems():
+def test_external_codes():
     tasks = "requested received accepted rejected ready in-progress on-hold failed completed cancelled entered-in-error"
     assert set(rules.REFERRAL_CODES) == set(STAGES[REFERRAL])
     assert {codes.task for codes in rules.REFERRAL_CODES.values()} <= set(tasks.split())
@@ -157,7 +157,7 @@ NOON = datetime(2026, 3, 3, 20, tzinfo=UTC)  # a Tuesday in Los Angeles
 @pytest.mark.parametrize(
     ("kind", "was", "to", "clock", "after"),
     [
-        # confirming by email is no act of staff: the hour goes on
+        # a confirmation is not a staff action: the deadline stays
         (CONTACT_REQUEST, "unconfirmed", "confirmed", Deadline(due_at=NOON - HOUR), Deadline(due_at=NOON - HOUR)),
         (CONTACT_REQUEST, "spam", "new", Deadline(due_at=None), Deadline(due_at=NOON + HOUR)),
         (CONTACT_REQUEST, "confirmed", "contacted", Deadline(due_at=NOON), Deadline(due_at=NOON + timedelta(days=2))),
@@ -168,5 +168,5 @@ NOON = datetime(2026, 3, 3, 20, tzinfo=UTC)  # a Tuesday in Los Angeles
         (REFERRAL, "info_requested", "accepted", Deadline(due_at=None, left=HOUR), Deadline(due_at=NOON + timedelta(days=1))),
     ],
 )  # fmt: skip
-def test_a_clock_goes_on_pauses_and_starts_again(kind, was, to, clock, after):
+def test_deadline_after(kind, was, to, clock, after):
     assert rules.deadline_after(kind=kind, was=was, to=to, now=NOON, deadline=clock, calendar=OFFICE) == after

@@ -1,4 +1,4 @@
-"""Working a lead: stages, owner, notes, tasks, the outcome sent back."""
+"""Lead work: stages, owner, notes, tasks, outcome."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -41,7 +41,7 @@ def lines(kind):
     return db.session.scalars(select(Activity).where(Activity.kind == kind).order_by(Activity.id)).all()
 
 
-def test_a_move_is_history_timeline_audit_and_clock(lead, clock):
+def test_move_stage(lead, clock):
     clock.shift(60)
     with audit.acting("staff:7"):
         service.move_stage(lead_id=lead.id, version=lead.version, to="contacted")
@@ -55,20 +55,20 @@ def test_a_move_is_history_timeline_audit_and_clock(lead, clock):
     assert lines("stage_moved")[0].detail == {"was": "new", "now": "contacted", "reason": None}
 
 
-def test_an_end_closes_and_taking_up_again_opens(lead):
+def test_close_and_reopen(lead):
     move(lead, "lost:cost")
     assert (lead.reason, lead.closed_at, lead.due_at) == ("cost", NOW, None)
     move(lead, "contacted")
     assert (lead.reason, lead.closed_at) == (None, None)
 
 
-def test_a_move_that_is_not_in_the_table(lead):
+def test_move_not_allowed(lead):
     with pytest.raises(Conflict, match="cannot go from"):
         move(lead, "patient")
     assert lead.stage == "new"
 
 
-def test_who_is_late_decides_again(lead):
+def test_stale_version(lead):
     old = lead.version
     move(lead, "contacted")
     for late in (
@@ -79,7 +79,7 @@ def test_who_is_late_decides_again(lead):
             late()
 
 
-def test_two_who_read_the_same_version(lead):
+def test_concurrent_moves_of_one_version(lead):
     """Both pass the first look; the version in the database decides."""
     db.session.execute(
         update(Lead)
@@ -92,7 +92,7 @@ def test_two_who_read_the_same_version(lead):
     db.session.rollback()
 
 
-def test_a_referral_closes_when_its_outcome_went_back(referral):
+def test_close_referral_after_outcome(referral):
     move(referral, "accepted", "scheduled", "seen")
     with pytest.raises(Conflict, match="outcome"):
         move(referral, "report_sent")
@@ -103,7 +103,7 @@ def test_a_referral_closes_when_its_outcome_went_back(referral):
     assert len(lines("outcome_sent")) == 1
 
 
-def test_an_outcome_sent_before_reopening_does_not_count(referral):
+def test_reopening_voids_outcome(referral):
     move(referral, "declined:capacity")
     service.record_outcome_sent(lead_id=referral.id)
     move(referral, "in_review", "declined:insurance")
@@ -111,12 +111,12 @@ def test_an_outcome_sent_before_reopening_does_not_count(referral):
         move(referral, "closed")
 
 
-def test_only_a_referral_has_an_outcome(lead):
+def test_contact_request_has_no_outcome(lead):
     with pytest.raises(Conflict):
         service.record_outcome_sent(lead_id=lead.id)
 
 
-def test_consent_confirms_only_waiting_requests(lead, clock):
+def test_confirmation_confirms_waiting_requests(lead, clock):
     other = service.get(
         intake.open_contact_request(
             request=ContactRequest(
@@ -157,7 +157,7 @@ def test_assign(lead):
 
 
 @pytest.mark.parametrize("values", [{"active": False}, {"practice_id": 1}])
-def test_not_everybody_can_own_a_lead(lead, values):
+def test_invalid_owners(lead, values):
     with pytest.raises(Invalid):
         service.assign(lead_id=lead.id, version=lead.version, owner_id=user(**values).id)
     with pytest.raises(Invalid):
@@ -190,7 +190,7 @@ def test_tasks(lead, clock):
     assert len(db.session.scalars(select(Task)).all()) == 1
 
 
-def test_found_and_not_found(lead):
+def test_get_and_not_found(lead):
     assert service.by_reference(f" {lead.reference.lower()} ") is lead
     for look in (
         lambda: service.get(0),

@@ -1,4 +1,4 @@
-"""Deadlines: a missed one is recorded once, reaches the owner, and closes when staff act."""
+"""Escalation of missed deadlines."""
 
 from datetime import timedelta
 
@@ -34,13 +34,13 @@ def told(monkeypatch):
     return seen
 
 
-def test_in_time_nothing_happens(lead, clock):  # noqa: F811
+def test_before_deadline(lead, clock):  # noqa: F811
     clock.shift(3599)
     assert sla.escalate_overdue() == 0
     assert alerts() == []
 
 
-def test_late_once_with_owner_alert_task_and_event(lead, clock, told):  # noqa: F811
+def test_escalates_once(lead, clock, told):  # noqa: F811
     sam = user()
     service.assign(lead_id=lead.id, version=lead.version, owner_id=sam.id)
     clock.shift(3601)
@@ -54,7 +54,7 @@ def test_late_once_with_owner_alert_task_and_event(lead, clock, told):  # noqa: 
     assert [event.stage for event in told if isinstance(event, LeadOverdue)] == ["new"]
 
 
-def test_nobody_in_charge_or_gone_means_everybody(lead, clock):  # noqa: F811
+def test_without_active_owner(lead, clock):  # noqa: F811
     sam = user()
     service.assign(lead_id=lead.id, version=lead.version, owner_id=sam.id)
     sam.active = False
@@ -63,7 +63,7 @@ def test_nobody_in_charge_or_gone_means_everybody(lead, clock):  # noqa: F811
     assert (alerts()[0].owner_id, tasks()[0].owner_id) == (None, None)
 
 
-def test_acting_ends_the_alert_and_starts_the_next_clock(lead, clock):  # noqa: F811
+def test_acting_closes_alert(lead, clock):  # noqa: F811
     clock.shift(3601)
     sla.escalate_overdue()
     service.move_stage(lead_id=lead.id, version=lead.version, to="contacted")
@@ -76,7 +76,7 @@ def test_acting_ends_the_alert_and_starts_the_next_clock(lead, clock):  # noqa: 
     assert len(db.session.scalars(select(Breach)).all()) == 2
 
 
-def test_confirming_by_email_is_no_act_of_staff(lead, clock):  # noqa: F811
+def test_confirmation_is_not_a_staff_action(lead, clock):  # noqa: F811
     clock.shift(3601)
     sla.escalate_overdue()
     service.confirm_contact_requests(contact_id=lead.contact_id)
@@ -85,7 +85,7 @@ def test_confirming_by_email_is_no_act_of_staff(lead, clock):  # noqa: F811
     assert sla.escalate_overdue() == 0
 
 
-def test_waiting_for_the_referrer_is_not_late(referral, clock):  # noqa: F811
+def test_paused_is_not_overdue(referral, clock):  # noqa: F811
     service.move_stage(lead_id=referral.id, version=referral.version, to="info_requested", reason="other")
     clock.shift(timedelta(days=30).total_seconds())
     assert sla.escalate_overdue() == 0
@@ -94,7 +94,7 @@ def test_waiting_for_the_referrer_is_not_late(referral, clock):  # noqa: F811
     assert sla.escalate_overdue() == 0
 
 
-def test_a_backlog_is_one_alert(lead, referral, clock):  # noqa: F811
+def test_backlog_raises_one_alert(lead, referral, clock):  # noqa: F811
     clock.shift(timedelta(days=30).total_seconds())
     assert sla.escalate_overdue() == 2
     assert [alert.key for alert in alerts()] == ["leads-long-late"]

@@ -14,7 +14,7 @@ from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound, Refusal
 from crm.core.queue import enqueue
 from crm.desk.bulk.actions import ACTIONS, CHANGED, load_facts, parse_arguments
-from crm.desk.models import BulkItem, BulkRun
+from crm.desk.models import BulkItem, BulkRun, ItemState, RunState
 from crm.leads.models import Lead
 
 MOST = 2_000  # leads in one run
@@ -22,6 +22,8 @@ SLICE = 100  # leads in one transaction; up to this many run within the request
 UNDO_WITHIN = timedelta(hours=1)
 STALLED = timedelta(minutes=2)  # a run without progress for this long is continued
 TOO_MANY = f"That is more than {MOST:,} leads. Narrow the filters and run it in parts."
+
+_UNFINISHED = (RunState.RUNNING, RunState.UNDOING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class SkippedLeads:
 class Summary:
     """Status of a run: number of leads by state, and why leads were skipped."""
 
-    counts: Mapping[str, int]
+    counts: Mapping[ItemState, int]
     left: Sequence[SkippedLeads]
 
     @property
@@ -46,11 +48,11 @@ class Summary:
 
     @property
     def waiting(self) -> int:
-        return self.counts.get("waiting", 0)
+        return self.counts.get(ItemState.WAITING, 0)
 
     @property
     def done(self) -> int:
-        return self.counts.get("done", 0)
+        return self.counts.get(ItemState.DONE, 0)
 
 
 def plan_run(*, act: str, form: Mapping[str, str], lead_ids: Sequence[int], user_id: int) -> BulkRun:
@@ -63,7 +65,7 @@ def plan_run(*, act: str, form: Mapping[str, str], lead_ids: Sequence[int], user
     if len(lead_ids) > MOST:
         raise Invalid({"pick": [TOO_MANY]})
     now = clock.now()
-    run = BulkRun(user_id=user_id, act=act, given=given, state="planned", created_at=now, beat_at=now)
+    run = BulkRun(user_id=user_id, act=act, given=given, state=RunState.PLANNED, created_at=now, beat_at=now)
     db.session.add(run)
     db.session.flush()
     leads = _leads(sorted(set(lead_ids)))
@@ -77,7 +79,7 @@ def plan_run(*, act: str, form: Mapping[str, str], lead_ids: Sequence[int], user
 
 
 def _planned(run: BulkRun, lead: Lead, why_not: str | None) -> dict[str, Any]:
-    state = "waiting" if why_not is None else "refused"
+    state = ItemState.WAITING if why_not is None else ItemState.REFUSED
     return {"run_id": run.id, "lead_id": lead.id, "version": lead.version, "state": state, "why": why_not}
 
 
@@ -103,7 +105,7 @@ def summary(run_id: int) -> Summary:
     reasons = (
         select(BulkItem.why, func.count().label("times"), func.min(Lead.reference).label("example"))
         .join(Lead, Lead.id == BulkItem.lead_id)
-        .where(BulkItem.run_id == run_id, BulkItem.state.in_(("refused", "kept")))
+        .where(BulkItem.run_id == run_id, BulkItem.state.in_((ItemState.REFUSED, ItemState.KEPT)))
         .group_by(BulkItem.why)
         .order_by(func.count().desc(), BulkItem.why)
     )
@@ -116,9 +118,9 @@ def summary(run_id: int) -> Summary:
 def start_run(*, run_id: int, user_id: int) -> BulkRun:
     """Run the plan: the first slice now, the rest in a job. Raises NotFound, and Conflict if it already ran."""
     run = get_run(run_id=run_id, user_id=user_id, lock=True)
-    if run.state != "planned":
+    if run.state is not RunState.PLANNED:
         raise Conflict("This action already ran.")
-    return _begin(run, "running")
+    return _begin(run, RunState.RUNNING)
 
 
 def undo_run(*, run_id: int, user_id: int) -> BulkRun:
@@ -126,21 +128,23 @@ def undo_run(*, run_id: int, user_id: int) -> BulkRun:
     run = get_run(run_id=run_id, user_id=user_id, lock=True)
     if not is_undoable(run):
         raise Conflict("This action can no longer be undone.")
-    return _begin(run, "undoing")
+    return _begin(run, RunState.UNDOING)
 
 
 def is_undoable(run: BulkRun) -> bool:
     """Return whether a run can still be undone."""
-    return run.state == "done" and run.done_at is not None and clock.now() < run.done_at + UNDO_WITHIN
+    return run.state is RunState.DONE and run.done_at is not None and clock.now() < run.done_at + UNDO_WITHIN
 
 
-def _begin(run: BulkRun, state: str) -> BulkRun:
+def _begin(run: BulkRun, state: RunState) -> BulkRun:
     run.state, run.beat_at = state, clock.now()
     db.session.flush()
     if _step(run):
         enqueue("leads.bulk", run.id, key=state)
     audit.record(
-        "lead.bulk_undo" if state == "undoing" else "lead.bulk_do", object_type="bulk", object_id=run.id
+        "lead.bulk_undo" if state is RunState.UNDOING else "lead.bulk_do",
+        object_type="bulk",
+        object_id=run.id,
     )
     return run
 
@@ -151,7 +155,7 @@ def continue_run(run_id: int) -> None:
     while more:
         with transaction():
             run = db.session.get(BulkRun, run_id, with_for_update=True, populate_existing=True)
-            if run is None or run.state not in ("running", "undoing"):
+            if run is None or run.state not in _UNFINISHED:
                 return
             with audit.acting(f"staff:{run.user_id}"):
                 more = _step(run)
@@ -160,15 +164,17 @@ def continue_run(run_id: int) -> None:
 def stalled_runs() -> Sequence[int]:
     """Return the unfinished runs without progress for two minutes."""
     old = BulkRun.beat_at < clock.now() - STALLED
-    return db.session.scalars(select(BulkRun.id).where(BulkRun.state.in_(("running", "undoing")), old)).all()
+    return db.session.scalars(select(BulkRun.id).where(BulkRun.state.in_(_UNFINISHED), old)).all()
 
 
 def _step(run: BulkRun) -> bool:
     """Process one slice; return whether more remain."""
-    undoing = run.state == "undoing"
+    undoing = run.state is RunState.UNDOING
     wanted = (
         select(BulkItem)
-        .where(BulkItem.run_id == run.id, BulkItem.state == ("done" if undoing else "waiting"))
+        .where(
+            BulkItem.run_id == run.id, BulkItem.state == (ItemState.DONE if undoing else ItemState.WAITING)
+        )
         .order_by(BulkItem.lead_id)
         .limit(SLICE + 1)
     )
@@ -188,7 +194,7 @@ def _step(run: BulkRun) -> bool:
             )
     run.beat_at = clock.now()
     if not more:
-        run.state = "undone" if undoing else "done"
+        run.state = RunState.UNDONE if undoing else RunState.DONE
         run.done_at = run.done_at or clock.now()
     db.session.flush()
     return more
@@ -202,12 +208,12 @@ def _do_one(run: BulkRun, item: BulkItem, lead: Lead, why_not: str | None) -> No
             item.before = ACTIONS[run.act].do(lead, run.given)
         except Refusal as error:  # raised before any change
             why_not = error.message
-    item.state, item.why = ("done", None) if why_not is None else ("refused", why_not)
+    item.state, item.why = (ItemState.DONE, None) if why_not is None else (ItemState.REFUSED, why_not)
 
 
 def _undo_one(run: BulkRun, item: BulkItem, lead: Lead) -> None:
     try:
         ACTIONS[run.act].undo(lead, item.before or {})
-        item.state = "undone"
+        item.state = ItemState.UNDONE
     except Refusal as error:
-        item.state, item.why = "kept", error.message
+        item.state, item.why = ItemState.KEPT, error.message

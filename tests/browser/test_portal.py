@@ -45,7 +45,7 @@ def get_access(phone: Page, staff: Page, site: Stack) -> None:
     phone.locator("[name=altcha]").evaluate(
         "e => new Promise(r => { const t = setInterval(() => e.value && (clearInterval(t), r()), 50) })"
     )
-    phone.get_by_role("button", name="Ask for access").click()
+    phone.get_by_role("button", name="Request access").click()
     expect(phone.get_by_role("heading", level=1)).to_contain_text("Thank you")
     staff.goto(f"{site.web_url}/console/referrers/")
     expect(staff.locator("main")).to_contain_text("Nina Nurse")

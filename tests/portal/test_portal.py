@@ -542,7 +542,7 @@ def test_the_list_is_paged_and_filtered(database, nurse, portal, statements):
     older = re.search(r'href="([^"]+cursor=[^"]+)"', page.text)[1].replace("&amp;", "&")
     assert portal.get(older).text.count("/refer/r/R-") == 5
     assert portal.get("/refer/?stage=received").text.count("/refer/r/R-") == 25
-    assert "Nothing fits" in portal.get("/refer/?stage=accepted").text
+    assert "No matches" in portal.get("/refer/?stage=accepted").text
     assert portal.get(f"/refer/?q={first.reference}").text.count("/refer/r/R-") == 1
     assert portal.get("/refer/?stage=xyz").status_code == 422
     assert portal.get("/refer/?cursor=xyz").status_code == 422

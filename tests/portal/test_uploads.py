@@ -239,7 +239,7 @@ def test_pressing_twice_and_uploading_again_sends_nobody_twice(database, nurse, 
     jobs.referrals(upload_id)
     assert count(Lead) == 2
     again = looked_at(portal, HEAD + ANA + BEN)
-    assert "Perhaps sent already" in portal.get(f"/refer/upload/{again}").text
+    assert "Possible duplicates" in portal.get(f"/refer/upload/{again}").text
     assert send(portal, again).status_code == 422  # nothing is left to send
     assert send(portal, again, also=["2", "3"]).status_code == 303
     jobs.referrals(again)
@@ -352,7 +352,7 @@ def test_rows_to_mend_are_harmless_and_come_in_again(portal):
     for _ in ("before", "after"):
         answer = portal.get(f"/refer/upload/{upload_id}/problems.csv")
         lines = list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig"))))
-        assert lines[0][:3] == ["Line", "What is wrong", "First name"]
+        assert lines[0][:3] == ["Line", "Problem", "First name"]
         assert lines[1][0] == "2"
         assert lines[1][1].startswith("First name: Use letters")
         assert (lines[1][2], lines[1][7]) == ("'=cmd|' /C calc'!A0", "'@SUM(1)")
@@ -391,7 +391,7 @@ def test_another_practice_finds_none_of_it(database, nurse, portal):
     for act in ("/columns", "/send", "/discard"):
         assert theirs.post(f"/refer/upload/{upload_id}{act}").status_code == 404
     theirs_own = looked_at(theirs, HEAD + ANA)  # that another practice sent her is not told
-    assert "Perhaps sent already</dt><dd>0" in re.sub(
+    assert "Possible duplicates</dt><dd>0" in re.sub(
         r"\s*\n\s*", "", theirs.get(f"/refer/upload/{theirs_own}").text
     )
 
@@ -435,6 +435,6 @@ def test_the_pages_speak_spanish(portal):
     upload_id = looked_at(portal, HEAD + ANA + BAD)
     for address in ("/refer/upload", f"/refer/upload/{upload_id}"):
         page = portal.get(f"{address}?lang=es").text
-        assert "Varios referidos a la vez" in page
+        assert "Carga masiva de referidos" in page
     assert "El paciente sabe" in page
     assert "Fecha de nacimiento:" in page

@@ -24,7 +24,7 @@ pages = PortalPages(
     "refer_upload",
     __name__,
     url_prefix="/refer/upload",
-    entries=[PortalEntry(label=lazy_gettext("Many at once"), view="index", order=30)],
+    entries=[PortalEntry(label=lazy_gettext("Bulk upload"), view="index", order=30)],
 )
 
 SHOWN = 100  # rows with something wrong that a page shows; the file to download has all
@@ -172,7 +172,7 @@ def send(upload_id: int) -> ResponseReturnValue:
             language=page_context.language(),
         )
     except Invalid as error:
-        nothing = gettext("There is no row that can be sent.")
+        nothing = gettext("No row can be sent.")
         errors = {
             name: nothing if name == "_" else form_words.problem(texts[0], name)
             for name, texts in error.fields.items()
@@ -186,7 +186,7 @@ def send(upload_id: int) -> ResponseReturnValue:
 def problems(upload_id: int) -> ResponseReturnValue:
     """The rows that were not sent, with what is wrong, to mend and upload again."""
     row = _own(upload_id)
-    rows = [[gettext("Line"), gettext("What is wrong"), *service.table_of(row).header]]
+    rows = [[gettext("Line"), gettext("Problem"), *service.table_of(row).header]]
     rows += [[str(line), words.row_problem(why), *cells] for line, why, cells in service.problems(row)]
     return _file(rows, name=f"referrals-{row.id}-problems.csv")
 

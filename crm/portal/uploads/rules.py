@@ -35,10 +35,11 @@ OTHER_NAMES: Mapping[str, str] = {
     "payer": "insurance insurer seguro aseguradora",
     "member_id": "memberid membernumber policynumber numerodemiembro numerodeafiliado",
     "urgency": "urgent howsoon priority urgencia urgente prioridad conqueurgencia",
-    "service": "whatdoyouaskfor servicio quesolicita",
-    "contact_person": "whommaywecallaboutthis contact callabout contacto personadecontacto",
+    "service": "servicerequested serviciosolicitado whatdoyouaskfor servicio quesolicita",
+    "contact_person": "contactperson whommaywecallaboutthis contact callabout contacto personadecontacto",
     "external_id": (
-        "id yournumber ournumber yourownnumberforthisreferral chartnumber mrn referralnumber sunumero "
+        "id yourreferencenumberforthisreferral sunumerodereferenciaparaestereferido "
+        "yournumber ournumber yourownnumberforthisreferral chartnumber mrn referralnumber sunumero "
         "supropionumeroparaestereferido numerodeexpediente expediente"
     ),
     "clinician_name": "clinician nameoftheclinician nombredelprofesional doctor physician referringclinician medico profesional",
@@ -48,8 +49,11 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
     "language": {"english": "en", "ingles": "en", "spanish": "es", "espanol": "es"},
     "urgency": {"urgente": "urgent", "yes": "urgent", "si": "urgent", "no": "routine", "rutina": "routine",
                 "normal": "routine"},
-    "service": {"advice": "consult", "consulta": "consult", "opinion": "consult", "treatment": "treat",
-                "tratamiento": "treat"},
+    "service": {
+        "advice": "consult", "consulta": "consult", "opinion": "consult", "consultation": "consult",
+        "consultation only": "consult", "solo consulta": "consult", "treatment": "treat", "tratamiento": "treat",
+        "evaluation and treatment": "treat", "evaluacion y tratamiento": "treat",
+    },
 }  # fmt: skip
 
 

@@ -13,8 +13,8 @@ FIELDS: Mapping[str, Any] = {
     "clinician": _("Clinician"),
     "clinician_name": _("Name of the clinician"),
     "npi": _("NPI"),
-    "contact_person": _("Whom may we call about this?"),
-    "external_id": _("Your own number for this referral"),
+    "contact_person": _("Contact person"),
+    "external_id": _("Your reference number for this referral"),
     "first_name": _("First name"),
     "last_name": _("Last name"),
     "birth_date": _("Birth date"),
@@ -30,7 +30,7 @@ FIELDS: Mapping[str, Any] = {
     "payer": _("Insurance"),
     "member_id": _("Member number"),
     "urgency": _("How soon?"),
-    "service": _("What do you ask for?"),
+    "service": _("Service requested"),
 }
 
 _FILE: Mapping[str, Any] = {
@@ -46,8 +46,8 @@ _FILE: Mapping[str, Any] = {
 }  # fmt: skip
 
 _ROW: Mapping[str, Any] = {
-    "double": _("Your practice seems to have sent this patient already, or the file has them twice."),
-    "gone": _("The file is gone. Please upload it again."),
+    "double": _("Your practice may have sent this patient before, or the file has them twice."),
+    "gone": _("The file was deleted. Upload it again."),
     "required:clinician_name": _("Enter the name of the clinician, or choose one for all rows."),
     "required:npi": _("Enter the NPI of the clinician."),
 }

@@ -109,21 +109,26 @@ def calendar(*, zone: ZoneInfo, hours: str, closed: str) -> Calendar:
 
     Raises Invalid for what cannot be read.
     """
-    found: dict[int, tuple[time, time]] = {}
+    open_on: dict[int, tuple[time, time]] = {}
     for part in _parts(hours):
-        match = _SPAN.fullmatch(part)
-        if match is None or match[1] not in DAYS or (match[2] or match[1]) not in DAYS:
-            raise Invalid({"hours": [f"“{part}” is not like “Mon-Fri 08:00-17:00”."]})
-        span = (_wall(match[3]), _wall(match[4]))
-        if span[0] >= span[1]:
-            raise Invalid({"hours": [f"“{part}” closes before it opens."]})
-        first, last = DAYS.index(match[1]), DAYS.index(match[2] or match[1])
-        found.update(dict.fromkeys(range(first, last + 1), span))
-    if not found:
+        open_on |= _open_days(part)
+    if not open_on:
         raise Invalid({"hours": ["Name at least one day on which the clinic opens."]})
     words = _parts(closed)
     days = frozenset(_day(word) for word in words if word != "holidays")
-    return Calendar(zone=zone, hours=found, closed=days, holidays="holidays" in words)
+    return Calendar(zone=zone, hours=open_on, closed=days, holidays="holidays" in words)
+
+
+def _open_days(part: str) -> dict[int, tuple[time, time]]:
+    """Read "mon-fri 08:00-17:00" or "sat 09:00-12:00" as weekday -> opening and closing time. Raises Invalid."""
+    match = _SPAN.fullmatch(part)
+    first, last = (match[1], match[2] or match[1]) if match else ("", "")
+    if match is None or not {first, last} <= set(DAYS):
+        raise Invalid({"hours": [f"“{part}” is not like “Mon-Fri 08:00-17:00”."]})
+    opens, closes = _wall(match[3]), _wall(match[4])
+    if opens >= closes:
+        raise Invalid({"hours": [f"“{part}” closes before it opens."]})
+    return dict.fromkeys(range(DAYS.index(first), DAYS.index(last) + 1), (opens, closes))
 
 
 def _parts(text: str) -> list[str]:
@@ -134,7 +139,7 @@ def _wall(text: str) -> time:
     try:
         return time.fromisoformat(text)
     except ValueError as error:
-        raise Invalid({"hours": [f"“{text}” is no time of day."]}) from error
+        raise Invalid({"hours": [f"“{text}” is not a time (HH:MM)."]}) from error
 
 
 def _day(text: str) -> date:

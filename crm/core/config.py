@@ -88,44 +88,55 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     clinic needs must be set and nothing may be a default: `ConfigError` names what is missing. Elsewhere the
     gaps are filled with secrets kept in `.local/`.
     """
-    env = dict(os.environ if environ is None else environ)
-    port = _port(env, "PORT", DEFAULT_PORT)
-    public_url = env.get("PUBLIC_URL", "").rstrip("/") or f"http://127.0.0.1:{port}"
-    production = env.get("CRM_MODE", "") == "production" or not _is_this_machine(public_url)
-    local_dir = Path(env.get("LOCAL_DIR") or ROOT / ".local")
+    given = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
+    port, sandbox_port = _ports(given)
+    public_url = given.get("PUBLIC_URL", "").rstrip("/") or f"http://127.0.0.1:{port}"
+    production = given.get("CRM_MODE") == "production" or not _is_this_machine(public_url)
+    local_dir = Path(given.get("LOCAL_DIR", ROOT / ".local"))
     if production:
-        _refuse_gaps(env, public_url)
+        _refuse_gaps(given, public_url)
+        env, mail_api = given, "https://api.sendgrid.com"
     else:
-        env = {**_local_secrets(local_dir), **{name: value for name, value in env.items() if value}}
-    sandbox_port = _port(env, "SANDBOX_PORT", 8025)
-    if sandbox_port == port and not production:
-        raise ConfigError("PORT and SANDBOX_PORT must be two different numbers.")
+        _refuse_one_port(port, sandbox_port)
+        env, mail_api = {**_local_secrets(local_dir), **given}, f"http://127.0.0.1:{sandbox_port}"
     return Settings(
         production=production,
         secret_keys=_list(env["SECRET_KEY"]),
         field_keys=_field_keys(env["FIELD_KEYS"]),
         public_url=public_url,
         database_url=_postgres(env.get("DATABASE_URL")),
-        redis_url=env.get("REDIS_URL") or None,
+        redis_url=env.get("REDIS_URL"),
         sendgrid_api_key=env["SENDGRID_API_KEY"],
-        sendgrid_url=env.get("SENDGRID_URL", "").rstrip("/")
-        or ("https://api.sendgrid.com" if production else f"http://127.0.0.1:{sandbox_port}"),
+        sendgrid_url=env.get("SENDGRID_URL", mail_api).rstrip("/"),
         sendgrid_webhook_keys=_list(env.get("SENDGRID_WEBHOOK_KEY", "")),
-        smtp_url=env.get("SMTP_URL") or None,
-        smtp_has_baa=env.get("SMTP_HAS_BAA", "") in ("1", "true", "yes"),
-        two_factor_required=env.get("TWO_FACTOR_REQUIRED", "") in ("1", "true", "yes"),
+        smtp_url=env.get("SMTP_URL"),
+        smtp_has_baa=_flag(env, "SMTP_HAS_BAA"),
+        two_factor_required=_flag(env, "TWO_FACTOR_REQUIRED"),
         trusted_proxies=_int(env, "TRUSTED_PROXIES", 0),
         sandbox_port=sandbox_port,
         port=port,
         local_dir=local_dir,
-        sending_mark_file=Path(env.get("SENDING_MARK_FILE") or local_dir / "sending-mark.json"),
+        sending_mark_file=Path(env.get("SENDING_MARK_FILE", local_dir / "sending-mark.json")),
         clinic=_clinic(env),
         log_level=env.get("LOG_LEVEL", "INFO").upper(),
         api_per_minute=_int(env, "API_PER_MINUTE", 600),
         reviewers=_reviewers(env),
         metrics_token=env.get("METRICS_TOKEN", ""),
-        fail_point=env.get("FAIL_POINT") or None,
+        fail_point=env.get("FAIL_POINT"),
     )
+
+
+def _ports(env: Mapping[str, str]) -> tuple[int, int]:
+    return _port(env, "PORT", DEFAULT_PORT), _port(env, "SANDBOX_PORT", 8025)
+
+
+def _refuse_one_port(port: int, sandbox_port: int) -> None:
+    if port == sandbox_port:
+        raise ConfigError("PORT and SANDBOX_PORT must be two different numbers.")
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    return env.get(name) in ("1", "true", "yes")
 
 
 _NEEDED = (

@@ -27,6 +27,10 @@ class CrmApp(Flask):
         """The settings of this app."""
         return self.services.settings
 
+    @settings.setter
+    def settings(self, value: Settings) -> None:
+        self.services.settings = value
+
     def dispatch_request(self) -> ResponseReturnValue:
         for pause in TRY_AGAIN_AFTER:
             try:

@@ -70,10 +70,14 @@ def _check() -> ResponseReturnValue | None:
     if request.endpoint is None:
         return None  # there is nothing at this address
     kind = kind_of(current_app, request.endpoint)
-    if kind in ("public", "key"):
+    if kind in ("public", "key"):  # views with an API key check it themselves
         return None
     if kind == "referrer":
         return portal_session.check(g.acting)
+    return _check_staff(kind)
+
+
+def _check_staff(kind: str | None) -> ResponseReturnValue | None:
     if current_user.is_authenticated and (why := sessions.ended(session, browser=request.user_agent.string)):
         logout_user()
         flash(why, "info")
@@ -83,11 +87,15 @@ def _check() -> ResponseReturnValue | None:
         return None
     if not current_user.is_authenticated:
         return redirect(_sign_in())
+    _require_permission(kind)
+    return None
+
+
+def _require_permission(kind: str | None) -> None:
     if kind is None or not access.has_permission((role.name for role in current_user.roles), kind):
         with transaction():
             audit.record("access.refused", detail={"endpoint": request.endpoint})
         raise NotAllowed("Your role does not open this page. An administrator can change that.")
-    return None
 
 
 def _sign_in() -> str:

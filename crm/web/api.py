@@ -1,6 +1,7 @@
 """The JSON API under /api/v1: its features, its description, and the one shape of its errors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import marshmallow as ma
@@ -71,7 +72,7 @@ class JsonApi(Api):
     ERROR_SCHEMA = ErrorSchema
 
     def _register_error_handlers(self) -> None:
-        """Errors are answered by `answer`, for requests under our prefix only."""
+        """Errors are answered by `error_response`, for requests under our prefix only."""
 
 
 def init_api(app: "CrmApp", csrf: CSRFProtect) -> None:
@@ -90,32 +91,58 @@ def init_api(app: "CrmApp", csrf: CSRFProtect) -> None:
         csrf.exempt(feature)
 
 
-def answer(error: Exception) -> Response:
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What an error response says: status, message, what is wrong with each field, and further headers."""
+
+    status: int
+    message: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    headers: Sequence[tuple[str, str]] = ()
+
+
+def error_response(error: Exception) -> Response:
     """Return any error as JSON: {"error": {"code", "message", "fields": {name: [what is wrong]}}}."""
-    fields: Mapping[str, Any] = {}
-    headers: list[tuple[str, str]] = []
-    if isinstance(error, Refusal):
-        status = next((number for kind, number in STATUS.items() if isinstance(error, kind)), 400)
-        message = error.message
-        if isinstance(error, Invalid):
-            fields = error.fields
-        if isinstance(error, TooMany):
-            headers.append(("Retry-After", str(error.retry_after)))
-    elif isinstance(error, HTTPException):
-        status = error.code or 500
-        message = _WORDS.get(status) or error.description or error.name
-        told = getattr(error, "data", {}).get("messages", {}) if status == 422 else {}
-        fields = {name: words for place in told.values() for name, words in _flat(place).items()}
-        headers += [
-            item for item in error.get_headers() if item[0] in ("Allow", "WWW-Authenticate", "Retry-After")
-        ]
-    else:
-        status, message = 500, _WORDS[500]
-    inner = {"code": _CODES.get(status, "error"), "message": message, "fields": fields}
-    response = jsonify(error=inner)
-    response.status_code = status
-    response.headers.extend(headers)
+    problem = _problem(error)
+    code = _CODES.get(problem.status, "error")
+    response = jsonify(error={"code": code, "message": problem.message, "fields": problem.fields})
+    response.status_code = problem.status
+    response.headers.extend(problem.headers)
     return response
+
+
+def status_of(refusal: Refusal) -> int:
+    """Return the HTTP status of a refusal."""
+    return next((status for kind, status in STATUS.items() if isinstance(refusal, kind)), 400)
+
+
+def _problem(error: Exception) -> Problem:
+    match error:
+        case Invalid():
+            return Problem(status=status_of(error), message=error.message, fields=error.fields)
+        case TooMany():
+            wait = ("Retry-After", str(error.retry_after))
+            return Problem(status=status_of(error), message=error.message, headers=[wait])
+        case Refusal():
+            return Problem(status=status_of(error), message=error.message)
+        case HTTPException():
+            return _http_problem(error)
+        case _:
+            return Problem(status=500, message=_WORDS[500])
+
+
+def _http_problem(error: HTTPException) -> Problem:
+    status = error.code or 500
+    places = getattr(error, "data", {}).get("messages", {}) if status == 422 else {}
+    return Problem(
+        status=status,
+        message=_WORDS.get(status) or error.description or error.name,
+        fields={name: words for place in places.values() for name, words in _flat(place).items()},
+        headers=[item for item in error.get_headers() if item[0] in _KEPT_HEADERS],
+    )
+
+
+_KEPT_HEADERS = ("Allow", "WWW-Authenticate", "Retry-After")
 
 
 def _flat(messages: Any, path: str = "") -> dict[str, list[str]]:

@@ -53,11 +53,11 @@ def _for_machines() -> bool:
 
 def _refused(error: Refusal) -> ResponseReturnValue:
     if _for_machines():
-        return api.answer(error)
+        return api.error_response(error)
     if isinstance(error, Conflict | Invalid) and (back := _came_from()):
         flash(_said(error), "error")
         return redirect(back)
-    status = next((number for kind, number in api.STATUS.items() if isinstance(error, kind)), 400)
+    status = api.status_of(error)
     page = _page(status, _said(error))
     if isinstance(error, TooMany):
         page.headers["Retry-After"] = str(error.retry_after)
@@ -90,7 +90,7 @@ def _http(error: HTTPException) -> ResponseReturnValue:
     if error.code is None or error.response is not None or error.code < 400:
         return error.get_response()
     if _for_machines():
-        return api.answer(error)
+        return api.error_response(error)
     page = _page(error.code, str(WORDS.get(error.code) or WORDS[500 if error.code >= 500 else 400]))
     page.headers.extend([item for item in error.get_headers() if item[0] in ("Allow", "Retry-After")])
     return page
@@ -123,7 +123,7 @@ def _unexpected(error: Exception) -> ResponseReturnValue:
     place = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in last]
     rule = request.url_rule.rule if request.url_rule else None
     log.error("request.failed", kind=type(error).__name__, place=place[0] if place else None, address=rule)
-    return api.answer(error) if _for_machines() else _page(500, str(WORDS[500]))
+    return api.error_response(error) if _for_machines() else _page(500, str(WORDS[500]))
 
 
 def _page(status: int, message: str) -> Response:

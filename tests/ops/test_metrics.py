@@ -40,11 +40,11 @@ def test_numbers_for_the_machine_itself(client):
 )
 def test_a_token_when_one_is_set(client, app, headers, status):
     kept = app.settings
-    app.services.settings = replace(kept, metrics_token="right")
+    app.settings = replace(kept, metrics_token="right")
     try:
         assert client.get("/metrics", headers=headers).status_code == status
     finally:
-        app.services.settings = kept
+        app.settings = kept
 
 
 def test_how_sending_stands(outbox, client, app, clock):

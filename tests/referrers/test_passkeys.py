@@ -104,9 +104,9 @@ def enter(app, person):
 def named(database, redis):
     """The app under a name, as passkeys need it."""
     was = database.settings
-    database.services.settings = replace(was, public_url=ORIGIN)
+    database.settings = replace(was, public_url=ORIGIN)
     yield database
-    database.services.settings = was
+    database.settings = was
 
 
 @pytest.fixture

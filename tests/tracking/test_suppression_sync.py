@@ -60,10 +60,10 @@ def provider(sent, app, tmp_path) -> Iterator[SandboxServer]:
     )
     with SandboxServer(settings) as server:
         kept = app.settings
-        app.services.settings = replace(kept, sendgrid_api_key="SG.right", sendgrid_url=server.url)
+        app.settings = replace(kept, sendgrid_api_key="SG.right", sendgrid_url=server.url)
         server.store_path = tmp_path / "mail.db"
         yield server
-        app.services.settings = kept
+        app.settings = kept
 
 
 def listed(provider: SandboxServer, name: str, *emails: str, at: datetime = BEFORE) -> None:
@@ -197,10 +197,10 @@ def test_only_full_suppressions_are_copied_there(provider, sent, clock):
     ],
 )
 def test_a_provider_that_does_not_answer_well(provider, app, clock, key, url, error, alert):
-    app.services.settings = replace(app.settings, sendgrid_api_key=key, sendgrid_url=url or provider.url)
+    app.settings = replace(app.settings, sendgrid_api_key=key, sendgrid_url=url or provider.url)
     assert run().error == error
     assert ("suppression-lists" in open_alerts()) is alert
-    app.services.settings = replace(app.settings, sendgrid_api_key="SG.right", sendgrid_url=provider.url)
+    app.settings = replace(app.settings, sendgrid_api_key="SG.right", sendgrid_url=provider.url)
     clock.shift(2 * 3_600)
     assert run().error is None
     assert open_alerts() == set()

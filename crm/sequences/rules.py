@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, assert_never
 from zoneinfo import ZoneInfo
 
@@ -170,9 +171,9 @@ class Decision:
     reason: str | None = None
     last: bool = False
 
-    @property
+    @cached_property
     def state(self) -> EnrolmentState:
-        """The state that the enrolment gets."""
+        """The state that the enrolment gets. Cached: thousands of people share one decision."""
         match self.act:
             case Act.SEND:
                 return EnrolmentState.COMPLETED if self.last else EnrolmentState.ACTIVE

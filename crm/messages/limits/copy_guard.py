@@ -54,7 +54,7 @@ UNCHANGED = f"""
 """
 _READ = text(_MARKS)
 _NUMBER = f"""
-    with claimed as (select cast(%(batch)s as bigint) as id),
+    with claimed as (select cast(:batch as bigint) as id),
         noted as ({audit.beside("batch.sending", "batch", rows="claimed")})
     insert into send_mark default values returning number,
         (select s.system_identifier || '/' || d.oid from pg_control_system() s, pg_database d

@@ -45,7 +45,8 @@ class OutsideMark:
     def file_is_writable(self) -> bool:
         """Tell whether this process may write the file, or create it where it is missing."""
         place = next(place for place in (self.path, *self.path.parents) if place.exists())
-        return os.access(place, os.R_OK | os.W_OK)
+        fits = place.is_file() if place == self.path else place.is_dir()
+        return fits and os.access(place, os.R_OK | os.W_OK)
 
     def _in_redis(self) -> Mapping[str, int]:
         try:

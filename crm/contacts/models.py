@@ -27,6 +27,10 @@ class Contact(HasId, Base):
         Index("ix_contact_email_index", "email_index"),
         Index("ix_contact_phone_index", "phone_index"),
         Index("ix_contact_name_birth_index", "name_birth_index"),
+        *(
+            Index(f"ix_contact_{name}", name, "id", postgresql_where=text(f"{name} is not null"))
+            for name in ("phone_last4_index", "phone_last7_index")
+        ),
         Index(
             "ix_contact_last_first",
             text('lower(last_name) collate "C"'),
@@ -52,6 +56,8 @@ class Contact(HasId, Base):
     email_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     phone: Mapped[str | None] = mapped_column(Encrypted)  # E.164
     phone_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    phone_last4_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    phone_last7_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     birth_date: Mapped[str | None] = mapped_column(Encrypted)  # ISO date
     name_birth_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     language: Mapped[str] = mapped_column(Text, server_default="en")
@@ -70,6 +76,16 @@ class Contact(HasId, Base):
     @property
     def name(self) -> str:
         return f"{self.first_name} {self.last_name}".strip()
+
+
+class ContactSearch(Base):
+    """A key of name search: one word of a name, folded, then the others. A trigger on `contact` writes it."""
+
+    __tablename__ = "contact_search"
+    __table_args__ = (Index("ix_contact_search_key", "key", "contact_id"),)
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
 
 
 class Tag(Base):

@@ -6,14 +6,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, func, literal, select, text, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    case,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+    union_all,
+)
 
 from crm.contacts.addresses import address_index
-from crm.contacts.models import Activity, Contact, Tag
+from crm.contacts.models import Activity, Contact, ContactSearch, Tag
+from crm.contacts.phone_endings import ending_index
 from crm.contacts.rules import InvalidValue, clean_phone
 from crm.core import crypto, current, paging
 from crm.core.db import db
 from crm.core.paging import Page
+from crm.core.text import clean
 
 EntryFilter = Mapping[str, Collection[str] | None]
 """Which entries to return: source name -> kinds, or None for every kind of that source."""
@@ -120,57 +133,93 @@ def tags_of(contact_id: int) -> Sequence[str]:
 
 
 SHORTEST_PREFIX = 2  # characters of a name
+LOOKED_AT = 20_000  # keys of one word that a search for several words reads
+SHORTEST_ENDING = 4  # digits
+
+_FOLDED = text("select fold_name(:typed)")
 
 
-def matching_ids(text: str, *, limit: int) -> CompoundSelect[int] | None:
-    """Select the ids of people by email address, phone number or name, also by their beginnings; None when nothing can match.
+def matching_ids(typed: str, *, limit: int) -> CompoundSelect[int] | None:
+    """Select the ids of people by email address, phone number or name; None when nothing can match.
 
-    An id may come more than once.
-
-    Each lookup reads at most `limit` rows in the order of an index, however many contacts are stored.
+    A name is found by any of its words, in any order, without accents and apostrophes; a word may be only begun. A
+    number is found whole or by its last four or more digits. Merged records are found as the record that is left.
+    An id may come more than once. Each lookup reads a bounded part of an index, however many contacts are stored.
     """
-    text = " ".join(text.split()).lower()
-    lookups = [
-        select(Contact.id)
-        .where(Contact.merged_into_id.is_(None), Contact.erased_at.is_(None), *conditions)
-        .order_by(*order)
-        .limit(limit)
-        .subquery()
-        for conditions, order in (_lookups(text) if len(text) >= SHORTEST_PREFIX else ())
-    ]
+    typed = " ".join(clean(typed).split())
+    if len(typed) < SHORTEST_PREFIX:
+        return None
+    lookups = [lookup.limit(limit).subquery() for lookup in _lookups(typed, limit=limit)]
     return union_all(*(select(lookup.c.id) for lookup in lookups)) if lookups else None
 
 
-# An index sorted by code points serves both the prefix match and the order.
-_FIRST = func.lower(Contact.first_name).collate("C")
-_LAST = func.lower(Contact.last_name).collate("C")
-_Lookup = tuple[tuple[Any, ...], tuple[Any, ...]]  # conditions, order
+_SURVIVOR = case(
+    (Contact.merged_into_id.is_(None), Contact.id), else_=func.surviving_contact(Contact.id)
+).label("id")
 
 
-def _lookups(text: str) -> list[_Lookup]:
-    if "@" in text:
-        return [
-            ((Contact.email_index == address_index(text),), (Contact.id,)),
-            ((Contact.email.collate("C").startswith(text, autoescape=True),), (Contact.email.collate("C"),)),
-        ]
-    if re.fullmatch(r"[+(\d][\d ().-]{6,}", text):
-        try:
-            phone = clean_phone(text)
-        except InvalidValue:
-            return []
-        return [((Contact.phone_index == crypto.blind_index("phone", phone),), (Contact.id,))]
-    by_first, by_last = (_FIRST, _LAST, Contact.id), (_LAST, _FIRST, Contact.id)
-    lookups: list[_Lookup] = [
-        ((_FIRST.startswith(text, autoescape=True),), by_first),
-        ((_LAST.startswith(text, autoescape=True),), by_last),
+def _lookups(typed: str, *, limit: int) -> list[Select[int]]:
+    if "@" in typed:
+        return _by_email(typed.lower())
+    digits = re.sub(r"\D", "", typed)
+    if re.fullmatch(r"[+(\d][\d ().x/-]*", typed) and len(digits) >= SHORTEST_ENDING:
+        return _by_phone(typed, digits, limit=limit)
+    words = str(db.session.scalar(_FOLDED, {"typed": typed.lower()})).split()
+    return [_by_name(words)] if words and max(map(len, words)) >= SHORTEST_PREFIX else []
+
+
+def _people(*conditions: ColumnElement[bool]) -> Select[int]:
+    return select(_SURVIVOR).where(Contact.erased_at.is_(None), *conditions)
+
+
+def _by_email(typed: str) -> list[Select[int]]:
+    in_order = Contact.email.collate("C")
+    return [
+        _people(Contact.email_index == address_index(typed)).order_by(Contact.id),
+        _people(in_order.startswith(typed, autoescape=True)).order_by(in_order),
     ]
-    if " " in text:
-        one, other = text.replace(",", "").rsplit(" ", 1)
-        lookups += [  # use the index that starts with the longer word: fewer people share it
-            (
-                (_FIRST.startswith(a, autoescape=True), _LAST.startswith(b, autoescape=True)),
-                by_first if len(a) > len(b) else by_last,
-            )
-            for a, b in ((one, other), (other, one))
-        ]
-    return lookups
+
+
+def _by_phone(typed: str, digits: str, *, limit: int) -> list[Select[int]]:
+    try:
+        phone = clean_phone(typed)
+        return [_people(Contact.phone_index == crypto.blind_index("phone", phone)).order_by(Contact.id)]
+    except InvalidValue:
+        length = 7 if len(digits) >= 7 else 4
+    column = Contact.phone_last7_index if length == 7 else Contact.phone_last4_index
+    by_ending = _people(column == ending_index(digits, length)).order_by(Contact.id)
+    if len(digits) == length:
+        return [by_ending]
+    # between the lengths that are indexed: the few with the shorter ending, read and compared
+    rows = db.session.execute(by_ending.add_columns(Contact.phone).limit(limit)).all()
+    fitting = [row.id for row in rows if row.phone and row.phone.endswith(digits)]
+    return [_people(Contact.id.in_(fitting)).order_by(Contact.id)] if fitting else []
+
+
+def _by_name(words: Sequence[str]) -> Select[int]:
+    """Select people with a word that begins with each of `words`: one range of keys, filtered by the other words."""
+    first, *others = sorted(words, key=len, reverse=True)
+    key = ContactSearch.key
+    found = (
+        select(ContactSearch.contact_id, key.label("key"))
+        .where(key.startswith(first, autoescape=True))
+        .order_by(key, ContactSearch.contact_id)
+    )
+    if others:  # the range is bounded before it is filtered, so that a name that many have stays quick
+        reading = found.limit(LOOKED_AT).subquery()
+        begins = [func.strpos(reading.c.key, f" {word}") > 0 for word in others]
+        found = (
+            select(reading.c.contact_id, reading.c.key)
+            .where(*begins)
+            .order_by(reading.c.key, reading.c.contact_id)
+        )
+    keys = found.limit(MOST_NAMES).subquery()
+    return (
+        select(_SURVIVOR)
+        .join(keys, keys.c.contact_id == Contact.id)
+        .where(Contact.erased_at.is_(None))
+        .order_by(keys.c.key, Contact.id)
+    )
+
+
+MOST_NAMES = 400  # keys that a search by name returns before equal people are taken together

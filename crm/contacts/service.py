@@ -17,6 +17,7 @@ from crm.audit import service as audit
 from crm.contacts.addresses import address_index
 from crm.contacts.events import ClinicalStopSet
 from crm.contacts.models import Activity, Contact, Tag
+from crm.contacts.phone_endings import phone_endings
 from crm.contacts.rules import Match, Person, folded, match_person
 from crm.core import clock, crypto, events
 from crm.core.db import db, execute_raw, sealed
@@ -35,6 +36,10 @@ class ContactMatch:
     differing: Sequence[str] = ()
 
 
+KEYS = ("email_index", "phone_index", "name_birth_index")
+"""The blind indexes by which a record may be the same person's."""
+
+
 def blind_indexes(person: Person) -> dict[str, bytes | None]:
     """Return the blind indexes that find a person; None where the value is missing."""
     born = person.birth_date
@@ -42,6 +47,7 @@ def blind_indexes(person: Person) -> dict[str, bytes | None]:
     return {
         "email_index": address_index(person.email) if person.email else None,
         "phone_index": crypto.blind_index(PHONE, person.phone) if person.phone else None,
+        **phone_endings(person.phone),
         "name_birth_index": crypto.blind_index(NAME_BIRTH, f"{name}|{born.isoformat()}") if born else None,
     }
 
@@ -68,7 +74,7 @@ def find_or_create(*, person: Person, demo: bool = False) -> ContactMatch:
     """
     found = blind_indexes(person)
     # Sorted, so that two intakes that share several keys cannot deadlock.
-    keys = sorted({struct.unpack(">q", index[:8])[0] for index in found.values() if index})
+    keys = sorted({struct.unpack(">q", index[:8])[0] for name in KEYS if (index := found[name])})
     db.session.flush()
     execute_raw(_LOCK, {"keys": keys, "everybody": _EVERYBODY})
     alike = []
@@ -158,6 +164,8 @@ def _fill_gaps(contact: Contact, person: Person, found: Mapping[str, bytes | Non
         index = {"email": "email_index", "phone": "phone_index", "birth_date": "name_birth_index"}.get(name)
         if index:
             setattr(contact, index, found[index])
+        if name == "phone":
+            contact.phone_last4_index, contact.phone_last7_index = phone_endings(person.phone).values()
     return differing
 
 

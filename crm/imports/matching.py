@@ -21,13 +21,12 @@ from crm.imports.rules import LEADS, Row
 from crm.leads import references
 from crm.leads import rules as leads
 
-KEYS = ("email_index", "phone_index", "name_birth_index")
 _KNOWN = " union ".join(
     f"""
     select c.id from unnest(:{name}::bytea[]) one join contact c on c.{name} = one
     where c.merged_into_id is null and c.erased_at is null
     """
-    for name in KEYS
+    for name in contacts.KEYS
 )
 _OPEN = """
     select contact_id, content_index from lead
@@ -35,15 +34,16 @@ _OPEN = """
 """
 _IDS = "select nextval(pg_get_serial_sequence(:table, 'id')) as id from generate_series(1, :count)"
 _CONTACTS = """
-    insert into contact (id, created_at, first_name, last_name, email, email_index, phone, phone_index, birth_date,
-        name_birth_index, language, time_zone, state, version)
-    select id, :now, first_name, last_name, email, email_index, phone, phone_index, birth_date, name_birth_index,
-        language, time_zone, state, 1
+    insert into contact (id, created_at, first_name, last_name, email, email_index, phone, phone_index, phone_last4_index,
+        phone_last7_index, birth_date, name_birth_index, language, time_zone, state, version)
+    select id, :now, first_name, last_name, email, email_index, phone, phone_index, phone_last4_index,
+        phone_last7_index, birth_date, name_birth_index, language, time_zone, state, 1
     from unnest(:id::bigint[], :first_name::text[], :last_name::text[], :email::text[],
-        :email_index::bytea[], :phone::bytea[], :phone_index::bytea[], :birth_date::bytea[],
+        :email_index::bytea[], :phone::bytea[], :phone_index::bytea[], :phone_last4_index::bytea[],
+        :phone_last7_index::bytea[], :birth_date::bytea[],
         :name_birth_index::bytea[], :language::text[], :time_zone::text[], :state::text[])
-        as one (id, first_name, last_name, email, email_index, phone, phone_index, birth_date, name_birth_index,
-            language, time_zone, state)
+        as one (id, first_name, last_name, email, email_index, phone, phone_index, phone_last4_index, phone_last7_index,
+            birth_date, name_birth_index, language, time_zone, state)
 """
 _NOTED = """
     insert into activity (contact_id, at, kind, actor, detail)
@@ -134,14 +134,14 @@ def _all(plans: Sequence[_Plan], name: str) -> list[bytes]:
 
 def _known(plans: Sequence[_Plan]) -> set[int]:
     """Return the ids of people with an email address, a phone number, or a name and birth date of these rows."""
-    return {row.id for row in execute_raw(_KNOWN, {name: _all(plans, name) for name in KEYS})}
+    return {row.id for row in execute_raw(_KNOWN, {name: _all(plans, name) for name in contacts.KEYS})}
 
 
 def _match(plans: Sequence[_Plan], ids: set[int]) -> set[int]:
     """Note for each plan which of `ids` is the same person or a look-alike; return `ids`."""
     found: Mapping[tuple[str, bytes], list[Contact]] = _by_index(ids)
     for plan in plans:
-        for name in KEYS:
+        for name in contacts.KEYS:
             for contact in found.get((name, plan.indexes[name] or b""), ()):
                 if plan.contact_id is None:
                     _compare(plan, contact, by_email=name == "email_index")
@@ -152,7 +152,7 @@ def _by_index(ids: Collection[int]) -> dict[tuple[str, bytes], list[Contact]]:
     found: defaultdict[tuple[str, bytes], list[Contact]] = defaultdict(list)
     if ids:
         for contact in db.session.scalars(select(Contact).where(Contact.id.in_(ids)).order_by(Contact.id)):
-            for name in KEYS:
+            for name in contacts.KEYS:
                 if index := getattr(contact, name):
                     found[name, bytes(index)].append(contact)
     return found

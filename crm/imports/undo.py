@@ -9,7 +9,7 @@ from crm.imports.models import ImportBatch, ImportState
 from crm.imports.service import get
 
 # Rows that the import itself and the deadlines write. Any other row that points to a lead or person keeps it.
-_OWN = {"lead": ("task", "lead_breach"), "contact": ("lead", "activity")}
+_OWN = {"lead": ("task", "lead_breach"), "contact": ("lead", "activity", "contact_search")}
 
 
 def undo_import(run_id: int) -> None:

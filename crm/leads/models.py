@@ -97,6 +97,11 @@ class Referral(Base):
             postgresql_where=text("external_id is not null"),
         ),
         Index("ix_referral_practice", "practice_id", "lead_id"),
+        Index(
+            "ix_referral_external_id",
+            text("lower(external_id)"),
+            postgresql_where=text("external_id is not null"),
+        ),
     )
 
     lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"), primary_key=True)

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Sequence
 
-from sqlalchemy import CompoundSelect, or_, select
+from sqlalchemy import CompoundSelect, Select, func, or_, select, union_all
 
 from crm.contacts import queries as people
 from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.leads import rules
 from crm.leads.models import Lead, Referral, StageMove
+from crm.referrers.models import Practice
 
 
 def lead_sent_by(*, reference: str, actor: str, practice_id: int | None) -> Lead:
@@ -31,16 +32,56 @@ def lead_sent_by(*, reference: str, actor: str, practice_id: int | None) -> Lead
     return lead
 
 
+PRACTICES = 20  # whose name matches; a word that more of them share finds no practice
 _REFERENCE = re.compile(rf"[CR]-?[{rules.ALPHABET}]{{6}}")
 
 
-def matching_people(text: str, *, limit: int) -> Sequence[int] | CompoundSelect[int]:
-    """Return the ids of people who match a lead's reference, a name, an address or a number, or a select of them."""
-    found = _by_reference(text)
+def matching_people(typed: str, *, limit: int) -> Sequence[int] | CompoundSelect[int]:
+    """Return the ids of people who match a name, an address, a number, a lead's reference, or their referral.
+
+    A referral is found by the practice's own number for it, or by words of the practice's name.
+    """
+    found = _by_reference(typed)
     if found is not None:
         return [found.contact_id]
-    ids = people.matching_ids(text, limit=limit)
-    return [] if ids is None else ids
+    people_found = people.matching_ids(typed, limit=limit)
+    if people_found is None:
+        return []
+    by_referral = (
+        rows.limit(limit).subquery()
+        for rows in (_by_external_id(typed), _by_practice(typed))
+        if rows is not None
+    )
+    parts = (people_found.subquery(), *by_referral)
+    return union_all(*(select(part.c.id) for part in parts))
+
+
+def _by_external_id(typed: str) -> Select[int]:
+    return (
+        select(Lead.contact_id.label("id"))
+        .join(Referral, Referral.lead_id == Lead.id)
+        .where(func.lower(Referral.external_id) == typed.strip().lower())
+        .order_by(Lead.id.desc())
+    )
+
+
+def _by_practice(typed: str) -> Select[int] | None:
+    """Select the patients of practices whose name has all these words, the newest referral first."""
+    words = func.string_to_array(func.fold_name(typed.lower()), " ")
+    name = func.concat(" ", func.fold_name(Practice.name))
+    word = func.unnest(words).table_valued("word").render_derived()
+    missing = select(word.c.word).where(func.strpos(name, func.concat(" ", word.c.word)) == 0).exists()
+    practices = db.session.scalars(
+        select(Practice.id).where(~missing).order_by(Practice.id).limit(PRACTICES)
+    ).all()
+    if not practices or len(practices) == PRACTICES:
+        return None
+    return (
+        select(Lead.contact_id.label("id"))
+        .join(Referral, Referral.lead_id == Lead.id)
+        .where(Referral.practice_id.in_(practices))
+        .order_by(Referral.lead_id.desc())
+    )
 
 
 def _by_reference(text: str) -> Lead | None:

@@ -92,6 +92,8 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
         "email_index",
         "phone",
         "phone_index",
+        "phone_last4_index",
+        "phone_last7_index",
         "birth_date",
         "name_birth_index",
         "state",

@@ -1,1 +1,1 @@
-"""Who did and saw what: append-only and hash-chained."""
+"""The audit log: who did and viewed what; append-only and hash-chained."""

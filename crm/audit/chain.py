@@ -1,10 +1,11 @@
-"""What is hashed, and what a check of the chain finds. Pure."""
+"""The hash chain of the audit log: how entries are hashed, and how tampering is found. Pure."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 START = b"\0" * 32
@@ -12,7 +13,7 @@ START = b"\0" * 32
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What an entry says, all of it."""
+    """The full content of an audit entry."""
 
     id: int
     at: datetime
@@ -27,7 +28,7 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """One link as it is stored, with its entry (None: the entry is gone)."""
+    """A stored link with its entry; None if the entry was deleted."""
 
     number: int
     entry_id: int
@@ -35,11 +36,20 @@ class Link:
     content: Content | None
 
 
+class FindingKind(StrEnum):
+    """How the log differs from what was written."""
+
+    CHANGED = "changed"
+    DELETED = "deleted"
+    REORDERED = "reordered"
+    UNSEALED = "unsealed"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something is not as it was written. `kind`: changed, deleted, reordered, or unsealed."""
+    """One sign of tampering."""
 
-    kind: str
+    kind: FindingKind
     entry_id: int | None
     text: str
 
@@ -72,18 +82,20 @@ def extend(before: bytes, number: int, contents: Iterable[Content]) -> list[Link
 
 
 def check(links: Sequence[Link], *, before: bytes = START, number: int = 0) -> list[Finding]:
-    """Return what is wrong with these links, which follow link `number` with the hash `before`.
+    """Return the findings on these links, which follow link `number` with the hash `before`.
 
-    After a broken link the check goes on from the stored hash, so that one change is one finding.
+    After a broken link the check continues from the stored hash, so one change is one finding.
     """
     findings = []
     for place, link in enumerate(links):
         if link.number != number + 1:
             gone = f"{number + 1} to {link.number - 1}" if link.number - number > 2 else f"{number + 1}"
-            findings.append(Finding(kind="deleted", entry_id=None, text=f"Link {gone} of the chain is gone."))
+            findings.append(
+                Finding(kind=FindingKind.DELETED, entry_id=None, text=f"Link {gone} of the chain is missing.")
+            )
         elif link.content is None:
             text = f"Entry {link.entry_id} was deleted."
-            findings.append(Finding(kind="deleted", entry_id=link.entry_id, text=text))
+            findings.append(Finding(kind=FindingKind.DELETED, entry_id=link.entry_id, text=text))
         elif digest(before, link.content) != link.hash:
             findings.append(_broken(links, place))
         before, number = link.hash, link.number
@@ -95,5 +107,5 @@ def _broken(links: Sequence[Link], place: int) -> Finding:
     after_earlier = any(link.entry_id > entry_id for link in links[max(0, place - 1) : place])
     before_later = any(link.entry_id < entry_id for link in links[place + 1 : place + 2])
     if after_earlier or before_later:
-        return Finding(kind="reordered", entry_id=entry_id, text=f"Entry {entry_id} stands in another place.")
-    return Finding(kind="changed", entry_id=entry_id, text=f"Entry {entry_id} is not what was written.")
+        return Finding(kind=FindingKind.REORDERED, entry_id=entry_id, text=f"Entry {entry_id} was moved.")
+    return Finding(kind=FindingKind.CHANGED, entry_id=entry_id, text=f"Entry {entry_id} was changed.")

@@ -1,4 +1,4 @@
-"""The audit log. Rows are only ever added (a trigger sees to it); a chain of hashes shows tampering."""
+"""The audit log. A trigger refuses changes of rows; a chain of hashes shows tampering."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from crm.core.db import Base, HasId
 
 
 class AuditEntry(HasId, Base):
-    """One act or one look. `detail` holds ids and codes, never names or addresses."""
+    """One action or view. `detail` holds ids and codes, never names or addresses."""
 
     __tablename__ = "audit_entry"
     __table_args__ = (Index("ix_audit_entry_object", "object_type", "object_id", "id"),)
@@ -26,7 +26,7 @@ class AuditEntry(HasId, Base):
 
 
 class AuditLink(Base):
-    """Entry n of the chain: hash over the hash before it and the entry's content."""
+    """Link n of the chain: a hash over the hash before it and the content of the entry."""
 
     __tablename__ = "audit_link"
 

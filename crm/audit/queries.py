@@ -1,4 +1,4 @@
-"""Reading the audit log."""
+"""Queries of the audit log."""
 
 from datetime import datetime
 
@@ -19,7 +19,7 @@ def entries(
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[AuditEntry]:
-    """Return entries, newest first. `action` takes a whole one or, with a dot at the end, all of one kind ("lead.")."""
+    """Return entries, newest first. `action` is a whole action, or all of one kind with a dot at the end ("lead.")."""
     found = select(AuditEntry)
     if actor:
         found = found.where(AuditEntry.actor == actor)

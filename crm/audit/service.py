@@ -1,4 +1,4 @@
-"""Writing the audit log, and chaining it."""
+"""The audit log: recording entries, sealing them into the hash chain, verifying it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import insert, select, text
 
 from crm.audit import chain
-from crm.audit.chain import Content, Finding, Link
+from crm.audit.chain import Content, Finding, FindingKind, Link
 from crm.audit.models import AuditEntry, AuditLink
 from crm.core import clock
 from crm.core.db import as_json, db, execute_raw
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class Acting:
-    """On whose behalf this request, job or command runs."""
+    """The actor of this request, job or command."""
 
     actor: str = "system"
     ip_index: bytes | None = None
@@ -32,7 +32,7 @@ _acting: ContextVar[Acting] = ContextVar("acting", default=Acting())  # noqa: B0
 
 @contextmanager
 def acting(actor: str, *, ip_index: bytes | None = None) -> Iterator[None]:
-    """Name the actor ("staff:7", "key:3", "referrer:4", "public", "system") for everything inside."""
+    """Set the actor ("staff:7", "key:3", "referrer:4", "public", "system") for the block."""
     token = _acting.set(Acting(actor=actor, ip_index=ip_index))
     try:
         yield
@@ -41,7 +41,7 @@ def acting(actor: str, *, ip_index: bytes | None = None) -> Iterator[None]:
 
 
 def current() -> Acting:
-    """Return who is acting now."""
+    """Return the current actor."""
     return _acting.get()
 
 
@@ -69,10 +69,10 @@ def record(
     )
 
 
-def beside(action: str, object_type: str, *, rows: str) -> str:
-    """Return the SQL that notes an act on each id of `rows`, as a part of the statement that does it.
+def record_sql(action: str, object_type: str, *, rows: str) -> str:
+    """Return SQL that records an action on each id of `rows`, to be part of the statement that does it.
 
-    It wants the places of `noted` filled, and `now` and `detail`, in psycopg's writing.
+    Its parameters are those of `actor_params`, `now` and `detail`.
     """
     return f"""
         insert into audit_entry (at, actor, action, object_type, object_id, ip_index, detail)
@@ -80,8 +80,8 @@ def beside(action: str, object_type: str, *, rows: str) -> str:
     """
 
 
-def noted() -> dict[str, Any]:
-    """Return who acts, for the places of `beside`."""
+def actor_params() -> dict[str, Any]:
+    """Return the parameters of `record_sql` that name the actor."""
     who = current()
     return {"actor": who.actor, "ip_index": who.ip_index}
 
@@ -92,10 +92,10 @@ _RECORD = """
 """
 
 
-def record_at_once(
+def record_now(
     action: str, *, object_type: str, object_id: int, detail: dict[str, Any] | None = None
 ) -> None:
-    """The same as `record`, written without waiting for the next flush: for paths on which many people wait."""
+    """Record one action by direct SQL, without the ORM: for hot paths."""
     who = current()
     given = {
         "at": clock.now(),
@@ -110,15 +110,15 @@ def record_at_once(
 
 
 _LOCK = 7_302_001  # names the chain among PostgreSQL's advisory locks
-_AT_ONCE = 5_000
-_LATE = 10_000  # ids; how far back an entry may turn up late
-_SETTLE = timedelta(seconds=90)  # longer than a transaction may take: ids are given before they are committed
+_SLICE = 5_000
+_LATE = 10_000  # ids; how far back a late entry may appear
+_SETTLE = timedelta(seconds=90)  # longer than a transaction may take: ids are assigned before the commit
 
 
 def seal(*, all_now: bool = False) -> int:
     """Chain entries that are not chained yet, oldest first; return how many. One process at a time.
 
-    The newest 90 seconds wait for the next call, because a slow transaction may still bring an entry with a lower id.
+    Entries of the last 90 seconds wait for the next call: a slow transaction may still commit a lower id.
     """
     if not db.session.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}):
         return 0
@@ -126,7 +126,7 @@ def seal(*, all_now: bool = False) -> int:
         select(AuditLink).order_by(AuditLink.number.desc()).limit(1)
     ).scalar_one_or_none()
     waiting = select(AuditEntry).outerjoin(AuditLink, AuditLink.entry_id == AuditEntry.id)
-    waiting = waiting.where(AuditLink.entry_id.is_(None)).order_by(AuditEntry.id).limit(_AT_ONCE)
+    waiting = waiting.where(AuditLink.entry_id.is_(None)).order_by(AuditEntry.id).limit(_SLICE)
     if last is not None:
         waiting = waiting.where(AuditEntry.id > last.entry_id - _LATE)
     if not all_now:
@@ -138,16 +138,16 @@ def seal(*, all_now: bool = False) -> int:
     if links:
         rows = [{"number": link.number, "entry_id": link.entry_id, "hash": link.hash} for link in links]
         db.session.execute(insert(AuditLink), rows)
-        # kept outside the database, this line shows later whether the chain was written anew
+        # kept outside the database, this line later shows whether the chain was rewritten
         log.info("audit.sealed", number=links[-1].number, hash=links[-1].hash.hex())
     return len(links)
 
 
 def verify(*, expected: tuple[int, str] | None = None) -> list[Finding]:
-    """Read the whole chain and return everything that is not as it was written.
+    """Verify the whole chain and return the findings.
 
-    `expected`: number and hash (hex) of a link as a log kept elsewhere has it; a chain that was cut shorter or
-    written anew cannot hold it.
+    `expected` is the number and hash (hex) of a link in a log that is kept elsewhere; a chain that was truncated or
+    rewritten cannot contain it.
     """
     findings: list[Finding] = []
     before, number = chain.START, 0
@@ -158,7 +158,9 @@ def verify(*, expected: tuple[int, str] | None = None) -> list[Finding]:
         before, number = links[-1].hash, links[-1].number
     if not seen:
         findings.append(
-            Finding(kind="deleted", entry_id=None, text="The chain does not hold the link that was expected.")
+            Finding(
+                kind=FindingKind.DELETED, entry_id=None, text="The chain does not contain the expected link."
+            )
         )
     return findings + _unsealed()
 
@@ -169,7 +171,7 @@ def _links_after(number: int) -> list[Link]:
         .outerjoin(AuditEntry, AuditEntry.id == AuditLink.entry_id)
         .where(AuditLink.number > number)
         .order_by(AuditLink.number)
-        .limit(_AT_ONCE)
+        .limit(_SLICE)
         .execution_options(populate_existing=True)
     )
     return [
@@ -184,7 +186,7 @@ def _links_after(number: int) -> list[Link]:
 
 
 def _unsealed() -> list[Finding]:
-    """Entries older than a day in no link: put in later, or their links were taken away at the chain's end."""
+    """Return entries older than a day without a link: inserted later, or links were removed at the end."""
     missing = db.session.scalars(
         select(AuditEntry.id)
         .outerjoin(AuditLink, AuditLink.entry_id == AuditEntry.id)
@@ -193,7 +195,8 @@ def _unsealed() -> list[Finding]:
         .limit(100)
     )
     return [
-        Finding(kind="unsealed", entry_id=found, text=f"Entry {found} is in no link.") for found in missing
+        Finding(kind=FindingKind.UNSEALED, entry_id=found, text=f"Entry {found} is not in the chain.")
+        for found in missing
     ]
 
 

@@ -233,7 +233,7 @@ _OPEN = f"""
     noted as (
         insert into activity (contact_id, lead_id, at, kind, actor, detail)
         select :contact_id, id, :now, 'lead_opened', :actor, :detail from opened),
-    logged as ({audit.beside("lead.open", "lead", rows="opened")})
+    logged as ({audit.record_sql("lead.open", "lead", rows="opened")})
     select id from opened
 """
 
@@ -253,7 +253,7 @@ def _open(
         "message": sealed(values.get("message")),
         "now": now,
         "due_at": rules.due_at(kind=kind, stage=stage, since=now, calendar=current.calendar()),
-        **audit.noted(),
+        **audit.actor_params(),
         "detail": as_json({"kind": kind, "source": source}),
     }
     lead_id = None

@@ -47,7 +47,7 @@ def assign_next(*, lead_id: int, language: str) -> int | None:
     row = execute_raw(_ASSIGN, {"lead_id": lead_id, "language": language, "now": clock.now()}).first()
     if row is None:
         return None
-    audit.record_at_once("lead.assign", object_type="lead", object_id=lead_id, detail=row.detail)
+    audit.record_now("lead.assign", object_type="lead", object_id=lead_id, detail=row.detail)
     owner_id: int = row.detail["owner_id"]
     return owner_id
 

@@ -25,16 +25,16 @@ TAG = "staff-alerts"
 
 def send_alert_digest(*, clinic: Clinic) -> int:
     """Email staff about new open alerts, if it is time; return to how many addresses."""
-    waiting = alerts.untold()
-    if not rules.time_to_tell(
+    waiting = alerts.unsent()
+    if not rules.alert_email_due(
         now=clock.now(),
-        last=waiting.last_told,
+        last=waiting.last_sent,
         urgent_since=waiting.urgent_since,
         others_since=waiting.others_since,
     ):
         return 0
     addresses = recipients(clinic)
-    if not addresses or not alerts.note_told():
+    if not addresses or not alerts.mark_sent():
         return 0
     said = summary(urgent=waiting.urgent, others=waiting.others)
     try:

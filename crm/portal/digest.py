@@ -8,7 +8,7 @@ from crm.core import clock, events
 from crm.core.db import db
 from crm.leads.models import Lead, Referral, StageMove
 from crm.portal.events import ReferralsChanged
-from crm.referrers.models import PortalPerson
+from crm.referrers.models import PortalPerson, PortalState
 
 EVERY = timedelta(hours=24)
 MOST = 500  # people told in one run; the next run tells the others
@@ -23,7 +23,7 @@ def publish_changes() -> int:
     due = db.session.scalars(
         select(PortalPerson)
         .where(
-            PortalPerson.state == "open",
+            PortalPerson.state == PortalState.OPEN,
             (PortalPerson.digest_at.is_(None)) | (PortalPerson.digest_at <= now - EVERY),
         )
         .order_by(PortalPerson.digest_at.nulls_first(), PortalPerson.id)

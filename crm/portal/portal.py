@@ -249,4 +249,4 @@ def sign_out() -> ResponseReturnValue:
     """End all sessions of this person, including copies of the cookie."""
     accounts.end_sessions(portal_session.person())
     portal_session.end()
-    return redirect(url_for("refer_in.ask"), code=303)
+    return redirect(url_for("refer_in.request_link"), code=303)

@@ -21,7 +21,7 @@ from crm.portal import file_types, referral_form
 from crm.portal.events import ClinicWrote, ReferralSubmitted
 from crm.portal.models import Attachment, Draft, PortalMessage, Submission
 from crm.referrers import accounts
-from crm.referrers.models import PortalPerson
+from crm.referrers.models import PortalPerson, PortalState
 from crm.referrers.service import Sender
 from crm.staff import alerts
 
@@ -231,7 +231,7 @@ def write_message(*, lead: Lead, text: str, from_clinic: bool) -> PortalMessage:
     audit.record("portal_message.write", object_type="lead", object_id=lead.id)
     if from_clinic:
         for person in accounts.people_of(lead.referral.practice_id):
-            if person.state == "open":
+            if person.state is PortalState.OPEN:
                 events.publish(ClinicWrote(contact_id=person.contact_id, language=person.language))
         alerts.close(f"portal-message:{lead.id}")
     else:

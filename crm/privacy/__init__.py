@@ -1,1 +1,1 @@
-"""Erasing a person on request, and what is deleted by itself after a time."""
+"""Erasure of a person on request, and retention periods."""

@@ -1,4 +1,4 @@
-"""flask contacts: erase a person, delete what is over its time."""
+"""flask contacts: erase a person, delete expired records."""
 
 import click
 from flask.cli import with_appcontext
@@ -10,7 +10,7 @@ from crm.core.errors import Refusal
 from crm.leads.models import Lead
 from crm.privacy import retention, rules, service
 
-group = click.Group("contacts", help="People: erase one on request, delete what is over its time.")
+group = click.Group("contacts", help="Erase a person on request; delete expired records.")
 
 
 @group.command()

@@ -71,5 +71,5 @@ def erase(reference: str) -> ResponseReturnValue:
         abort(_show(lead, 422, errors=dict(error.fields), typed=request.form))
     except Conflict as error:
         abort(_show(lead, 409, errors={"_": [error.message]}, typed=request.form))
-    flash(gettext("The person is erased. The address stays off all lists."), "success")
+    flash(gettext("Person erased. Their address gets no more email."), "success")
     return redirect(url_for("console.leads.show", reference=lead.reference))

@@ -1,4 +1,4 @@
-"""What is deleted by itself after its time, a bounded part at a time. The times are in `rules.KEPT_FOR`."""
+"""Retention: deletes expired records in slices. The periods are in `rules.KEPT_FOR`."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,7 +13,7 @@ from crm.privacy import rules, service
 from crm.staff import api_keys
 
 SLICE = 1_000  # rows in one transaction
-SLOWLY = 50  # people in one transaction
+PEOPLE_SLICE = 50  # people in one transaction
 
 
 def _rows(statement: str) -> Callable[[datetime], int]:
@@ -43,14 +43,14 @@ _SPAM = text("""
 
 
 def _spam(before: datetime) -> int:
-    found = set(db.session.scalars(_SPAM, {"before": before, "limit": SLOWLY}))
+    found = set(db.session.scalars(_SPAM, {"before": before, "limit": PEOPLE_SLICE}))
     return sum(_erased(contact_id) for contact_id in found)
 
 
 def _erased(contact_id: int) -> bool:
     try:
         service.erase(contact_id=contact_id, reason="mistake")
-    except Conflict:  # another process was faster, or a record merged into this one was cared for
+    except Conflict:  # erased by another process, or a merged record had care
         return False
     return True
 
@@ -89,7 +89,7 @@ TASKS: Mapping[str, tuple[Callable[[datetime], int], ...]] = {
 
 
 def purge() -> None:
-    """Delete everything whose time is over, slice by slice, each in a transaction of its own."""
+    """Delete all expired records, each slice in a transaction of its own."""
     for name, parts in TASKS.items():
         for part in parts:
             _all_of(name, part)

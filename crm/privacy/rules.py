@@ -1,4 +1,4 @@
-"""What an erasure takes away and what it leaves, who must not be erased without a second look, and how long things stay."""
+"""Erasure: what it deletes, what it keeps, and when it is refused. And how long records are kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from datetime import timedelta
 REASONS: Mapping[str, str] = {
     "asked": "The person asked for it",
     "guardian": "A parent or guardian asked for it",
-    "mistake": "The record should never have been made",
-    "law": "A law or an authority asks for it",
+    "mistake": "The record was created by mistake",
+    "law": "A law or an authority requires it",
 }
 NAME = "Erased"  # what the record is called afterwards
 
@@ -16,13 +16,13 @@ GOES: Sequence[str] = (
     "name, email address, phone number, birth date, state and time zone",
     "what they wrote, notes, call notes, titles of tasks, tags",
     "reason for the referral, guardian, messages with the practice, files",
-    "what emails were filled in with, and what mailboxes answered",
+    "personal details in emails, and replies of mail servers",
 )
 STAYS: Sequence[str] = (
-    "that this address gets no marketing mail, as a keyed hash nobody can read the address from",
-    "yeses and noes with their times and wordings, as evidence",
-    "the timeline as times and kinds of events, without words",
-    "which emails were sent when, without their contents",
+    "the block on marketing email to this address, as a keyed hash that does not reveal the address",
+    "consent and opt-outs with their times and wordings, as evidence",
+    "the timeline as times and kinds of events, without text",
+    "which emails were sent when, without their content",
 )
 
 CARE_STAGES = frozenset({"patient", "consult_done", "seen", "report_sent"})
@@ -30,7 +30,7 @@ CARE_STAGES = frozenset({"patient", "consult_done", "seen", "report_sent"})
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of a person as far as it decides whether they may be erased."""
+    """The facts that decide whether a person may be erased."""
 
     kinds: Sequence[str] = ()  # of their leads
     stages: Sequence[str] = ()
@@ -39,18 +39,18 @@ class Facts:
 
 
 def care(facts: Facts) -> bool:
-    """Tell whether the person was referred or cared for: laws on medical records may require keeping the record."""
+    """Tell whether the person was referred or cared for: medical record laws may require keeping the record."""
     return "referral" in facts.kinds or not CARE_STAGES.isdisjoint(facts.stages)
 
 
 def refused(facts: Facts, *, despite_care: bool) -> str | None:
-    """Return why a person cannot be erased now, in words; None when they can."""
+    """Return why a person cannot be erased now; None if they can."""
     if facts.has_account:
         return "This is a portal user of a practice. Close their account first."
     if facts.open_referral:
-        return "A referral of this person is open. Bring it to its end first."
+        return "A referral of this person is open. Close it first."
     if care(facts) and not despite_care:
-        return "This person was referred or cared for. Say that keeping the record was looked into first."
+        return "This person was referred or cared for. Confirm that keeping the record was checked."
     return None
 
 
@@ -62,4 +62,4 @@ KEPT_FOR: Mapping[str, timedelta] = {
     "acts": timedelta(days=30),  # what was done to many leads at once
     "spam": timedelta(days=30),  # people known from nothing but spam, after it was marked
 }
-"""How long things stay that are deleted by themselves."""
+"""How long records are kept before they are deleted automatically."""

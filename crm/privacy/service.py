@@ -1,4 +1,4 @@
-"""Erasing a person: what tells who they are goes, what proves how they were treated stays."""
+"""Erasure of a person: deletes what identifies them, keeps the evidence of how they were contacted."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from crm.leads import rules as lead_rules
 from crm.leads.models import Lead, StageMove
 from crm.privacy import rules
 from crm.privacy.rules import Facts
-from crm.referrers.models import PortalPerson
+from crm.referrers.models import PortalPerson, PortalState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ def facts(records: list[int]) -> Facts:
         select(Lead.kind, Lead.stage, Lead.closed_at).where(Lead.contact_id.in_(records))
     ).all()
     account = select(PortalPerson.id).where(
-        PortalPerson.contact_id.in_(records), PortalPerson.state != "closed"
+        PortalPerson.contact_id.in_(records), PortalPerson.state != PortalState.CLOSED
     )
     return Facts(
         kinds=[lead.kind for lead in leads],
@@ -58,11 +58,11 @@ def erase(*, contact_id: int, reason: str, despite_care: bool = False) -> Erased
     Raises Invalid, NotFound, and Conflict when it was done before or may not be done now.
     """
     if reason not in rules.REASONS:
-        raise Invalid({"reason": ["Say why this person is erased."]})
+        raise Invalid({"reason": ["Choose a reason."]})
     records = records_of(contact_id)
     found = _locked(records)
     if all(contact.erased_at is not None for contact in found):
-        raise Conflict("This person was erased before.")
+        raise Conflict("This person was already erased.")
     why_not = rules.refused(facts(records), despite_care=despite_care)
     if why_not is not None:
         raise Conflict(why_not)

@@ -1,4 +1,4 @@
-"""The verbs of portal accounts: invite, ask to join, approve, refuse, close, links to sign in with."""
+"""Portal accounts: invite, request access, approve, refuse, close; sign-in links by email."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,7 +15,7 @@ from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.tokens import Purpose
 from crm.referrers import service
 from crm.referrers.events import PortalLinkMade
-from crm.referrers.models import PortalLink, PortalPerson, Practice
+from crm.referrers.models import PortalLink, PortalPerson, PortalState, Practice
 from crm.referrers.service import Sender
 from crm.staff.one_time_links import INVITATION_LIFE, LINK_LIFE, OneTimeLinks
 
@@ -23,10 +23,10 @@ TAG = "referring-practice"
 
 
 def get(person_id: int) -> PortalPerson:
-    """Return a person of a practice. Raises NotFound."""
+    """Return a portal user. Raises NotFound."""
     person = db.session.get(PortalPerson, person_id)
     if person is None:
-        raise NotFound("There is no such person.")
+        raise NotFound("Portal user not found.")
     return person
 
 
@@ -34,24 +34,29 @@ def practice(practice_id: int) -> Practice:
     """Return a practice. Raises NotFound."""
     found = db.session.get(Practice, practice_id)
     if found is None:
-        raise NotFound("There is no such practice.")
+        raise NotFound("Practice not found.")
     return found
 
 
 def people_of(practice_id: int) -> Sequence[PortalPerson]:
-    """Return the people of a practice: those who wait first."""
+    """Return the portal users of a practice; those who wait for approval first."""
     query = select(PortalPerson).where(PortalPerson.practice_id == practice_id)
     return db.session.scalars(query.order_by(PortalPerson.state, PortalPerson.name, PortalPerson.id)).all()
 
 
 def waiting(limit: int = 50) -> Sequence[PortalPerson]:
-    """Return who asked to join and waits for an answer, the oldest first."""
-    query = select(PortalPerson).where(PortalPerson.state == "asked").order_by(PortalPerson.id).limit(limit)
+    """Return the portal users who wait for approval, the oldest first."""
+    query = (
+        select(PortalPerson)
+        .where(PortalPerson.state == PortalState.ASKED)
+        .order_by(PortalPerson.id)
+        .limit(limit)
+    )
     return db.session.scalars(query).all()
 
 
 def invite(*, practice_id: int, name: str, email: str, zone: str, language: str = "en") -> PortalPerson:
-    """Open an account for somebody of a practice and have a link mailed to them."""
+    """Open an account for a person at a practice and email them a sign-in link. Raises Invalid, NotFound."""
     home, wrong = practice(practice_id), {}
     name = name.strip()
     if not 0 < len(name) <= 80:
@@ -62,12 +67,12 @@ def invite(*, practice_id: int, name: str, email: str, zone: str, language: str 
         wrong["email"] = ["Enter an email address, such as name@practice.example."]
     else:
         if _by_email(email) is not None:
-            wrong["email"] = ["Somebody with this address has an account already."]
+            wrong["email"] = ["This address already has an account."]
     if language not in ("en", "es"):
         wrong["language"] = ["Choose English or Spanish."]
     if wrong:
         raise Invalid(wrong)
-    person = _create(home.id, name=name, email=email, zone=zone, language=language, state="open")
+    person = _create(home.id, name=name, email=email, zone=zone, language=language, state=PortalState.OPEN)
     if home.approved_at is None:
         home.approved_at = clock.now()
     _send_link(person, life=INVITATION_LIFE)
@@ -76,55 +81,55 @@ def invite(*, practice_id: int, name: str, email: str, zone: str, language: str 
 
 
 def ask_to_join(*, sender: Sender, name: str, email: str, zone: str, language: str) -> PortalPerson | None:
-    """Note that somebody asks for an account; staff decide. None when the address has one already.
+    """Store a request for an account, for staff to decide. Return None if the address already has one.
 
-    Who names an NPI we know asks to join that practice. Raises Invalid for what is no NPI.
+    A known NPI means the practice of that clinician. Raises Invalid if the NPI is malformed.
     """
     clinician = service.find_or_create(sender=sender)
     db.session.execute(text("select pg_advisory_xact_lock(hashtext(:email))"), {"email": email})
     if _by_email(email) is not None:
         return None
     person = _create(
-        clinician.practice_id, name=name, email=email, zone=zone, language=language, state="asked"
+        clinician.practice_id, name=name, email=email, zone=zone, language=language, state=PortalState.ASKED
     )
     audit.record("portal.ask", object_type="portal_person", object_id=person.id)
     return person
 
 
 def approve(person_id: int) -> None:
-    """Let somebody in who asked, their practice too; they get a link by email."""
+    """Open a requested or closed account, approve its practice, and email a sign-in link. Raises Conflict, NotFound."""
     person = _locked(person_id)
-    if person.state == "open":
-        raise Conflict("This account is open already.")
-    person.state, person.approved_at = "open", clock.now()
+    if person.state is PortalState.OPEN:
+        raise Conflict("This account is already active.")
+    person.state, person.approved_at = PortalState.OPEN, clock.now()
     person.practice.approved_at = person.practice.approved_at or clock.now()
     _send_link(person, life=INVITATION_LIFE)
     audit.record("portal.approve", object_type="portal_person", object_id=person.id)
 
 
 def close(person_id: int) -> None:
-    """Refuse somebody who asked, or close an account: sessions and links end at once."""
+    """Refuse a request or close an account; its sessions and links end at once. Raises Conflict, NotFound."""
     person = _locked(person_id)
-    if person.state == "closed":
-        raise Conflict("This account is closed already.")
-    person.state = "closed"
+    if person.state is PortalState.CLOSED:
+        raise Conflict("This account is already closed.")
+    person.state = PortalState.CLOSED
     end_sessions(person)
     LINKS.void(person)
     audit.record("portal.close", object_type="portal_person", object_id=person.id)
 
 
 def end_sessions(person: PortalPerson) -> None:
-    """Sign somebody out on all devices."""
+    """Sign a portal user out on all devices."""
     person.serial += 1
 
 
 def ask_link(email: str) -> None:
-    """Have a link mailed to this address if it has an open account; tell nobody whether it has."""
+    """Email a sign-in link to this address if it has an active account; never reveal whether it has."""
     try:
         person = _by_email(clean_email(email))
     except InvalidValue:
         return
-    if person is not None and person.state == "open":
+    if person is not None and person.state is PortalState.OPEN:
         _send_link(person, life=LINK_LIFE)
 
 
@@ -132,7 +137,7 @@ LINKS = OneTimeLinks(
     table=PortalLink,
     owner=PortalLink.person_id,
     account=PortalPerson,
-    active=PortalPerson.state == "open",
+    active=PortalPerson.state == PortalState.OPEN,
     purpose=Purpose.PORTAL_SIGN_IN,
     expired="This link was used or has expired. Request a new one.",
 )
@@ -162,7 +167,9 @@ def _by_email(email: str) -> PortalPerson | None:
     return db.session.scalar(select(PortalPerson).where(PortalPerson.email == email))
 
 
-def _create(practice_id: int, *, name: str, email: str, zone: str, language: str, state: str) -> PortalPerson:
+def _create(
+    practice_id: int, *, name: str, email: str, zone: str, language: str, state: PortalState
+) -> PortalPerson:
     first, _, last = name.partition(" ")
     now = clock.now()
     contact = Contact(
@@ -186,7 +193,7 @@ def _create(practice_id: int, *, name: str, email: str, zone: str, language: str
         state=state,
         serial=0,
         created_at=now,
-        approved_at=now if state == "open" else None,
+        approved_at=now if state is PortalState.OPEN else None,
     )
     db.session.add(person)
     db.session.flush()
@@ -196,5 +203,5 @@ def _create(practice_id: int, *, name: str, email: str, zone: str, language: str
 def _locked(person_id: int) -> PortalPerson:
     person = db.session.get(PortalPerson, person_id, with_for_update={"of": PortalPerson})
     if person is None:
-        raise NotFound("There is no such person.")
+        raise NotFound("Portal user not found.")
     return person

@@ -1,4 +1,7 @@
-"""Commands for the keys of other systems; a key may be one practice's, which is why they live here."""
+"""flask api-key: create, list and revoke API keys.
+
+A key can belong to one practice, so these commands stand with the practices.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +14,12 @@ from crm.core.errors import Invalid, Refusal
 from crm.referrers import service as referrers
 from crm.staff import api_keys
 
-api_key = AppGroup("api-key", help="Keys by which other systems speak to us.")
+api_key = AppGroup("api-key", help="API keys of other systems.")
 
 
 @contextmanager
-def _said_plainly() -> Iterator[None]:
-    """Turn a refusal into a sentence and exit status 1."""
+def _plain_errors() -> Iterator[None]:
+    """Print a refusal as one sentence and exit with status 1."""
     try:
         yield
     except Invalid as error:
@@ -30,15 +33,13 @@ def _said_plainly() -> Iterator[None]:
 @api_key.command("create")
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(api_keys.SCOPES))
-@click.option(
-    "--practice-npi", help="Let the key speak only for the practice of the clinician with this NPI."
-)
+@click.option("--practice-npi", help="Limit the key to the practice of the clinician with this NPI.")
 def create(name: str, scopes: tuple[str, ...], practice_npi: str | None) -> None:
-    """Make a key and show it, once: the key alone on standard output, words about it on standard error."""
-    with _said_plainly(), transaction():
+    """Create a key and print it once: the key alone on standard output, the rest on standard error."""
+    with _plain_errors(), transaction():
         clinician = referrers.by_npi(practice_npi) if practice_npi else None
         if practice_npi and clinician is None:
-            raise Invalid({"practice-npi": ["No clinician we know has this NPI."]})
+            raise Invalid({"practice-npi": ["No clinician with this NPI found."]})
         row, plain = api_keys.create(
             name=name, scopes=scopes, practice_id=clinician.practice_id if clinician else None
         )
@@ -49,7 +50,7 @@ def create(name: str, scopes: tuple[str, ...], practice_npi: str | None) -> None
 
 @api_key.command("list")
 def list_() -> None:
-    """Show all keys: number, first characters, name, scopes, last use."""
+    """List all keys: ID, first characters, name, scopes, last use."""
     with transaction():
         for row in api_keys.every():
             used = f"used {row.last_used_at:%Y-%m-%d}" if row.last_used_at else "not used yet"
@@ -63,7 +64,7 @@ def list_() -> None:
 @api_key.command("revoke")
 @click.argument("number", type=int)
 def revoke(number: int) -> None:
-    """Make a key good for nothing, from the next request on."""
-    with _said_plainly(), transaction():
+    """Revoke a key, from the next request on."""
+    with _plain_errors(), transaction():
         api_keys.revoke(number)
     click.echo(f"Key {number} is revoked.")

@@ -1,4 +1,4 @@
-"""The console's page of practices: who refers, who of them may use the portal, who asks to."""
+"""Console pages of referring practices and their portal users."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ ROWS = 50
 @pages.get("/")
 @access.require("manage_referrers")
 def index() -> ResponseReturnValue:
-    """Practices by name, and who waits for an answer."""
+    """List practices and the portal users who wait for approval."""
     q = request.args.get("q", "").strip()[:100]
     found = _practices(q, request.args.get("cursor"))
     return render_template(
@@ -64,7 +64,7 @@ def _practices(q: str, cursor: str | None) -> Page[Practice]:
 @pages.get("/<int:practice_id>")
 @access.require("manage_referrers")
 def show(practice_id: int) -> ResponseReturnValue:
-    """One practice."""
+    """Show one practice."""
     return _show(accounts.practice(practice_id))
 
 
@@ -86,14 +86,14 @@ def _show(practice: Practice, status: int = 200, **more: Any) -> Response:
 @pages.get("/<int:practice_id>/poster")
 @access.require("manage_referrers")
 def show_poster(practice_id: int) -> ResponseReturnValue:
-    """The practice's poster, to print."""
+    """Show the practice's poster, to print."""
     return render_template("console/referrers/poster.html", practice=accounts.practice(practice_id))
 
 
 @pages.get("/<int:practice_id>/poster.svg")
 @access.require("manage_referrers")
 def qr_code(practice_id: int) -> ResponseReturnValue:
-    """The code on the poster."""
+    """Return the QR code of the poster."""
     url = current.settings().public_url
     code = poster.qr_code(accounts.practice(practice_id).id, public_url=url)
     return Response(code, mimetype="image/svg+xml")
@@ -102,7 +102,7 @@ def qr_code(practice_id: int) -> ResponseReturnValue:
 @pages.post("/<int:practice_id>/people")
 @access.require("manage_referrers")
 def invite(practice_id: int) -> ResponseReturnValue:
-    """Open an account for somebody of the practice; a link goes to them by email."""
+    """Invite a person at the practice to the portal."""
     practice = accounts.practice(practice_id)
     try:
         accounts.invite(
@@ -114,28 +114,28 @@ def invite(practice_id: int) -> ResponseReturnValue:
         )
     except Invalid as error:
         abort(_show(practice, 422, errors=error.fields, typed=request.form))
-    flash("Invited. A link to sign in is on its way; it works once, for three days.", "success")
+    flash("Invitation sent. The link works once, within three days.", "success")
     return redirect(url_for(".show", practice_id=practice.id))
 
 
 @pages.post("/people/<int:person_id>/approve")
 @access.require("manage_referrers")
 def approve(person_id: int) -> ResponseReturnValue:
-    """Let somebody in, after calling the practice; or open a closed account again."""
+    """Approve a requested account, after calling the practice, or reopen a closed one."""
     person = accounts.get(person_id)
     accounts.approve(person_id)
-    flash("Approved. A link to sign in is on its way; it works once, for three days.", "success")
+    flash("Approved. A sign-in link was sent; it works once, within three days.", "success")
     return redirect(url_for(".show", practice_id=person.practice_id))
 
 
 @pages.post("/people/<int:person_id>/close")
 @access.require("manage_referrers")
 def close(person_id: int) -> ResponseReturnValue:
-    """Refuse somebody who asked, or close an account."""
+    """Refuse a requested account, or close one."""
     person = accounts.get(person_id)
     accounts.close(person_id)
     undo = {
-        "text": "Closed: no session and no link of this person works any more.",
+        "text": "Account closed. This portal user is signed out, and their links no longer work.",
         "undo": url_for(".approve", person_id=person_id),
     }
     flash(undo, "success")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What happens to the people of a practice."""
+"""Events of portal accounts."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from crm.core.events import Event
 
 @dataclass(frozen=True, kw_only=True)
 class PortalLinkMade(Event):
-    """Somebody of a practice is to get a link that signs them in to the portal."""
+    """A portal user is to get a sign-in link by email."""
 
     contact_id: int
     link_id: int

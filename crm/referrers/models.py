@@ -1,11 +1,12 @@
-"""Practices that send people to us, and their clinicians."""
+"""Referring practices, their clinicians and their portal users."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.core.db import Base, HasId
+from crm.core.db import Base, EnumText, HasId
 from crm.staff.models import OneTime
 
 
@@ -43,10 +44,18 @@ class Clinician(HasId, Base):
     practice: Mapped[Practice] = relationship(lazy="joined")
 
 
-class PortalPerson(HasId, Base):
-    """Somebody of a practice who may use the portal. Never a member of staff: another table, another session.
+class PortalState(StrEnum):
+    """The state of a portal account."""
 
-    Each has a contact, so that suppression of an address holds for them as for everybody we write to.
+    ASKED = "asked"  # waits for staff to approve it
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class PortalPerson(HasId, Base):
+    """A portal user: a person at a practice. Never a member of staff: another table, another session.
+
+    Each has a contact, so suppression of an address also holds for portal users.
     """
 
     __tablename__ = "portal_person"
@@ -57,12 +66,12 @@ class PortalPerson(HasId, Base):
     name: Mapped[str] = mapped_column(Text)
     email: Mapped[str] = mapped_column(Text, unique=True)
     language: Mapped[str] = mapped_column(Text, server_default="en")
-    state: Mapped[str] = mapped_column(Text)  # asked: waits for staff; open; closed
+    state: Mapped[PortalState] = mapped_column(EnumText(PortalState))
     serial: Mapped[int] = mapped_column(BigInteger, server_default="0")  # a higher one ends all sessions
     created_at: Mapped[datetime]
     approved_at: Mapped[datetime | None]
     last_seen_at: Mapped[datetime | None]
-    digest_at: Mapped[datetime | None]  # what changed up to here has been told by email
+    digest_at: Mapped[datetime | None]  # changes up to this time were sent by email
 
     practice: Mapped[Practice] = relationship(lazy="joined", innerjoin=True)
 
@@ -76,7 +85,7 @@ class PortalLink(OneTime):
 
 
 class Passkey(HasId, Base):
-    """A key of somebody's device or key ring that signs them in to the portal; only its public half is here."""
+    """A passkey of a portal user; only its public key is stored."""
 
     __tablename__ = "referrer_passkey"
     __table_args__ = (
@@ -88,7 +97,7 @@ class Passkey(HasId, Base):
     person_id: Mapped[int] = mapped_column(ForeignKey("portal_person.id", ondelete="CASCADE"), index=True)
     credential_id: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     public_key: Mapped[bytes] = mapped_column(LargeBinary)  # COSE_Key
-    sign_count: Mapped[int] = mapped_column(BigInteger)  # 0 for ever where the device does not count
+    sign_count: Mapped[int] = mapped_column(BigInteger)  # always 0 if the device does not count
     name: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]

@@ -1,4 +1,4 @@
-"""Passkeys of people of practices: adding, signing in, taking away (W3C, "Web Authentication: Level 2")."""
+"""Passkeys of portal users: add, sign in, remove (W3C, "Web Authentication: Level 2")."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ from crm.audit import service as audit
 from crm.core import clock, crypto, queue
 from crm.core.db import db
 from crm.core.errors import Conflict, NotAllowed, NotFound
-from crm.referrers.models import Passkey, PortalPerson
+from crm.referrers.models import Passkey, PortalPerson, PortalState
 from crm.referrers.rules import Site
 
 CHALLENGE_LIFE = 300  # seconds, of real time whatever the demo clock says
@@ -36,17 +36,17 @@ SIGN_IN = "sign-in"
 
 
 def new_challenge(purpose: str) -> bytes:
-    """Return a challenge that is good for one try at `purpose`, for `CHALLENGE_LIFE`. Raises Conflict."""
+    """Return a challenge for one attempt at `purpose` within `CHALLENGE_LIFE`. Raises Conflict if Redis is down."""
     challenge = generate_challenge()
     try:
         queue.redis().set(_kept(purpose, challenge), 1, ex=CHALLENGE_LIFE)
     except RedisError as error:
-        raise Conflict("Passkeys do not work at this moment. Please try again in a minute.") from error
+        raise Conflict("Passkeys are not available right now. Try again in a minute.") from error
     return challenge
 
 
 def spend(purpose: str, challenge: bytes) -> bool:
-    """Use a challenge up; tell whether it was still good. Spent is spent, whatever comes of the try."""
+    """Use a challenge up; tell whether it was still valid. A failed attempt uses it up too."""
     try:
         return queue.redis().delete(_kept(purpose, challenge)) == 1
     except RedisError:
@@ -58,12 +58,12 @@ def _kept(purpose: str, challenge: bytes) -> str:
 
 
 def adding(person: PortalPerson) -> str:
-    """Return the purpose of challenges for a new passkey of this person, and nobody else."""
+    """Return the purpose of a challenge for a new passkey of this portal user only."""
     return f"add {person.id}"
 
 
 def sign_in_options(*, site: Site, challenge: bytes) -> str:
-    """Return, as JSON, what a browser needs to sign in; the person is whoever the passkey says."""
+    """Return, as JSON, the options a browser needs to sign in; the passkey identifies the portal user."""
     return options_to_json(
         generate_authentication_options(
             rp_id=site.name, challenge=challenge, user_verification=UserVerificationRequirement.REQUIRED
@@ -72,7 +72,7 @@ def sign_in_options(*, site: Site, challenge: bytes) -> str:
 
 
 def add_options(person: PortalPerson, *, site: Site, challenge: bytes, clinic: str) -> str:
-    """Return, as JSON, what a browser needs to make a passkey for this person."""
+    """Return, as JSON, the options a browser needs to create a passkey for this portal user."""
     return options_to_json(
         generate_registration_options(
             rp_id=site.name,
@@ -93,18 +93,18 @@ def add_options(person: PortalPerson, *, site: Site, challenge: bytes, clinic: s
 
 
 def of_person(person: PortalPerson) -> Sequence[Passkey]:
-    """Return somebody's passkeys, the oldest first."""
+    """Return the passkeys of a portal user, the oldest first."""
     return db.session.scalars(
         select(Passkey).where(Passkey.person_id == person.id).order_by(Passkey.id)
     ).all()
 
 
 def add(person: PortalPerson, *, site: Site, challenge: bytes, answer: str, name: str) -> Passkey:
-    """Keep a new passkey. `answer`: the browser's, as JSON. Raises NotAllowed for what proves nothing, Conflict."""
+    """Store a new passkey. `answer` is the browser's JSON. Raises NotAllowed if it proves nothing, Conflict."""
     if not spend(adding(person), challenge):
         raise NotAllowed("challenge")
     made = _verified_new(answer, site=site, challenge=challenge)
-    # one at a time for each person, so that two at once do not make one too many
+    # locks the portal user, so two concurrent requests cannot exceed the limit
     db.session.get(PortalPerson, person.id, with_for_update={"of": PortalPerson})
     if len(of_person(person)) >= MOST or _by_id(made.credential_id) is not None:
         raise Conflict("full or known")
@@ -123,10 +123,10 @@ def add(person: PortalPerson, *, site: Site, challenge: bytes, answer: str, name
 
 
 def remove(person: PortalPerson, passkey_id: int) -> None:
-    """Take one of somebody's own passkeys away. Raises NotFound, for those of others too."""
+    """Remove a passkey of this portal user. Raises NotFound, also for a passkey of another."""
     passkey = db.session.get(Passkey, passkey_id)
     if passkey is None or passkey.person_id != person.id:
-        raise NotFound("There is no such passkey.")
+        raise NotFound("Passkey not found.")
     audit.record(
         "portal.passkey_remove", object_type="portal_person", object_id=person.id, detail=_id(passkey)
     )
@@ -134,7 +134,7 @@ def remove(person: PortalPerson, passkey_id: int) -> None:
 
 
 def sign_in(*, site: Site, challenge: bytes, answer: str) -> PortalPerson:
-    """Return whom a passkey signs in. `answer`: the browser's, as JSON. Raises NotAllowed; its message is a code."""
+    """Return the portal user that a passkey signs in. `answer` is the browser's JSON. Raises NotAllowed with a code."""
     if not spend(SIGN_IN, challenge):
         raise NotAllowed("challenge")
     given = _read(answer)
@@ -146,7 +146,7 @@ def sign_in(*, site: Site, challenge: bytes, answer: str) -> PortalPerson:
         raise NotAllowed("handle")
     passkey.sign_count = _verified_count(passkey, given, site=site, challenge=challenge)
     person = passkey.person
-    if person.state != "open":
+    if person.state is not PortalState.OPEN:
         raise NotAllowed("closed")
     person.last_seen_at = passkey.last_used_at = clock.now()
     audit.record("portal.sign_in", object_type="portal_person", object_id=person.id, detail=_id(passkey))
@@ -156,14 +156,14 @@ def sign_in(*, site: Site, challenge: bytes, answer: str) -> PortalPerson:
 def _read(answer: str) -> AuthenticationCredential:
     try:
         return parse_authentication_credential_json(answer)
-    except Exception as error:  # whatever strangers' bytes make a parser say
+    except Exception as error:  # the parser fails in many ways on hostile input
         raise NotAllowed("unreadable") from error
 
 
 def _verified_count(
     passkey: Passkey, given: AuthenticationCredential, *, site: Site, challenge: bytes
 ) -> int:
-    """Return the counter of a sound answer; one that has not grown is refused, where the device counts at all."""
+    """Return the counter of a valid answer. Raises NotAllowed, also when a counting device did not count up (a clone)."""
     try:
         return verify_authentication_response(
             credential=given,
@@ -174,7 +174,7 @@ def _verified_count(
             credential_current_sign_count=passkey.sign_count,
             require_user_verification=True,
         ).new_sign_count
-    except Exception as error:  # likewise
+    except Exception as error:  # the library fails in many ways on hostile input
         raise NotAllowed("unproved") from error
 
 
@@ -187,7 +187,7 @@ def _verified_new(answer: str, *, site: Site, challenge: bytes) -> VerifiedRegis
             expected_origin=site.origin,
             require_user_verification=True,
         )
-    except Exception as error:  # likewise
+    except Exception as error:  # the library fails in many ways on hostile input
         raise NotAllowed("unproved") from error
     if len(made.credential_id) > LONGEST_ID:
         raise NotAllowed("unproved")
@@ -195,13 +195,13 @@ def _verified_new(answer: str, *, site: Site, challenge: bytes) -> VerifiedRegis
 
 
 def _by_id(credential_id: bytes) -> Passkey | None:
-    """Held until the transaction ends: of two answers with one count, the second sees the first's."""
+    """Return the passkey, locked, so the second of two answers with one counter sees the first's."""
     query = select(Passkey).where(Passkey.credential_id == credential_id)
     return db.session.scalar(query.with_for_update(of=Passkey).execution_options(populate_existing=True))
 
 
 def _handle(person_id: int) -> bytes:
-    """What devices know a person by: it says nothing about them, and is the same for all their passkeys."""
+    """Return the opaque user handle, the same for all passkeys of a portal user."""
     return crypto.blind_index("passkey user", str(person_id))
 
 

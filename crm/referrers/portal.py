@@ -1,4 +1,4 @@
-"""A person's own account in the portal: their passkeys."""
+"""The portal user's own account: their passkeys."""
 
 from flask import Response, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -17,7 +17,7 @@ pages = PortalPages("refer_account", __name__, url_prefix="/refer/account")
 @pages.get("/")
 @portal_session.signed_in
 def show() -> ResponseReturnValue:
-    """Who is signed in, and their passkeys."""
+    """Show the account and its passkeys."""
     return _show()
 
 
@@ -37,7 +37,7 @@ def _show(refused: str = "") -> Response:
 @pages.post("/passkeys/challenge")
 @portal_session.signed_in
 def challenge() -> ResponseReturnValue:
-    """Say what the browser needs to make a passkey."""
+    """Return the options a browser needs to create a passkey."""
     person, site = portal_session.person(), portal_session.site_or_404()
     reached = limits.hit([Limit(name="refer-passkey", who=str(person.id), most=20, seconds=3600)])
     if reached is not None:
@@ -45,7 +45,7 @@ def challenge() -> ResponseReturnValue:
             gettext("That was a little too often. Please wait, then try again."),
             retry_after=reached.retry_after,
         )
-    made = portal_session.ask(passkeys.adding(person))
+    made = portal_session.issue_challenge(passkeys.adding(person))
     name = current.settings().clinic.name
     options = passkeys.add_options(person, site=site, challenge=made, clinic=name)
     return Response(options, mimetype="application/json")
@@ -54,12 +54,12 @@ def challenge() -> ResponseReturnValue:
 @pages.post("/passkeys")
 @portal_session.signed_in
 def add() -> ResponseReturnValue:
-    """Keep the passkey the browser made."""
+    """Store the passkey that the browser created."""
     person, site = portal_session.person(), portal_session.site_or_404()
     name = " ".join(request.form.get("name", "").split()) or gettext("Passkey")
     answer = request.form.get("credential", "")
     try:
-        passkeys.add(person, site=site, challenge=portal_session.asked(), answer=answer, name=name)
+        passkeys.add(person, site=site, challenge=portal_session.take_challenge(), answer=answer, name=name)
     except Conflict:
         return _show(gettext("This passkey is here already, or you have as many as fit. Remove one first."))
     except NotAllowed as error:
@@ -72,7 +72,7 @@ def add() -> ResponseReturnValue:
 @pages.post("/passkeys/<int:passkey_id>/remove")
 @portal_session.signed_in
 def remove(passkey_id: int) -> ResponseReturnValue:
-    """Take a passkey away."""
+    """Remove a passkey."""
     passkeys.remove(portal_session.person(), passkey_id)
     flash(gettext("The passkey was removed. It does not sign you in any more."), "success")
     return redirect(url_for(".show"), code=303)

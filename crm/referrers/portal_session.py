@@ -1,4 +1,4 @@
-"""Who of a practice is at the portal's door. A session of its own: no staff account opens it, and it opens no console."""
+"""Portal sessions. Separate from staff sessions: a staff account does not open the portal, nor the reverse."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from crm.core import current
 from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.referrers import passkeys, rules
-from crm.referrers.models import PortalPerson
+from crm.referrers.models import PortalPerson, PortalState
 from crm.referrers.rules import Site
 from crm.staff import sessions
 
@@ -25,13 +25,13 @@ _CHALLENGE = "passkey"
 
 
 def signed_in(view: View) -> View:
-    """Open a view to people of practices. The check itself is made for every request by `check`."""
+    """Mark a view as open to portal users; `check` runs for every request to it."""
     view.portal = True  # type: ignore[attr-defined]
     return view
 
 
 def begin(person: PortalPerson) -> None:
-    """Start a session for this person; whatever was signed in here before is signed out."""
+    """Start a session for this portal user; a session of this browser before it ends."""
     session.clear()
     session[_KEY] = [person.id, person.serial]
     sessions.begin(session)
@@ -43,48 +43,48 @@ def end() -> None:
 
 
 def person() -> PortalPerson:
-    """Return who is signed in; only inside a view that is `signed_in`."""
+    """Return the signed-in portal user; only inside a view marked `signed_in`."""
     return cast(PortalPerson, g.portal_person)
 
 
 def who() -> PortalPerson | None:
-    """Return who is signed in here, if anybody; a session of staff is not one of the portal."""
+    """Return the signed-in portal user, if any; a staff session does not count."""
     if "_user_id" in session or not isinstance(session.get(_KEY), list):
         return None
     person_id, serial = session[_KEY]
     found = db.session.get(PortalPerson, person_id)
-    if found is None or found.state != "open" or found.serial != serial:
+    if found is None or found.state is not PortalState.OPEN or found.serial != serial:
         return None
     return found
 
 
 def site() -> Site | None:
-    """Return what passkeys are bound to here; None where this installation can have none."""
+    """Return the site that passkeys are bound to; None if this installation cannot have passkeys."""
     return rules.passkey_site(current.settings().public_url)
 
 
 def site_or_404() -> Site:
-    """The same. Raises NotFound where there can be none."""
+    """Return the site that passkeys are bound to. Raises NotFound if there can be none."""
     found = site()
     if found is None:
         raise NotFound(gettext("There is no page at this address."))
     return found
 
 
-def ask(purpose: str) -> bytes:
-    """Make a challenge for this browser alone; the one before is forgotten."""
+def issue_challenge(purpose: str) -> bytes:
+    """Create a challenge for this browser; it replaces the one before."""
     made = passkeys.new_challenge(purpose)
     session[_CHALLENGE] = made.hex()
     return made
 
 
-def asked() -> bytes:
-    """Return the challenge this browser was given, and forget it; empty when there is none."""
+def take_challenge() -> bytes:
+    """Return the challenge of this browser and remove it; empty if there is none."""
     return bytes.fromhex(session.pop(_CHALLENGE, ""))
 
 
 def check(stack: ExitStack) -> ResponseReturnValue | None:
-    """Let a request pass (None), acting as the person for as long as `stack` lives, or lead it to the sign-in page."""
+    """Return None and act as the portal user while `stack` is open, or return a redirect to the sign-in page."""
     found = who()
     if found is not None and sessions.ended(session):
         hours = time.time() - session.get("since", 0) >= sessions.LONGEST
@@ -97,7 +97,7 @@ def check(stack: ExitStack) -> ResponseReturnValue | None:
         )
         found = None
     if found is None:
-        return redirect(url_for("refer_in.ask"))
+        return redirect(url_for("refer_in.request_link"))
     sessions.touch(session)
     g.portal_person = found
     if request.args.get("lang") not in ("en", "es"):

@@ -10,12 +10,12 @@ from crm.core.tokens import Purpose
 
 
 def address(practice_id: int, *, public_url: str) -> str:
-    """Return the contact form's address for patients of this practice; it names nobody."""
+    """Return the contact form's address for patients of this practice; it identifies no patient."""
     return f"{public_url}/contact?from={tokens.sign(Purpose.PRACTICE, practice_id)}"
 
 
 def practice_of(token: str | None) -> str | None:
-    """Return the id of the practice that a token credits, as text; None for one that is not ours."""
+    """Return the id of the practice that a token credits, as text; None if the token is not valid."""
     try:
         return str(tokens.read(Purpose.PRACTICE, token)[0]) if token else None
     except NotFound:

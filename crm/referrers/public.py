@@ -1,4 +1,7 @@
-"""The portal's entrance: ask for a link, sign in with it. The same answer for known and unknown addresses."""
+"""Portal sign-in by emailed link or passkey.
+
+Known and unknown addresses get the same answer, so nobody can probe for accounts (account enumeration).
+"""
 
 from collections.abc import Mapping
 
@@ -22,19 +25,19 @@ BAD_EMAIL = _("Enter an email address, such as name@practice.example.")
 
 
 def _slow(name: str, *, most: int, seconds: int, who: str | None = None) -> bool:
-    """Tell whether a limit is reached, of this network address or of `who`."""
+    """Tell whether this network address, or `who`, has reached a limit."""
     limit = Limit(name=name, who=who or request.remote_addr or "", most=most, seconds=seconds)
     return limits.hit([limit]) is not None
 
 
 def _refuse_floods() -> None:
-    if _slow("portal-door", most=20, seconds=600):
+    if _slow("portal-sign-in", most=20, seconds=600):
         raise TooMany(str(_("That was a little too often. Please wait, then try again.")), retry_after=600)
 
 
 @pages.get("/refer/sign-in")
-def ask() -> ResponseReturnValue:
-    """Ask for the email address to send a link to."""
+def request_link() -> ResponseReturnValue:
+    """Show the form for the email address to send a link to."""
     if portal_session.who() is not None:
         return redirect(url_for("refer.home"))
     return _page()
@@ -48,7 +51,7 @@ def _page(*, errors: Mapping[str, str] | None = None, email: str = "", refused: 
 
 @pages.post("/refer/sign-in")
 def send() -> ResponseReturnValue:
-    """Send a link, where the address has an account; say the same in any case."""
+    """Send a link if the address has an account; answer the same in any case."""
     _refuse_floods()
     typed = request.form.get("email", "")
     try:
@@ -62,7 +65,7 @@ def send() -> ResponseReturnValue:
 
 @pages.get("/refer/sign-in/sent")
 def sent() -> ResponseReturnValue:
-    """Say where to look for the link."""
+    """Show where to look for the link."""
     return render_template("portal/sign_in_sent.html")
 
 
@@ -82,21 +85,21 @@ def enter(token: str) -> ResponseReturnValue:
 
 @pages.post("/refer/sign-in/passkey/challenge")
 def challenge() -> ResponseReturnValue:
-    """Say what the browser needs to sign in with a passkey; who it will be, nobody says yet."""
+    """Return the options a browser needs to sign in with a passkey."""
     _refuse_floods()
     options = passkeys.sign_in_options(
-        site=portal_session.site_or_404(), challenge=portal_session.ask(passkeys.SIGN_IN)
+        site=portal_session.site_or_404(), challenge=portal_session.issue_challenge(passkeys.SIGN_IN)
     )
     return Response(options, mimetype="application/json")
 
 
 @pages.post("/refer/sign-in/passkey")
 def enter_by_passkey() -> ResponseReturnValue:
-    """Sign in with a passkey. Why one is refused is in the audit log; the page says only that it is."""
+    """Sign in with a passkey. The audit log has the reason of a refusal; the page does not."""
     _refuse_floods()
     site, answer = portal_session.site_or_404(), request.form.get("credential", "")
     try:
-        person = passkeys.sign_in(site=site, challenge=portal_session.asked(), answer=answer)
+        person = passkeys.sign_in(site=site, challenge=portal_session.take_challenge(), answer=answer)
     except NotAllowed as error:
         audit.record("portal.passkey_refused", detail={"why": error.message})
         return _page(refused=str(BAD_PASSKEY)), 422

@@ -1,4 +1,4 @@
-"""The National Provider Identifier: what its ten digits can prove. And where passkeys work."""
+"""NPI format check, and the site that passkeys are bound to."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Site:
 
 
 def passkey_site(public_url: str) -> Site | None:
-    """Return what passkeys of an installation are bound to; None where there can be none.
+    """Return the site that passkeys of an installation are bound to; None if there can be none.
 
     They need a host with a name, not a number, and HTTPS unless the name is localhost
     (W3C, "Web Authentication: Level 2", sections 5.1.3 and 13.4.9; "Secure Contexts", section 3.1).

@@ -1,4 +1,4 @@
-"""Practices and clinicians: found by NPI, made where they are not known."""
+"""Practices and clinicians: found by NPI, created when unknown."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ NPI_HINT = "This is not an NPI: ten digits, the last one a check digit. (Only th
 
 @dataclass(frozen=True, kw_only=True)
 class Sender:
-    """Who refers, as they say. `phone` and `fax` as E.164."""
+    """The referring clinician and practice as the sender states them. `phone` and `fax` in E.164."""
 
     clinician: str
     npi: str
@@ -29,17 +29,17 @@ class Sender:
 
 
 def find_or_create(*, sender: Sender, practice_id: int | None = None, demo: bool = False) -> Clinician:
-    """Return the clinician with this NPI; make them, and their practice, where they are not known.
+    """Return the clinician with this NPI; create them, and their practice, when unknown. Raises Invalid.
 
-    A known clinician's record stays as it is. `practice_id` puts a new clinician into that practice. A practice
-    made here waits for approval by staff.
+    A known clinician is not changed. `practice_id` puts a new clinician into that practice. A practice created
+    here waits for approval by staff.
     """
     if not is_npi_format(sender.npi):
         raise Invalid({"npi": [NPI_HINT]})
     known = by_npi(sender.npi)
     if known is not None:
         return known
-    # Two first referrals of one clinician at once: the second waits, then finds.
+    # Of two concurrent first referrals by one clinician, the second waits here, then finds the first's.
     db.session.execute(text("select pg_advisory_xact_lock(:npi)"), {"npi": int(sender.npi)})
     known = by_npi(sender.npi)
     if known is not None:
@@ -56,7 +56,7 @@ def find_or_create(*, sender: Sender, practice_id: int | None = None, demo: bool
 
 
 def by_npi(npi: str) -> Clinician | None:
-    """Return the clinician with this NPI, if we know them."""
+    """Return the clinician with this NPI, or None."""
     return db.session.scalar(select(Clinician).where(Clinician.npi == npi))
 
 

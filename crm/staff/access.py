@@ -1,4 +1,4 @@
-"""Who may do what: one table. A view that names no permission is open to nobody."""
+"""Roles and permissions. A view without a permission is open to no one."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -29,9 +29,7 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     "work_leads": _only("admin", "front_desk", "clinician"),  # stages, owner, notes, tasks
     "manage_contacts": _only("admin", "front_desk"),
     "clinical_stop": _only("admin", "clinician", "front_desk"),  # nothing may be sent to this person
-    "lift_stop": _only(
-        "admin", "clinician"
-    ),  # a staff member who hears of a death stops immediately; lifting needs judgment
+    "lift_stop": _only("admin", "clinician"),  # stopping must be quick; lifting needs clinical judgment
     "see_sequences": _EVERYONE,
     "run_sequences": _only("admin", "marketer"),  # pause, resume, go live, send the next step now, take out
     "write_content": _only("admin", "marketer"),  # drafts; never an approval of one's own
@@ -53,7 +51,7 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
 
 
 def has_permission(roles: Iterable[str], permission: str) -> bool:
-    """Tell whether one of these roles has the permission. Raises KeyError for an unknown permission."""
+    """Tell whether these roles have this permission. Raises KeyError if the permission is unknown."""
     return not PERMISSIONS[permission].isdisjoint(roles)
 
 

@@ -1,8 +1,9 @@
-"""Alerts: what a member of staff must look at. One open alert per key; each has an end."""
+"""Alerts for staff. At most one open alert per key."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import case, func, select, text, update
 
@@ -10,15 +11,15 @@ from crm.audit import service as audit
 from crm.core import clock
 from crm.core.db import db
 from crm.core.errors import Conflict, NotFound
-from crm.staff.models import Alert
+from crm.staff.models import Alert, AlertLevel
 
-LEVELS = ("danger", "warning", "info")
-GROUPS: Mapping[str, tuple[str, str]] = {  # kind -> what many of it are called, and where all of them are
+LevelName = Literal["danger", "warning", "info"]
+GROUPS: Mapping[str, tuple[str, str]] = {  # kind -> text for several of them, and the page that lists them
     "lead-late": ("Overdue leads", "/console/leads/work?list=overdue"),
-    "batch": ("Batches of mail were refused or could not be built", "/console/mail#undecided"),
-    "content": ("Approved texts changed or expired; emails with them wait", "/console/content"),
-    "campaign": ("Campaigns paused themselves", "/console/campaigns"),
-    "stream": ("Kinds of mail stopped themselves", "/console/mail"),
+    "batch": ("Email batches refused or not built", "/console/mail#undecided"),
+    "content": ("Approved content changed or expired; its emails wait", "/console/content"),
+    "campaign": ("Broadcasts paused automatically", "/console/campaigns"),
+    "stream": ("Email streams stopped automatically", "/console/mail"),
 }
 SHOWN = 20  # single alerts under a group
 
@@ -28,8 +29,8 @@ _RAISE = text("""
 """)
 
 
-def raise_alert(*, key: str, level: str, text: str, link: str | None = None) -> int | None:
-    """Open an alert, unless one with this key is open. `level` is danger, warning or info; no personal data in `text`."""
+def raise_alert(*, key: str, level: LevelName, text: str, link: str | None = None) -> int | None:
+    """Open an alert, unless one with this key is open; return its id. `text` holds no personal data."""
     found = db.session.execute(
         _RAISE, {"key": key, "level": level, "text": text, "link": link, "now": clock.now()}
     ).first()
@@ -39,7 +40,7 @@ def raise_alert(*, key: str, level: str, text: str, link: str | None = None) -> 
 
 
 def close(key: str) -> None:
-    """Close the open alert with this key, where there is one."""
+    """Close the open alert with this key, if any."""
     db.session.execute(
         update(Alert)
         .where(Alert.key == key, Alert.closed_at.is_(None))
@@ -49,10 +50,10 @@ def close(key: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """All open alerts of one kind. `alerts` holds the gravest and oldest of them, at most SHOWN."""
+    """All open alerts of one kind. `alerts` holds the worst and oldest, at most SHOWN."""
 
     kind: str
-    level: str  # of the gravest
+    level: AlertLevel  # the worst
     text: str
     link: str | None
     since: datetime
@@ -64,12 +65,12 @@ _KIND = func.split_part(Alert.key, ":", 1)
 
 
 def groups() -> list[Group]:
-    """Return the open alerts, one line per kind, the gravest first, then the oldest.
+    """Return the open alerts, one line per kind, the worst first, then the oldest.
 
-    Two statements however many are open: a hundred late leads are one thing to see to, not a hundred.
+    One statement, however many alerts are open.
     """
-    gravity = case({level: place for place, level in enumerate(LEVELS)}, value=Alert.level, else_=len(LEVELS))
-    place = func.row_number().over(partition_by=_KIND, order_by=(gravity, Alert.raised_at, Alert.id))
+    urgency = case({level: place for place, level in enumerate(AlertLevel)}, value=Alert.level)
+    place = func.row_number().over(partition_by=_KIND, order_by=(urgency, Alert.raised_at, Alert.id))
     ranked = (
         select(Alert.id, place.label("place"), func.count().over(partition_by=_KIND).label("count"))
         .where(Alert.closed_at.is_(None))
@@ -79,7 +80,7 @@ def groups() -> list[Group]:
         select(Alert, ranked.c.count)
         .join(ranked, ranked.c.id == Alert.id)
         .where(ranked.c.place <= SHOWN)
-        .order_by(gravity, Alert.raised_at, Alert.id)
+        .order_by(urgency, Alert.raised_at, Alert.id)
     )
     kinds: dict[str, list[Alert]] = {}
     counts = {}
@@ -100,17 +101,17 @@ def _group(kind: str, alerts: Sequence[Alert], count: int) -> Group:
 
 
 def count_kinds() -> int:
-    """Return how many kinds of alerts are open: what the bar at the top shows."""
+    """Return how many kinds of alerts are open, for the top bar."""
     return db.session.scalar(select(func.count(_KIND.distinct())).where(Alert.closed_at.is_(None))) or 0
 
 
 def assign_all(*, kind: str, owner_id: int) -> int:
-    """Assign all open alerts of a kind to a staff member; return how many."""
+    """Assign all open alerts of a kind to a staff member; return how many. Raises Conflict if none is open."""
     return _on_all(kind, "alert.taken", owner_id=owner_id)
 
 
 def close_all(kind: str) -> int:
-    """Close all open alerts of a kind in the name of the current actor; return how many."""
+    """Close all open alerts of a kind; return how many. Raises Conflict if none is open."""
     return _on_all(kind, "alert.closed", closed_at=clock.now(), closed_by=audit.current().actor)
 
 
@@ -125,20 +126,20 @@ def _on_all(kind: str, act: str, **values: object) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Untold:
-    """Open alerts that were not emailed yet. Moments are those of the oldest of each sort."""
+class Unsent:
+    """Open alerts that no email has reported yet. The times are those of the oldest."""
 
     urgent: int
     others: int
     urgent_since: datetime | None
     others_since: datetime | None
-    last_told: datetime | None  # when the last alert email was sent
+    last_sent: datetime | None  # when the last email left
 
 
-def untold() -> Untold:
-    """Return what an email would tell, and when the last one left."""
+def unsent() -> Unsent:
+    """Return the alerts that the next email would report, and when the last one left."""
     waits = Alert.closed_at.is_(None) & Alert.emailed_at.is_(None)
-    urgent, other = waits & (Alert.level == "danger"), waits & (Alert.level == "warning")
+    urgent, other = waits & (Alert.level == AlertLevel.DANGER), waits & (Alert.level == AlertLevel.WARNING)
     row = db.session.execute(
         select(
             func.count().filter(urgent),
@@ -148,30 +149,30 @@ def untold() -> Untold:
             func.max(Alert.emailed_at),
         )
     ).one()
-    return Untold(urgent=row[0], others=row[1], urgent_since=row[2], others_since=row[3], last_told=row[4])
+    return Unsent(urgent=row[0], others=row[1], urgent_since=row[2], others_since=row[3], last_sent=row[4])
 
 
-def note_told() -> int:
-    """Note that an email tells of all open alerts; return how many were new. Of two at once, one gets them."""
+def mark_sent() -> int:
+    """Mark all open alerts as reported by email; return how many were new. Of two concurrent calls, one gets them."""
     waits = update(Alert).where(Alert.closed_at.is_(None), Alert.emailed_at.is_(None))
     return len(db.session.scalars(waits.values(emailed_at=clock.now()).returning(Alert.id)).all())
 
 
 def closed_lately(limit: int = 20) -> Sequence[Alert]:
-    """Return the alerts closed last, newest first."""
+    """Return the most recently closed alerts, newest first."""
     return db.session.scalars(
         select(Alert).where(Alert.closed_at.is_not(None)).order_by(Alert.closed_at.desc()).limit(limit)
     ).all()
 
 
 def assign(*, alert_id: int, owner_id: int) -> None:
-    """Assign an open alert to a staff member. Raises Conflict if it is closed."""
+    """Assign an open alert to a staff member. Raises NotFound, Conflict if it is closed."""
     _open(alert_id).owner_id = owner_id
     audit.record("alert.taken", object_type="alert", object_id=alert_id)
 
 
 def close_one(alert_id: int) -> None:
-    """Close one alert in the name of the current actor. Raises Conflict if it is closed already."""
+    """Close one alert. Raises NotFound, Conflict if it is already closed."""
     alert = _open(alert_id)
     alert.closed_at, alert.closed_by = clock.now(), audit.current().actor
     audit.record("alert.closed", object_type="alert", object_id=alert_id)

@@ -1,4 +1,4 @@
-"""Keys by which other systems speak to us, and replies kept so that a repeated request is answered, not done, again."""
+"""API keys of other systems, and the replies kept for idempotency keys."""
 
 import hashlib
 import secrets
@@ -26,15 +26,13 @@ SCOPES = (
 )
 PRACTICE_SCOPES = frozenset({"referrals:write", "leads:read"})  # the rest is the clinic's own work
 PREFIX = "crm_"
-SEEN_EVERY = timedelta(
-    hours=1
-)  # how exactly `last_used_at` is kept; a write per request would cost more than it tells
+SEEN_EVERY = timedelta(hours=1)  # precision of `last_used_at`: a write per request would cost too much
 REPLY_LIFE = timedelta(hours=24)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Whose key came with a request, and what it opens."""
+    """The key of a request and its scopes."""
 
     id: int
     name: str
@@ -47,14 +45,14 @@ class Caller:
 
 
 def _hash(key: str) -> bytes:
-    # The key is 32 random bytes: there is nothing to guess, so a slow hash would only slow us.
+    # The key is 32 random bytes, so a slow hash adds no safety.
     return hashlib.sha256(key.encode()).digest()
 
 
 def create(*, name: str, scopes: Collection[str], practice_id: int | None = None) -> tuple[ApiKey, str]:
-    """Make a key; return its row and the key itself, which is shown once and kept nowhere."""
+    """Create a key; return its row and the key itself, which is stored nowhere. Raises Invalid."""
     if not name.strip():
-        raise Invalid({"name": ["Give the key a name that tells who uses it."]})
+        raise Invalid({"name": ["Give the key a name that says who uses it."]})
     if not scopes or set(scopes) - set(SCOPES):
         raise Invalid({"scope": [f"Choose from {', '.join(SCOPES)}."]})
     if practice_id is not None and set(scopes) - PRACTICE_SCOPES:
@@ -82,7 +80,7 @@ _FIND = """
 
 
 def find(plain: str) -> Caller | None:
-    """Return who this key belongs to; None for a key that never was or was revoked."""
+    """Return the caller that a key belongs to; None if it is unknown or revoked."""
     row = execute_raw(_FIND, {"hash": _hash(plain)}).first()
     if row is None:
         return None
@@ -90,7 +88,7 @@ def find(plain: str) -> Caller | None:
     if row.last_used_at is None or now - row.last_used_at > SEEN_EVERY:
         db.session.execute(update(ApiKey).where(ApiKey.id == row.id).values(last_used_at=now))
     scopes = frozenset(row.scopes)
-    if row.practice_id is not None:  # whatever the row says: it may be older than this rule, or restored
+    if row.practice_id is not None:  # also for a row older than this rule
         scopes &= PRACTICE_SCOPES
     return Caller(id=row.id, name=row.name, scopes=scopes, practice_id=row.practice_id)
 
@@ -101,26 +99,26 @@ def every() -> Sequence[ApiKey]:
 
 
 def revoke(key_id: int) -> None:
-    """Make a key good for nothing, from the next request on. Raises NotFound; Conflict when it is so already."""
+    """Revoke a key from the next request on. Raises NotFound, Conflict if it was revoked before."""
     row = db.session.get(ApiKey, key_id)
     if row is None:
-        raise NotFound("There is no key with this number.")
+        raise NotFound("Key not found.")
     if row.revoked_at is not None:
-        raise Conflict("This key was revoked before.")
+        raise Conflict("This key is already revoked.")
     row.revoked_at = clock.now()
     audit.record("api_key.revoke", object_type="api_key", object_id=key_id)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """An answer: HTTP-like status, and a JSON object with ids and codes only."""
+    """A reply: the HTTP status, and a JSON object with ids and codes only."""
 
     status: int
     body: dict[str, Any]
 
 
 def first_time(*, caller: str, key: str, request: bytes) -> Reply | None:
-    """Take `key` for this request; return None the first time, and the kept answer every other time.
+    """Claim `key` for this request; return None the first time and the kept reply from then on.
 
     A second request with the same key waits here until the transaction of the first has ended, and does the work
     itself if that one failed. Raises Invalid when the key came with another request before.
@@ -145,7 +143,7 @@ def first_time(*, caller: str, key: str, request: bytes) -> Reply | None:
 
 
 def keep(*, caller: str, key: str, reply: Reply) -> None:
-    """Keep the answer to the request that took `key`, in the same transaction as what it did."""
+    """Keep the reply to the request that claimed `key`, in the same transaction as its work."""
     db.session.execute(
         update(KeptReply)
         .where(KeptReply.caller == caller, KeptReply.key == key)
@@ -154,5 +152,5 @@ def keep(*, caller: str, key: str, reply: Reply) -> None:
 
 
 def forget_replies() -> None:
-    """Delete answers that nobody can ask for any more."""
+    """Delete replies that have expired."""
     db.session.execute(delete(KeptReply).where(KeptReply.at < clock.now() - REPLY_LIFE))

@@ -1,4 +1,4 @@
-"""Commands about the people who work here."""
+"""flask staff: create, list and disable staff accounts; sign-in links."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from crm.core.errors import Invalid, NotFound
 from crm.staff import access, service
 from crm.staff.one_time_links import INVITATION_LIFE
 
-staff = click.Group("staff", help="Accounts of the people who work here.")
+staff = click.Group("staff", help="Staff accounts.")
 
 _ROLE = click.option("--role", "roles", type=click.Choice(list(access.ROLES)), multiple=True, required=True)
 
@@ -18,9 +18,9 @@ _ROLE = click.option("--role", "roles", type=click.Choice(list(access.ROLES)), m
 @staff.command()
 @click.argument("email")
 @_ROLE
-@click.option("--name", help="How pages call this person; the first part of the address when left out.")
+@click.option("--name", help="Name shown on pages. Default: the first part of the address.")
 def create(email: str, roles: tuple[str, ...], name: str | None) -> None:
-    """Open an account and print an invitation: a link to sign in with, once, within three days."""
+    """Create an account and print an invitation: a sign-in link that works once, within three days."""
     try:
         with transaction():
             user = service.create(email=email, name=name or email.partition("@")[0], roles=roles)
@@ -37,7 +37,7 @@ def create(email: str, roles: tuple[str, ...], name: str | None) -> None:
 @click.argument("email")
 @click.option("--minutes", type=click.IntRange(1, 7 * 24 * 60), default=15, show_default=True)
 def sign_in_link(email: str, minutes: int) -> None:
-    """Print a link that signs this person in, once."""
+    """Print a sign-in link that works once."""
     try:
         with transaction():
             user = service.by_email(email)
@@ -48,10 +48,10 @@ def sign_in_link(email: str, minutes: int) -> None:
 
 @staff.command("list")
 def list_() -> None:
-    """List everybody with their roles."""
+    """List all accounts with their roles."""
     with transaction():
         for user in service.everyone():
-            state = "open" if user.active else "closed"
+            state = "active" if user.active else "closed"
             click.echo(
                 f"{user.id:5} {state:7} {user.email:40} {', '.join(sorted(role.name for role in user.roles))}"
             )
@@ -60,7 +60,7 @@ def list_() -> None:
 @staff.command()
 @click.argument("email")
 def disable(email: str) -> None:
-    """Close an account and end its sign-ins."""
+    """Close an account and end its sessions."""
     try:
         with transaction():
             service.disable(user_id=service.by_email(email).id)

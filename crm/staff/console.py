@@ -1,4 +1,4 @@
-"""Alerts, the people who work here, one's own account, and the settings of this installation."""
+"""Console pages: alerts, staff accounts, the reader's own account, settings."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.db import db
 from crm.core.errors import Invalid
 from crm.staff import access, service
-from crm.staff import alerts as bells
+from crm.staff import alerts as alert_service
 from crm.staff.models import User
 from crm.staff.one_time_links import INVITATION_LIFE
 
@@ -40,7 +40,7 @@ pages = ConsolePages(
 @pages.get("/staff")
 @access.require("manage_staff")
 def index() -> ResponseReturnValue:
-    """List all staff accounts, with the form to invite one."""
+    """List staff accounts, with the form to invite one."""
     return _index()
 
 
@@ -54,7 +54,7 @@ def _index(status: int = 200, **more: Any) -> Response:
 @pages.post("/staff")
 @access.require("manage_staff")
 def invite() -> ResponseReturnValue:
-    """Open an account and show its invitation, once."""
+    """Create an account and show its invitation, once."""
     try:
         user = service.create(
             email=request.form.get("email", ""),
@@ -70,13 +70,13 @@ def invite() -> ResponseReturnValue:
 @pages.post("/staff/<int:user_id>/link")
 @access.require("manage_staff")
 def make_link(user_id: int) -> ResponseReturnValue:
-    """Show a one-time sign-in link for a staff member who lost a password or is slowed down."""
+    """Show a one-time sign-in link for a staff member who lost a password or is throttled."""
     user = service.get(user_id)
     return _index(link=_link(service.sign_in_link(user=user)), link_for=user, link_minutes=15)
 
 
 def _link(token: str) -> str:
-    return f"{current.settings().public_url}{url_for('sign_in.show', token=token)}"
+    return f"{current.settings().public_url}{url_for('sign_in.confirm', token=token)}"
 
 
 @pages.post("/staff/<int:user_id>/roles")
@@ -84,7 +84,7 @@ def _link(token: str) -> str:
 def roles(user_id: int) -> ResponseReturnValue:
     """Change the roles of a staff member."""
     service.set_roles(user_id=user_id, roles=request.form.getlist("roles"))
-    flash("Roles saved. They count from the next sign-in.", "success")
+    flash("Roles saved. They apply from the next sign-in.", "success")
     return redirect(url_for(".index"))
 
 
@@ -94,7 +94,7 @@ def disable(user_id: int) -> ResponseReturnValue:
     """Close an account."""
     service.disable(user_id=user_id)
     undo = {
-        "text": "Account closed; all its sign-ins have ended.",
+        "text": "Account closed. Its sessions have ended.",
         "undo": url_for(".enable", user_id=user_id),
     }
     flash(undo, "success")  # type: ignore[arg-type]
@@ -104,25 +104,25 @@ def disable(user_id: int) -> ResponseReturnValue:
 @pages.post("/staff/<int:user_id>/enable")
 @access.require("manage_staff")
 def enable(user_id: int) -> ResponseReturnValue:
-    """Open an account again."""
+    """Reopen an account."""
     service.enable(user_id=user_id)
-    flash("Account open again.", "success")
+    flash("Account reopened.", "success")
     return redirect(url_for(".index"))
 
 
 @pages.post("/staff/<int:user_id>/second-factor")
 @access.require("manage_staff")
-def drop_second_factor(user_id: int) -> ResponseReturnValue:
-    """Forget a lost phone."""
-    service.drop_second_factor(user_id=user_id)
-    flash("The authenticator app was removed. It can be set up again after the next sign-in.", "success")
+def remove_two_step(user_id: int) -> ResponseReturnValue:
+    """Remove the authenticator app of a staff member."""
+    service.remove_two_step(user_id=user_id)
+    flash("Authenticator app removed. It can be set up again after the next sign-in.", "success")
     return redirect(url_for(".index"))
 
 
 @pages.get("/account")
 @access.require("use_console")
 def account() -> ResponseReturnValue:
-    """One's own account."""
+    """Show the reader's own account."""
     return _account()
 
 
@@ -140,10 +140,10 @@ def _me() -> User:
 @pages.post("/account/password")
 @access.require("use_console")
 def set_password() -> ResponseReturnValue:
-    """Choose a password; other devices are signed out."""
+    """Set the reader's password; other devices are signed out."""
     user = _me()
     if user.password and not user.verify_and_update_password(request.form.get("current", "")):
-        abort(_account(422, errors={"current": ["This is not your present password."]}))
+        abort(_account(422, errors={"current": ["This is not your current password."]}))
     try:
         service.set_password(user=user, password=request.form.get("password", ""))
     except Invalid as error:
@@ -157,7 +157,7 @@ def set_password() -> ResponseReturnValue:
 @pages.post("/account/time-zone")
 @access.require("use_console")
 def set_time_zone() -> ResponseReturnValue:
-    """Choose the zone in which times are shown."""
+    """Set the time zone in which the reader sees times."""
     service.set_time_zone(user=_me(), zone=request.form.get("time_zone", ""))
     flash("Time zone saved.", "success")
     return redirect(url_for(".account"))
@@ -166,10 +166,12 @@ def set_time_zone() -> ResponseReturnValue:
 @pages.post("/account/alert-emails")
 @access.require("see_settings")
 def set_alert_emails() -> ResponseReturnValue:
-    """Turn alert emails to the current user on or off."""
+    """Turn the reader's emails about alerts on or off."""
     wanted = request.form.get("alert_emails") == "yes"
     service.set_alert_emails(user=_me(), wanted=wanted)
-    flash("You get emails about alerts." if wanted else "You get no emails about alerts.", "success")
+    flash(
+        "You will get emails about alerts." if wanted else "You will not get emails about alerts.", "success"
+    )
     return redirect(url_for(".account"))
 
 
@@ -178,7 +180,10 @@ def set_alert_emails() -> ResponseReturnValue:
 def alerts() -> ResponseReturnValue:
     """List alerts, open ones first."""
     return render_template(
-        "console/staff/alerts.html", groups=bells.groups(), past=bells.closed_lately(), now=clock.now()
+        "console/staff/alerts.html",
+        groups=alert_service.groups(),
+        past=alert_service.closed_lately(),
+        now=clock.now(),
     )
 
 
@@ -186,7 +191,7 @@ def alerts() -> ResponseReturnValue:
 @access.require("close_alerts")
 def close_alert(alert_id: int) -> ResponseReturnValue:
     """Close one alert."""
-    bells.close_one(alert_id)
+    alert_service.close_one(alert_id)
     flash("Alert closed.", "success")
     return redirect(url_for(".alerts"))
 
@@ -194,8 +199,8 @@ def close_alert(alert_id: int) -> ResponseReturnValue:
 @pages.post("/alerts/kinds/<kind>/take")
 @access.require("close_alerts")
 def assign_alerts(kind: str) -> ResponseReturnValue:
-    """Assign all open alerts of a kind to the current user."""
-    bells.assign_all(kind=kind, owner_id=current_user.id)
+    """Assign all open alerts of a kind to the reader."""
+    alert_service.assign_all(kind=kind, owner_id=current_user.id)
     return redirect(url_for(".alerts"))
 
 
@@ -203,7 +208,7 @@ def assign_alerts(kind: str) -> ResponseReturnValue:
 @access.require("close_alerts")
 def close_alerts(kind: str) -> ResponseReturnValue:
     """Close all open alerts of a kind."""
-    number = bells.close_all(kind)
+    number = alert_service.close_all(kind)
     flash("Alert closed." if number == 1 else f"{number:,} alerts closed.", "success")
     return redirect(url_for(".alerts"))
 
@@ -211,7 +216,7 @@ def close_alerts(kind: str) -> ResponseReturnValue:
 @pages.get("/settings")
 @access.require("see_settings")
 def settings() -> ResponseReturnValue:
-    """How this installation is set up. Changed in the environment, shown here; no secret among it."""
+    """Show the settings of this installation, without secrets. They are changed in the environment."""
     found = current.settings()
     audit.record("settings.view")
     return render_template(

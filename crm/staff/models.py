@@ -1,6 +1,7 @@
 """Staff accounts and roles, API keys, alerts, and replies kept for repeated requests."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from flask_security import RoleMixin, UserMixin
@@ -9,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.core.db import Base, HasId
+from crm.core.db import Base, EnumText, HasId
 
 user_role = Table(
     "user_role",
@@ -50,7 +51,7 @@ class User(HasId, UserMixin, Base):
     tf_phone_number: Mapped[str | None] = mapped_column(Text)
     mf_recovery_codes: Mapped[list[str] | None] = mapped_column(MutableList.as_mutable(ARRAY(Text)))
     time_zone: Mapped[str | None] = mapped_column(Text)
-    alert_emails: Mapped[bool] = mapped_column(Boolean, server_default="false")  # wants alerts by email
+    alert_emails: Mapped[bool] = mapped_column(Boolean, server_default="false")  # gets emails about alerts
     practice_id: Mapped[int | None] = mapped_column(BigInteger)  # set for people of a referring practice
     demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
     created_at: Mapped[datetime]
@@ -92,7 +93,7 @@ class ApiKey(HasId, Base):
 
 
 class KeptReply(Base):
-    """The answer given to a request with an Idempotency-Key, to be given again."""
+    """The reply to a request with an Idempotency-Key, kept to be repeated."""
 
     __tablename__ = "kept_reply"
 
@@ -104,6 +105,14 @@ class KeptReply(Base):
     at: Mapped[datetime]
 
 
+class AlertLevel(StrEnum):
+    """How urgent an alert is, the worst first."""
+
+    DANGER = "danger"
+    WARNING = "warning"
+    INFO = "info"
+
+
 class Alert(HasId, Base):
     """Something a member of staff must look at. One open alert per key; it has an owner and an end."""
 
@@ -111,7 +120,7 @@ class Alert(HasId, Base):
     __table_args__ = (Index("uq_alert_open", "key", unique=True, postgresql_where=text("closed_at is null")),)
 
     key: Mapped[str] = mapped_column(Text)
-    level: Mapped[str] = mapped_column(Text)  # danger, warning, info
+    level: Mapped[AlertLevel] = mapped_column(EnumText(AlertLevel))
     text: Mapped[str] = mapped_column(Text)  # words without personal data
     link: Mapped[str | None] = mapped_column(Text)
     raised_at: Mapped[datetime]

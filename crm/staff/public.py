@@ -1,4 +1,4 @@
-"""Signing in by a link. GET only shows a button: scanners open every link, and this one works once."""
+"""Sign-in by link. GET only shows a button: mail scanners open every link, and this one works once."""
 
 from flask import current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -16,19 +16,19 @@ TRIES_PER_MINUTE = 20  # of one network address
 
 
 @pages.get("/sign-in/<token>")
-def show(token: str) -> ResponseReturnValue:
+def confirm(token: str) -> ResponseReturnValue:
     """Show whom the link signs in, with a button."""
     return render_template("console/staff/sign_in_link.html", user=service.LINKS.owner_of(token), token=token)
 
 
 @pages.post("/sign-in/<token>")
 def use(token: str) -> ResponseReturnValue:
-    """Sign in. A second factor, where there is one, is asked for all the same."""
+    """Sign in. An account with two-step sign-in is still asked for its code."""
     reached = limits.hit(
         [Limit(name="sign-in", who=request.remote_addr or "", most=TRIES_PER_MINUTE, seconds=60)]
     )
     if reached is not None:
-        raise TooMany("That was a little too often. Please wait a minute.", retry_after=reached.retry_after)
+        raise TooMany("Too many attempts. Wait a minute, then try again.", retry_after=reached.retry_after)
     user = service.LINKS.use(token)
     after = url_for("console.home") if user.password else url_for("console.staff.account")
     second = current_app.extensions["security"].two_factor_plugins.tf_enter(

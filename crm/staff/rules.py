@@ -1,4 +1,4 @@
-"""Rules for passwords, sign-in throttling and alert emails. Pure."""
+"""Password strength, sign-in throttling, and when alert emails are due."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 SHORTEST, LONGEST = 12, 128  # characters; NIST SP 800-63B-4 asks for 15 where a password stands alone
 
 URGENT_GAP = timedelta(minutes=15)  # between two emails about urgent alerts
-DIGEST_AFTER = timedelta(hours=1)  # other alerts gather for so long: most are closed by then
+DIGEST_AFTER = timedelta(hours=1)  # other alerts wait this long: most are closed by then
 DIGEST_GAP = timedelta(hours=4)  # between any email and a digest of the others
 
 FREE_TRIES = 10  # of one account from one network address
@@ -32,12 +32,12 @@ _ROWS = (
 
 
 def password_refused(password: str, *, about: Iterable[str] = ()) -> str | None:
-    """Return why a new password will not do, in words; None when it will. `about`: names and addresses of its owner.
+    """Return why a new password is refused; None if it is fine. `about`: names and addresses of its owner.
 
     Length and easy guesses count, not a mix of kinds of characters (NIST SP 800-63B-4, section 3.1.1.2).
     """
     if len(password) < SHORTEST:
-        return f"Use at least {SHORTEST} characters; a few words in a row are easy to keep in mind."
+        return f"Use at least {SHORTEST} characters; a few words in a row are easy to remember."
     if len(password) > LONGEST:
         return f"Use at most {LONGEST} characters."
     own = _own_words(about)
@@ -50,7 +50,7 @@ def password_refused(password: str, *, about: Iterable[str] = ()) -> str | None:
 
 
 def _letters(text: str, *, swap: bool = False) -> str:
-    """Lower case without accents and signs; with `swap`, also 0 for o and the like undone."""
+    """Return the letters in lower case without accents and signs; `swap` also undoes 0 for o and the like."""
     text = unicodedata.normalize("NFKD", text.lower())
     if swap:
         text = text.translate(str.maketrans("@0134$57!|", "aoleasstil"))
@@ -62,14 +62,14 @@ def _own_words(about: Iterable[str]) -> set[str]:
 
 
 def _left(text: str, own: set[str]) -> int:
-    """How much is left of a password without the words and runs that are tried first."""
+    """Return how many characters remain without the words and runs that attackers try first."""
     for word in sorted(COMMON | own, key=len, reverse=True):
         text = text.replace(word, "")
     return len(_without_runs(text))
 
 
 def _without_runs(text: str) -> str:
-    """Take out what a finger finds by itself: rows of the keyboard, the alphabet, repeats."""
+    """Remove keyboard rows, runs of the alphabet and repeats."""
     text = re.sub(r"(.{1,4})\1+", r"\1", text)
     for row in (*_ROWS, *(row[::-1] for row in _ROWS)):
         for size in range(min(len(row), len(text)), 3, -1):
@@ -79,23 +79,23 @@ def _without_runs(text: str) -> str:
 
 
 def wait_after(failures: int, *, free: int = FREE_TRIES) -> int:
-    """Return the seconds until the next try after so many failures in a row: 0 at first, then doubling, never a lock."""
+    """Return the seconds to wait after so many failures in a row: 0 at first, then doubling, never a lock."""
     if failures < free:
         return 0
     return int(min(_FIRST_WAIT * 2 ** min(failures - free, 10), _LONGEST_WAIT))
 
 
 def last_admin(admins: Sequence[int], *, leaving: int) -> bool:
-    """Tell whether nobody could manage staff any more without this one."""
+    """Tell whether the account that leaves is the last administrator."""
     return list(admins) == [leaving]
 
 
-def time_to_tell(
+def alert_email_due(
     *, now: datetime, last: datetime | None, urgent_since: datetime | None, others_since: datetime | None
 ) -> bool:
-    """Tell whether staff get an email about open alerts now: urgent ones soon, the others gathered, never a stream.
+    """Tell whether to email staff about open alerts now: urgent ones soon, the others as a digest.
 
-    `urgent_since` and `others_since`: since when the oldest alert of each sort has waited to be emailed.
+    `urgent_since` and `others_since` say since when the oldest unreported alert of each sort waits.
     """
     since_last = now - last if last is not None else DIGEST_GAP
     if urgent_since is not None and since_last >= URGENT_GAP:

@@ -1,4 +1,4 @@
-"""The verbs of accounts: create, invite, change roles, disable, links to sign in with, passwords."""
+"""Staff accounts: create, change roles, disable, sign-in links, passwords."""
 
 import secrets
 import unicodedata
@@ -31,29 +31,29 @@ def by_email(email: str) -> User:
     """Return the account with this address, typed in any case. Raises NotFound."""
     user = db.session.scalar(select(User).where(User.email == email.strip().lower()))
     if user is None:
-        raise NotFound("There is no account with this address.")
+        raise NotFound("No account with this address found.")
     return user
 
 
 def everyone() -> Sequence[User]:
-    """Return all members of staff: those at work first, then by name."""
+    """Return all staff members: active ones first, then by name."""
     return db.session.scalars(
         select(User).where(User.practice_id.is_(None)).order_by(User.active.desc(), User.name, User.id)
     ).all()
 
 
 def at_work() -> Sequence[User]:
-    """Return the members of staff whose accounts are open, by name."""
+    """Return the staff members with an active account, by name."""
     return [user for user in everyone() if user.active]
 
 
 def create(*, email: str, name: str, roles: Collection[str], demo: bool = False) -> User:
-    """Open an account, without a password: the person chooses one after their first sign-in by link."""
+    """Create an account without a password, which the person sets after signing in by link. Raises Invalid."""
     address, wrong = _address(email), {}
     if address is None:
         wrong["email"] = ["Enter an email address, such as name@clinic.example."]
     elif db.session.scalar(select(User.id).where(User.email == address)) is not None:
-        wrong["email"] = ["There is an account with this address already."]
+        wrong["email"] = ["An account with this address already exists."]
     if not 0 < len(name.strip()) <= 80:
         wrong["name"] = ["Enter a name of up to 80 characters."]
     if not roles or set(roles) - set(access.ROLES):
@@ -92,7 +92,7 @@ def _roles(names: Collection[str]) -> list[Role]:
 
 
 def set_roles(*, user_id: int, roles: Collection[str]) -> None:
-    """Change a staff member's roles; their sign-ins end, so that the new roles apply now."""
+    """Change the roles of a staff member and end their sessions, so the new roles apply at once. Raises Invalid, Conflict."""
     user = get(user_id)
     if not roles or set(roles) - set(access.ROLES):
         raise Invalid({"roles": ["Choose at least one role."]})
@@ -106,7 +106,7 @@ def set_roles(*, user_id: int, roles: Collection[str]) -> None:
 
 
 def disable(*, user_id: int) -> None:
-    """Close an account: it cannot sign in, and what is signed in with it ends with the next request."""
+    """Close an account; its sessions end with the next request. Raises Conflict, NotFound."""
     user = get(user_id)
     if audit.current().actor == f"staff:{user_id}":
         raise Conflict("You cannot close your own account. Ask another administrator.")
@@ -118,7 +118,7 @@ def disable(*, user_id: int) -> None:
 
 
 def enable(*, user_id: int) -> None:
-    """Open a closed account again."""
+    """Reopen a closed account. Raises NotFound."""
     user = get(user_id)
     user.active = True
     audit.record("staff.enable", object_type="staff", object_id=user.id)
@@ -131,17 +131,17 @@ def _keep_an_admin(user: User) -> None:
 
 
 def _end_sign_ins(user: User) -> None:
-    user.fs_uniquifier = secrets.token_hex(32)  # every session names it, so every session ends
+    user.fs_uniquifier = secrets.token_hex(32)  # every session carries it, so every session ends
 
 
 def sign_out_everywhere(user: User) -> None:
-    """End every sign-in of this person, on all devices."""
+    """Sign this person out on all devices."""
     _end_sign_ins(user)
     audit.record("staff.sign_out", object_type="staff", object_id=user.id)
 
 
 def set_password(*, user: User, password: str) -> None:
-    """Choose a new password; all other sign-ins end. Raises Invalid when it is short or easy to guess."""
+    """Set a new password and end all other sessions. Raises Invalid if it is short or easy to guess."""
     password = unicodedata.normalize("NFKD", password)
     why_not = rules.password_refused(password, about=(user.name, user.email))
     if why_not is not None:
@@ -152,21 +152,21 @@ def set_password(*, user: User, password: str) -> None:
 
 
 def set_alert_emails(*, user: User, wanted: bool) -> None:
-    """Record whether a staff member wants alerts by email."""
+    """Set whether this person gets emails about alerts."""
     user.alert_emails = wanted
     audit.record("user.alert_emails", object_type="user", object_id=user.id, detail={"wanted": wanted})
 
 
 def set_time_zone(*, user: User, zone: str) -> None:
-    """Choose the zone in which this person reads times."""
+    """Set the time zone in which this person sees times. Raises Invalid."""
     stored = time_zones.canonical(zone)
     if stored is None:
         raise Invalid({"time_zone": ["Choose a time zone from the list."]})
     user.time_zone = stored
 
 
-def drop_second_factor(*, user_id: int) -> None:
-    """Remove a staff member's authenticator app, when the phone is lost."""
+def remove_two_step(*, user_id: int) -> None:
+    """Remove the authenticator app of a staff member, for example after a lost phone. Raises NotFound."""
     user = get(user_id)
     user.tf_primary_method = user.tf_totp_secret = user.mf_recovery_codes = None
     _end_sign_ins(user)

@@ -1,4 +1,4 @@
-"""Session lifetimes. In real time on purpose: moving the demo clock ahead must not end sign-ins."""
+"""Session lifetime. In real time: moving the demo clock must not sign users out."""
 
 import hashlib
 import time
@@ -7,13 +7,13 @@ from typing import Any
 
 IDLE = 15 * 60  # seconds; automatic logoff, 45 CFR 164.312(a)(2)(iii)
 LONGEST = 12 * 3600
-GRAIN = 30  # the cookie is not written anew for every request
+GRAIN = 30  # seconds between two writes of the cookie
 
 _SINCE, _SEEN, _BROWSER = "since", "seen", "browser"
 
 
 def begin(session: MutableMapping[str, Any], *, browser: str = "") -> None:
-    """Start the clocks of a new sign-in. `browser`: how it names itself (User-Agent)."""
+    """Start the timers of a new session. `browser` is its User-Agent."""
     session[_SINCE] = session[_SEEN] = int(time.time())
     session[_BROWSER] = _mark(browser)
 
@@ -23,9 +23,10 @@ def _mark(browser: str) -> str:
 
 
 def ended(session: MutableMapping[str, Any], *, browser: str | None = None) -> str | None:
-    """Return why a sign-in is over, in words for the person; None while it lasts.
+    """Return why a session has ended, as a text for the user; None while it lasts.
 
-    A cookie that turns up in another browser was copied. Network addresses are not compared: phones change theirs.
+    A cookie that appears in another browser was copied (session hijacking). Network addresses are not compared:
+    phones change theirs.
     """
     now = time.time()
     if browser is not None and session.get(_BROWSER) != _mark(browser):
@@ -38,7 +39,7 @@ def ended(session: MutableMapping[str, Any], *, browser: str | None = None) -> s
 
 
 def touch(session: MutableMapping[str, Any]) -> None:
-    """Note that the person is still there."""
+    """Record activity."""
     now = int(time.time())
     if _SEEN in session and now - session[_SEEN] >= GRAIN:
         session[_SEEN] = now

@@ -1,4 +1,4 @@
-"""Sign-in by flask-security, made to fit: throttled, with sessions that end, a second factor, and an entry in the log."""
+"""Staff sign-in, on Flask-Security: throttled, with limited sessions, two-step sign-in and audit entries."""
 
 import base64
 import hmac
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 DEMO_LIFE = timedelta(days=7)
 TRIES_PER_MINUTE = 30  # of one network address, whatever the account
 
-WORDS = {  # what flask-security says, in words that tell what to do
-    "GENERIC_AUTHN_FAILED": "This email and password do not belong together. Check both, then try again.",
-    "TWO_FACTOR_INVALID_TOKEN": "That code is not right, or it has run out. Type the one the app shows now.",
-    "INVALID_CODE": "That code is not right, or it has run out. Type the one the app shows now.",
-    "INVALID_RECOVERY_CODE": "That recovery code is not right, or it was used before. Try another one.",
+WORDS = {  # Flask-Security's messages, reworded to say what to do
+    "GENERIC_AUTHN_FAILED": "Email or password is wrong. Check both, then try again.",
+    "TWO_FACTOR_INVALID_TOKEN": "That code is wrong or has expired. Type the one the app shows now.",
+    "INVALID_CODE": "That code is wrong or has expired. Type the one the app shows now.",
+    "INVALID_RECOVERY_CODE": "That recovery code is wrong or was used. Try another one.",
     "EMAIL_NOT_PROVIDED": "Enter your email address.",
     "PASSWORD_NOT_PROVIDED": "Enter your password.",
     "INVALID_PASSWORD": "That is not your password. Check it, then try again.",
@@ -43,14 +43,14 @@ WORDS = {  # what flask-security says, in words that tell what to do
 
 
 class Accounts(SQLAlchemyUserDatastore):
-    """The tables of accounts. Committing is the request's affair, not flask-security's."""
+    """The account tables. The request commits, not Flask-Security."""
 
     def commit(self) -> None:
         db.session.flush()
 
 
 class SignInForm(LoginForm):
-    """Email and password. Nothing is remembered beyond the session, and guessing gets slow."""
+    """Email and password. No sign-in outlives the session, and guessing is throttled."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -80,13 +80,13 @@ class SignInForm(LoginForm):
 def _wait_words(seconds: int) -> str:
     minutes = -(-seconds // 60)
     return (
-        f"That was too many tries. Wait {minutes} minute{'s' if minutes > 1 else ''}, then try again; "
+        f"Too many attempts. Wait {minutes} minute{'s' if minutes > 1 else ''}, then try again; "
         "or ask an administrator for a sign-in link."
     )
 
 
 class OnceTotp(Totp):
-    """Codes of an authenticator app, each good for one use."""
+    """Codes of an authenticator app, each valid once (replay)."""
 
     def get_last_counter(self, user: Any) -> int | None:
         try:
@@ -103,7 +103,7 @@ class OnceTotp(Totp):
 
 
 def link_for(user: User, *, life: timedelta = DEMO_LIFE) -> str:
-    """Return the path of a link that signs this person in, once. Lives long: for a demo on this machine."""
+    """Return the path of a one-time sign-in link with a long life, for a demo on this machine."""
     return f"/sign-in/{service.sign_in_link(user=user, life=life)}"
 
 
@@ -168,7 +168,7 @@ def _second_factor_changed(_app: Flask, user: User, **_more: Any) -> None:
 
 
 def _sign_out(view: Any) -> Any:
-    """Signing out also ends copies of the session's cookie, wherever they are."""
+    """Make signing out also end copies of the session cookie."""
 
     def signing_out() -> Any:
         if current_user.is_authenticated:

@@ -80,7 +80,7 @@ def test_administrators_who_asked_and_nobody_else(clinic, outbox, app):
     ring("a")
     assert tell(nobody) == 0
     visitor = BrowserClient(app).sign_in(admin)
-    assert "Tell me by email" in visitor.get("/console/account").text
+    assert "Get alert emails" in visitor.get("/console/account").text
     assert visitor.post("/console/account/alert-emails", {"alert_emails": "yes"}).status_code == 302
     assert "Stop telling me" in visitor.get("/console/account").text
     with transaction():

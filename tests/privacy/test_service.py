@@ -201,7 +201,7 @@ def test_on_the_page_the_reference_is_typed_first(client, database, clock):
     assert admin.post(address, {"reason": "asked", "typed": lead.reference.lower()}).status_code == 302
     assert (lead.contact.name, lead.contact.email, lead.stage) == ("Erased", None, "lost")
     assert admin.get(f"/console/leads/{lead.reference}").status_code == 200
-    assert "was erased before" in admin.get(address).text
+    assert "already erased" in admin.get(address).text
     assert admin.post(address, {"reason": "asked", "typed": lead.reference}).status_code == 409
 
 

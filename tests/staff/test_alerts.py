@@ -33,7 +33,7 @@ def ago(**values: float) -> datetime:
     ],
 )
 def test_when_alerts_are_emailed(last, urgent, others, expected):
-    assert rules.time_to_tell(now=NOW, last=last, urgent_since=urgent, others_since=others) is expected
+    assert rules.alert_email_due(now=NOW, last=last, urgent_since=urgent, others_since=others) is expected
 
 
 def open_many(count: int, *, kind: str = "lead-late", level: str = "warning") -> None:

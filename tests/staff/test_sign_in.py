@@ -269,7 +269,7 @@ def test_inviting(client, database):
     twice = visitor.post(
         "/console/staff", {"email": "new@clinic.example", "name": "New", "roles": ["viewer"]}
     )
-    assert "There is an account with this address already." in twice.text
+    assert "An account with this address already exists." in twice.text
 
 
 def test_a_lost_phone(client, database):

@@ -55,7 +55,7 @@ UNCHANGED = f"""
 _READ = text(_MARKS)
 _NUMBER = f"""
     with claimed as (select cast(:batch as bigint) as id),
-        noted as ({audit.beside("batch.sending", "batch", rows="claimed")})
+        noted as ({audit.record_sql("batch.sending", "batch", rows="claimed")})
     insert into send_mark default values returning number,
         (select s.system_identifier || '/' || d.oid from pg_control_system() s, pg_database d
             where d.datname = current_database()) as database
@@ -92,7 +92,7 @@ def parameters() -> dict[str, str]:
 
 def number_claim(batch_id: int, *, detail: dict[str, int]) -> ClaimMark:
     """Give a claim its number, and record it in the audit log: the last statement before the commit."""
-    given = {"batch": batch_id, "now": clock.now(), "detail": as_json(detail), **audit.noted()}
+    given = {"batch": batch_id, "now": clock.now(), "detail": as_json(detail), **audit.actor_params()}
     row = execute_raw(_NUMBER, given).one()
     return ClaimMark(outside=outside(), database=row.database, number=row.number)
 

@@ -82,7 +82,7 @@ def test_administrators_who_asked_and_nobody_else(clinic, outbox, app):
     visitor = BrowserClient(app).sign_in(admin)
     assert "Get alert emails" in visitor.get("/console/account").text
     assert visitor.post("/console/account/alert-emails", {"alert_emails": "yes"}).status_code == 302
-    assert "Stop telling me" in visitor.get("/console/account").text
+    assert "Stop alert emails" in visitor.get("/console/account").text
     with transaction():
         db.session.execute(text('update "user" set alert_emails = true where id = :id'), {"id": clerk.id})
     assert alert_emails.recipients(nobody) == ["boss@clinic.example"]

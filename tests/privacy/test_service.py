@@ -222,7 +222,7 @@ def test_by_the_command(database, redis, clock):
     assert lead.contact.erased_at is None
     done = runner.invoke(args=[*command, "--yes"])
     assert (done.exit_code, done.output) == (0, "Erased: 1 records, 1 leads.\n")
-    assert "erased before" in runner.invoke(args=[*command, "--yes"]).output
+    assert "already erased" in runner.invoke(args=[*command, "--yes"]).output
     assert (
         "no lead"
         in runner.invoke(args=["contacts", "erase", "C-222222", "--reason", "asked", "--yes"]).output

@@ -25,8 +25,8 @@ def test_made_shown_once_listed_and_revoked(database):
     assert run(database, "revoke", number).exit_code == 0
     assert api_keys.find(plain) is None
     assert "revoked" in run(database, "list").stdout
-    assert "revoked before" in run(database, "revoke", number).stderr
-    assert "no key" in run(database, "revoke", "0").stderr
+    assert "already revoked" in run(database, "revoke", number).stderr
+    assert "Key not found" in run(database, "revoke", "0").stderr
 
 
 def test_for_one_practice(database):

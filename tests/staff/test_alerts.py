@@ -74,7 +74,7 @@ def test_the_page_is_calm(client, database, clock):
     visitor = signed_in(database, "admin")
     page = visitor.get("/console/alerts")
     assert page.text.count('<th scope="row">') == 1
-    assert "25 of them" in page.text
+    assert "25 alerts" in page.text
     assert visitor.post("/console/alerts/kinds/lead-late/take").status_code == 302
     assert db.session.scalar(select(func.count(Alert.owner_id.distinct()))) == 1
     visitor.get("/console/alerts")

@@ -71,8 +71,8 @@ def _without_tokens(page: str) -> str:
 
 def test_ten_failures_slow_guessing_without_a_lockout(ana, visitor, database, clock):
     for _ in range(10):
-        assert "too many tries" not in try_in(visitor, "guess").text
-    assert "too many tries" in try_in(visitor).text  # even with the right password
+        assert "Too many attempts" not in try_in(visitor, "guess").text
+    assert "Too many attempts" in try_in(visitor).text  # even with the right password
     assert not is_in(visitor)
     elsewhere = BrowserClient(database)
     assert try_in(elsewhere, ip="203.0.113.9").status_code == 302  # the real owner, from another network
@@ -83,13 +83,13 @@ def test_ten_failures_slow_guessing_without_a_lockout(ana, visitor, database, cl
 def test_unknown_addresses_are_slowed_down_just_the_same(ana, visitor):
     for _ in range(10):
         try_in(visitor, "guess", email="nobody@clinic.example")
-    assert "too many tries" in try_in(visitor, "guess", email="nobody@clinic.example").text
+    assert "Too many attempts" in try_in(visitor, "guess", email="nobody@clinic.example").text
 
 
 def test_one_network_address_gets_only_so_many_tries(ana, visitor):
     answers = [try_in(visitor, "guess", email=f"n{number}@clinic.example").text for number in range(31)]
-    assert "too many tries" not in answers[29]
-    assert "too many tries" in answers[30]
+    assert "Too many attempts" not in answers[29]
+    assert "Too many attempts" in answers[30]
 
 
 @pytest.mark.parametrize(("away", "still"), [(14 * 60 + 59, True), (15 * 60, False)])
@@ -187,7 +187,7 @@ def test_a_new_password_needs_the_old_and_ends_other_sessions(ana, visitor, data
     try_in(other)
     visitor.get("/console/account")
     refused = visitor.post("/console/account/password", {"current": "no", "password": "tulip bridge forty"})
-    assert (refused.status_code, "not your present password" in refused.text) == (422, True)
+    assert (refused.status_code, "not your current password" in refused.text) == (422, True)
     visitor.post("/console/account/password", {"current": PASSWORD, "password": "tulip bridge forty"})
     assert is_in(visitor)
     assert not is_in(other)

@@ -7,6 +7,7 @@ from tests.architecture.source import ROOT
 
 MOST = 10
 KNOWN: frozenset[str] = frozenset({
+<<<<<<< HEAD
     "crm.desk.board.load_board",
     "crm.desk.console.index",
     "crm.desk.saved_filters.save",
@@ -21,6 +22,12 @@ KNOWN: frozenset[str] = frozenset({
     "crm.sandbox.faults._check",
     "crm.sandbox.mail.mail_at",
     "crm.sandbox.server._Handler._answer",
+=======
+    "crm.core.business_hours.calendar",
+    "crm.core.config.load",
+    "crm.web.access_guard._check",
+    "crm.web.api.answer",
+>>>>>>> 4cfba9c (Shorten the list of functions still to be split)
 })  # fmt: skip
 """Functions still to be split; the list only gets shorter."""
 

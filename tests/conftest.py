@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import time_machine
@@ -88,11 +88,11 @@ def database(app: CrmApp) -> Iterator[CrmApp]:
 
     app.settings.sending_mark_file.unlink(missing_ok=True)  # outside the database, so not rolled back
     with app.app_context():
-        engines = db.engines
+        engines = cast("dict[str | None, Any]", db.engines)
         engine = engines[None]
         connection = engine.connect()
         outer = connection.begin()
-        engines[None] = connection  # type: ignore[assignment]
+        engines[None] = connection
         made = db.session
         db.session = db._make_scoped_session({"join_transaction_mode": "create_savepoint"})
         try:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote_to_bytes
 
 from flask import Flask
@@ -60,7 +60,7 @@ class SandboxServer:
         self._server.server_close()
         self.app.extensions["sandbox"].close()
 
-    def __enter__(self) -> "SandboxServer":
+    def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self.serve, name="sandbox", daemon=True)
         self._thread.start()
         return self

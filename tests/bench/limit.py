@@ -141,7 +141,7 @@ def measure(
         bench.postgres.settle(name)
         bench.sink.reset(latency=latency)
         port = bench.sink.tls_port if tls else bench.sink.plain_port
-        command = ("-m", "tests.bench.limit", bench.postgres.database_url(name), str(port))
+        command: tuple[str, ...] = ("-m", "tests.bench.limit", bench.postgres.database_url(name), str(port))
         command += ("--ca", str(bench.sink.ca)) if tls else ()
         with bench.running(*[command] * workers) as processes:
             for process in processes:

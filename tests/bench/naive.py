@@ -28,14 +28,14 @@ PAGE = HTML.replace("-name-", "{{ contact.first_name }}").replace("-city-", "{{ 
 PAGE = PAGE.replace("-id-", "{{ contact.id }}").replace("-link-", "{{ link }}")
 
 
-class Contact(db.Model):
+class Contact(db.Model):  # type: ignore[name-defined]
     id: Mapped[int] = mapped_column(primary_key=True)
     email: Mapped[str]
     first_name: Mapped[str]
     city: Mapped[str]
 
 
-class Message(db.Model):
+class Message(db.Model):  # type: ignore[name-defined]
     id: Mapped[int] = mapped_column(primary_key=True)
     contact_id: Mapped[int] = mapped_column(db.ForeignKey("contact.id"))
     status: Mapped[str] = mapped_column(default="queued")

@@ -257,7 +257,8 @@ class Sink:
     def stats(self) -> dict[str, Any]:
         return self._ask("GET", "/stats")
 
-    def calls(self) -> list[tuple[float, int, str, str]]:
+    def calls(self) -> list[list[Any]]:
+        """Return [moment, recipients, first address, its message] of each call."""
         return self._ask("GET", "/calls")
 
     def arrivals(self, addresses: list[str]) -> dict[str, float | None]:

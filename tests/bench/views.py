@@ -64,7 +64,7 @@ def empty() -> Flask:
 def verify_and_store() -> Flask:
     """E: check the signature over the raw bytes, store them, answer."""
     app = Flask(__name__)
-    key = serialization.load_der_public_key(base64.b64decode(os.environ["BENCH_WEBHOOK_KEY"]))
+    key: Any = serialization.load_der_public_key(base64.b64decode(os.environ["BENCH_WEBHOOK_KEY"]))
     standing = threading.local()
 
     @app.post("/")

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from collections.abc import Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -101,7 +102,7 @@ def _all_at_once(stack: Stack, messages: list[int]) -> set[str]:
         return set(pool.map(post, range(_POSTS)))
 
 
-def _every_event_is_kept(stack: Stack, *, more: set[str] = frozenset()) -> None:
+def _every_event_is_kept(stack: Stack, *, more: Set[str] = frozenset()) -> None:
     """Check that the sandbox's events and our own posts are in the ledger once each, and nothing else."""
     with closing(sqlite3.connect(_store(stack.folder / "sandbox"))) as store:
         chunks = store.execute("select body from chunks").fetchall()

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm.content.render import merge_fields
+from crm.content.render.fields import URL_FIELDS, ContentError
 from crm.content.render.library import load_library
 from crm.content.render.rendering import (
     ClinicFacts,
-    ContentError,
     content_hash,
     parse,
     personalise,
@@ -318,7 +318,7 @@ def test_a_value_that_needs_no_escaping_is_looked_at_once() -> None:
     counted = _calls(lambda: substitutions(person, wanted=RENDERED.placeholders))
     spaced = {"first_name_space", "first_name_comma"}  # each carries the name with what stands before it
     fields = {one.field for one in RENDERED.placeholders} | spaced
-    places = [one for one in RENDERED.placeholders if one.field in merge_fields.URL_FIELDS]
+    places = [one for one in RENDERED.placeholders if one.field in URL_FIELDS]
     assert counted[looks[0]] <= len(fields) + len(places)
     assert counted[looks[1]] <= len(fields)
     assert counted["clean"] == 0

@@ -6,9 +6,10 @@ from itertools import accumulate
 
 import pytest
 
+from crm.content.render.fields import ContentError
 from crm.content.render.library import TEMPLATES, Send, Wait, load_library, parse_sequence
-from crm.content.render.rendering import ClinicFacts, ContentError, personalise, render, render_page
-from crm.content.render.source import BlockRef, Prose, Source, parse, parse_block
+from crm.content.render.rendering import ClinicFacts, personalise, render, render_page
+from crm.content.render.source import BlockRef, Claim, Prose, Source, parse, parse_block
 
 LIBRARY = load_library()
 CLINIC = ClinicFacts(
@@ -264,7 +265,7 @@ def test_an_email_for_patients_is_not_advice_and_tells_where_help_is(name: str) 
     assert "988" in made(EMAILS[name]).text
 
 
-def _claims() -> list[tuple[str, str, str]]:
+def _claims() -> list[tuple[str, str, Claim]]:
     rows = [(name, said(source), claim) for name, source in ALL.items() for claim in source.claims]
     for language, blocks in LIBRARY.blocks.items():
         for name, text in blocks.items():

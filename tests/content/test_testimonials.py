@@ -11,6 +11,7 @@ from crm.content import approval, claims_gate, service
 from crm.content.editor import form_codec
 from crm.content.editor import service as drafting
 from crm.content.models import Approval, Authorization, ContentItem, ContentVersion
+from crm.content.render.library import load_library
 from crm.content.render.source import ContentError, parse
 from crm.content.testimonials import rules as testimonials_rules
 from crm.content.testimonials import service as authorizations
@@ -88,7 +89,7 @@ def test_service_emails_quote_nobody() -> None:
 
 
 def _found(email: str) -> dict[str, str]:
-    blocks = service.library.load_library().blocks["en"]
+    blocks = load_library().blocks["en"]
     return {
         one.id: one.severity.value
         for one in claims_gate.findings(email, blocks=blocks, host="clinic.example")

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, text
 
+from crm.contacts.addresses import address_index
 from crm.contacts.models import Contact, Tag
+from crm.core.clock import now
 from crm.core.db import db, transaction
 from crm.messages import alert_emails
 from crm.staff import alerts
@@ -42,7 +44,7 @@ def test_an_urgent_alert_is_emailed_once_without_personal_data(clinic, outbox, a
     assert "1 urgent, 1 not urgent" in whole
     assert "Ana" not in whole
     assert "C-1" not in whole
-    assert set(db.session.scalars(select(Alert.emailed_at))) == {alert_emails.clock.now()}
+    assert set(db.session.scalars(select(Alert.emailed_at))) == {now()}
     clock.shift(7 * 86_400)
     assert tell(clinic) == 0
 
@@ -97,8 +99,8 @@ def test_an_address_is_one_record_and_no_patients(clinic, outbox, clock):
     """Also when a patient has the same address: nothing of theirs is touched."""
     with transaction():
         patient = Contact(
-            created_at=alert_emails.clock.now(), first_name="Ana", last_name="Lopez", email="alerts@clinic.example",
-            email_index=alert_emails.address_index("alerts@clinic.example"), time_zone="America/Los_Angeles",
+            created_at=now(), first_name="Ana", last_name="Lopez", email="alerts@clinic.example",
+            email_index=address_index("alerts@clinic.example"), time_zone="America/Los_Angeles",
         )  # fmt: skip
         db.session.add(patient)
     for key in ("a", "b"):

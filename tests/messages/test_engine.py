@@ -49,7 +49,7 @@ def states() -> list[tuple[str, str | None, str | None]]:
     """(batch state, message's own state, reason) of every sequence message, oldest first."""
     db.session.expire_all()
     return [
-        tuple(row)
+        (row[0], row[1], row[2])
         for row in db.session.execute(
             select(Batch.state, Message.state, Message.reason)
             .join(Message, Message.batch_id == Batch.id)

@@ -7,6 +7,7 @@ unconfirmed batch. That the judge is awake is tested too: with any one of the fe
 
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -50,11 +51,14 @@ def reachable(state: rules.BatchState) -> set[rules.BatchState]:
 class Engine(RuleBasedStateMachine):
     """The real engine on a real database, rolled back after each run; `gone` is the whole model."""
 
-    app = outbox = clock = None
+    app: Any = None
+    outbox: Any = None
+    clock: Any = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.savepoint = db.engines[None].begin_nested()
+        connection: Any = db.engines[None]  # the one that is rolled back; see the fixture `database`
+        self.savepoint = connection.begin_nested()
         forget_outside_mark(self.app)
         self.outbox.sent.clear()
         self.outbox.answers.clear()

@@ -53,7 +53,7 @@ def test_equal_facts_are_decided_once(monkeypatch):
 
 
 def test_a_column_in_another_place_changes_nothing():
-    turned = NamedTuple("turned", [(name, object) for name in reversed(DueRow._fields)])
+    turned = NamedTuple("turned", [(name, object) for name in reversed(DueRow._fields)])  # type: ignore[misc]
     row = turned(**ONE._asdict())
     assert planner._facts(row) == planner._facts(ONE)
 

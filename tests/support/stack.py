@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +267,7 @@ class Stack:
     def await_servers(self) -> None:
         """Wait until the web and the sandbox answer."""
         for url in (f"{self.web_url}/health/live", f"{self.sandbox_url}/sandbox/status"):
-            wait_until(lambda url=url: requests.get(url, timeout=2).ok, seconds=60, what=f"{url} to answer")
+            wait_until(partial(_answers, url), seconds=60, what=f"{url} to answer")
 
     def logs(self) -> str:
         """All that the processes wrote."""
@@ -282,6 +283,10 @@ def wait_until(true: Callable[[], bool], *, seconds: float, what: str, pause: fl
                 return
         time.sleep(pause)
     raise TimeoutError(f"waited {seconds:g} s in vain: {what}")
+
+
+def _answers(url: str) -> bool:
+    return requests.get(url, timeout=2).ok
 
 
 def _free_port() -> int:

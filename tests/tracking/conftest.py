@@ -1,7 +1,5 @@
 """People with one sent email each, for events to be about."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from crm.core.db import db, transaction
@@ -11,7 +9,7 @@ from tests.support import factories as support_factories
 
 
 @pytest.fixture
-def sent(database, redis, clock) -> Iterator[list[tuple[int, int, str]]]:
+def sent(database, redis, clock) -> list[tuple[int, int, str]]:
     """Three people who opted in and got an email: (contact id, message id, address)."""
     transports.use({})
     with transaction():

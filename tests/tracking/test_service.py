@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 
 from crm.consent.models import Suppression
 from crm.core.db import db, transaction
+from crm.mailer import EventKind
 from crm.messages.models import Message
 from crm.sequences.models import Enrolment
 from crm.tracking import rules, service
@@ -150,7 +151,7 @@ def test_any_order_of_events_ends_the_same(sent, kinds, data):
             service.apply(service.store_only(json.dumps(part).encode()))
         for person, (_, message_id, _) in enumerate(sent):
             assert state(message_id) == rules.worst_state(
-                [OURS.get(name, name) for name, who in kinds if who == person]
+                [EventKind(OURS.get(name, name)) for name, who in kinds if who == person]
             )
         stopped = {
             sent[person][0] for name, person in kinds if name in ("bounce", "spamreport", "unsubscribe")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
@@ -19,7 +20,7 @@ from crm.sandbox.server import SandboxServer
 from crm.sandbox.settings import SandboxSettings
 from crm.sandbox.store import Store
 from crm.staff.models import Alert
-from crm.tracking import rules
+from crm.tracking import rules, suppression_sync
 from crm.tracking.models import Reconciliation
 from jobs import tracking as job
 from tests.support import factories as support_factories
@@ -49,8 +50,14 @@ def test_what_is_to_be_done(name, everything, marketing, lifted_at, expected):
     assert rules.drift(name, **given) == expected
 
 
+class Provider(SandboxServer):
+    """A sandbox whose store the tests may write to."""
+
+    store_path: Path
+
+
 @pytest.fixture
-def provider(sent, app, tmp_path) -> Iterator[SandboxServer]:
+def provider(sent, app, tmp_path) -> Iterator[Provider]:
     """The sandbox, and a worker's app that uses it."""
     settings = SandboxSettings(
         api_key="SG.right",
@@ -58,15 +65,15 @@ def provider(sent, app, tmp_path) -> Iterator[SandboxServer]:
         store_path=tmp_path / "mail.db",
         events=False,
     )
-    with SandboxServer(settings) as server:
+    with Provider(settings) as server:
+        server.store_path = tmp_path / "mail.db"
         kept = app.settings
         app.settings = replace(kept, sendgrid_api_key="SG.right", sendgrid_url=server.url)
-        server.store_path = tmp_path / "mail.db"
         yield server
         app.settings = kept
 
 
-def listed(provider: SandboxServer, name: str, *emails: str, at: datetime = BEFORE) -> None:
+def listed(provider: Provider, name: str, *emails: str, at: datetime = BEFORE) -> None:
     store = Store(provider.store_path)
     with store.write() as connection:
         connection.executemany(
@@ -76,7 +83,7 @@ def listed(provider: SandboxServer, name: str, *emails: str, at: datetime = BEFO
     store.close()
 
 
-def there(provider: SandboxServer, name: str) -> set[str]:
+def there(provider: Provider, name: str) -> set[str]:
     with closing(SendGridLists(api_key="SG.right", url=provider.url)) as lists:
         return {entry.email for entry in lists.page(name, since=None, offset=0)[0]}
 
@@ -91,7 +98,7 @@ def stopped(email: str) -> set[tuple[str, str]]:
     rows = select(Suppression.scope, Suppression.reason).where(
         Suppression.address_index == address_index(email), Suppression.lifted_at.is_(None)
     )
-    return {tuple(row) for row in db.session.execute(rows)}
+    return {(row.scope, row.reason) for row in db.session.execute(rows)}
 
 
 def open_alerts() -> set[str]:
@@ -208,7 +215,7 @@ def test_a_provider_that_does_not_answer_well(provider, app, clock, key, url, er
 
 def test_a_run_that_died_is_begun_again(provider, clock):
     with transaction():
-        job.suppression_sync.begin()
+        suppression_sync.begin()
     clock.shift(1_800)
     assert run().finished_at is None
     clock.shift(1_801)

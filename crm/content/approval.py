@@ -1,4 +1,4 @@
-"""From draft to approved and on to retired: who handed in, who said yes, what for, and until when.
+"""Approval of content: submit, approve, expire and retire versions.
 
 Every verb locks the version's row, so that two presses at once are one after the other.
 """
@@ -43,13 +43,13 @@ def get(version_id: int, *, lock: bool = False) -> ContentVersion:
 
 
 def authors(version: ContentVersion) -> frozenset[str]:
-    """Return everybody who had a hand in a version's words; none of them may approve it."""
+    """Return everyone who wrote part of a version; none of them may approve it."""
     hands = db.session.scalars(select(Autosave.author).where(Autosave.version_id == version.id).distinct())
     return frozenset({version.author, *hands})
 
 
 def approvals_of(version: ContentVersion) -> dict[str, Approval]:
-    """Return the approvals of these very bytes since they were handed in, by kind."""
+    """Return the approvals of exactly these bytes since they were submitted, by kind."""
     rows = select(Approval).where(Approval.version_id == version.id, Approval.hash == version.hash)
     if version.submitted_at is not None:
         rows = rows.where(Approval.at >= version.submitted_at)
@@ -57,7 +57,7 @@ def approvals_of(version: ContentVersion) -> dict[str, Approval]:
 
 
 def has_changed(version: ContentVersion) -> bool:
-    """Tell whether the text, a block in it or the layout is not what was handed in or approved."""
+    """Tell whether the text, a block in it or the layout changed since it was submitted or approved."""
     if version.item.kind == "block" and not version.hash:
         return False  # shipped: approved with each email that uses it
     blocks = service.current_blocks(version.language)
@@ -107,7 +107,7 @@ def status_of(version: ContentVersion, *, now: datetime) -> str:
 
 
 def submit(version_id: int, *, actor: str) -> ContentVersion:
-    """Hand in a draft for review, or once more an approved version whose approval no longer holds.
+    """Submit a draft for review, or resubmit a version whose approval is no longer valid.
 
     Raises Conflict for any other state, and Invalid while the check finds something that may not go out.
     """
@@ -156,7 +156,7 @@ def _fits(version: ContentVersion) -> None:
 def approval_request(
     version: ContentVersion, *, actor: str, roles: Collection[str], kind: str
 ) -> rules.ApprovalRequest:
-    """Return all that decides whether somebody may give an approval."""
+    """Return the facts that decide whether this person may give an approval."""
     by_hand = authors(version)
     return rules.ApprovalRequest(
         state=version.state,

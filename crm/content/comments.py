@@ -43,7 +43,7 @@ def add_comment(version_id: int, *, actor: str, body: str, sentence: str = "", k
 
 
 def resolve(comment_id: int, *, actor: str) -> Comment:
-    """Mark a comment as dealt with. Raises NotFound."""
+    """Mark a comment as resolved. Raises NotFound."""
     row = db.session.get(Comment, comment_id)
     if row is None:
         raise NotFound("Comment not found.")

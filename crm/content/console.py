@@ -298,7 +298,7 @@ def new_block() -> ResponseReturnValue:
 @pages.post("/versions/<int:version_id>/submit")
 @access.require("write_content")
 def submit(version_id: int) -> ResponseReturnValue:
-    """Hand it in for review."""
+    """Submit a version for review."""
     approval.submit(version_id, actor=actor())
     flash("Submitted for review. The reviewers find it under Alerts and in this list.", "success")
     return redirect(url_for(".version", version_id=version_id))
@@ -307,7 +307,7 @@ def submit(version_id: int) -> ResponseReturnValue:
 @pages.post("/submit-again")
 @access.require("write_content")
 def submit_again() -> ResponseReturnValue:
-    """Hand in many at once whose approval no longer holds, as they are."""
+    """Resubmit the selected versions unchanged."""
     ids = request.form.getlist("version", type=int)
     for version_id in ids:
         approval.submit(version_id, actor=actor())
@@ -339,7 +339,7 @@ def changes(version_id: int) -> ResponseReturnValue:
 
 @pages.post("/versions/<int:version_id>/take-back")
 @access.require("write_content")
-def take_back(version_id: int) -> ResponseReturnValue:
+def withdraw(version_id: int) -> ResponseReturnValue:
     """Have one's own text back from review."""
     approval.withdraw(version_id, actor=actor())
     flash("Withdrawn. It is a draft again.", "success")
@@ -369,7 +369,7 @@ def comment(version_id: int) -> ResponseReturnValue:
 @pages.post("/comments/<int:comment_id>/settle")
 @access.require("review_content")
 def settle(comment_id: int) -> ResponseReturnValue:
-    """Mark a comment as dealt with."""
+    """Mark a comment as resolved."""
     row = comments.resolve(comment_id, actor=actor())
     return redirect(url_for(".version", version_id=row.version_id, _anchor=f"note-{row.id}"))
 
@@ -389,7 +389,7 @@ def test(version_id: int) -> ResponseReturnValue:
 @pages.post("/versions/<int:version_id>/renew")
 @access.require("write_content")
 def renew(version_id: int) -> ResponseReturnValue:
-    """Hand in the same words once more before their approval ends."""
+    """Resubmit the same text before its approval expires."""
     made = editor.renew(version_id, actor=actor())
     flash("Resubmitted. The current approval stays valid until it expires.", "success")
     return redirect(url_for(".version", version_id=made.id))

@@ -109,7 +109,7 @@ class Comment(HasId, Base):
 
 
 class Autosave(HasId, Base):
-    """What a draft said before somebody saved over it."""
+    """An earlier text of a draft."""
 
     __tablename__ = "content_autosave"
 
@@ -120,7 +120,7 @@ class Autosave(HasId, Base):
 
 
 class Authorization(HasId, Base):
-    """A patient's written yes to printing their words, as it stands on paper. Only its taking back is ever added."""
+    """A patient's signed authorization to quote them. The row never changes, except that a revocation is added."""
 
     __tablename__ = "content_authorization"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""An email as somebody would get it, before anybody does: drafts too, by the one rendering path."""
+"""Preview of an email, drafts included, rendered in the same way as a sent one."""
 
 import re
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Who may let content out, until when, and what stands against it. Pure.
 
 Two people look at every text before it leaves: one for what it says about health, one for what the law says about
-advertising it. Neither wrote it. Their yes is for exactly the bytes they saw and ends within twelve months.
+advertising it. Neither wrote it. An approval is valid for exactly the bytes they saw, for at most twelve months.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,7 +26,7 @@ REMIND = (timedelta(days=30), timedelta(days=7), timedelta(0))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRequest:
-    """Somebody wants to approve a version. `given` is who approved these very bytes so far, by kind."""
+    """A request to approve a version. `given` maps each kind to the reviewer who approved exactly these bytes."""
 
     state: str
     author: str
@@ -34,7 +34,7 @@ class ApprovalRequest:
     roles: Collection[str]
     kind: str
     given: Mapping[str, str]
-    changed: bool  # the text, a block or the layout is not what was handed in
+    changed: bool  # the text, a block or the layout changed since it was submitted
     blocked: bool  # the claims check found something that may not go out
     unauthorized: str | None = None  # why the patient's words in it may not be printed
     reviewers: int  # how many people this clinic has for it: 1 or 2

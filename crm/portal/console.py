@@ -69,7 +69,7 @@ def write(reference: str) -> ResponseReturnValue:
         code = error.fields["text"][0]
         wrong = {"text": WRONG.get(code, WRONG["text_control"])}
         abort(_show(lead, 422, errors=wrong, typed=request.form.get("text", "")))
-    flash("Sent. The practice is told by email that there is a message.", "success")
+    flash("Sent. The practice gets an email that there is a message.", "success")
     return redirect(url_for(".show", reference=lead.reference))
 
 

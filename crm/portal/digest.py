@@ -15,7 +15,7 @@ MOST = 500  # people told in one run; the next run tells the others
 
 
 def publish_changes() -> int:
-    """Tell everybody whose day is over what changed since; return how many were told.
+    """Publish the changes of the last day for each portal user who is due; return how many got one.
 
     Moves that the practice itself made by sending the referral are no news.
     """

@@ -7,7 +7,7 @@ from crm.core.events import Event
 
 @dataclass(frozen=True, kw_only=True)
 class ReferralSubmitted(Event):
-    """Somebody of a practice sent a referral through the portal; `contact_id` is theirs, not the patient's."""
+    """A portal user sent a referral; `contact_id` is theirs, not the patient's."""
 
     lead_id: int
     contact_id: int
@@ -25,7 +25,7 @@ class ClinicWrote(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ReferralsChanged(Event):
-    """Some referrals of somebody's practice moved: (reference, stage) of each, newest first."""
+    """Referrals of a portal user's practice changed: (reference, stage) of each, newest first."""
 
     contact_id: int
     language: str

@@ -21,7 +21,7 @@ class Submission(Base):
 
 
 class Draft(Base):
-    """A referral somebody has begun: one per person, encrypted, gone after a week."""
+    """A draft of a referral: one per portal user, encrypted, deleted after a week."""
 
     __tablename__ = "referral_draft"
 

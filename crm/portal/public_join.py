@@ -82,7 +82,7 @@ def ask_to_join() -> ResponseReturnValue:
     )
     if person is not None:
         alerts.raise_alert(
-            key="portal-asked", level="info", text="Somebody asks for access to the referrer portal.",
+            key="portal-asked", level="info", text="A practice requests access to the portal.",
             link="/console/referrers",
         )  # fmt: skip
     return redirect(url_for(".joined"), code=303)

@@ -165,7 +165,7 @@ def health(clean: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def guardian(clean: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return who speaks for a minor, if anybody was named."""
+    """Return the parent or guardian, or None."""
     if not clean["guardian_name"]:
         return None
     return {

@@ -170,7 +170,7 @@ def read_file(*, lead_id: int, attachment_id: int) -> tuple[Attachment, bytes]:
     """Return a file of a referral and what is in it; the look is noted. Raises NotFound."""
     row = db.session.get(Attachment, attachment_id)
     if row is None or row.lead_id != lead_id:
-        raise NotFound("There is no such file.")
+        raise NotFound("File not found.")
     audit.record("attachment.view", object_type="attachment", object_id=row.id, purpose="care")
     return row, crypto.decrypt(row.content)
 
@@ -211,7 +211,7 @@ def messages_of(lead_id: int) -> Sequence[PortalMessage]:
 
 
 def write_message(*, lead: Lead, text: str, from_clinic: bool) -> PortalMessage:
-    """Add a message about a referral. The other side is told that there is one, and not what it says.
+    """Add a message about a referral. The email to the other side does not contain it.
 
     Raises Invalid with the code of what is wrong with the text, Conflict for a lead no practice sent.
     """

@@ -1,4 +1,4 @@
-"""A stand-in for SendGrid on this machine: the same API, an inbox to look at, signed events back.
+"""The mail sandbox: SendGrid's API on this machine, with an inbox to read and signed events back.
 
 It knows SendGrid's public interface and nothing of the project that talks to it.
 """

@@ -1,4 +1,4 @@
-"""Build the stand-in for SendGrid: a small WSGI application of its own."""
+"""The sandbox application: a small WSGI application of its own."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ _TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "sandbox"
 
 
 def create_sandbox(settings: SandboxSettings) -> Flask:
-    """Return the application; its events are told by a thread that starts with it.
+    """Return the application; a thread that starts with it posts the events.
 
     `app.extensions["sandbox"].close()` ends the thread.
     """

@@ -1,4 +1,4 @@
-"""What a request finds: the store, the webhook_sender and the settings of the stand-in it came to."""
+"""The context of a request: the store, webhook sender and settings of its sandbox."""
 
 import secrets
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from crm.sandbox.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Sandbox:
-    """One stand-in."""
+    """One sandbox."""
 
     settings: SandboxSettings
     store: Store
     webhook_sender: WebhookSender
 
     def close(self) -> None:
-        """Stop telling and close the store."""
+        """Stop the webhook sender and close the store."""
         self.webhook_sender.stop()
         self.store.close()
 
@@ -37,6 +37,6 @@ class Sandbox:
 
 
 def sandbox() -> Sandbox:
-    """Return the stand-in this request came to."""
+    """Return the sandbox of this request."""
     found: Sandbox = current_app.extensions["sandbox"]
     return found

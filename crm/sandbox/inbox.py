@@ -80,7 +80,7 @@ def page(
 
 
 def count(store: Store) -> dict[str, int]:
-    """Return how many requests and mails are kept and how many events wait to be told."""
+    """Return how many requests and mails are kept and how many events wait to be sent."""
     with store.read() as connection:
         requests, mails = connection.execute(
             "SELECT count(*), coalesce(sum(mails), 0) FROM requests"
@@ -131,7 +131,7 @@ def erase(store: Store, addresses: list[str]) -> None:
 
 
 def index_addresses(store: Store) -> None:
-    """Bring the index of addresses up to date. Done when somebody searches, so that accepting stays quick."""
+    """Bring the index of addresses up to date. A search does it, so that accepting mail stays quick."""
     while True:
         with store.write() as connection:
             row = connection.execute("SELECT value FROM facts WHERE name = 'indexed'").fetchone()

@@ -226,7 +226,7 @@ def _fault_given() -> dict[str, Any]:
 def _mail(mail_id: str) -> Mail:
     found = inbox.get_mail(sandbox().store, mail_id)
     if found is None:
-        abort(404, "There is no such mail here. It may have been cleared away.")
+        abort(404, "Mail not found. It may have been deleted.")
     return found
 
 

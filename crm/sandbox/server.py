@@ -1,4 +1,4 @@
-"""A threaded WSGI server for the stand-in: HTTP/1.1 with connections kept open, which can also be cut."""
+"""A threaded WSGI server for the sandbox: HTTP/1.1 with keep-alive and connections that can be cut."""
 
 import errno
 import io
@@ -37,7 +37,7 @@ def run(settings: SandboxSettings, host: str = "127.0.0.1", port: int = 8025) ->
 
 
 class SandboxServer:
-    """A stand-in listening on a port; a context manager serves it from a thread, for tests.
+    """A sandbox listening on a port; a context manager serves it from a thread, for tests.
 
     `port` 0 takes a free one; `url` says where it listens.
     """

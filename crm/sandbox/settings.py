@@ -1,4 +1,4 @@
-"""What one stand-in is told when it starts."""
+"""Settings of the sandbox."""
 
 import time
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxSettings:
-    """Everything that may differ between two stand-ins. Times are seconds, sizes are counts of events.
+    """Settings of one sandbox. Times are seconds, sizes are counts of events.
 
     `webhook_url` None means events are kept for the pages and told to nobody. `store_path` None keeps the
     mail in a folder that goes away with the process. `clock` gives the epoch seconds that mail, events and
-    signatures are stamped with; a demo may hand in a clock that can be moved.
+    signatures are stamped with; a demo may pass a clock that can be moved.
     """
 
     api_key: str

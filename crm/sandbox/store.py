@@ -1,8 +1,8 @@
-"""What the stand-in remembers: one SQLite file.
+"""The store of the sandbox: one SQLite file.
 
 What is committed here survives the death of the process at any instant (not of the machine: nothing is synced
-to the disk). A request is stored whole and once, however many people it goes to; it is split only when somebody
-looks. Events are kept in chunks, a chunk being events of one request that are told together.
+to the disk). A request is stored whole and once, however many people it goes to; it is split only when it
+is read. Events are stored in chunks; a chunk holds events of one request that are sent together.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Writing, handing in, approving, voiding and ending, on a real database."""
+"""Approval of content on a real database: write, submit, approve, invalidate, expire."""
 
 from dataclasses import replace
 
@@ -91,7 +91,7 @@ def test_the_shorter_of_two_approvals_counts():
     assert (made.expires_at - time.now()).days == 91
 
 
-def test_whoever_changed_a_word_is_an_author():
+def test_a_person_who_changed_a_word_is_an_author():
     made = draft()
     write(made, "The doctor adds a sentence.", actor=DOCTOR)
     approval.submit(made.id, actor=WRITER)
@@ -108,7 +108,7 @@ def test_one_reviewer_is_enough_where_the_clinic_says_so(app, monkeypatch):
     assert approval.approve(made.id, actor=DOCTOR, roles=["clinician"], kind="clinical")
 
 
-def test_what_the_check_blocks_cannot_be_handed_in():
+def test_a_blocked_text_cannot_be_submitted():
     made = draft("Ketamine is completely safe and cures chronic pain.")
     with pytest.raises(Invalid, match="another look") as refused:
         approval.submit(made.id, actor=WRITER)
@@ -116,7 +116,7 @@ def test_what_the_check_blocks_cannot_be_handed_in():
     assert made.state == "draft"
 
 
-def test_an_email_that_mailboxes_would_cut_off_cannot_be_handed_in():
+def test_an_email_that_mailboxes_would_cut_off_is_refused():
     made = draft(
         "\n\n".join(f"This is plain sentence number {number} of very many." for number in range(1_000))
     )
@@ -156,7 +156,7 @@ def test_changes_asked_for_give_it_back_and_void_what_was_given():
     assert [one.kind for one in comments.comments_of(made.id)] == ["changes"]
 
 
-def test_the_same_words_handed_in_again_need_both_again(clock):
+def test_resubmitted_text_needs_both_approvals_again(clock):
     made = draft()
     approval.submit(made.id, actor=WRITER)
     approval.approve(made.id, actor=DOCTOR, roles=["clinician"], kind="clinical")
@@ -175,7 +175,7 @@ def test_only_reviewers_ask_for_changes(role):
         comments.request_changes(made.id, actor=DOCTOR, roles=[role], reason="No.")
 
 
-def test_a_stranger_cannot_take_it_back():
+def test_a_stranger_cannot_withdraw_it():
     made = draft()
     approval.submit(made.id, actor=WRITER)
     with pytest.raises(Conflict):
@@ -183,7 +183,7 @@ def test_a_stranger_cannot_take_it_back():
 
 
 @pytest.mark.parametrize("state", ["in_review", "retired"])
-def test_only_what_needs_it_is_handed_in(state):
+def test_only_some_states_can_be_submitted(state):
     made = draft()
     approval.submit(made.id, actor=WRITER)
     if state == "retired":
@@ -192,12 +192,12 @@ def test_only_what_needs_it_is_handed_in(state):
         approval.submit(made.id, actor=WRITER)
 
 
-def test_what_is_approved_is_not_handed_in_again():
+def test_an_approved_version_is_not_submitted_again():
     with pytest.raises(Conflict):
         approval.submit(shipped().id, actor=WRITER)
 
 
-def test_a_new_block_voids_exactly_the_emails_that_use_it_and_they_come_back():
+def test_a_new_block_invalidates_only_the_emails_that_use_it():
     block = draft("You may ask us anything about this.", key="block/not-advice")
     users = approval.emails_using(block)
     names = {one.item.key for one in users}
@@ -286,7 +286,7 @@ def test_renewing_in_time_changes_no_word_and_leaves_no_gap(clock):
     assert used() == new.id
 
 
-def test_what_a_newer_version_replaced_is_retired_when_nothing_waits_for_it():
+def test_a_replaced_version_is_retired_when_no_batch_waits():
     before = shipped()
     approved()
     assert approval.run_maintenance()["retired"] == 1
@@ -312,7 +312,7 @@ def test_saving_the_same_twice_is_one_save():
     assert editor.save(made.id, parts=parts, base=1, actor=WRITER).version == number
 
 
-def test_history_keeps_the_first_and_the_last_of_each_sitting_and_brings_them_back(clock):
+def test_history_restores_first_and_last_text_of_each_sitting(clock):
     made = draft("")
     first = made.source
     for text_ in ("One.", "Two.", "Three."):
@@ -400,7 +400,7 @@ def open_alerts() -> set[str]:
     return {key.partition(":")[0] for key in keys} & {"review", "comment", "changes"}
 
 
-def test_whoever_has_to_act_next_is_told():
+def test_the_next_person_gets_an_alert():
     made = draft()
     comments.add_comment(made.id, actor=WRITER, body="To myself.")
     assert open_alerts() == set()

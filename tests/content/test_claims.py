@@ -323,7 +323,7 @@ def test_work_grows_with_length_only(piece: str) -> None:
     assert long < 5 * short + 500
 
 
-def test_while_somebody_types_shared_blocks_are_not_read_again() -> None:
+def test_shared_blocks_are_checked_once_while_typing() -> None:
     path = ROOT / "templates" / "content" / "contact-request" / "04-research.en.md"
     source, blocks = parse(path.read_text("utf-8")), _blocks("en")
     check_content(source, blocks=blocks)
@@ -510,7 +510,7 @@ def _run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(content, [str(one) for one in arguments])
 
 
-def test_lines_are_joined_by_their_own_id_and_only_sentences_are_judged(tmp_path: Path) -> None:
+def test_lines_keep_their_id_and_get_sentence_rules_only(tmp_path: Path) -> None:
     file = tmp_path / "lines.jsonl"
     file.write_text(
         '{"id": "a", "lang": "en", "where": "body", "text": "Ketamine cures pain."}\n\n'

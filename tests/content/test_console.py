@@ -1,4 +1,4 @@
-"""Content in the console, as somebody with a browser sees it, with and without script."""
+"""Content pages of the console, with and without script."""
 
 import html
 import re
@@ -201,7 +201,7 @@ def test_two_who_write_at_once_both_keep_their_words(marketer, admin):
     assert save(marketer, draft, "From the marketer.", base=mine.json["base"]).status_code == 200
 
 
-def test_handing_in_from_the_editor_saves_first(marketer):
+def test_submitting_from_the_editor_saves_first(marketer):
     draft = begin(marketer)
     typed = form(draft, body=body(draft) + "\nOne more thing.\n", then="submit")
     answer = marketer.post(f"/console/content/drafts/{draft.id}", typed)
@@ -275,7 +275,7 @@ def test_translating_duplicating_and_bringing_back(marketer):
     assert "Not used yet" in words(marketer.get(f"/console/content/{item('own/spring-letter').id}"))
 
 
-def test_many_void_texts_are_handed_in_at_once(marketer):
+def test_many_texts_are_resubmitted_at_once(marketer):
     with transaction():
         db.session.execute(text("alter table content_version disable trigger content_version_fixed"))
         db.session.execute(
@@ -319,7 +319,7 @@ def test_a_block_says_what_it_will_void_before_it_is_saved(marketer):
 
 
 def test_a_save_costs_few_statements_and_reads_the_text_once(marketer, statements):
-    """The check runs on every save while somebody types: once over the new text, and not again over shared blocks."""
+    """The check runs on every save while a person types: once over the new text, and not again over shared blocks."""
     draft = begin(marketer, key="contact-request/04-research")
     save(marketer, draft, "A plain sentence.")
     costs = set()

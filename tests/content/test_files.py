@@ -151,7 +151,7 @@ def test_the_console_goes_round(client, database):
     assert marketer.post("/console/content/upload", {"item": before.item_id}).status_code == 422
 
 
-def test_a_block_of_ones_own_is_begun_translated_approved_and_inserted(client, database):
+def test_own_block_is_created_translated_approved_inserted(client, database):
     with transaction():
         support_factories.shipped()
     marketer: BrowserClient = signed_in(database, "marketer")

@@ -51,7 +51,7 @@ pytestmark = pytest.mark.xdist_group("leaving")  # made once for all of them
 
 
 class Capture(SendGridMailer):
-    """SendGrid's door with its last inch replaced: the bytes are kept and nothing is posted."""
+    """SendGrid's transport without the network: the bytes are kept and nothing is posted."""
 
     def __init__(self) -> None:
         super().__init__(api_key="none", url="http://127.0.0.1:9")
@@ -112,7 +112,7 @@ def _once() -> dict[str, list[Left]]:
 
 @pytest.fixture
 def left(database: CrmApp, redis: Any, clock: Any, _once: dict[str, list[Left]]) -> list[Left]:
-    """All that leaves: three sequences to their end, and every service email, to somebody with much to hide."""
+    """All that leaves: three sequences to their end, and every service email, to a person with much to hide."""
     if not _once:
         capture = Capture()
         transports.use({"sendgrid": capture})
@@ -199,7 +199,7 @@ def test_it_carries_an_address_a_first_name_and_one_number_of_ours(left):
             assert person["custom_args"]["pp_msg"].isdigit()
 
 
-def test_strangers_get_nothing_anybody_typed(left):
+def test_strangers_get_no_typed_text(left):
     for one in left:
         if one.source.stream == "transactional":
             assert PERSON["first_name"] not in one.raw, one.key

@@ -220,7 +220,7 @@ def test_a_person_can_always_stop_and_knows_who_writes(name: str) -> None:
 
 
 @each("name", SERVICE)
-def test_a_transactional_mail_says_who_writes_and_why_and_sells_nothing(name: str) -> None:
+def test_transactional_email_names_sender_and_reason(name: str) -> None:
     mail = made(SERVICE[name])
     text = mail.text.replace("\n", " ")
     assert CLINIC.address in text

@@ -59,7 +59,7 @@ Hello {{ first_name }},
     [
         (PAPER, None),
         (None, "no written authorization T-7"),
-        (replace(PAPER, revoked=True), "took back"),
+        (replace(PAPER, revoked=True), "revoked"),
         (replace(PAPER, ends_on=date(2026, 3, 2)), "has ended"),
         (replace(PAPER, ends_on=date(2026, 3, 3)), None),  # the last day counts
         (replace(PAPER, language="es"), "another language"),
@@ -99,7 +99,7 @@ def _found(email: str) -> dict[str, str]:
 STORY = "After my second visit I finally slept through the night again."
 
 
-def test_a_story_stops_an_email_unless_it_is_quoted_under_an_authorization() -> None:
+def test_a_story_needs_a_quote_under_an_authorization() -> None:
     quoted = EMAIL.replace("and I felt *listened* to.", STORY)
     beside = EMAIL.replace("[[button", f"{STORY}\n\n[[button")
     bare = quoted.replace("testimonial: T-7\n", "")
@@ -210,23 +210,23 @@ def test_with_a_paper_that_holds_it_goes_the_usual_way(loaded):
 
 
 @pytest.mark.parametrize("reference", ["T-999999", ""])
-def test_without_one_it_is_not_even_handed_in(loaded, reference):
+def test_without_one_it_cannot_be_submitted(loaded, reference):
     made = quoting(reference, words=STORY)
     with pytest.raises(Invalid):
         approval.submit(made.id, actor=WRITER)
 
 
-def test_taken_back_during_review_it_cannot_be_approved(loaded):
+def test_revoked_during_review_it_cannot_be_approved(loaded):
     signed = paper()
     made = quoting(signed.reference)
     approval.submit(made.id, actor=WRITER)
     authorizations.revoke(signed.id, actor=DOCTOR)
-    with pytest.raises(NotAllowed, match="took back"):
+    with pytest.raises(NotAllowed, match="revoked"):
         approval.approve(made.id, actor=DOCTOR, roles=["clinician"], kind="clinical")
     assert db.session.scalar(select(Approval.id).where(Approval.version_id == made.id)) is None
 
 
-def test_taking_it_back_voids_the_email_and_tells_staff(loaded):
+def test_revoking_stops_the_email_and_alerts_staff(loaded):
     signed, made = printed()
     assert [one.id for one in authorizations.revoke(signed.id, actor=DOCTOR)] == [made.id]
     assert used() is None
@@ -235,7 +235,7 @@ def test_taking_it_back_voids_the_email_and_tells_staff(loaded):
     assert db.session.scalar(select(Alert.level).where(Alert.key == f"authorization:{signed.id}")) == "danger"
     with pytest.raises(Invalid) as refused:
         approval.submit(made.id, actor=WRITER)  # the same words do not come back
-    assert "took back" in refused.value.fields["testimonial"][0]
+    assert "revoked" in refused.value.fields["testimonial"][0]
     with pytest.raises(Conflict):
         authorizations.revoke(signed.id, actor=DOCTOR)
 
@@ -259,7 +259,7 @@ def test_what_was_signed_cannot_be_changed(loaded, column):
         db.session.execute(text(f"update content_authorization set {column}"))
 
 
-def test_an_email_on_its_way_waits_when_the_person_takes_it_back(outbox, app):
+def test_a_queued_email_waits_after_revocation(outbox, app):
     """The person is in the sequence already, and the email planned: it is looked up again at the claim."""
     with transaction():
         signed, made = printed()
@@ -343,4 +343,4 @@ def test_who_writes_sees_the_words_and_not_the_name(client, database):
     with transaction():
         approval.submit(made.id, actor=WRITER)
         authorizations.revoke(signed.id, actor=DOCTOR)
-    assert "took back their authorization" in marketer.get(f"/console/content/versions/{made.id}").text
+    assert "revoked the authorization" in marketer.get(f"/console/content/versions/{made.id}").text

@@ -121,7 +121,7 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("why", UNFIT)
-def test_what_is_no_fit_file_is_told(why):
+def test_bad_files_are_refused(why):
     with pytest.raises(BadFile) as refused:
         uploads_rules.read_table(UNFIT[why])
     assert refused.value.code == why.partition(" ")[0]
@@ -247,7 +247,7 @@ def test_pressing_twice_and_uploading_again_sends_nobody_twice(database, nurse, 
     assert count(Lead) == 2
 
 
-def test_somebody_sent_by_the_form_or_twice_in_the_file_is_a_double(portal):
+def test_duplicates_by_form_or_in_the_file(portal):
     sent(refer(portal))
     rows = "Quillon,Zzyzx,5/17/1970,213 555 0199,,Another reason\n" + ANA
     rows += ANA.replace("Back pain", "Knee").replace("ana@", "other@")  # name and birth date
@@ -346,7 +346,7 @@ def test_a_file_that_was_not_sent_can_be_deleted(portal):
     assert portal.post(f"/refer/upload/{done}/discard").status_code == 409
 
 
-def test_rows_to_mend_are_harmless_and_come_in_again(portal):
+def test_problem_rows_are_safe_and_can_be_uploaded_again(portal):
     rows = "=cmd|' /C calc'!A0,Ruiz,5/17/1970,213 555 0142,,@SUM(1)\n"
     upload_id = looked_at(portal, HEAD + rows + ANA)
     for _ in ("before", "after"):

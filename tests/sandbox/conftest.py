@@ -1,4 +1,4 @@
-"""The stand-in on real ports, a webhook that listens, and a browser."""
+"""The sandbox on real ports, a webhook that listens, and a browser."""
 
 import sys
 import threading
@@ -83,7 +83,7 @@ def hook() -> Iterator[Hook]:
 
 @pytest.fixture
 def quiet(tmp_path: Path) -> SandboxSettings:
-    """Settings of a stand-in that tells its events to nobody."""
+    """Settings of a sandbox without a webhook."""
     return SandboxSettings(
         api_key=KEY,
         signing_key_path=tmp_path / "key.pem",
@@ -103,6 +103,6 @@ def client(quiet: SandboxSettings) -> Iterator[FlaskClient]:
 
 @pytest.fixture
 def server(quiet: SandboxSettings, hook: Hook) -> Iterator[SandboxServer]:
-    """A stand-in on a port of its own that tells its events to `hook`."""
+    """A sandbox on a port of its own that sends its events to `hook`."""
     with SandboxServer(SandboxSettings(**{**vars(quiet), "webhook_url": hook.url})) as server:
         yield server

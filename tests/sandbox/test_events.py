@@ -62,7 +62,7 @@ def test_the_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
     assert [one.name for one in path.parent.iterdir()] == ["key.pem"]
 
 
-def test_an_event_carries_the_custom_args_and_leads_back_to_the_request(wire: Wire, hook: Hook) -> None:
+def test_an_event_carries_custom_args_and_request_id(wire: Wire, hook: Hook) -> None:
     body = letter(personalizations=[person("ana@mail.example", custom_args={"msg": "m7", "event": "mine"})])
     request_id = wire.send({**body, "categories": ["news"]})
     processed, delivered = hook.wait_for(2)
@@ -116,9 +116,7 @@ def test_who_is_on_a_list_is_dropped_whatever_the_address_says(name: str) -> Non
     assert event_waves("bounce@m.example", suppressed=name) == (("dropped",),)
 
 
-def test_one_request_to_a_thousand_is_told_in_posts_of_the_given_size(
-    quiet: SandboxSettings, hook: Hook
-) -> None:
+def test_a_request_to_a_thousand_is_posted_in_batches(quiet: SandboxSettings, hook: Hook) -> None:
     with SandboxServer(replace(quiet, webhook_url=hook.url, max_events_per_post=300)) as server:
         wire = Wire(server.url)
         wire.send(letter(*(f"p{number}@mail.example" for number in range(1000))))
@@ -129,7 +127,7 @@ def test_one_request_to_a_thousand_is_told_in_posts_of_the_given_size(
     assert len({one["msg"] for one in events}) == 1000
 
 
-def test_events_are_told_again_until_they_are_taken(wire: Wire, hook: Hook) -> None:
+def test_events_are_retried_until_accepted(wire: Wire, hook: Hook) -> None:
     hook.status = 500
     request_id = wire.send(letter("ana@mail.example"))
     wait_until(lambda: len(hook.posts) >= 3)
@@ -246,7 +244,7 @@ def test_held_events_wait_until_they_are_let_go(wire: Wire, hook: Hook) -> None:
     assert names(hook.wait_for(2)) == ["processed", "delivered"]
 
 
-def test_events_can_be_told_twice_and_out_of_order(wire: Wire, hook: Hook) -> None:
+def test_events_can_be_sent_twice_and_out_of_order(wire: Wire, hook: Hook) -> None:
     wire.call("PUT", "/sandbox/faults", {"events": {"hold": True, "shuffle": True, "duplicate": True}})
     wire.send(letter(*(f"p{number}@mail.example" for number in range(50))))
     wait_until(lambda: wire.json("GET", "/sandbox/status")["events_waiting"] == 100)

@@ -57,7 +57,7 @@ def test_messages_come_in_pages_either_way_round(client: FlaskClient) -> None:
     )
 
 
-def test_every_receiver_is_listed_with_the_custom_arg_that_was_asked_for(client: FlaskClient) -> None:
+def test_recipients_are_listed_with_the_chosen_custom_arg(client: FlaskClient) -> None:
     first = send(client, "a@m.example", "b@m.example")
     lines = [orjson.loads(line) for line in client.get("/sandbox/recipients").data.splitlines()]
     assert lines == [["m0", "a@m.example", first], ["m1", "b@m.example", first]]

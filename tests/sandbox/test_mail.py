@@ -42,7 +42,7 @@ def test_values_are_put_in_as_they_are_and_only_once() -> None:
 
 
 @given(st.text(), st.dictionaries(st.text(min_size=1), st.text()))
-def test_text_without_a_tag_is_left_alone(text: str, tags: dict[str, str]) -> None:
+def test_text_without_a_tag_is_unchanged(text: str, tags: dict[str, str]) -> None:
     if not any(tag in text for tag in tags):
         assert replacer(tags)(text) == text
 

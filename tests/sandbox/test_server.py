@@ -74,15 +74,13 @@ def test_a_body_of_unknown_length_is_refused(server: SandboxServer) -> None:
     connection.close()
 
 
-def test_a_taken_port_is_told_in_one_sentence(server: SandboxServer, quiet: SandboxSettings) -> None:
+def test_a_taken_port_gives_one_sentence(server: SandboxServer, quiet: SandboxSettings) -> None:
     with pytest.raises(SystemExit, match=f"port {server.port} is in use"):
         run(quiet, port=server.port)
 
 
 @pytest.mark.slow
-def test_what_was_answered_202_survives_any_death_and_events_are_told_after_it(
-    tmp_path: Path, hook: Hook
-) -> None:
+def test_accepted_mail_and_its_events_survive_a_kill(tmp_path: Path, hook: Hook) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

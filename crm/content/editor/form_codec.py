@@ -33,7 +33,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What somebody may write. `kind` is email or block; a block has a name, a title and words, no subject."""
+    """The fields of a content file. `kind` is email or block; a block has a name, a title and words, no subject."""
 
     kind: str
     language: str

@@ -40,7 +40,7 @@ class Hint:
 
     @property
     def stops(self) -> bool:
-        """Whether the text cannot be handed in with this in it."""
+        """Whether this finding keeps the text from being submitted."""
         return self.severity != "WARN"
 
 
@@ -53,7 +53,7 @@ class Report:
 
     @property
     def stops(self) -> bool:
-        """Whether the text cannot be handed in."""
+        """Whether the text cannot be submitted."""
         return bool(self.problem) or any(one.stops for one in self.findings)
 
 

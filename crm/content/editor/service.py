@@ -1,4 +1,4 @@
-"""Writing: drafts begun, saved without anybody's words being lost, copied, translated, restored."""
+"""Drafts: open, save with an optimistic lock, duplicate, translate, restore."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ KEPT_APART = timedelta(minutes=2)  # saves of one person closer together than th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """What came of a save. `theirs` is what somebody else wrote meanwhile; then nothing was saved."""
+    """The result of a save. `theirs` is the text another person saved meanwhile; then nothing was saved."""
 
     version: int
     theirs: str | None = None
@@ -33,7 +33,7 @@ def get_item(item_id: int) -> ContentItem:
     """Return an item. Raises NotFound."""
     found = db.session.get(ContentItem, item_id)
     if found is None:
-        raise NotFound("There is no such content.")
+        raise NotFound("Content not found.")
     return found
 
 
@@ -97,7 +97,7 @@ def duplicate(version_id: int, *, title: str, actor: str) -> ContentVersion:
 
 
 def renew(version_id: int, *, actor: str) -> ContentVersion:
-    """Hand in the same words once more, while the approval they have still holds."""
+    """Resubmit the same text while its approval is still valid."""
     old = approval.get(version_id)
     if old.state != "approved" or approval.newer_approved(old) is not None:
         raise Conflict("Only the version in use can be renewed.")

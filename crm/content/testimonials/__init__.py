@@ -1,1 +1,1 @@
-"""Patients' words in emails, and the written authorizations they need."""
+"""Testimonials of patients in emails, and the written authorizations they need."""

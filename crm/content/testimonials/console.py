@@ -1,4 +1,4 @@
-"""Written authorizations of patients, for staff: what was signed, where it is printed, and taking it back."""
+"""Console pages for patients' written authorizations: record, list, show and revoke."""
 
 from datetime import date
 from typing import Any
@@ -95,7 +95,7 @@ def _day(name: str) -> date | None:
 @pages.get("/<int:authorization_id>")
 @access.require("see_content")
 def show(authorization_id: int) -> ResponseReturnValue:
-    """One of them. Who signed is shown to those who look after the papers, and looking is written down."""
+    """Show an authorization. Only record keepers see who signed; each view is recorded."""
     found = service.get(authorization_id)
     audit.record("authorization.seen", object_type="content_authorization", object_id=found.id)
     return render_template(
@@ -113,7 +113,7 @@ def show(authorization_id: int) -> ResponseReturnValue:
 @pages.post("/<int:authorization_id>/revoke")
 @access.require("keep_authorizations")
 def revoke(authorization_id: int) -> ResponseReturnValue:
-    """The person took it back."""
+    """Record that the person revoked an authorization."""
     held = service.revoke(authorization_id, actor=actor())
     count = "1 email" if len(held) == 1 else f"{len(held)} emails"
     said = f"{count} with these words can no longer be sent." if held else "No live email uses these words."

@@ -30,11 +30,11 @@ def with_testimonial_findings(findings: Iterable[Finding], *, source: Source) ->
 
 
 def _whose(source: Source) -> Iterator[Finding]:
-    """A block quote reads as somebody's own words, so a person has to say whose they are."""
+    """Warn about a block quote: it reads as a person's own words, so the author has to say whose they are."""
     said = QUOTED.search(source.body)
     if said is not None and source.stream in COMMERCIAL:
         rule = replace(rulebook(source.language).rule(RULE), severity=Severity.WARN)
-        why = "These stand as somebody's own words. If a patient said them, choose the written authorization."
+        why = "This reads as a person's own words. If a patient said them, choose the written authorization."
         yield finding(rule, text=source.body, start=said.start(1), end=said.end(1), why=why)
 
 

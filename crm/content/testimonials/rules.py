@@ -1,4 +1,4 @@
-"""A patient's own words in an email: what the law asks for before anybody may print them. Pure.
+"""Testimonials: what the law requires before an email may quote a patient. Pure.
 
 An email becomes a testimonial by naming a written authorization in its front matter (`testimonial: T-7`). Then, and only
 then, its block quote may hold a patient's words: exactly the authorized ones. All that the words say about the treatment is
@@ -18,14 +18,14 @@ LONGEST = timedelta(days=5 * 365)
 
 STATEMENTS: Mapping[str, str] = {
     "use": "It says which words are used, that this clinic uses them, who will read them, and that this is marketing.",
-    "revoke": "It says that the person can take it back in writing, and how.",
+    "revoke": "It says that the person can revoke it in writing, and how.",
     "free": "It says that care and payment do not depend on signing.",
     "passed-on": "It says that those who read the words may pass them on.",
     "unpaid": "Nothing was given or promised for the words.",
     "honest": "The words are what this patient honestly thinks and lived through; nobody else wrote them.",
     "copy": "The person has a copy of what they signed.",
 }
-"""What whoever records an authorization has looked for on the signed paper; all of it has to be there."""
+"""What staff confirm on the signed paper; all of it has to be there."""
 
 QUOTED = re.compile(r"^[ ]{0,3}>[ ]?(.*)$", re.MULTILINE)
 _MARKS = re.compile(r"[*_\\]")
@@ -62,7 +62,7 @@ def refusal(source: Source, paper: AuthorizationTerms | None, *, now: datetime) 
     if paper is None:
         return f"There is no written authorization {source.testimonial}."
     if paper.revoked:
-        return f"The person took back their authorization {source.testimonial}."
+        return f"The person revoked the authorization {source.testimonial}."
     if ends_at(paper) <= now:
         return f"The written authorization {source.testimonial} has ended."
     if paper.language != source.language:

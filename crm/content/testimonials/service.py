@@ -1,4 +1,4 @@
-"""Written authorizations of patients whose words an email prints: recorded from paper, taken back, looked up before each use."""
+"""Patients' written authorizations to quote them: recorded from paper, revoked, checked before each send."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -23,7 +23,7 @@ def get(authorization_id: int, *, lock: bool = False) -> Authorization:
     """Return an authorization. Raises NotFound."""
     found = db.session.get(Authorization, authorization_id, with_for_update=lock)
     if found is None:
-        raise NotFound("There is no such authorization.")
+        raise NotFound("Authorization not found.")
     return found
 
 
@@ -38,7 +38,7 @@ def valid_for(*, language: str, now: datetime) -> list[Authorization]:
 
 
 def is_valid(found: Authorization, *, now: datetime) -> bool:
-    """Tell whether an authorization is neither taken back nor at its end."""
+    """Tell whether an authorization is neither revoked nor expired."""
     return found.revoked_at is None and rules.ends_at(_paper(found)) > now
 
 
@@ -103,10 +103,10 @@ def _day_problems(signed_on: date | None, ends_on: date | None, *, today: date) 
 
 
 def revoke(authorization_id: int, *, actor: str) -> Sequence[ContentVersion]:
-    """Take note that the person took it back: at once no email with their words leaves. Return those emails."""
+    """Record that the person revoked it, so that emails with their words are no longer sent. Return those emails."""
     found = get(authorization_id, lock=True)
     if found.revoked_at is not None:
-        raise Conflict("This authorization was taken back before.")
+        raise Conflict("This authorization is already revoked.")
     found.revoked_at, found.revoked_by = clock.now(), actor
     db.session.flush()
     audit.record("authorization.revoked", object_type="content_authorization", object_id=found.id)
@@ -115,7 +115,7 @@ def revoke(authorization_id: int, *, actor: str) -> Sequence[ContentVersion]:
         alerts.raise_alert(
             key=f"authorization:{found.id}",
             level="danger",
-            text=f"A patient took back their words ({found.reference}). Emails with them wait until they are written without.",
+            text=f"A patient revoked a testimonial ({found.reference}). Emails with it wait until you remove the words.",
             link=f"/console/content/authorizations/{found.id}",
         )
     return held

@@ -1,4 +1,4 @@
-"""Many referrals at once, for practices: a file, what its columns are, a look at its rows, what came of them."""
+"""Portal pages for bulk upload of referrals: upload a file, choose its columns, check its rows, see the result."""
 
 from typing import Any
 
@@ -93,7 +93,7 @@ def _own(upload_id: int) -> ReferralUpload:
 @pages.get("/<int:upload_id>")
 @portal_session.signed_in
 def show(upload_id: int) -> ResponseReturnValue:
-    """A file: its columns, its rows looked through, or what came of them."""
+    """Show a file: its columns, its checked rows, or the result."""
     return _show(_own(upload_id))
 
 
@@ -184,7 +184,7 @@ def send(upload_id: int) -> ResponseReturnValue:
 @pages.get("/<int:upload_id>/problems.csv")
 @portal_session.signed_in
 def problems(upload_id: int) -> ResponseReturnValue:
-    """The rows that were not sent, with what is wrong, to mend and upload again."""
+    """Download the rows that were not sent with their problems, to fix and upload again."""
     row = _own(upload_id)
     rows = [[gettext("Line"), gettext("Problem"), *service.table_of(row).header]]
     rows += [[str(line), words.row_problem(why), *cells] for line, why, cells in service.problems(row)]

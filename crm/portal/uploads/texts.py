@@ -39,7 +39,7 @@ _FILE: Mapping[str, Any] = {
     "big": _("The file is larger than 2 MB. Split it and send the parts one after the other."),
     "archive": _("This is a spreadsheet or an archive, not a CSV file. Open it, save it as “CSV UTF-8”, and choose that file."),
     "not_text": _("This is not a text file. Save the table as “CSV UTF-8” and choose that file."),
-    "cells": _("The rows cannot be told apart. A quotation mark may be missing its partner."),
+    "cells": _("The rows cannot be separated. A quotation mark may be missing its partner."),
     "columns": _("The file has %(count)s columns; at most 200 can be read."),
     "no_rows": _("The file holds column names and no rows."),
     "rows": _("The file has %(count)s rows; at most 500 can be sent at once. Split it and send the parts one after the other."),

@@ -1,4 +1,4 @@
-"""What tests and tools ask the stand-in itself, under `/sandbox`. SendGrid has nothing like it."""
+"""The sandbox's own API for tests and tools, under `/sandbox`. SendGrid has no such API."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""From an accepted request to everything that will be told about it."""
+"""The event factory: builds the events of an accepted request."""
 
 from collections.abc import Iterator, Mapping
 from sqlite3 import Connection

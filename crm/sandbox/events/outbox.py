@@ -1,4 +1,4 @@
-"""The events: kept until told, told in posts."""
+"""The outbox of events: stored until the webhook accepts them, sent in batches."""
 
 from collections.abc import Iterable, Sequence
 from sqlite3 import Connection, Row
@@ -116,7 +116,7 @@ def mark_failed(store: Store, chunks: Sequence[Row], trouble: str, settings: San
 
 
 def retry_now(store: Store, *, now: float) -> None:
-    """Forget the waiting times of events that could not be told."""
+    """Retry waiting events now."""
     with store.write() as connection:
         connection.execute("UPDATE chunks SET next_at = min(next_at, ?) WHERE state = 'waiting'", (now,))
 

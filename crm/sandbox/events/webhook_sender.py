@@ -1,4 +1,4 @@
-"""The thread that makes events out of accepted mail and posts them, signed, to the event webhook."""
+"""The webhook sender: a thread that builds events for accepted mail and posts them, signed."""
 
 import fcntl
 import http.client
@@ -25,7 +25,7 @@ _EVENT_END = b",\r\n"
 
 
 class WebhookSender:
-    """One at a time per store, also among several processes: whoever holds the lock file tells."""
+    """One sender per store, also among several processes: the process with the lock file sends."""
 
     def __init__(self, store: Store, settings: SandboxSettings) -> None:
         self._store = store

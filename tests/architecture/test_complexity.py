@@ -6,29 +6,7 @@ from radon.visitors import Function
 from tests.architecture.source import ROOT
 
 MOST = 10
-KNOWN: frozenset[str] = frozenset({
-<<<<<<< HEAD
-    "crm.desk.board.load_board",
-    "crm.desk.console.index",
-    "crm.desk.saved_filters.save",
-    "crm.desk.search.page",
-    "crm.desk.timeline_labels._activity",
-    "crm.duplicates.service.merge",
-    "crm.intake.public.send",
-    "crm.portal.portal.create",
-    "crm.sandbox.api.validation._content",
-    "crm.sandbox.api.validation._personalization",
-    "crm.sandbox.events.event_factory.suppressing_lists",
-    "crm.sandbox.faults._check",
-    "crm.sandbox.mail.mail_at",
-    "crm.sandbox.server._Handler._answer",
-=======
-    "crm.core.business_hours.calendar",
-    "crm.core.config.load",
-    "crm.web.access_guard._check",
-    "crm.web.api.answer",
->>>>>>> 4cfba9c (Shorten the list of functions still to be split)
-})  # fmt: skip
+KNOWN: frozenset[str] = frozenset()
 """Functions still to be split; the list only gets shorter."""
 
 

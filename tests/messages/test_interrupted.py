@@ -16,21 +16,6 @@ from crm.messages.engine import claim, sweep
 from crm.messages.engine.deliver import NOT_CALLED, post, record_outcome
 from crm.messages.limits import switches
 from crm.messages.models import Batch, SendingControl
-from crm.sequences import planner
-from tests.support import factories as support_factories
-
-
-@pytest.fixture
-def ready(outbox) -> int:
-    """A batch that may leave."""
-    with transaction():
-        support_factories.opted_in(support_factories.contact())
-        db.session.execute(text("update batch set state = 'cancelled' where kind = 'transactional'"))
-    with transaction():
-        planner.plan_due()
-    found = db.session.scalars(select(Batch.id).where(Batch.state == "ready")).one()
-    db.session.commit()
-    return found
 
 
 def take(app, batch_id: int) -> claim.Attempt | None:

@@ -425,7 +425,7 @@ def test_verdicts_use_indexes(edge):
             with made as (
                 insert into contact (created_at, first_name, last_name, email, email_index, time_zone)
                 select :now, 'A', 'B', n || '@example.org', sha256(cast(n || '' as bytea)), 'UTC'
-                from generate_series(1, 20000) n returning id, email_index
+                from generate_series(1, 6000) n returning id, email_index
             ), evidence as (
                 insert into consent_record (contact_id, address_index, topic, action, language, source, actor, at)
                 select id, email_index, 'prospect_edu', 'granted', 'en', 'form', 'public', :now from made
@@ -441,7 +441,7 @@ def test_verdicts_use_indexes(edge):
     )
     for table in ("contact", "consent_state", "suppression"):
         db.session.execute(text(f"analyze {table}"))
-    ids = db.session.scalars(text("select id from contact where id % 40 = 0 limit 500")).all()
+    ids = db.session.scalars(text("select id from contact where id % 40 = 0 limit 150")).all()
     plan = db.session.execute(
         text(
             f"explain (format text) select c.id, {queries.REFUSAL_CASE} from contact c {queries.REFUSAL_JOINS} "

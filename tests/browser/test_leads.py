@@ -94,10 +94,10 @@ def test_duplicates_merge_and_undo_and_bulk_by_keyboard(site: Stack, page: Page,
     page.get_by_role("link", name=re.compile("Twin ")).first.click()
     expect(page.locator("main")).to_contain_text("Possible duplicates")
     page.get_by_role("button", name="Merge into this record").click()
-    expect(page.locator("main")).to_contain_text("The records are one now.")
+    expect(page.locator("main")).to_contain_text("Records merged.")
     assert [one(site, count, email) for _, email in people] == [2, 0]
     page.get_by_role("status").get_by_role("button", name="Undo").click()
-    expect(page.locator("main")).to_contain_text("The records are two again.")
+    expect(page.locator("main")).to_contain_text("Merge undone.")
     assert [one(site, count, email) for _, email in people] == [1, 1]
 
     # both are ticked and given away without a mouse, after a look at what would change; then that is undone
@@ -117,7 +117,7 @@ def test_duplicates_merge_and_undo_and_bulk_by_keyboard(site: Stack, page: Page,
     given = "select count(*) from lead where owner_id is not null and stage = 'new'"
     assert one(site, given) == 2
     page.get_by_role("status").get_by_role("button", name="Undo").click()
-    expect(page.locator("main")).to_contain_text("2 leads are as they were.")
+    expect(page.locator("main")).to_contain_text("2 leads were restored.")
     assert one(site, given) == 0
 
     # a card is dragged to the next column

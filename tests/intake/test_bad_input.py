@@ -109,7 +109,7 @@ class Doors:
 
 @pytest.fixture
 def doors(client, clock, database, monkeypatch):
-    monkeypatch.setattr(proof_of_work, "HARDNESS", 50)
+    monkeypatch.setattr(proof_of_work, "DIFFICULTY", 50)
     return Doors(client, clock, database)
 
 

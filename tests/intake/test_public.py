@@ -58,7 +58,7 @@ def solve(challenge):
 @pytest.fixture(autouse=True)
 def easy(monkeypatch):
     """Challenges that solve in no time."""
-    monkeypatch.setattr(proof_of_work, "HARDNESS", 50)
+    monkeypatch.setattr(proof_of_work, "DIFFICULTY", 50)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.support import factories as support_factories
 @pytest.fixture
 def practices(database, monkeypatch):
     """Two practices with a poster each."""
-    monkeypatch.setattr(proof_of_work, "HARDNESS", 50)
+    monkeypatch.setattr(proof_of_work, "DIFFICULTY", 50)
     with transaction():
         support_factories.shipped()
         return [
@@ -69,4 +69,4 @@ def test_who_scans_the_poster_is_credited_to_its_practice(practices, client, clo
     lead = db.session.scalar(select(Lead))
     assert (lead.source, lead.first_touch["practice"]) == ("form", str(practice_id))
     [(_, told)] = lead_detail.attribution(lead, [])
-    assert ("Practice that sent them", "South Clinic") in told
+    assert ("Practice", "South Clinic") in told

@@ -13,7 +13,7 @@ from crm.audit import service as audit
 from crm.content import claims_gate, preview, rules, service
 from crm.content.claims.document import LARGEST
 from crm.content.events import ContentApproved
-from crm.content.models import Approval, Autosave, ContentItem, ContentVersion
+from crm.content.models import Approval, Autosave, ContentItem, ContentVersion, VersionState
 from crm.content.render.fields import ContentError
 from crm.content.render.source import parse
 from crm.content.testimonials import service as testimonials
@@ -86,7 +86,7 @@ def newer_approved(version: ContentVersion) -> int | None:
         .where(
             ContentVersion.item_id == version.item_id,
             ContentVersion.language == version.language,
-            ContentVersion.state == "approved",
+            ContentVersion.state == VersionState.APPROVED,
             ContentVersion.number > version.number,
         )
         .order_by(ContentVersion.number.desc())
@@ -98,10 +98,10 @@ def status_of(version: ContentVersion, *, now: datetime) -> str:
     """Return what a version is worth today; see `rules.standing`."""
     return rules.status(
         version.state,
-        changed=version.state == "approved"
+        changed=version.state == VersionState.APPROVED
         and (has_changed(version) or testimonial_problem(version) is not None),
         expires_at=version.expires_at,
-        superseded=version.state == "approved" and is_superseded(version),
+        superseded=version.state == VersionState.APPROVED and is_superseded(version),
         now=now,
     )
 
@@ -129,7 +129,7 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
     if why := testimonial_problem(version):
         raise Invalid({"testimonial": [why]})
     _fits(version)
-    version.state, version.submitted_by, version.submitted_at = "in_review", actor, now
+    version.state, version.submitted_by, version.submitted_at = VersionState.IN_REVIEW, actor, now
     version.hash = service.digest(version.source, blocks=blocks)
     version.approved_at = version.expires_at = None
     audit.record("content.submitted", object_type="content_version", object_id=version.id)
@@ -208,7 +208,7 @@ def approve(version_id: int, *, actor: str, roles: Collection[str], kind: str, m
 
 def _activate(version: ContentVersion, *, now: datetime) -> None:
     block = version.item.kind == "block"
-    version.state, version.approved_at = "approved", now
+    version.state, version.approved_at = VersionState.APPROVED, now
     # a block goes out only inside emails, and their approvals end by themselves
     version.expires_at = None if block else _until(version)
     db.session.flush()
@@ -247,7 +247,7 @@ def emails_using(block: ContentVersion) -> Sequence[ContentVersion]:
         .where(
             ContentItem.kind != "block",
             ContentVersion.language == block.language,
-            ContentVersion.state == "approved",
+            ContentVersion.state == VersionState.APPROVED,
         )
         .order_by(ContentItem.key, ContentVersion.number.desc())
     ).all()
@@ -260,7 +260,7 @@ def emails_using(block: ContentVersion) -> Sequence[ContentVersion]:
 def withdraw(version_id: int, *, actor: str) -> None:
     """Let its author have a version back from review."""
     version = get(version_id, lock=True)
-    if version.state != "in_review" or actor not in (authors(version) | {version.submitted_by}):
+    if version.state != VersionState.IN_REVIEW or actor not in (authors(version) | {version.submitted_by}):
         raise Conflict("Only the author or submitter can withdraw a version, and only while it is in review.")
     back_to_draft(version)
     audit.record("content.taken_back", object_type="content_version", object_id=version.id)
@@ -268,7 +268,7 @@ def withdraw(version_id: int, *, actor: str) -> None:
 
 def back_to_draft(version: ContentVersion) -> None:
     """Take a version out of review; what was approved until then counts no more."""
-    version.state, version.hash = "draft", b""
+    version.state, version.hash = VersionState.DRAFT, b""
     version.submitted_at = version.submitted_by = None
     alerts.close(f"review:{version.id}")
     db.session.flush()
@@ -277,9 +277,9 @@ def back_to_draft(version: ContentVersion) -> None:
 def retire(version_id: int) -> None:
     """Take a version out of use for good; what would send it waits until something newer is approved."""
     version = get(version_id, lock=True)
-    if version.state == "retired":
+    if version.state == VersionState.RETIRED:
         raise Conflict("This version is retired already.")
-    version.state = "retired"
+    version.state = VersionState.RETIRED
     alerts.close(f"review:{version.id}")
     audit.record("content.retired", object_type="content_version", object_id=version.id)
     db.session.flush()

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select, text
 
 from crm.content import approval, rules, service
-from crm.content.models import ContentItem, ContentVersion
+from crm.content.models import ContentItem, ContentVersion, VersionState
 from crm.content.render.fields import LANGUAGES
 from crm.content.testimonials.rules import AuthorizationTerms
 from crm.core.db import db
@@ -100,7 +100,9 @@ def _contains(item: ContentItem, rows: Iterable[LanguageStatus], words: Sequence
 def statuses(*, now: datetime, item_id: int | None = None) -> dict[tuple[int, str], LanguageStatus]:
     """Return (item id, language) -> today's status."""
     rows = (
-        select(ContentVersion).where(ContentVersion.state != "retired").order_by(ContentVersion.number.desc())
+        select(ContentVersion)
+        .where(ContentVersion.state != VersionState.RETIRED)
+        .order_by(ContentVersion.number.desc())
     )
     if item_id is not None:
         rows = rows.where(ContentVersion.item_id == item_id)
@@ -119,9 +121,11 @@ def _standing(
     *,
     now: datetime,
 ) -> LanguageStatus:
-    used = next((one for one in versions if one.state == "approved"), None)
+    used = next((one for one in versions if one.state == VersionState.APPROVED), None)
     first = versions[0]
-    working = first if first.state in ("draft", "in_review") and first is not used else None
+    working = (
+        first if first.state in (VersionState.DRAFT, VersionState.IN_REVIEW) and first is not used else None
+    )
     state = "missing"
     if used is not None:
         loose = used.item.kind == "block" and not used.hash

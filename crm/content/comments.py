@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from crm.audit import service as audit
 from crm.content import approval, rules
-from crm.content.models import Comment
+from crm.content.models import Comment, VersionState
 from crm.core import clock
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound
@@ -32,7 +32,7 @@ def add_comment(version_id: int, *, actor: str, body: str, sentence: str = "", k
     db.session.add(row)
     db.session.flush()
     audit.record("content.commented", object_type="content_version", object_id=version_id)
-    if version.state == "in_review":
+    if version.state == VersionState.IN_REVIEW:
         alerts.raise_alert(
             key=f"comment:{version.id}",
             level="info",
@@ -65,7 +65,7 @@ def comments_of(version_id: int) -> Sequence[Comment]:
 def request_changes(version_id: int, *, actor: str, roles: Collection[str], reason: str) -> None:
     """Give a version back to its author, with the reason; approvals given so far count no more."""
     version = approval.get(version_id, lock=True)
-    if version.state != "in_review":
+    if version.state != VersionState.IN_REVIEW:
         raise Conflict("This version is not in review.")
     if all(rules.REVIEWERS[kind].isdisjoint(roles) for kind in rules.KINDS):
         raise NotAllowed("Your role cannot review content.")

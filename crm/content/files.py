@@ -11,7 +11,7 @@ from crm.audit import service as audit
 from crm.content import approval
 from crm.content.editor import service as editor
 from crm.content.editor.form_codec import Parts, build_source, split_fields
-from crm.content.models import ContentItem, ContentVersion
+from crm.content.models import ContentItem, ContentVersion, VersionState
 from crm.content.render.fields import LANGUAGES, TRANSACTIONAL
 from crm.content.render.source import LONGEST
 from crm.core import clock
@@ -68,7 +68,7 @@ def export_texts(*, drafts: bool = False) -> Iterator[tuple[str, bytes]]:
         .order_by(ContentItem.key, ContentVersion.language, ContentVersion.number.desc())
     )
     if not drafts:
-        rows = rows.where(ContentVersion.state == "approved")
+        rows = rows.where(ContentVersion.state == VersionState.APPROVED)
     for version in db.session.scalars(rows):
         yield path_of(version.item.key, version.language), version.source.encode()
 
@@ -88,7 +88,7 @@ def import_text(text: str, *, key: str, actor: str) -> ContentVersion:
     last = editor.newest(item.id, language=parts.language)
     if last is not None and last.source == text:
         return last
-    if last is not None and last.state == "draft":
+    if last is not None and last.state == VersionState.DRAFT:
         version = approval.get(last.id, lock=True)
         editor.replace_text(version, text, actor=actor)
     else:

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.core.db import Base, Encrypted, HasId
+from crm.core.db import Base, Encrypted, EnumText, HasId
 
 
 class ContentItem(HasId, Base):
@@ -61,7 +61,7 @@ class ContentVersion(HasId, Base):
     item_id: Mapped[int] = mapped_column(ForeignKey("content_item.id"))
     language: Mapped[str] = mapped_column(Text)
     number: Mapped[int] = mapped_column(BigInteger)
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[VersionState] = mapped_column(EnumText(VersionState))
     source: Mapped[str] = mapped_column(Text)
     subject: Mapped[str] = mapped_column(Text, server_default="")
     hash: Mapped[bytes] = mapped_column(LargeBinary)  # over source, blocks and layout, as approved

@@ -197,7 +197,7 @@ def current_blocks(language: str) -> dict[str, str]:
         .where(
             ContentItem.kind == "block",
             ContentVersion.language == language,
-            ContentVersion.state == "approved",
+            ContentVersion.state == VersionState.APPROVED,
         )
         .ext(distinct_on(ContentItem.key))
         .order_by(ContentItem.key, ContentVersion.number.desc())
@@ -271,7 +271,9 @@ def count_waiting() -> int:
     """Return how many versions wait for a reviewer."""
     return (
         db.session.scalar(
-            select(func.count()).select_from(ContentVersion).where(ContentVersion.state == "in_review")
+            select(func.count())
+            .select_from(ContentVersion)
+            .where(ContentVersion.state == VersionState.IN_REVIEW)
         )
         or 0
     )

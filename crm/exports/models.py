@@ -6,7 +6,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.db import Base, HasId
+from crm.core.db import Base, EnumText, HasId
 
 
 class ExportState(StrEnum):
@@ -28,7 +28,7 @@ class Export(HasId, Base):
     form: Mapped[str] = mapped_column(Text)  # csv, xlsx
     clinical: Mapped[bool]
     purpose: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[ExportState] = mapped_column(EnumText(ExportState))
     rows: Mapped[int] = mapped_column(BigInteger, server_default="0")
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]

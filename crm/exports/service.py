@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, Any, assert_never
 
 import xlsxwriter
 from sqlalchemy import delete, select
@@ -186,8 +186,15 @@ def content(export: Export) -> Iterator[bytes]:
 
     One piece is in memory at a time. Each is read in its own transaction, because the response outlives that of the request.
     """
-    if export.state != ExportState.READY:
-        raise NotFound("This file is still being written. Try again in a minute.")
+    match export.state:
+        case ExportState.READY:
+            pass
+        case ExportState.ASKED:
+            raise NotFound("This file is still being written. Try again in a minute.")
+        case ExportState.FAILED:
+            raise NotFound("This file could not be written. Export the data again.")
+        case _:
+            assert_never(export.state)
     audit.record(
         "export.download", object_type="export", object_id=export.id, purpose=export.purpose,
         detail={"rows": export.rows},

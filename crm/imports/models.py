@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBina
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.db import Base, Encrypted, HasId
+from crm.core.db import Base, Encrypted, EnumText, HasId
 
 
 class ImportState(StrEnum):
@@ -40,7 +40,7 @@ class ImportRun(HasId, Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     kind: Mapped[str] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Encrypted)  # of the file
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[ImportState] = mapped_column(EnumText(ImportState))
     encoding: Mapped[str] = mapped_column(Text)
     delimiter: Mapped[str] = mapped_column(Text)
     header: Mapped[str] = mapped_column(Encrypted)  # JSON list

@@ -18,7 +18,7 @@ from crm.content import approval, catalog, comments, preview, service
 from crm.content.editor import form_codec, hints
 from crm.content.editor import service as drafting
 from crm.content.editor.form_codec import Parts, Statement
-from crm.content.models import ContentVersion
+from crm.content.models import ContentVersion, VersionState
 from crm.content.page_context import actor, shared
 from crm.content.render.fields import COMMERCIAL, URL_FIELDS, allowed_fields
 from crm.content.render.merge_fields import clean
@@ -81,7 +81,7 @@ def duplicate(version_id: int) -> ResponseReturnValue:
 def edit(version_id: int) -> ResponseReturnValue:
     """The editor."""
     version = approval.get(version_id)
-    if version.state != "draft":
+    if version.state != VersionState.DRAFT:
         return redirect(url_for("console.content.version", version_id=version_id))
     return _editor(version)
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from crm.audit import service as audit
 from crm.content import approval
 from crm.content.editor.form_codec import Parts, build_source, split_fields
-from crm.content.models import Autosave, ContentItem, ContentVersion
+from crm.content.models import Autosave, ContentItem, ContentVersion, VersionState
 from crm.content.render.fields import LANGUAGES, ContentError
 from crm.content.render.source import LONGEST
 from crm.core import clock
@@ -41,7 +41,7 @@ def open_draft(item_id: int, *, language: str, actor: str) -> ContentVersion:
     """Return the open draft of an item in a language, or a new one made from its newest text there (else from any)."""
     found = get_item(item_id)
     last = newest(item_id, language=language)
-    if last is not None and last.state == "draft":
+    if last is not None and last.state == VersionState.DRAFT:
         return last
     text = last.source if last else _translated(found, language)
     return create_draft(
@@ -68,7 +68,7 @@ def translate(version_id: int, *, language: str, actor: str) -> ContentVersion:
     if language not in LANGUAGES or language == source.language:
         raise Invalid({"language": ["Choose the other language."]})
     last = newest(source.item_id, language=language)
-    if last is not None and last.state == "draft":
+    if last is not None and last.state == VersionState.DRAFT:
         return last
     text = _in_language(source.source, language)
     number = (last.number if last else 0) + 1
@@ -99,10 +99,10 @@ def duplicate(version_id: int, *, title: str, actor: str) -> ContentVersion:
 def renew(version_id: int, *, actor: str) -> ContentVersion:
     """Resubmit the same text while its approval is still valid."""
     old = approval.get(version_id)
-    if old.state != "approved" or approval.newer_approved(old) is not None:
+    if old.state != VersionState.APPROVED or approval.newer_approved(old) is not None:
         raise Conflict("Only the version in use can be renewed.")
     last = newest(old.item_id, language=old.language)
-    if last is not None and last.id != old.id and last.state in ("draft", "in_review"):
+    if last is not None and last.id != old.id and last.state in (VersionState.DRAFT, VersionState.IN_REVIEW):
         raise Conflict("There is a newer version already. Approve or retire that one.")
     made = create_draft(
         old.item, language=old.language, text=old.source, number=old.number + 1, author=old.author
@@ -113,7 +113,7 @@ def renew(version_id: int, *, actor: str) -> ContentVersion:
 def save(version_id: int, *, parts: Parts, base: int, actor: str) -> Saved:
     """Save a draft. `base` is the number of the state the writer began from: with another, nothing is written over."""
     version = approval.get(version_id, lock=True)
-    if version.state != "draft":
+    if version.state != VersionState.DRAFT:
         raise Conflict("This version is no longer a draft. Begin a new one to change it.")
     text = build_source(_held(version, parts), before=version.source)
     if text == version.source:
@@ -174,7 +174,7 @@ def restore(version_id: int, *, autosave_id: int, actor: str) -> ContentVersion:
     """Make a draft say again what it said before; what it says now stays in the history."""
     version = approval.get(version_id, lock=True)
     row = db.session.get(Autosave, autosave_id)
-    if version.state != "draft" or row is None or row.version_id != version.id:
+    if version.state != VersionState.DRAFT or row is None or row.version_id != version.id:
         raise Conflict("This state cannot be brought back.")
     replace_text(version, row.source, actor=actor)
     audit.record("content.restored", object_type="content_version", object_id=version.id)
@@ -194,7 +194,7 @@ def create_draft(found: ContentItem, *, language: str, text: str, number: int, a
         item_id=found.id,
         language=language,
         number=number,
-        state="draft",
+        state=VersionState.DRAFT,
         source=text,
         subject=split_fields(text).subject,
         hash=b"",

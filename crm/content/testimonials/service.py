@@ -6,7 +6,7 @@ from datetime import date, datetime
 from sqlalchemy import select
 
 from crm.audit import service as audit
-from crm.content.models import Authorization, ContentItem, ContentVersion
+from crm.content.models import Authorization, ContentItem, ContentVersion, VersionState
 from crm.content.render.fields import LANGUAGES, ContentError
 from crm.content.render.source import Source, parse
 from crm.content.testimonials import rules
@@ -110,7 +110,7 @@ def revoke(authorization_id: int, *, actor: str) -> Sequence[ContentVersion]:
     found.revoked_at, found.revoked_by = clock.now(), actor
     db.session.flush()
     audit.record("authorization.revoked", object_type="content_authorization", object_id=found.id)
-    held = [one for one in versions_using(found) if one.state == "approved"]
+    held = [one for one in versions_using(found) if one.state == VersionState.APPROVED]
     if held:
         alerts.raise_alert(
             key=f"authorization:{found.id}",
@@ -128,7 +128,7 @@ def versions_using(found: Authorization) -> list[ContentVersion]:
         .join(ContentItem)
         .where(
             ContentVersion.source.like(f"%testimonial:%{found.reference}%"),
-            ContentVersion.state != "retired",
+            ContentVersion.state != VersionState.RETIRED,
         )
         .order_by(ContentVersion.id.desc())
     )

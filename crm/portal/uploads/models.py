@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.db import Base, Encrypted, HasId
+from crm.core.db import Base, Encrypted, EnumText, HasId
 
 
 class UploadState(StrEnum):
@@ -41,7 +41,7 @@ class ReferralUpload(HasId, Base):
 
     practice_id: Mapped[int] = mapped_column(ForeignKey("practice.id"))
     person_id: Mapped[int] = mapped_column(ForeignKey("portal_person.id"))  # who uploaded it
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[UploadState] = mapped_column(EnumText(UploadState))
     name: Mapped[str] = mapped_column(Encrypted)  # of the file
     content: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)  # sealed by crm.core.crypto
     rows: Mapped[int]
@@ -70,7 +70,7 @@ class ReferralUploadRow(Base):
         ForeignKey("referral_upload.id", ondelete="CASCADE"), primary_key=True
     )
     line: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[RowState] = mapped_column(EnumText(RowState))
     lead_id: Mapped[int | None] = mapped_column(ForeignKey("lead.id"))
     reason: Mapped[str | None] = mapped_column(Text)  # codes and fields, never what the row holds
 

@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)  # a Tuesday, 9:00 in Los Angeles
 
 
+MARKS = {"browser": ("browser", "slow"), "chaos": ("slow",)}  # by folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of a folder alike."""
+    for item in items:
+        for mark in MARKS.get(item.path.parent.name, ()):
+            item.add_marker(mark)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Drop the plugin of Hypothesis where no test uses it: for its summary it imports the library, half a second."""
     plugins = session.config.pluginmanager
@@ -77,7 +87,9 @@ def app(settings: config.Settings) -> Iterator[CrmApp]:
     app = create_app(settings)
     app.testing = True
     # a hash that is worth its name takes 0.3 s
-    app.extensions["security"].pwd_context.update(argon2__time_cost=1, argon2__memory_cost=8, argon2__parallelism=1)
+    app.extensions["security"].pwd_context.update(
+        argon2__time_cost=1, argon2__memory_cost=8, argon2__parallelism=1
+    )
     yield app
     with app.app_context():
         db.engine.dispose()

@@ -10,7 +10,7 @@ from redis import Redis
 from crm.consent import consent_texts
 from tests.support.stack import Stack, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.xdist_group("browser")]
 
 SECRETS = {
     "last name": "Zzyzxlastname",

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.test_pages import check
 from tests.support.stack import Stack
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
+pytestmark = [pytest.mark.xdist_group("browser-desk")]
 
 HEAD = ["First name", "Last name", "Email", "Phone", "Message"]
 GOOD = [[f"Ada{letter}", "Import", f"ada{letter}@import.example", "", "Hello"] for letter in "abcdefg"]

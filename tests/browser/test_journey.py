@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from crm.consent import consent_texts
 from tests.support.stack import Stack, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.xdist_group("browser")]
 LA = ZoneInfo("America/Los_Angeles")
 
 

@@ -12,7 +12,7 @@ from tests.browser.test_journey import confirm, fill_in
 from tests.browser.test_pages import check
 from tests.support.stack import Stack, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
+pytestmark = [pytest.mark.xdist_group("browser-desk")]
 LA = ZoneInfo("America/Los_Angeles")
 
 

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.stack import Stack
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.xdist_group("browser")]
 
 PUBLIC = ["/contact", "/education", "/login", "/c/nonsense", "/nowhere"]
 CONSOLE = ["/console", "/console/leads", "/console/sequences", "/console/mail", "/console/alerts", "/console/staff",

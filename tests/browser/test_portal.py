@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.stack import Stack, wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser-desk")]
+pytestmark = [pytest.mark.xdist_group("browser-desk")]
 EMAIL = "nina@north.example"
 
 

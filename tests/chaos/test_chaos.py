@@ -5,8 +5,6 @@ import pytest
 from tests.chaos.scenarios import SCENARIOS
 from tests.support.stack import running_stack
 
-pytestmark = [pytest.mark.slow]
-
 
 @pytest.fixture(scope="module")
 def site():

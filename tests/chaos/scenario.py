@@ -6,11 +6,14 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import requests
 from redis import Redis
 
 from crm.core.failpoints import POINTS
+from crm.core.time_zones import NAMES
 from tests.chaos.oracle import Verdict, judge
 from tests.chaos.traffic import StaffSession, WebTraffic
 from tests.support.stack import Stack, wait_until
@@ -213,15 +216,20 @@ def broadcast(stack: Stack, count: int) -> None:
 
 def _insert(stack: Stack, statement: str, count: int) -> None:
     now = stack.now()
-    west = (now.hour - 11) % 24  # hours; who gets a broadcast lives where it is about eleven in the morning
     given = {
         "first": stack.people + 1,
         "last": stack.people + count,
         "now": now,
-        "zone": f"Etc/GMT{west if west <= 12 else west - 24:+d}",
+        "zone": _zone_at_eleven(now),
         "tag": f"lot-{stack.people}",
     }
     names = {name: value for name, value in given.items() if f"%({name})s" in statement}
     with stack.sql() as database:
         database.execute(statement, names)
     stack.people += count
+
+
+def _zone_at_eleven(now: datetime) -> str:
+    """Return a zone where it is about eleven in the morning, so that a broadcast may leave."""
+    hours = {name: now.astimezone(ZoneInfo(name)).hour for name in sorted(NAMES)}
+    return min(hours, key=lambda name: abs(hours[name] - 11))

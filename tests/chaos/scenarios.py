@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.chaos import changes, kills, provider, report, servers
+from tests.chaos import changes, copies, kills, provider, report, servers
 from tests.chaos.results import Done
 
 SCENARIOS: dict[str, Callable[..., Done]] = {
@@ -13,5 +13,6 @@ SCENARIOS: dict[str, Callable[..., Done]] = {
         provider.provider_moods, provider.half_refused, provider.key_revoked, provider.clocks_apart,
         report.events_storm, report.events_late,
         changes.rolling_restart, changes.migration, changes.old_jobs, changes.copied, changes.three_days_off,
+        copies.snapshot_back, copies.second_instance,
     )
 }  # fmt: skip

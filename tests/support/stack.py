@@ -20,6 +20,7 @@ import psycopg
 import requests
 from redis import Redis
 
+import jobs  # noqa: F401 - declares every job, as wsgi.py does
 from crm.core import queue
 from crm.core.demo_clock import DemoClock
 from crm.dev import local

@@ -1,0 +1,44 @@
+"""Copies of a stopped PostgreSQL's data folder: saved, put back, started a second time."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from crm.dev import local
+
+
+def stop(folder: Path, mode: str = "fast") -> None:
+    """Stop the embedded server of a folder: "fast" undoes what runs, "immediate" leaves the disk as a crash does."""
+    server = local._postgres_servers[folder]
+    subprocess.run(
+        [server.bin_path / "pg_ctl", "-w", "-D", str(server.pgdata), "stop", "-m", mode],
+        check=False,
+        capture_output=True,
+        user=server.system_user,
+    )
+
+
+def start(folder: Path) -> None:
+    """Start it again."""
+    local._postgres_servers[folder].ensure_postgres_running()
+
+
+def save(folder: Path, name: str) -> Path:
+    """Copy the data of a stopped server; return where the copy is."""
+    saved = folder / name
+    subprocess.run(["cp", "-a", folder / "postgres", saved], check=True)
+    return saved
+
+
+def put_back(folder: Path, saved: Path, *, keep_as: str) -> Path:
+    """Put a copy in the place of a stopped server's data; return where that data is now."""
+    kept = folder / keep_as
+    (folder / "postgres").rename(kept)
+    saved.rename(folder / "postgres")
+    return kept
+
+
+def second_instance(folder: Path, saved: Path) -> str:
+    """Start a second server from a copy, in a folder of its own; return its URL."""
+    shutil.move(saved, folder / "postgres")
+    return local.postgres_url(folder)

@@ -17,7 +17,6 @@ from crm.core.field_keys import FieldKeys
 from crm.core.flask_app import CrmApp
 from crm.core.link_keys import LinkKeys
 from crm.core.services import Services
-from crm.dev import local
 from crm.web import timeline_sources
 
 migrate = Migrate()
@@ -53,12 +52,18 @@ def _services(settings: Settings) -> Services:
         field_keys=FieldKeys(settings.field_keys),
         link_keys=LinkKeys(settings.secret_keys),
         calendar=business_hours.calendar(zone=clinic.zone, hours=clinic.hours, closed=clinic.closed),
-        redis=Redis.from_url(settings.redis_url)
-        if settings.redis_url
-        else local.LazyRedis(settings.local_dir),
+        redis=_redis(settings),
         reactions=reactions.TABLE,
         timeline_sources=timeline_sources.SOURCES,
     )
+
+
+def _redis(settings: Settings) -> Redis:
+    if settings.redis_url:
+        return Redis.from_url(settings.redis_url)
+    from crm.dev import local  # noqa: PLC0415 - never in production
+
+    return local.LazyRedis(settings.local_dir)
 
 
 def _flask_config(settings: Settings) -> dict[str, object]:

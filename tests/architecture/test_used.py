@@ -18,6 +18,7 @@ FOR_TESTS = {
     "crm.core.text.first_unreadable",  # the same
     "crm.messages.rules.MESSAGE_MOVES",  # a trigger enforces it, and a test holds the two equal
     "crm.messages.rules.MOVES_WITHOUT_CALL",  # the same
+    "crm.messages.limits.copy_guard.read_marks",  # what a check sees, for tests of the guard
     "crm.messages.limits.quiet_hours.quiet_until",  # the rule that a test holds its SQL twin equal to
     "crm.tracking.rules.worst_state",  # a rule with an SQL twin too
 }

@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> CrmApp:
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    web.mount(app, settings)
+    web.init_web(app, settings)
     register_commands(app)
     logging.getLogger("python_http_client").setLevel(logging.WARNING)  # at DEBUG it prints keys and bodies
     return app

@@ -1,4 +1,4 @@
-"""flask commands. Features with more than one bring their own group in `<feature>/cli.py`."""
+"""Flask commands: those of one command each, and the groups of features (`<feature>/cli.py`)."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ from crm.staff.cli import staff
 
 
 def register_commands(app: CrmApp) -> None:
-    """Hang every command on the app."""
+    """Add every command to the app."""
     series = click.Group("sequences", help="Email sequences.")
     series.add_command(load_sequences)
     for command in (series, doctor, content, staff, api_key, audit, contacts, mail):
@@ -60,7 +60,7 @@ def sandbox() -> None:
 @click.option("--live", is_flag=True, help="Open new sequences for people at once.")
 @with_appcontext
 def load_sequences(*, live: bool) -> None:
-    """Bring the shipped sequences into the database as immutable versions."""
+    """Load the shipped sequences into the database as immutable versions."""
     with transaction():
         added = sequences.load_shipped(live=live)
     click.echo(f"Sequences: {added} new versions.")

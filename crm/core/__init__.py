@@ -1,1 +1,1 @@
-"""What every feature stands on, and what knows no feature: settings, database, queue, clock, errors, limits."""
+"""Core: settings, database, queue, clock, errors, limits. Every feature may import it; it imports no feature."""

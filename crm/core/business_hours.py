@@ -41,10 +41,10 @@ class Calendar:
             if span is not None and span[1] > since:
                 yield day, max(span[0], since), span[1]
             day += DAY
-        raise ValueError("A clinic that never opens has no clock.")
+        raise ValueError("No opening in the next 800 days. Check CLINIC_HOURS and CLINIC_CLOSED.")
 
     def add_time(self, since: datetime, amount: timedelta) -> datetime:
-        """Return the moment at which `amount` of opening time has gone by since `since`."""
+        """Return the moment at which `amount` of opening time has passed since `since`."""
         left = amount
         for _, begins, ends in self._openings(since):
             if left <= ends - begins:
@@ -55,7 +55,7 @@ class Calendar:
     def add_days(self, since: datetime, count: int) -> datetime:
         """Return the same wall time `count` open days later, within that day's hours.
 
-        What comes in while the clinic is closed counts from the next opening.
+        A lead that arrives while the clinic is closed counts from the next opening.
         """
         found = None
         for number, (day, begins, _) in enumerate(self._openings(since)):
@@ -68,7 +68,7 @@ class Calendar:
         raise AssertionError("unreachable")
 
     def after(self, since: datetime, within: timedelta) -> datetime:
-        """Return when `within` is over: whole days are open days, anything else is opening time."""
+        """Return when `within` has passed: whole days count as open days, anything else as opening time."""
         if within % DAY:
             return self.add_time(since, within)
         return self.add_days(since, within // DAY)
@@ -91,7 +91,7 @@ class Calendar:
 def holidays_of(year: int) -> frozenset[date]:
     """Return the days on which clinics commonly close: seven of the holidays of 5 U.S.C. 6103.
 
-    One that falls on a Saturday is kept the Friday before, one on a Sunday the Monday after.
+    A Saturday holiday is observed on the Friday before, a Sunday holiday on the Monday after.
     """
     fixed = [date(year, 1, 1), date(year, 6, 19), date(year, 7, 4), date(year, 12, 25), date(year + 1, 1, 1)]
     kept = {day + timedelta(days={5: -1, 6: 1}.get(day.weekday(), 0)) for day in fixed}

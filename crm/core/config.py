@@ -21,7 +21,7 @@ DEFAULT_PORT = 8000
 
 
 class ConfigError(Exception):
-    """The environment is not fit to boot with; says every variable that is missing or wrong."""
+    """The environment lacks settings or has invalid ones; the message names every variable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Clinic:
     time_zone: str = "America/Los_Angeles"
     state: str = "CA"
     staff_alert_email: str = ""
-    hours: str = "Mon-Fri 08:00-17:00"  # opening hours, by which the clocks of leads run
+    hours: str = "Mon-Fri 08:00-17:00"  # opening hours, in which the deadlines of leads count
     closed: str = "holidays"  # the main holidays, and single days such as 2026-12-24
 
     @property
@@ -49,7 +49,7 @@ class Clinic:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that may differ from one installation to the next."""
+    """Everything that may differ between two installations."""
 
     production: bool
     secret_keys: tuple[str, ...]
@@ -77,16 +77,16 @@ class Settings:
 
     @property
     def secure(self) -> bool:
-        """Whether people reach us over HTTPS."""
+        """Whether the public address is HTTPS."""
         return self.public_url.startswith("https://")
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Build the settings from the environment.
 
-    Production is `CRM_MODE=production`, or a `PUBLIC_URL` that is not this machine. There, everything a
-    clinic needs must be set and nothing may be a default: `ConfigError` names what is missing. Elsewhere the
-    gaps are filled with secrets kept in `.local/`.
+    Production is `CRM_MODE=production`, or a `PUBLIC_URL` that is not this machine. In production every setting that
+    a clinic needs must be set, and no secret may be a default. Elsewhere missing secrets are kept in `.local/`.
+    Raises ConfigError with every variable that is missing or wrong.
     """
     given = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
     port, sandbox_port = _ports(given)
@@ -221,7 +221,7 @@ def _list(text: str) -> tuple[str, ...]:
 
 
 def _postgres(url: str | None) -> str | None:
-    """SQLAlchemy wants the driver in the scheme; people and hosting providers leave it out."""
+    """Add the driver to the scheme: SQLAlchemy needs it, hosting providers leave it out."""
     return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url) if url else None
 
 
@@ -243,7 +243,7 @@ def _field_keys(text: str) -> tuple[tuple[str, bytes], ...]:
 
 
 def _local_secrets(local_dir: Path) -> dict[str, str]:
-    """Read this machine's own secrets, making them on the first call."""
+    """Return the secrets of this machine; create them on the first call."""
     path = local_dir / "secrets.json"
     try:
         return dict(json.loads(path.read_text()))
@@ -258,9 +258,7 @@ def _local_secrets(local_dir: Path) -> dict[str, str]:
     mine = path.with_name(f"secrets.{secrets.token_hex(8)}")
     with os.fdopen(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(made, file)
-    with contextlib.suppress(
-        FileExistsError
-    ):  # another process was quicker; its secrets are the ones to share
-        os.link(mine, path)  # whole or not at all: nobody reads half a file
+    with contextlib.suppress(FileExistsError):  # another process was faster: use its secrets
+        os.link(mine, path)  # atomic: no process reads half a file
     mine.unlink()
     return dict(json.loads(path.read_text()))

@@ -117,9 +117,9 @@ db = SQLAlchemy(model_class=Base, disable_autonaming=True)
 
 @listens_for(Pool, "checkout")
 def _still_there(connection: Connection, *_: Any) -> None:
-    """Have a kept connection replaced that the server ended meanwhile: there is something to read in it, unasked.
+    """Replace a pooled connection that the server has closed: it has unread data although no query runs.
 
-    As good as asking the server before every transaction, and without the way there and back.
+    As reliable as a query before every transaction, without its round trip.
     """
     if connection.closed:
         raise DisconnectionError
@@ -166,12 +166,12 @@ def as_json(value: Mapping[str, Any] | None) -> Jsonb | None:
 
 
 def bigint_array(values: Iterable[int | None]) -> str:
-    """Return whole numbers as PostgreSQL's text for an array; for thousands a fifth of what the driver's own form costs."""
+    """Return whole numbers as PostgreSQL's text for an array: a fifth of the driver's time for thousands of numbers."""
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
 
 
 def text_array(values: Iterable[str | None]) -> str:
-    """Return texts in the same form."""
+    """Return texts as PostgreSQL's text for an array."""
     quoted = [
         "NULL" if value is None else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
         for value in values
@@ -185,7 +185,7 @@ _DEPTH = "transaction_depth"
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """Commit when the block ends, then run what `after_commit` collected; on any error roll back and forget it.
+    """Commit when the block ends, then run the `after_commit` callbacks; on any error roll back and drop them.
 
     Only edges open one: the request, the job, the command. A block inside another joins it.
     """
@@ -214,15 +214,16 @@ _COLLIDED = ("40001", "40P01")  # serialization failure, deadlock: PostgreSQL as
 
 
 def collided(error: OperationalError) -> bool:
-    """Tell whether a transaction was undone only because another one was in its way."""
+    """Tell whether PostgreSQL rolled the transaction back because of a concurrent one."""
     return getattr(error.orig, "sqlstate", None) in _COLLIDED
 
 
 def retry_transaction(work: Callable[[], Done], *, seconds: float) -> Done:
-    """Run `work` in a transaction of its own, and again when PostgreSQL could not: a deadlock, a cut connection, a
-    restart, a full disk. Raises what stood in the way after `seconds`.
+    """Run `work` in its own transaction; retry after a deadlock, a lost connection, a restart or a full disk.
 
-    For work that may run twice: a commit whose answer was lost may have gone through.
+    Raises the last error after `seconds`.
+
+    For work that may run twice: a commit whose answer was lost may have succeeded.
     """
     until, pause = time.monotonic() + seconds, 0.05
     while True:

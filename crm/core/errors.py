@@ -1,10 +1,10 @@
-"""What the business can refuse. No HTTP here: `crm.web.errors` decides the number."""
+"""Refusals: errors that the person who asked is shown. `crm.web.errors` maps them to HTTP statuses."""
 
 from collections.abc import Mapping, Sequence
 
 
 class Refusal(Exception):
-    """Base of everything the business says no to. `message` is fit to be shown to the person who asked."""
+    """Base of all refusals. `message` may be shown to the person who made the request."""
 
     code = "refused"
 
@@ -18,7 +18,7 @@ class NotFound(Refusal):
 
 
 class Conflict(Refusal):
-    """The thing has changed, or is in a state that does not allow this."""
+    """The record has changed, or its state does not allow this."""
 
     code = "conflict"
 
@@ -38,7 +38,7 @@ class TooMany(Refusal):
 
 
 class Invalid(Refusal):
-    """Input that cannot be taken: field name -> what is wrong with it, in words."""
+    """Invalid input: field name -> messages."""
 
     code = "invalid"
 

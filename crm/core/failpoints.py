@@ -43,7 +43,7 @@ def arm(spec: str | None) -> None:
 
 
 def failpoint(point: str) -> None:
-    """Die here, as a power cut would, when this point is armed and its turn has come."""
+    """End the process here, as a power failure would, when this point is armed for this pass."""
     if _armed.point == point:
         _armed.passes -= 1
         if _armed.passes == 0:

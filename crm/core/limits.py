@@ -83,7 +83,7 @@ def _all_at_once(redis: Redis, keys: Sequence[str]) -> list[int]:
 
 
 class _Memory:
-    """The same in this process: weaker (each process counts alone), better than nothing."""
+    """The same windows in this process. Weaker than Redis: each process counts alone."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Job queue: declaring jobs and queuing them. PostgreSQL holds what is due; a sweep finds what a lost job left undone."""
+"""Job queue: declaring jobs and queuing them. PostgreSQL holds what is due; a sweep requests lost jobs again."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -13,7 +13,7 @@ from crm.core.errors import NotFound
 
 
 class Purpose(IntEnum):
-    """What a link is good for; a token of one purpose is nothing for another."""
+    """What a link opens. A token of one purpose is invalid for another."""
 
     CONFIRM = 1
     UNSUBSCRIBE = 2

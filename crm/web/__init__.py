@@ -1,4 +1,4 @@
-"""What an audience has in common. `mount` is the one list of everything that can be reached over HTTP."""
+"""The web edge: pages of every audience, the API, headers, languages, errors. `init_web` adds them to an app."""
 
 import time
 from typing import TYPE_CHECKING
@@ -20,13 +20,13 @@ log = structlog.get_logger()
 
 
 class Number(IntegerConverter):
-    """A whole number in an address, no longer than a column can hold: with a longer one there is nothing to find."""
+    """A whole number in an address, at most as long as a column can hold: a longer one is not found."""
 
     regex = r"\d{1,18}"
 
 
-def mount(app: "CrmApp", settings: "Settings") -> None:
-    """Hang every surface on the app."""
+def init_web(app: "CrmApp", settings: "Settings") -> None:
+    """Add every page and endpoint to the app."""
     app.config.update(
         SESSION_COOKIE_NAME="__Host-session" if settings.secure else "session",
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session
@@ -55,7 +55,7 @@ def _start() -> None:
 
 
 def _log(response: Response) -> Response:
-    """One line per request: the rule, never the address itself, which may hold a token or a name."""
+    """Log one line per request: the URL rule, never the address, which may contain a token or a name."""
     if request.endpoint not in ("static", "bootstrap.static"):
         log.info(
             "request",

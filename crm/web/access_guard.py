@@ -1,7 +1,6 @@
-"""The one check that every request passes: public, another system with a key, a portal user,
-or staff with the right role.
+"""Access guard: the check of every request. A page is public, or needs an API key, a portal session or a permission.
 
-What is neither listed as public nor names a permission is refused: forgetting a guard closes a page, never opens it.
+An endpoint that is neither public nor names a permission is refused: a forgotten guard closes a page, it opens none.
 """
 
 from collections.abc import Iterable
@@ -38,7 +37,7 @@ def init_guard(app: Flask, *, public: Iterable[str]) -> None:
 
 
 def kind_of(app: Flask, endpoint: str) -> str | None:
-    """Return what opens an endpoint: "public", "sign-in", "key", "referrer", a permission, or None: nothing does."""
+    """Return what an endpoint needs: "public", "sign-in", "key", "referrer", a permission, or None: it opens to nobody."""
     view = app.view_functions[endpoint]
     if hasattr(view, "api_scope"):
         return "key"
@@ -68,7 +67,7 @@ def _forget_actor(_error: BaseException | None) -> None:
 
 def _check() -> ResponseReturnValue | None:
     if request.endpoint is None:
-        return None  # there is nothing at this address
+        return None  # not found
     kind = kind_of(current_app, request.endpoint)
     if kind in ("public", "key"):  # views with an API key check it themselves
         return None

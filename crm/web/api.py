@@ -1,4 +1,4 @@
-"""The JSON API under /api/v1: its features, its description, and the one shape of its errors."""
+"""JSON API under /api/v1: its OpenAPI description and the shape of its errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,13 +61,13 @@ class _Inner(ma.Schema):
 
 
 class ErrorSchema(ma.Schema):
-    """The one shape of every error."""
+    """The shape of every error."""
 
     error = ma.fields.Nested(_Inner)
 
 
 class JsonApi(Api):
-    """flask-smorest, with our shape of errors, and leaving other pages' errors alone."""
+    """flask-smorest with our shape of errors, for API requests only."""
 
     ERROR_SCHEMA = ErrorSchema
 
@@ -146,7 +146,7 @@ _KEPT_HEADERS = ("Allow", "WWW-Authenticate", "Retry-After")
 
 
 def _flat(messages: Any, path: str = "") -> dict[str, list[str]]:
-    """Turn nested messages into {"patient.phone": ["..."]}; what concerns a whole object goes by the object's name."""
+    """Return nested messages as {"patient.phone": ["..."]}; those of a whole object under the object's name."""
     if isinstance(messages, list):
         return {path or "body": [_clear(str(message), path) for message in messages]}
     found: dict[str, list[str]] = {}
@@ -160,7 +160,7 @@ _NO_OBJECT = ma.Schema().error_messages["type"]
 
 
 def _clear(message: str, path: str) -> str:
-    """Say what is expected where the schema says only that something is of the wrong type."""
+    """Return the message, or what is expected where marshmallow names only a wrong type."""
     if message != _NO_OBJECT:
         return message
     where = f"“{path}”" if path else "the body"

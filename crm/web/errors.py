@@ -1,4 +1,4 @@
-"""From what went wrong to what the reader sees: a number, a kind sentence, nothing technical."""
+"""Error handlers: from an exception to a status and a sentence for the reader, without technical detail."""
 
 import traceback
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ CHANGED = "This was changed in the meantime, or it already exists. Load the page
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Answer every error of `app` in the way the asker understands: JSON for machines, a page for people."""
+    """Answer every error of `app`: JSON for other systems, a page for people."""
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(CSRFError, _expired)
     app.register_error_handler(HTTPException, _http)
@@ -71,7 +71,7 @@ def _said(error: Refusal) -> str:
 
 
 def _came_from() -> str | None:
-    """The console page whose form was sent, so that its reader stays where they were."""
+    """Return the console page whose form was sent, so that its reader stays there."""
     before = request.referrer or ""
     inside = request.host_url + "console/"
     return before if request.method == "POST" and before.startswith(inside) else None
@@ -103,13 +103,13 @@ def _clash(error: Exception) -> ResponseReturnValue:
 
 
 def _away(error: OperationalError) -> ResponseReturnValue:
-    """PostgreSQL is away, full or shut: another try may do, so say when."""
+    """Answer 503 with a time to retry: PostgreSQL is unreachable, full or stopped."""
     log.error("database.away", kind=type(error.orig).__name__)
     return _http(ServiceUnavailable(retry_after=60))
 
 
 def _unstorable(error: DataError) -> ResponseReturnValue:
-    """No text or JSON of PostgreSQL holds a zero byte, and no browser sends one: the sender's doing."""
+    """Answer 400 to a zero byte: PostgreSQL stores none in text or JSON, and no browser sends one."""
     zero = isinstance(error.orig, UntranslatableCharacter) or "NUL" in str(error.orig)
     return _http(BadRequest()) if zero else _unexpected(error)
 
@@ -117,7 +117,7 @@ def _unstorable(error: DataError) -> ResponseReturnValue:
 def _unexpected(error: Exception) -> ResponseReturnValue:
     last = traceback.extract_tb(error.__traceback__)[-1:]
     if isinstance(error, RecursionError) and last and last[0].filename.endswith("json/decoder.py"):
-        return _http(BadRequest())  # brackets nested thousands deep: the sender's doing
+        return _http(BadRequest())  # JSON nested thousands deep
     if current_app.testing:
         raise error
     place = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in last]

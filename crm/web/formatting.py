@@ -1,4 +1,4 @@
-"""How values are shown to people: times in the reader's zone, numbers with commas. Pure."""
+"""Formatting: times in the reader's zone, numbers with commas, phone numbers. Pure."""
 
 import math
 from datetime import datetime, tzinfo
@@ -26,7 +26,7 @@ _SPANISH = {
 
 
 def local(at: datetime, *, zone: tzinfo, now: datetime, style: str = "short", language: str = "en") -> str:
-    """Show an aware time in `zone`. Styles: short, day, full, time, ago. Short adds the year when it is another."""
+    """Return an aware time as text in `zone`. Styles: short, day, full, time, ago. Short adds the year when it is another."""
     if style == "ago":
         return format_timedelta(at - now, add_direction=True, locale=language)
     shown = at.astimezone(zone)
@@ -37,7 +37,7 @@ def local(at: datetime, *, zone: tzinfo, now: datetime, style: str = "short", la
 
 
 def spoken(at: datetime, *, zone: tzinfo, theirs: str | None = None, language: str = "en") -> str:
-    """The whole time in the reader's zone and, when it differs, in the person's: 'Tuesday 9:00 AM in Denver'."""
+    """Return the full time in the reader's zone and, when it differs, the person's: 'Tuesday 9:00 AM in Denver'."""
     said = f"{local(at, zone=zone, now=at, style='full', language=language)} ({at.astimezone(zone):%Z})"
     if not theirs:
         return said
@@ -50,12 +50,12 @@ def spoken(at: datetime, *, zone: tzinfo, theirs: str | None = None, language: s
 
 
 def city(zone: str) -> str:
-    """The name people know of an IANA zone: 'America/New_York' is New York."""
+    """Return the city of an IANA zone: New York for 'America/New_York'."""
     return zone.rsplit("/", 1)[-1].replace("_", " ")
 
 
 def thousands(value: object, *, language: str = "en") -> str:
-    """A number with separators; anything else as it is, and a dash for nothing."""
+    """Return a number with separators, a dash for None, anything else unchanged."""
     if value is None or value == "":
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -64,7 +64,7 @@ def thousands(value: object, *, language: str = "en") -> str:
 
 
 def phone(number: str | None) -> str:
-    """A stored number (+15550100180) as people of its country write it; what is no number stays as it is."""
+    """Return a stored number (+15550100180) as people of its country write it; other text unchanged."""
     if not number:
         return ""
     try:
@@ -79,7 +79,7 @@ def phone(number: str | None) -> str:
 
 
 def nice_ceiling(value: float) -> float:
-    """The next round number at or above `value`, for the top of a chart: 1, 2, 4, 5 or 10 times a power of ten."""
+    """Return the next round number at or above `value`, for the top of a chart: 1, 2, 4, 5 or 10 times a power of ten."""
     if value <= 1:
         return 1
     power = 10.0 ** math.floor(math.log10(value))

@@ -1,4 +1,4 @@
-"""How gunicorn serves the app. Read by gunicorn itself: `gunicorn wsgi:app --config crm/web/gunicorn.py`."""
+"""Gunicorn settings. Read by gunicorn itself: `gunicorn wsgi:app --config crm/web/gunicorn.py`."""
 
 import os
 
@@ -7,7 +7,7 @@ workers = int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "4"))
 timeout = 60
 graceful_timeout = 20
-max_requests = 20_000  # a fresh process now and then
+max_requests = 20_000  # then the process is replaced
 max_requests_jitter = 2_000
 limit_request_line = 4094
 accesslog = None  # the app logs requests itself, without query strings and tokens

@@ -1,4 +1,4 @@
-"""What every answer says about itself: who may frame, cache and refer; and addresses of static files that never go stale."""
+"""Response headers: content security policy, framing, caching, referrer; and versioned addresses of static files."""
 
 import hashlib
 from functools import lru_cache
@@ -9,7 +9,7 @@ from flask import Flask, Response, current_app, request
 
 YEAR = 365 * 24 * 3600
 
-# Images as data: are Bootstrap's own signs in its style sheet, and the QR code of two-factor set-up.
+# Images as data: URLs are Bootstrap's icons in its style sheet, and the QR code of two-step sign-in.
 CSP = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
     "form-action 'self'"
@@ -26,7 +26,7 @@ ALWAYS = {
 
 
 def init_headers(app: Flask, *, https: bool) -> None:
-    """Set the headers of every answer of `app`."""
+    """Set the headers of every response of `app`."""
 
     def finish(response: Response) -> Response:
         for name, value in ALWAYS.items():

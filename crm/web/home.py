@@ -10,7 +10,7 @@ pages = PublicPages("home", __name__)
 
 @pages.get("/")
 def home() -> ResponseReturnValue:
-    """Three ways in, in the visitor's language."""
+    """Links to the contact form, the portal and the console, in the visitor's language."""
     return render_template("public/home.html")
 
 
@@ -27,5 +27,5 @@ def robots() -> ResponseReturnValue:
 
 @pages.get("/favicon.ico")
 def icon() -> ResponseReturnValue:
-    """Where browsers look for the icon when a page names none."""
+    """Redirect to the icon: browsers request this address when a page names none."""
     return redirect(url_for("static", filename="icon.svg"), 301)

@@ -1,4 +1,4 @@
-"""Which language a page speaks."""
+"""Page language: English or Spanish."""
 
 from flask import Flask, Response, current_app, g, has_request_context, request
 from flask_babel import Babel, get_locale
@@ -11,7 +11,7 @@ ENGLISH = ("console", "security")  # blueprints for staff, in English for now
 
 
 def init_locale(app: Flask) -> None:
-    """Choose a language for every request, and remember a choice made by address."""
+    """Choose a language for every request; keep one chosen by address (`?lang=es`) in a cookie."""
     translations.compile_stale()
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(translations.FOLDER)
     Babel(app, locale_selector=chosen)
@@ -20,21 +20,21 @@ def init_locale(app: Flask) -> None:
 
 
 def chosen() -> str:
-    """Return `en` or `es`: what the address says, what the person prefers, what was chosen before, the browser's wish."""
+    """Return `en` or `es`: from the address, else the person's preference, the cookie, the browser."""
     if not has_request_context() or (request.blueprint or "").split(".")[0] in ENGLISH:
         return "en"
-    for wish in (request.args.get("lang"), g.get("language"), request.cookies.get(COOKIE)):
-        if wish in LANGUAGES:
-            return str(wish)
+    for language in (request.args.get("lang"), g.get("language"), request.cookies.get(COOKIE)):
+        if language in LANGUAGES:
+            return str(language)
     return request.accept_languages.best_match(list(LANGUAGES)) or "en"
 
 
 def _remember(response: Response) -> Response:
-    asked = request.args.get("lang")
-    if asked in LANGUAGES and request.cookies.get(COOKIE) != asked:
+    chosen_now = request.args.get("lang")
+    if chosen_now in LANGUAGES and request.cookies.get(COOKIE) != chosen_now:
         response.set_cookie(
             COOKIE,
-            asked,
+            chosen_now,
             max_age=365 * 24 * 3600,
             httponly=True,
             samesite="Lax",

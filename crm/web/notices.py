@@ -1,4 +1,4 @@
-"""The notices that every page outside the console links to, each in English and Spanish.
+"""Legal notices that every page outside the console links to, each in English and Spanish.
 
 Consumer health data policy: RCW 19.373.020. Notice of privacy practices: 45 CFR 164.520. Nondiscrimination:
 45 CFR 92.10. Free language help: 45 CFR 92.11.
@@ -48,19 +48,19 @@ def _shown(name: str, **more: object) -> ResponseReturnValue:
 
 @pages.get("/health-data-privacy")
 def health_data() -> ResponseReturnValue:
-    """What becomes of health data of people who are not, or not yet, patients."""
+    """How health data of people who are not (yet) patients is used."""
     return _shown("health-data")
 
 
 @pages.get("/privacy-practices")
 def practices() -> ResponseReturnValue:
-    """What becomes of medical information of patients."""
+    """How medical information of patients is used."""
     return _shown("practices")
 
 
 @pages.get("/nondiscrimination")
 def nondiscrimination() -> ResponseReturnValue:
-    """Everybody is served alike, and how to complain."""
+    """Nondiscrimination, and how to file a complaint."""
     return _shown("nondiscrimination")
 
 

@@ -1,4 +1,4 @@
-"""What templates need from Python: filters, and styles and scripts sent small."""
+"""Template filters, and compression of styles and scripts."""
 
 import gzip
 from datetime import datetime, tzinfo
@@ -33,7 +33,7 @@ def _language() -> str:
 
 
 def _zone() -> tzinfo:
-    """The reader's zone: `g.reader_zone` (a name) when the edge set one, else the clinic's."""
+    """Return the reader's zone: `g.reader_zone` where it is set, else the clinic's."""
     name = g.get("reader_zone")
     return ZoneInfo(name) if name else current.settings().clinic.zone
 

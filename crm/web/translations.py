@@ -1,4 +1,4 @@
-"""Translations: `.po` files are the source, `.mo` files are made from them when they are missing or older."""
+"""Translations: `.po` files are the source; missing or older `.mo` files are compiled from them."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ FOLDER = ROOT / "crm" / "translations"
 
 
 def compile_stale(folder: Path = FOLDER) -> list[Path]:
-    """Compile every `.po` under `folder` that has changed since. Returns the files written; safe to race."""
+    """Compile every `.po` under `folder` that has changed since. Return the files written. Processes may race."""
     written = []
     for source in folder.glob("*/LC_MESSAGES/*.po"):
         target = source.with_suffix(".mo")

@@ -92,8 +92,8 @@ def test_one_grant(app, jane, told, way):
 def test_one_suppression(app, jane, told):
     with app.app_context(), transaction():
         service.set_topics(contact_id=jane, topics=["prospect_edu"], language="en")
+        token = tokens.sign(Purpose.UNSUBSCRIBE, jane)
     told.clear()
-    token = tokens.sign(Purpose.UNSUBSCRIBE, jane)
     answers = at_once(app, lambda: app.test_client().post(f"/u/{token}").status_code)
     assert answers == [200] * 4
     assert count(app, Suppression.id) == 1
@@ -102,7 +102,8 @@ def test_one_suppression(app, jane, told):
 
 
 def test_batches_with_common_addresses_do_not_deadlock(app, jane):
-    addresses = [address_index(f"p{number}@example.org") for number in range(300)]
+    with app.app_context():
+        addresses = [address_index(f"p{number}@example.org") for number in range(300)]
     orders = [addresses, addresses[::-1], addresses[150:] + addresses[:150], addresses[::-1]]
 
     def stop():

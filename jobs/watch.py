@@ -3,7 +3,7 @@
 from crm.core import current
 from crm.core.db import transaction
 from crm.core.queue import LOW, job
-from crm.ops import doctor
+from crm.ops import doctor, job_failures
 
 
 @job(queue=LOW, timeout=60, every=300)
@@ -11,3 +11,4 @@ def look() -> None:
     """Raise an alert when mail is stuck or provider events are missing; close it when that ends."""
     with transaction():
         doctor.raise_alerts(current.settings())
+        job_failures.close_ended()

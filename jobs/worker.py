@@ -18,6 +18,7 @@ from crm.audit.service import acting
 from crm.core import queue
 from crm.core.db import db
 from crm.core.flask_app import CrmApp
+from crm.ops import job_failures
 
 log = structlog.get_logger()
 
@@ -38,12 +39,20 @@ class Worker(SimpleWorker):
     def handle_job_failure(self, job: Job, queue: Any, *rest: Any, **named: Any) -> None:
         """Store the type and place of the error only: a traceback in Redis could contain personal data."""
         kind, _, trace = sys.exc_info()
+        error = kind.__name__ if kind else "Error"
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
         place = f" at {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace is not None else ""
-        named["exc_string"] = f"{kind.__name__ if kind else 'Error'}{place}"
+        named["exc_string"] = f"{error}{place}"
         log.error("job.failed", job=_name(job), error=named["exc_string"])
+        db.session.rollback()
+        job_failures.count_failure(_name(job), error=error)
         super().handle_job_failure(job, queue, *rest[:1], **named)
+
+    def handle_job_success(self, job: Job, queue: Any, *rest: Any, **named: Any) -> None:
+        """End the job's row of failed runs."""
+        super().handle_job_success(job, queue, *rest, **named)
+        job_failures.count_success(_name(job))
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Do nothing: RQ's handler would log the whole traceback, and `handle_job_failure` has logged what is safe."""
@@ -52,7 +61,7 @@ class Worker(SimpleWorker):
 def _name(job: Job) -> str:
     """Return the name of a job, or "unreadable" for one that another version serialized differently."""
     try:
-        return str(job.func_name)
+        return str(job.func_name).removeprefix("jobs.")
     except DeserializationError:
         return "unreadable"
 

@@ -18,6 +18,7 @@ from crm.mailer import dns_records
 from crm.mailer.sendgrid_lists import LACKS_SCOPE, REFUSED, ListsError, SendGridLists
 from crm.messages import queries as messages_queries
 from crm.messages.limits import switches
+from crm.ops import job_failures
 from crm.staff import alerts
 from crm.tracking.models import Reconciliation
 
@@ -46,7 +47,7 @@ def examine(settings: Settings) -> list[Finding]:
         return [Finding("problem", "The database cannot be reached. Check DATABASE_URL.", "database")]
     if words := _cannot_be_written():
         return [Finding("problem", words, "database")]
-    inside = [*_processes(), *_switches(), *_sending(), *_webhook(settings), *_lists(), *_content()]
+    inside = [*_processes(), *_jobs(), *_switches(), *_sending(), *_webhook(settings), *_lists(), *_content()]
     return [*inside, *_key(settings), *_dns(settings)]
 
 
@@ -93,6 +94,11 @@ def _processes() -> Iterator[Finding]:
         yield Finding("problem", "No scheduler is running: flask --app wsgi scheduler", "scheduler")
     elif any(served.values()):
         yield from _pulse()
+
+
+def _jobs() -> Iterator[Finding]:
+    for words in job_failures.failing_jobs().values():
+        yield Finding("problem", words, "jobs")
 
 
 def _pulse() -> Iterator[Finding]:

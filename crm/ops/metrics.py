@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from flask import Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
 from rq import Worker
 from rq.exceptions import NoSuchJobError
@@ -22,6 +22,7 @@ from crm.core.errors import NotFound
 from crm.messages.limits import circuit_breakers, pacing, switches
 from crm.messages.models import StreamStop
 from crm.messages.rules import STREAMS
+from crm.ops import job_failures
 
 pages = PublicPages("metrics", __name__)
 
@@ -45,6 +46,7 @@ _NOW = text("""
         (select extract(epoch from cast(:now as timestamptz) - max(finished_at)) from reconciliation
             where error is null) as lists_compared,
         (select count(*) from alert where closed_at is null) as alerts,
+        (select count(*) from alert where closed_at is null and key like 'job:%') as jobs_failing,
         (select (stopped_at is not null)::int from sending_control) as stopped,
         (select greatest(extract(epoch from throttled_until - cast(:now as timestamptz)), 0) from sending_control)
             as throttled,
@@ -60,6 +62,7 @@ _HELP = {
     "webhook_silent": "Seconds since the provider last told us anything",
     "lists_compared": "Seconds since our stops were last compared with the provider's lists",
     "alerts": "Open alerts",
+    "jobs_failing": "Jobs that failed three times in a row and have not succeeded since",
     "stopped": "1 while all sending is stopped",
     "throttled": "Seconds for which the provider asked us to wait",
     "campaigns_paused": "Broadcasts paused by staff or by a circuit breaker",
@@ -123,17 +126,20 @@ def _queues() -> Iterator[Metric]:
     workers = GaugeMetricFamily("crm_workers", "Workers that look at a queue", labels=["queue"])
     leads = GaugeMetricFamily("crm_scheduler", "1 while a scheduler leads")
     reachable = GaugeMetricFamily("crm_redis", "1 while Redis answers")
+    failures = CounterMetricFamily("crm_job_failures", "Failed runs of jobs", labels=["job"])
     try:
         for name in queue.QUEUES:
             waiting = queue.queue(name)
             jobs.add_metric([name], waiting.count)
             lag.add_metric([name], _age(waiting.get_job_ids(length=1)))
             workers.add_metric([name], Worker.count(queue=waiting))
+        for name, count in job_failures.totals().items():
+            failures.add_metric([name], count)
         leads.add_metric([], float(queue.redis().exists("scheduler:lead")))
         reachable.add_metric([], 1)
     except RedisError:
         reachable.add_metric([], 0)
-    yield from (jobs, lag, workers, leads, reachable)
+    yield from (jobs, lag, workers, failures, leads, reachable)
 
 
 def _age(job_ids: list[str]) -> float:

@@ -14,11 +14,14 @@ from crm.core.errors import Conflict, NotFound
 from crm.staff.models import Alert, AlertLevel
 
 LevelName = Literal["danger", "warning", "info"]
-GROUPS: Mapping[str, tuple[str, str]] = {  # kind -> text for several of them, and the page that lists them
+GROUPS: Mapping[
+    str, tuple[str, str | None]
+] = {  # kind -> text for several of them, and the page that lists them
     "lead-late": ("Overdue leads", "/console/leads/work?list=overdue"),
     "batch": ("Email batches refused or not built", "/console/mail#undecided"),
     "content": ("Approved content changed or expired; its emails wait", "/console/content"),
     "campaign": ("Broadcasts paused automatically", "/console/campaigns"),
+    "job": ("Background jobs that fail", None),
     "stream": ("Email streams stopped automatically", "/console/mail"),
 }
 SHOWN = 20  # single alerts under a group

@@ -109,7 +109,7 @@ def _frame() -> dict[str, Any]:
         "account_href": url_for("console.staff.account"),
         "sign_out_href": url_for("security.logout"),
         "alerts": {"href": url_for("console.staff.alerts"), "open": alerts.count_kinds()},
-        "standing": _notices(),
+        "notices": _notices(),
     }
 
 

@@ -247,8 +247,8 @@ def test_attribution(desk):
 def test_mentions_show_on_every_page(desk):
     lead = new_lead(1)
     other = signed_in(desk.client.application, "clinician")
-    assert "tasks of yours" not in other.get("/console/leads").text
+    assert "open tasks" not in other.get("/console/leads").text
     desk.get(f"/console/leads/{lead.reference}")
     desk.post(f"/console/leads/{lead.reference}/notes", {"text": "@clinician, please look"})
-    assert "tasks of yours" in other.get("/console/leads").text
+    assert "open tasks" in other.get("/console/leads").text
     assert "You were mentioned in a note" in other.get("/console/leads/tasks").text

@@ -155,7 +155,8 @@ def _audience(campaign: Campaign) -> dict[str, Any]:
 
 def _batches(campaign: Campaign) -> dict[str, Any]:
     """Return the parameters that the batches of this campaign share."""
-    stream, versions, launched = _stream(campaign), _versions(campaign), campaign.launched_at
+    stream, versions = _stream(campaign), _versions(campaign)
+    planned = campaign.launch_at or campaign.launched_at
     transport = transports.route(STREAMS[stream])
     return {
         "size": transports.batch_size(transport or "sendgrid"),
@@ -167,7 +168,7 @@ def _batches(campaign: Campaign) -> dict[str, Any]:
         "state": _batch_state(campaign.state) if transport else BatchState.FAILED,
         "error": None if transport else "blocked_policy",
         "now": clock.now(),
-        "too_late": launched + timedelta(hours=campaign.late_after_hours) if launched else None,
+        "too_late": planned + timedelta(hours=campaign.late_after_hours) if planned else None,
     }
 
 

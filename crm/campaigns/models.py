@@ -53,6 +53,7 @@ class Campaign(HasId, Base):
     slices: Mapped[int] = mapped_column(server_default="0")
     tail: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}", deferred=True)
     finished_at: Mapped[datetime | None]
+    repeat_allowed: Mapped[bool] = mapped_column(server_default="false")  # to people who had this version
     resend_of_id: Mapped[int | None] = mapped_column(ForeignKey("campaign.id"))
     version: Mapped[int] = mapped_column(BigInteger, server_default="1")
 

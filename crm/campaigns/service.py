@@ -30,11 +30,13 @@ def create(
     tags: Sequence[str] = (),
     exclude_tags: Sequence[str] = (),
     late_after_hours: int = 24,
+    repeat_allowed: bool = False,
     resend_of_id: int | None = None,
 ) -> int:
     """Draft a campaign: the content item `item` to everyone who opted in to its topic; return its id.
 
-    With `tags`, only to people with one of the tags; never to people with one of `exclude_tags`. Raises Invalid.
+    With `tags`, only to people with one of the tags; never to people with one of `exclude_tags`. People who had this very
+    version are left out, unless `repeat_allowed`. Raises Invalid.
     """
     found = db.session.scalar(select(ContentItem).where(ContentItem.key == item, ContentItem.kind == "email"))
     topic = STREAMS[found.stream].topic if found is not None and found.stream in STREAMS else None
@@ -57,6 +59,7 @@ def create(
         created_at=clock.now(),
         created_by=audit.current().actor,
         late_after_hours=late_after_hours,
+        repeat_allowed=repeat_allowed,
         resend_of_id=resend_of_id,
     )
     campaign_id: int = db.session.execute(made.returning(Campaign.id)).scalar_one()

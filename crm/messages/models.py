@@ -29,6 +29,7 @@ class Batch(HasId, Base):
             postgresql_where=text("state in ('sending','uncertain','failed','held')"),
         ),
         Index("ix_batch_created_at", "created_at"),
+        Index("ix_batch_sequence", "sequence_id", "id", postgresql_where=text("sequence_id is not null")),
         Index("ix_batch_campaign", "campaign_id", "id", postgresql_where=text("campaign_id is not null")),
     )
 
@@ -44,6 +45,7 @@ class Batch(HasId, Base):
         ARRAY(BigInteger)
     )  # a frozen audience without message rows
     time_zones: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # sent when it is day in all of them
+    send_window: Mapped[dict[str, Any] | None]  # of a sequence: hours and weekdays where each person is
     size: Mapped[int] = mapped_column(BigInteger)
     left_out: Mapped[int] = mapped_column(
         server_default="0"
@@ -192,6 +194,8 @@ class ClaimedBatch(NamedTuple):
     per_day: int | None
     ramp_from: datetime | None
     domain_caps: dict[str, int] | None
+    send_window: dict[str, Any] | None
+    campaigns: int  # that run at this moment
 
 
 class Addressee(NamedTuple):
@@ -201,6 +205,7 @@ class Addressee(NamedTuple):
     contact_id: int
     email: str
     first_name: str
+    time_zone: str
     day: date | None  # of the opt-in
     params: dict[str, Any] | None  # of a transactional email, see `envelope.from_params`
 

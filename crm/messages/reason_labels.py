@@ -9,6 +9,8 @@ REASONS: Mapping[str, str] = {str(reason): words for reason, words in REASON_LAB
     "no_tag": "has none of the tags it was for",
     "no_translation": "no approved version in the person's language",
     "frequency_cap": "reached the limit of emails per week",
+    "had_already": "had this email before",
+    "left_sequence": "left the sequence before this email was sent",
     "said_yes_later": "opted in after the launch",
     "came_later": "was added after the launch",
     "not_launched": "not launched",

@@ -99,11 +99,12 @@ def queue_batches(
     topic: str,
     sequence_id: int,
     too_late_at: datetime | None,
+    window: Mapping[str, Any] | None,
 ) -> list[int]:
     """Write message rows for sequence steps and their batches; return the batch ids.
 
-    `groups` maps (content version, language) to the emails. A constant
-    number of statements per thousand rows.
+    `groups` maps (content version, language) to the emails. `window` is the stored send window, None for emails that
+    staff asked to send now. A constant number of statements per thousand rows.
     """
     now, transport = clock.now(), transports.route(STREAMS[stream])
     size = transports.batch_size(transport or "sendgrid")
@@ -126,6 +127,7 @@ def queue_batches(
         "created_at": now,
         "not_before": now,
         "too_late_at": too_late_at,
+        "send_window": window,
         "state_at": now,
     }
     ids = _insert_batches(parts, same)

@@ -6,10 +6,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import select, text
@@ -21,7 +19,9 @@ from crm.core import clock
 from crm.core.current import PerApp
 from crm.core.db import bigint_array, db, rows_as
 from crm.core.failpoints import failpoint
+from crm.core.time_zones import zone_info
 from crm.messages import service as messages
+from crm.messages.limits.send_window import stored_window
 from crm.messages.models import StepEmail
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN
 from crm.sequences import rules
@@ -37,7 +37,7 @@ TOO_LATE = timedelta(days=3)  # a step that could not be sent for so long needs 
 _REFUSAL = refusal_sql(topic="s.topic", transactional="false")
 # Due first come first; two planners never take the same rows. The topic differs from sequence to sequence.
 _DUE = text(f"""
-    select e.id, e.contact_id, {_REFUSAL.evidence} as record_id, e.sequence_id, e.version_id, e.step, e.send_now,
+    select e.id, e.contact_id, {_REFUSAL.evidence} as record_id, e.sequence_id, e.version_id, e.step, e.send_now, e.due_at,
         c.time_zone, c.language, c.snooze_until, {_REFUSAL.reason} as refusal,
         (select r.created_at from message r
          where r.contact_id = e.contact_id and r.created_at > cast(:week as timestamptz) and r.state is distinct from 'skipped'
@@ -45,7 +45,7 @@ _DUE = text(f"""
          order by r.created_at desc offset cast(:cap as int) - 1 limit 1) as capped_from
     from enrolment e join sequence s on s.id = e.sequence_id join contact c on c.id = e.contact_id
     {_REFUSAL.joins}
-    where e.state = 'active' and e.due_at <= :now
+    where e.state = 'active' and e.due_at <= :now and s.state = 'live'
     order by e.due_at, e.id limit :limit
     for update of e skip locked
 """)
@@ -61,6 +61,7 @@ class DueRow(NamedTuple):
     version_id: int
     step: int
     send_now: bool
+    due_at: datetime
     time_zone: str
     language: str
     snooze_until: datetime | None
@@ -91,6 +92,20 @@ class Change(NamedTuple):
     sent: bool
 
 
+class _Same(NamedTuple):
+    """What the emails of one batch have in common beside content and language."""
+
+    sequence_id: int
+    plan_id: int
+    send_now: bool
+    days_late: int
+
+
+UNREADABLE = "plan_unreadable"
+_HOLD = text("""
+    update enrolment set state = 'held', due_at = null, reason = :reason where id = any(cast(:ids as bigint[]))
+""")
+
 _facts = attrgetter(*DueFacts._fields)
 
 _ADVANCE = text("""
@@ -117,10 +132,12 @@ def plan_due() -> int:
             "limit": SLICE,
         },
     )
-    rows = rows_as(DueRow, found)
-    if not rows:
+    due = rows_as(DueRow, found)
+    if not due:
         return 0
+    rows = _one_of_each_person(due)
     plans = _plans({row.version_id for row in rows})
+    rows = _set_unreadable_aside(rows, plans)
     items = {step.item for plan in plans.values() for step in plan.steps}
     versions = content.newest_approved(items, now=now)
     decisions = _decide_all(rows, plans, versions, now)
@@ -128,12 +145,31 @@ def plan_due() -> int:
     _queue(rows, decisions, plans, versions, now)
     _report(decisions)
     failpoint("planned")
-    return len(rows)
+    return len(due)
 
 
-@lru_cache(maxsize=1024)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
+def _one_of_each_person(rows: Sequence[DueRow]) -> Sequence[DueRow]:
+    """Return one row of each person: the cap counts committed emails only, so a second one is for the next slice."""
+    first: dict[int, DueRow] = {}
+    for row in rows:
+        first.setdefault(row.contact_id, row)
+    return list(first.values())
+
+
+def _set_unreadable_aside(rows: Sequence[DueRow], plans: Mapping[int, rules.Plan]) -> Sequence[DueRow]:
+    """Hold the people of a version whose plan cannot be read, with an alert; return the others."""
+    unreadable = [row for row in rows if row.version_id not in plans]
+    if not unreadable:
+        return rows
+    db.session.execute(_HOLD, {"ids": bigint_array([row.id for row in unreadable]), "reason": UNREADABLE})
+    for sequence_id in sorted({row.sequence_id for row in unreadable}):
+        alerts.raise_alert(
+            key=f"unreadable-plan:{sequence_id}",
+            level="danger",
+            text="The plan of a sequence cannot be read. The people in it are on hold; other sequences continue.",
+            link=f"/console/sequences/{sequence_id}",
+        )
+    return [row for row in rows if row.version_id in plans]
 
 
 def _decide_all(
@@ -160,7 +196,7 @@ def _decide(
 ) -> rules.Decision:
     facts = rules.Facts(
         step=due.step,
-        zone=_zone(due.time_zone),
+        zone=zone_info(due.time_zone),
         refusal=due.refusal,
         refused_until=due.snooze_until if due.refusal == "snoozed" else None,
         content=due.step < len(plan.steps) and (plan.steps[due.step].item, due.language) in versions,
@@ -177,8 +213,12 @@ def _plans(version_ids: set[int]) -> dict[int, rules.Plan]:
         found = db.session.execute(
             select(SequenceVersion.id, SequenceVersion.plan).where(SequenceVersion.id.in_(missing))
         )
-        known.update({version_id: rules.plan_from(plan) for version_id, plan in found})
-    return {version_id: known[version_id] for version_id in version_ids}
+        for version_id, plan in found:
+            try:
+                known[version_id] = rules.plan_from(plan)
+            except ValueError as error:
+                log.error("sequence.unreadable", version=version_id, error=str(error))
+    return {version_id: known[version_id] for version_id in version_ids & known.keys()}
 
 
 _known_plans: PerApp[dict[int, rules.Plan]] = PerApp(lambda _settings: {})  # versions never change
@@ -214,28 +254,32 @@ def _queue(
     versions: Mapping[tuple[str, str], int],
     now: datetime,
 ) -> None:
-    """Queue the emails that are sent, in batches of equal content and language."""
-    groups: dict[int, dict[tuple[int, str], list[StepEmail]]] = defaultdict(lambda: defaultdict(list))
+    """Queue the emails that are sent, in batches of equal content, language and lateness."""
+    groups: dict[_Same, dict[tuple[int, str], list[StepEmail]]] = defaultdict(lambda: defaultdict(list))
     for row, decision in zip(rows, decisions, strict=True):
         if decision.act is Act.SEND:
             item = plans[row.version_id].steps[row.step].item
             version_id = versions[item, row.language]
             email = StepEmail(row.contact_id, row.record_id, row.id, row.step)
-            groups[row.sequence_id][version_id, row.language].append(email)
+            same = _Same(row.sequence_id, row.version_id, row.send_now, (now - row.due_at).days)
+            groups[same][version_id, row.language].append(email)
     if not groups:
         return
     sequences = {
         one.id: one
-        for one in db.session.scalars(select(EmailSequence).where(EmailSequence.id.in_(list(groups))))
+        for one in db.session.scalars(
+            select(EmailSequence).where(EmailSequence.id.in_({same.sequence_id for same in groups}))
+        )
     }
-    for sequence_id, parts in groups.items():
-        sequence = sequences[sequence_id]
+    for same, parts in groups.items():
+        sequence = sequences[same.sequence_id]
         messages.queue_batches(
             parts,
             stream=sequence.stream,
             topic=sequence.topic,
-            sequence_id=sequence_id,
-            too_late_at=now + TOO_LATE,
+            sequence_id=same.sequence_id,
+            too_late_at=now + TOO_LATE - timedelta(days=0 if same.send_now else same.days_late),
+            window=None if same.send_now else stored_window(plans[same.plan_id].window),
         )
 
 

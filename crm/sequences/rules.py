@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, assert_never
 from zoneinfo import ZoneInfo
+
+from crm.messages.limits.send_window import Window, instant, into_window, window_from
 
 UNITS = ("minutes", "hours", "days", "weeks")
 DEFERRED = frozenset({"snoozed"})  # refusals that pass by themselves; others end the enrolment
@@ -45,24 +47,6 @@ class Act(StrEnum):
 
 
 @dataclass(frozen=True)
-class Window:
-    """Local hours and weekdays in which mail may leave; `start` later than `end` spans midnight.
-
-    Weekdays count from Monday = 0 and name the day on which the window opens.
-    """
-
-    start: time
-    end: time
-    weekdays: frozenset[int]
-
-    def __post_init__(self) -> None:
-        if self.start == self.end:
-            raise ValueError("A window needs a start and an end that differ.")
-        if not self.weekdays or not self.weekdays <= set(range(7)):
-            raise ValueError("A window needs at least one weekday, Monday = 0 to Sunday = 6.")
-
-
-@dataclass(frozen=True)
 class Wait:
     """Time between two steps. Days and weeks keep the local time of day; hours and minutes are exact."""
 
@@ -97,13 +81,8 @@ def plan_from(data: Mapping[str, Any]) -> Plan:
             "steps": [{"item": key, "wait": {"amount": 2, "unit": "days"}}, ...]}
     """
     try:
-        window = data["window"]
         return Plan(
-            window=Window(
-                time.fromisoformat(window["start"]),
-                time.fromisoformat(window["end"]),
-                frozenset(window["weekdays"]),
-            ),
+            window=window_from(data["window"]),
             steps=tuple(Step(step["item"], Wait(**step["wait"])) for step in data["steps"]),
         )
     except (KeyError, TypeError) as error:
@@ -117,36 +96,12 @@ def add_wait(moment: datetime, wait: Wait, zone: ZoneInfo) -> datetime:
         return moment.astimezone(UTC) + timedelta(**{wait.unit: wait.amount})
     days = wait.amount * (7 if wait.unit == "weeks" else 1)
     local = moment.astimezone(zone).replace(tzinfo=None) + timedelta(days=days)
-    return _at(local, zone)
-
-
-def into_window(moment: datetime, window: Window, zone: ZoneInfo) -> datetime:
-    """Return the first instant at or after `moment` that lies inside the window in this zone."""
-    today = moment.astimezone(zone).date()
-    for offset in range(-1, 9):  # yesterday's window may span midnight; a week ahead always has a weekday
-        opens, closes = _opening(today + timedelta(days=offset), window, zone)
-        if (
-            (today + timedelta(days=offset)).weekday() in window.weekdays
-            and moment < closes
-            and opens < closes
-        ):
-            return max(moment, opens)
-    raise AssertionError("unreachable: some weekday comes within eight days")
+    return instant(local, zone)
 
 
 def due_after(moment: datetime, step: Step, window: Window, zone: ZoneInfo) -> datetime:
     """Return when a step is due whose wait is counted from `moment`."""
     return into_window(add_wait(moment, step.wait, zone), window, zone)
-
-
-def _opening(day: date, window: Window, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    last = day if window.end > window.start else day + timedelta(days=1)
-    return _at(datetime.combine(day, window.start), zone), _at(datetime.combine(last, window.end), zone)
-
-
-def _at(local: datetime, zone: ZoneInfo) -> datetime:
-    """A wall-clock time as an instant; one that the spring change skips moves ahead by the gap (PEP 495)."""
-    return local.replace(tzinfo=zone).astimezone(UTC)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, text, update
 
@@ -16,6 +15,7 @@ from crm.core import clock
 from crm.core.db import db
 from crm.core.errors import Conflict, NotFound
 from crm.core.queue import enqueue
+from crm.core.time_zones import zone_info
 from crm.messages import service as messages
 from crm.sequences import rules
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
@@ -72,12 +72,16 @@ def stored_plan(shipped: library.Sequence) -> dict[str, Any]:
 
 
 def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = None) -> int | None:
-    """Enrol a person in the live sequence of a topic they said yes to; return the enrolment id.
+    """Enrol a person in the sequence of a topic they said yes to; return the enrolment id.
 
-    None when there is no live sequence, or when they are in it or completed it: nobody gets a series twice.
+    In a paused sequence they wait with the others. None when there is no such sequence, or when they are in it, completed
+    it or left it by booking: nobody gets a series twice. Otherwise they continue after the last email they had.
     """
     sequence = db.session.scalar(
-        select(EmailSequence).where(EmailSequence.topic == topic, EmailSequence.state == SequenceState.LIVE)
+        select(EmailSequence).where(
+            EmailSequence.topic == topic,
+            EmailSequence.state.in_((SequenceState.LIVE, SequenceState.PAUSED)),
+        )
     )
     version = newest_version(sequence.id) if sequence else None
     contact = db.session.get(Contact, contact_id)
@@ -85,16 +89,18 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
         return None
     now = clock.now()
     plan = rules.plan_from(version.plan)
-    due = rules.due_after(now, plan.steps[0], plan.window, ZoneInfo(contact.time_zone))
+    step = _first_step(contact_id, sequence.id, plan)
+    if step is None:
+        return None
+    due = rules.due_after(now, plan.steps[step], plan.window, zone_info(contact.time_zone))
+    paused = sequence.state is SequenceState.PAUSED
     enrolment_id = db.session.execute(
         text("""
             insert into enrolment (contact_id, sequence_id, version_id, consent_record_id, lead_id, state, step,
-                due_at, anchor_at, entered_at, send_now)
+                due_at, paused_left, anchor_at, entered_at, send_now)
             select cast(:contact as bigint), cast(:sequence as bigint), cast(:version as bigint),
-                cast(:record as bigint), cast(:lead as bigint), 'active', 0, cast(:due as timestamptz),
-                cast(:now as timestamptz), cast(:now as timestamptz), false
-            where not exists (select 1 from enrolment where contact_id = :contact and sequence_id = :sequence
-                and state = 'completed')
+                cast(:record as bigint), cast(:lead as bigint), cast(:state as text), cast(:step as bigint),
+                cast(:due as timestamptz), cast(:left as bigint), cast(:now as timestamptz), cast(:now as timestamptz), false
             on conflict (contact_id, sequence_id) where state in ('active', 'paused', 'held') do nothing
             returning id
         """),
@@ -104,15 +110,39 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
             "version": version.id,
             "record": record_id,
             "lead": lead_id,
-            "due": due,
+            "state": EnrolmentState.PAUSED if paused else EnrolmentState.ACTIVE,
+            "step": step,
+            "due": None if paused else due,
+            "left": int((due - now).total_seconds()) if paused else None,
             "now": now,
         },
     ).scalar()
     if enrolment_id is not None:
         audit.record("enrolment.entered", object_type="enrolment", object_id=enrolment_id)
-        if due <= now:
+        if due <= now and not paused:
             enqueue("sequences.plan", key=f"{enrolment_id}")
     return enrolment_id
+
+
+_EARLIER = text("""
+    select e.state, e.reason, e.step, v.plan from enrolment e join sequence_version v on v.id = e.version_id
+    where e.contact_id = :contact and e.sequence_id = :sequence and e.state in ('completed', 'exited')
+""")
+
+
+def _first_step(contact_id: int, sequence_id: int, plan: rules.Plan) -> int | None:
+    """Return the step at which a person begins, counted from 0: the one after the last email they had; None at the end."""
+    had: set[str] = set()
+    for row in db.session.execute(_EARLIER, {"contact": contact_id, "sequence": sequence_id}):
+        if row.state == EnrolmentState.COMPLETED or row.reason in FOR_GOOD:
+            return None
+        had |= {step["item"] for step in row.plan["steps"][: row.step]}
+    begins = 1 + max((number for number, step in enumerate(plan.steps) if step.item in had), default=-1)
+    return begins if begins < len(plan.steps) else None
+
+
+FOR_GOOD = frozenset({"booked"})  # exits after which a series does not begin again
+EXIT_EVENTS = {"booked": "appointment_booked"}  # reason -> the name by which a plan lists it under `exit_on`
 
 
 def exit_people(*, contact_ids: Sequence[int], reason: str, topic: str | None = None) -> int:
@@ -124,14 +154,23 @@ def exit_people(*, contact_ids: Sequence[int], reason: str, topic: str | None = 
             from sequence s
             where s.id = e.sequence_id and e.contact_id = any(:contacts) and e.state in ('active', 'paused', 'held')
                 and (cast(:topic as text) is null or s.topic = :topic)
+                and (cast(:event as text) is null or exists (select 1 from sequence_version v
+                    where v.id = e.version_id
+                        and (not v.plan ? 'exit_on' or v.plan->'exit_on' @> to_jsonb(cast(:event as text)))))
             returning e.id
         """),
-        {"reason": reason, "now": now, "contacts": list(contact_ids), "topic": topic},
+        {
+            "reason": reason,
+            "now": now,
+            "contacts": list(contact_ids),
+            "topic": topic,
+            "event": EXIT_EVENTS.get(reason),
+        },
     ).all()
     messages.skip_waiting(
         contact_ids=contact_ids,
         reason=reason,
-        enrolment_ids=None if topic is None else [row.id for row in ended],
+        enrolment_ids=None if topic is None and reason not in EXIT_EVENTS else [row.id for row in ended],
     )
     for row in ended:
         audit.record("enrolment.exited", object_type="enrolment", object_id=row.id, detail={"reason": reason})
@@ -212,8 +251,18 @@ def _alert_missing_content(sequence_id: int) -> None:
 
 
 def send_next_now(enrolment_id: int) -> None:
-    """Make the next step of one person due now, at any hour. Consent and suppression still hold."""
+    """Make the next step of one person due now, at any hour. Consent and suppression still hold.
+
+    Raises Conflict while the sequence is paused, and NotFound when the person does not wait for an email.
+    """
     now = clock.now()
+    state = db.session.scalar(
+        select(EmailSequence.state)
+        .join(Enrolment, Enrolment.sequence_id == EmailSequence.id)
+        .where(Enrolment.id == enrolment_id)
+    )
+    if state is SequenceState.PAUSED:
+        raise Conflict("This sequence is paused. Resume it first.")
     done = db.session.execute(
         update(Enrolment)
         .where(
@@ -237,11 +286,16 @@ def remove(enrolment_id: int, *, reason: str = "staff") -> None:
 
 
 def release_held() -> int:
-    """Make everyone held for missing content due again; the planner decides. Returns how many."""
+    """Make everyone held for missing content due again; the planner decides. Returns how many.
+
+    In a paused sequence they wait with the others.
+    """
     done = db.session.execute(
         text("""
-            update enrolment set state = 'active', due_at = :now, reason = null
-            where state = 'held' and reason = 'content_not_approved'
+            update enrolment e set reason = null, state = case when s.state = 'paused' then 'paused' else 'active' end,
+                due_at = case when s.state = 'paused' then null else cast(:now as timestamptz) end,
+                paused_left = case when s.state = 'paused' then 0 end
+            from sequence s where s.id = e.sequence_id and e.state = 'held' and e.reason = 'content_not_approved'
         """),
         {"now": clock.now()},
     )

@@ -320,7 +320,7 @@ def test_a_later_launch_waits_for_its_hour(outbox, asked, clock):
 def test_frequency_cap_counts_broadcasts(outbox, app):
     audience(1)
     for number in range(4):
-        freeze(launched(name=f"News {number}"))
+        freeze(launched(name=f"News {number}", repeat_allowed=True))
         deliver(app)
     assert len(outbox.sent) == 3
     assert db.session.scalars(select(Message.reason).where(Message.state == "skipped")).all() == [

@@ -7,15 +7,16 @@ import pytest
 
 from crm.core import clock
 from crm.core.db import db, rows_as
+from crm.messages.limits.send_window import Window
 from crm.sequences import planner
 from crm.sequences.planner import DueFacts, DueRow
-from crm.sequences.rules import Act, Plan, Step, Wait, Window
+from crm.sequences.rules import Act, Plan, Step, Wait
 
 ALWAYS = Window(time(0), time(23, 59), frozenset(range(7)))
 PLAN = Plan(ALWAYS, (Step("a", Wait(0, "days")), Step("b", Wait(2, "days"))))
 NOW = clock.now().replace(hour=18, minute=0)
 ONE = DueRow(
-    id=1, contact_id=1, record_id=1, sequence_id=1, version_id=1, step=0, send_now=False,
+    id=1, contact_id=1, record_id=1, sequence_id=1, version_id=1, step=0, send_now=False, due_at=NOW,
     time_zone="America/Los_Angeles", language="en", snooze_until=None, refusal=None, capped_from=None,
 )  # fmt: skip
 VERSIONS = {("a", "en"): 10, ("b", "en"): 11}

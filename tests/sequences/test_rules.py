@@ -7,18 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crm.messages.limits.send_window import Window, into_window
 from crm.sequences.rules import (
     Decision,
     Facts,
     Plan,
     Step,
     Wait,
-    Window,
     add_wait,
     dates,
     decide,
     due_after,
-    into_window,
     plan_from,
 )
 

@@ -8,9 +8,9 @@ from sqlalchemy import select, text
 
 from crm.core.db import db, transaction
 from crm.messages.limits import switches
+from crm.messages.limits.send_window import Window, into_window
 from crm.messages.models import Batch
 from crm.sequences.models import Enrolment
-from crm.sequences.rules import Window, into_window
 from tests.messages.test_engine import deliver_all, enrolled, plan
 
 EVERY = frozenset(range(7))

@@ -6,6 +6,7 @@ leaves the batch `ready`; a crash after it leaves it `sending`, which the sweep 
 
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,16 +16,18 @@ from sqlalchemy import TextClause, text
 
 from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
-from crm.core import clock
+from crm.core import clock, time_zones
 from crm.core.config import Clinic
 from crm.core.db import db, rows_as
 from crm.mailer import Mailer, PayloadError, PreparedCall
 from crm.messages import rules, transports
 from crm.messages.engine import envelope, personalize
-from crm.messages.limits import copy_guard, pacing, quiet_hours, switches
+from crm.messages.limits import copy_guard, pacing, quiet_hours, send_window, switches
 from crm.messages.models import Addressee, ClaimedBatch
 from crm.messages.rules import STREAMS, BatchState, Stream
 from crm.staff import alerts
+
+OUTSIDE_WINDOW = "waiting for the hours in which this sequence sends"
 
 # The one condition under which a batch may be sent, claimed by its id or as the next in line.
 _MAY_LEAVE = f"""
@@ -32,6 +35,9 @@ _MAY_LEAVE = f"""
         and not exists (select 1 from stream_stop s where s.stream = b.stream)
         and {switches.OPEN}
         and not exists (select 1 from unnest(b.time_zones) z where not {quiet_hours.is_day("z")})
+        and (b.campaign_id is null
+            or exists (select 1 from campaign k where k.id = b.campaign_id and k.state in ('freezing', 'sending', 'finished')))
+        and (b.sequence_id is null or exists (select 1 from sequence q where q.id = b.sequence_id and q.state = 'live'))
 """
 _TO_SENDING = """
     update batch set state = 'sending', attempt = :attempt, attempts = batch.attempts + 1, lease_until = :lease,
@@ -39,7 +45,8 @@ _TO_SENDING = """
     from found, sending_control control where batch.id = found.id
     returning batch.id, kind, stream, transport, content_version_id, language, topic, campaign_id,
         contact_ids is not null as frozen, attempts, per_minute, per_day,
-        ramp_from, domain_caps
+        ramp_from, domain_caps, send_window,
+        (select count(*) from campaign k where k.state in ('freezing', 'sending')) as campaigns
 """
 _CLAIM_ONE = text(
     f"with found as (select id from batch b where id = :id and {_MAY_LEAVE} for update) {_TO_SENDING}"
@@ -52,16 +59,33 @@ _CLAIM_NEXT = text(f"""
 # The day of the opt-in in the clinic's time zone.
 _YES_ON = "cast(cs.at at time zone cast(:zone as text) as date)"
 
+# Mail of the last days that counts for the frequency cap.
+_RECENT = """
+    (select count(*) from (
+        select 1 from message r where r.contact_id = c.id and r.created_at > cast(:week as timestamptz)
+            and r.state is distinct from 'skipped' and (r.enrolment_id is not null or r.campaign_id is not null){but}
+        limit cast(:cap as int)) recent) >= cast(:cap as int)
+"""
+# The very version this batch carries, sent before by whatever way.
+_HAD = """
+    exists (select 1 from message h join batch hb on hb.id = h.batch_id
+        where h.contact_id = c.id and h.content_version_id = cast(:version as bigint)
+            and h.campaign_id is distinct from cast(:campaign as bigint)
+            and coalesce(h.state, hb.state) not in ('skipped', 'failed', 'cancelled'))
+"""
+# Two broadcasts at once would each count without the other's uncommitted rows: their claims take turns.
+_TAKE_TURNS = text("select pg_advisory_xact_lock(:key)")
+_TURNS = 7_302_003  # the advisory lock key of claims while several broadcasts run
+
 # The message rows of a broadcast are written here, once, skipped ones with their reason.
 _WRITE_FROZEN = text(f"""
     with asked as materialized (
         select nextval('message_id_seq') as id, c.id as contact_id, c.email, c.first_name, {_YES_ON} as day,
             cs.record_id, null::jsonb as params,
-            coalesce({REFUSAL_CASE}, case when (select count(*) from (
-                select 1 from message r where r.contact_id = c.id and r.created_at > cast(:week as timestamptz)
-                    and r.state is distinct from 'skipped' and (r.enrolment_id is not null or r.campaign_id is not null)
-                limit cast(:cap as int)) recent) >= cast(:cap as int) then 'frequency_cap' end) as refusal
-        from batch b cross join lateral unnest(b.contact_ids) as a(contact_id) join contact c on c.id = a.contact_id
+            c.time_zone, coalesce({REFUSAL_CASE}, case when {_RECENT.format(but="")} then 'frequency_cap'
+                when not k.repeat_allowed and {_HAD} then 'had_already' end) as refusal
+        from batch b join campaign k on k.id = b.campaign_id
+        cross join lateral unnest(b.contact_ids) as a(contact_id) join contact c on c.id = a.contact_id
         {REFUSAL_JOINS}
         where b.id = :batch
     ), written as (
@@ -75,14 +99,16 @@ _WRITE_FROZEN = text(f"""
         update batch set contact_ids = null, left_out = (select count(*) from asked where refusal is not null)
         where id = :batch
     )
-    select id as message_id, contact_id, email, first_name, day, params from asked where refusal is null
+    select id as message_id, contact_id, email, first_name, time_zone, day, params from asked where refusal is null
 """)
 
 # Message rows that exist (of a sequence, transactional, or of an earlier attempt) are checked again.
 _CHECK_AGAIN = text(f"""
     with asked as materialized (
-        select m.id, m.contact_id, c.email, c.first_name, {_YES_ON} as day, m.params, {REFUSAL_CASE} as refusal
-        from message m join contact c on c.id = m.contact_id {REFUSAL_JOINS}
+        select m.id, m.contact_id, c.email, c.first_name, c.time_zone, {_YES_ON} as day, m.params,
+            coalesce({REFUSAL_CASE}, case when e.state = 'exited' then 'left_sequence'
+                when m.enrolment_id is not null and {_RECENT.format(but=" and r.id <> m.id")} then 'frequency_cap' end) as refusal
+        from message m join contact c on c.id = m.contact_id left join enrolment e on e.id = m.enrolment_id {REFUSAL_JOINS}
         where m.batch_id = :batch and m.state is null
     ), skipped as (
         update message m set state = 'skipped', reason = a.refusal, state_at = :now
@@ -91,7 +117,7 @@ _CHECK_AGAIN = text(f"""
         update batch set left_out = left_out + (select count(*) from asked where refusal is not null)
         where id = :batch
     )
-    select id as message_id, contact_id, email, first_name, day, params from asked where refusal is null order by id
+    select id as message_id, contact_id, email, first_name, time_zone, day, params from asked where refusal is null order by id
 """)
 
 _RELEASE = text("""
@@ -183,7 +209,8 @@ def _content(batch: ClaimedBatch, now: datetime) -> content.Rendered | None:
 def _people(batch: ClaimedBatch, now: datetime, *, zone: str) -> Sequence[Addressee] | NoCall:
     """Return who gets this batch now: who may be written to, within the pacing limits."""
     stream = STREAMS[batch.stream]
-    rows = _first_of_each_address(batch.id, _rows(batch, stream, now, zone=zone), now)
+    rows = _inside_window(batch, _rows(batch, stream, now, zone=zone), now)
+    rows = _first_of_each_address(batch.id, rows, now)
     if not rows:
         _release(batch.id, state=BatchState.CANCELLED, error="nobody left to send to", now=now)
         return NoCall.BATCH_DONE
@@ -226,20 +253,41 @@ def _rows(batch: ClaimedBatch, stream: Stream, now: datetime, *, zone: str) -> S
         "topic": batch.topic,
         "transactional": stream.transactional,
         "zone": zone,
+        "week": now - rules.FREQUENCY_SPAN,
+        "cap": rules.FREQUENCY_CAP,
     }
     if not batch.frozen:
         return rows_as(Addressee, db.session.execute(_CHECK_AGAIN, given))
+    if batch.campaigns > 1:
+        db.session.execute(_TAKE_TURNS, {"key": _TURNS})
     written = db.session.execute(
         _WRITE_FROZEN,
         {
             **given,
             "version": batch.content_version_id,
             "campaign": batch.campaign_id,
-            "week": now - rules.FREQUENCY_SPAN,
-            "cap": rules.FREQUENCY_CAP,
         },
     )
     return rows_as(Addressee, written)
+
+
+def _inside_window(batch: ClaimedBatch, rows: Sequence[Addressee], now: datetime) -> Sequence[Addressee]:
+    """Move people whose send window is closed at this moment to batches that wait until it opens."""
+    if batch.send_window is None:
+        return rows
+    window = send_window.window_from(batch.send_window)
+    opens = {
+        name: send_window.into_window(now, window, time_zones.zone_info(name))
+        for name in {row.time_zone for row in rows}
+    }
+    later: dict[datetime, list[int]] = defaultdict(list)
+    for row in rows:
+        if opens[row.time_zone] > now:
+            later[opens[row.time_zone]].append(row.message_id)
+    if not later:
+        return rows
+    pacing.move_to_new_batches(batch.id, sorted(later.items()), why=OUTSIDE_WINDOW, now=now)
+    return [row for row in rows if opens[row.time_zone] <= now]
 
 
 def _first_of_each_address(batch_id: int, rows: Sequence[Addressee], now: datetime) -> Sequence[Addressee]:

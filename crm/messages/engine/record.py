@@ -1,6 +1,7 @@
 """Recording the outcome of a call, the second half of a send. Fenced by the attempt's token."""
 
 import random
+from datetime import datetime
 
 from sqlalchemy import text
 
@@ -25,6 +26,18 @@ _FAIL = text("""
         update message set state = 'failed', reason = :reason, state_at = :now where id = any(:ids) and state is null
         returning 1)
     update batch set left_out = left_out + (select count(*) from failed) where id = :batch
+""")
+
+
+# A batch that comes back while its broadcast or sequence was paused or cancelled waits, or ends, with it.
+_FOLLOW_STOP = text("""
+    update batch b set state_at = :now,
+        state = case when exists (select 1 from campaign k where k.id = b.campaign_id and k.state = 'cancelled')
+            then 'cancelled' else 'held' end
+    where b.id = :id and b.state = 'ready' and (
+        exists (select 1 from campaign k where k.id = b.campaign_id and k.state in ('paused', 'cancelled'))
+        or exists (select 1 from sequence q where q.id = b.sequence_id and q.state = 'paused'))
+    returning id
 """)
 
 
@@ -63,9 +76,16 @@ def apply_outcome(attempt: Attempt, outcome: Outcome) -> rules.Next:
             text="The mail provider refused an email for good.",
             link="/console/mail",
         )
-    if following.state is BatchState.READY and (following.not_before or now) <= now:
-        enqueue_delivery(attempt.batch_id, kind=moved.kind, number=attempt.number)
+    if following.state is BatchState.READY:
+        _wait_again(attempt, following, kind=moved.kind, now=now)
     return following
+
+
+def _wait_again(attempt: Attempt, following: rules.Next, *, kind: BatchKind, now: datetime) -> None:
+    """Request another delivery, unless the batch was paused or cancelled while its call was under way."""
+    stopped = db.session.execute(_FOLLOW_STOP, {"id": attempt.batch_id, "now": now}).first()
+    if stopped is None and (following.not_before or now) <= now:
+        enqueue_delivery(attempt.batch_id, kind=kind, number=attempt.number)
 
 
 def _slow_down(following: rules.Next) -> None:

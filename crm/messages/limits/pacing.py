@@ -45,10 +45,10 @@ _MOVE_TO_NEW_BATCHES = text("""
         join fresh using (number) join message m on m.id = asked.id join contact c on c.id = m.contact_id
     ), made as (
         insert into batch (id, kind, stream, transport, content_version_id, language, topic, campaign_id, sequence_id,
-            time_zones, size, state, error, created_at, not_before, too_late_at, state_at)
+            time_zones, send_window, size, state, error, created_at, not_before, too_late_at, state_at)
         select fresh.id, kind, stream, transport, content_version_id, language, topic, campaign_id, sequence_id,
             case when fresh.until <= cast(:now as timestamptz) then time_zones else coalesce(time_zones,
-                (select array_agg(distinct time_zone) from chosen where batch_id = fresh.id)) end,
+                (select array_agg(distinct time_zone) from chosen where batch_id = fresh.id)) end, send_window,
             (select count(*) from chosen where batch_id = fresh.id), 'ready', cast(:why as text), created_at,
             fresh.until, too_late_at, cast(:now as timestamptz)
         from batch, fresh where batch.id = :batch

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import case, func, select, text, update
@@ -21,22 +21,37 @@ GROUPS: Mapping[
     "batch": ("Email batches refused or not built", "/console/mail#undecided"),
     "content": ("Approved content changed or expired; its emails wait", "/console/content"),
     "campaign": ("Broadcasts paused automatically", "/console/campaigns"),
+    "campaign-freeze": ("Broadcasts that cannot go on", "/console/campaigns"),
+    "campaign-maintenance": ("Broadcasts that cannot go on", "/console/campaigns"),
     "job": ("Background jobs that fail", None),
+    "stream-rates": ("Bounces or complaints about transactional mail", "/console/mail"),
     "stream": ("Email streams stopped automatically", "/console/mail"),
 }
 SHOWN = 20  # single alerts under a group
 
 _RAISE = text("""
-    insert into alert (key, level, text, link, raised_at) values (:key, :level, :text, :link, :now)
+    insert into alert (key, level, text, link, raised_at)
+    select :key, :level, :text, :link, :now
+    where not exists (select 1 from alert where key = :key and closed_at > :closed_since and closed_by <> 'system')
     on conflict (key) where closed_at is null do nothing returning id
 """)
 
 
-def raise_alert(*, key: str, level: LevelName, text: str, link: str | None = None) -> int | None:
-    """Open an alert, unless one with this key is open; return its id. `text` holds no personal data."""
-    found = db.session.execute(
-        _RAISE, {"key": key, "level": level, "text": text, "link": link, "now": clock.now()}
-    ).first()
+def raise_alert(
+    *,
+    key: str,
+    level: LevelName,
+    text: str,
+    link: str | None = None,
+    remind_after: timedelta = timedelta(),
+) -> int | None:
+    """Open an alert, unless one with this key is open; return its id. `text` holds no personal data.
+
+    With `remind_after`, it opens only so long after a person closed the last one: for what lasts, seen or not.
+    """
+    now = clock.now()
+    given = {"key": key, "level": level, "text": text, "link": link, "now": now}
+    found = db.session.execute(_RAISE, {**given, "closed_since": now - remind_after}).first()
     if found is not None:
         audit.record("alert.raised", object_type="alert", object_id=found.id)
     return found.id if found else None

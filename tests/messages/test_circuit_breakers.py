@@ -1,18 +1,24 @@
 """Breakers: who bounces or annoys too much stops, a person lets it go on, and what was before does not count again."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import insert, select
 
+from crm.audit.service import acting
 from crm.campaigns import service as campaigns
 from crm.campaigns.models import Campaign
 from crm.content.models import ContentVersion
 from crm.core import clock as clocks
 from crm.core.db import db, transaction
-from crm.messages import rules
+from crm.messages import alert_emails, rules
+from crm.messages.engine.deliver import deliver
 from crm.messages.limits import circuit_breakers, switches
 from crm.messages.models import Batch, Message, StreamStop
+from crm.staff import alerts
 from crm.staff.models import Alert
 from crm.tracking.models import ProviderEvent
+from jobs.campaigns import look_after
 from tests.campaigns.conftest import ITEM
 
 
@@ -34,13 +40,19 @@ def test_the_limits(accepted, bounced, complained, verdict):
 
 
 def left(
-    version: int, *, size: int = 200, bad: int = 0, kind: str = "bounced", campaign_id: int | None = None
+    version: int,
+    *,
+    size: int = 200,
+    bad: int = 0,
+    kind: str = "bounced",
+    campaign_id: int | None = None,
+    stream: str = "prospect_edu",
 ) -> None:
     """A batch that was accepted now, and what came back about some of its messages."""
     now = clocks.now()
     with transaction():
         batch = Batch(
-            kind="campaign" if campaign_id else "sequence", stream="prospect_edu", transport="sendgrid",
+            kind="campaign" if campaign_id else "sequence", stream=stream, transport="sendgrid",
             content_version_id=version, language="en", topic="prospect_edu", campaign_id=campaign_id, size=size,
             state="accepted", created_at=now, not_before=now, state_at=now,
         )  # fmt: skip
@@ -106,7 +118,7 @@ def test_complaints_near_the_limit_raise_an_alert(version):
 def test_a_campaign_pauses_alone_and_its_resend_counts_anew(version, clock):
     def look() -> str:
         with transaction():
-            campaigns.run_maintenance()
+            look_after()
         return db.session.scalar(select(Campaign.state).where(Campaign.id == campaign_id))
 
     with transaction():
@@ -130,3 +142,53 @@ def test_a_campaign_pauses_alone_and_its_resend_counts_anew(version, clock):
     clock.shift(60)
     left(version, size=200, bad=4, campaign_id=campaign_id)
     assert look() == "paused"
+
+
+@pytest.mark.parametrize("stream", ["transactional", "transactional_phi"])
+def test_transactional_stream_raises_an_alert_and_goes_on(version, clock, stream):
+    def texts() -> list[str]:
+        rates = select(Alert.text).where(Alert.key == f"stream-rates:{stream}", Alert.closed_at.is_(None))
+        with transaction():
+            return list(db.session.scalars(rates))
+
+    left(version, size=267, bad=1, kind="complained", stream=stream)
+    assert trip() == []
+    assert db.session.scalars(select(StreamStop.stream)).all() == []
+    assert ["complaints: 1 of 267" in text for text in texts()] == [True]
+    with transaction(), acting("person"):
+        alerts.close(f"stream-rates:{stream}")
+    trip()
+    assert texts() == []  # a person has seen it
+    clock.shift(86_401)
+    trip()
+    assert len(texts()) == 1
+    clock.shift(7 * 86_400)
+    trip()
+    assert texts() == []
+
+
+def test_a_transactional_stop_of_an_older_release_ends(outbox):
+    now = clocks.now()
+    with transaction():
+        for stream in ("transactional", "prospect_edu"):
+            db.session.add(StreamStop(stream=stream, reason="complaints: 1 of 267", at=now))
+    trip()
+    assert db.session.scalars(select(StreamStop.stream)).all() == ["prospect_edu"]
+
+
+def test_stopping_a_transactional_stream_is_refused(outbox):
+    with pytest.raises(ValueError, match="transactional"), transaction():
+        switches.stop_stream("transactional", reason="x")
+
+
+def test_alert_emails_leave_beside_tripped_streams(outbox, version, app):
+    """Complaints about every stream close none that alerts and confirmations leave by."""
+    for stream in rules.STREAMS:
+        left(version, size=267, bad=5, kind="complained", stream=stream)
+    assert set(trip()) == {"prospect_edu", "referred_edu", "provider_nurture"}
+    clinic = replace(app.settings.clinic, staff_alert_email="desk@clinic.example")
+    with transaction():
+        assert alert_emails.send_alert_digest(clinic=clinic) == 1
+    for batch_id in db.session.scalars(select(Batch.id).where(Batch.state == "ready")).all():
+        deliver(batch_id, settings=app.settings)
+    assert [recipient.email for _, people in outbox.sent for recipient in people] == ["desk@clinic.example"]

@@ -1,4 +1,6 @@
-"""Circuit breakers: a stream or campaign with too many bounces or complaints stops until a named person resumes it.
+"""Circuit breakers: a marketing stream or campaign with too many bounces or complaints stops until a named person
+resumes it. Transactional mail (confirmations, appointments, alerts) never stops by itself: a few complaints, which any
+visitor can cause, would close it for everyone. It raises an alert with the rates and goes on.
 
 Sent mail is added up from batches; bounces and complaints come from an index that holds nothing else, so the cost
 does not grow with the mail sent.
@@ -68,9 +70,15 @@ def campaign_rates(campaign_ids: Collection[int]) -> list[Rates]:
 
 
 def trip_streams() -> list[str]:
-    """Stop each stream above a limit and warn about those near one; return the names of the stopped ones."""
+    """Stop each marketing stream above a limit, raise an alert about the others; return the names of the stopped ones."""
+    switches.release_transactional_streams()
     tripped = []
-    for rates in stream_rates():
+    found = {rates.scope: rates for rates in stream_rates()}
+    for stream in rules.STREAMS.values():
+        if stream.transactional:
+            rates = found.pop(stream.name, None)
+            _alert_transactional(stream.name, rates.verdict if rates is not None else None)
+    for rates in found.values():
         reason = rates.verdict
         if reason is not None:
             switches.stop_stream(rates.scope, reason=reason)
@@ -83,6 +91,22 @@ def trip_streams() -> list[str]:
                 link="/console/mail",
             )
     return tripped
+
+
+def _alert_transactional(stream: str, reason: str | None) -> None:
+    """Raise an alert about a transactional stream above a limit; close it when the rates are fine again."""
+    key = f"stream-rates:{stream}"
+    if reason is None:
+        alerts.close(key)
+        return
+    alerts.raise_alert(
+        key=key,
+        level="danger",
+        text=f"The stream {stream} is above a limit: {reason}. It goes on, because confirmations and alerts need it. "
+        "Check its addresses.",
+        link="/console/mail",
+        remind_after=timedelta(days=1),
+    )
 
 
 def _rows(statement: TextClause, **given: object) -> list[Row[tuple[object, ...]]]:

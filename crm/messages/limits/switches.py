@@ -14,6 +14,7 @@ from crm.core.errors import Invalid
 from crm.messages.limits import copy_guard
 from crm.messages.limits.copy_rules import LONGEST_SILENCE
 from crm.messages.models import BreakerReset, PhiAttestation, SendingControl, StreamStop
+from crm.messages.rules import STREAMS
 from crm.staff import alerts
 
 MOST = 10_000_000  # emails a cap may allow
@@ -99,7 +100,9 @@ def throttle(*, until: datetime) -> None:
 
 
 def stop_stream(stream: str, *, reason: str) -> None:
-    """Stop one stream, until a named person resumes it."""
+    """Stop one marketing stream, until a named person resumes it. Raises ValueError for a transactional one."""
+    if STREAMS[stream].transactional:
+        raise ValueError(f"The stream {stream} is transactional and cannot be stopped alone.")
     db.session.execute(
         text(
             "insert into stream_stop (stream, reason, at) values (:stream, :reason, :now) on conflict do nothing"
@@ -113,6 +116,15 @@ def stop_stream(stream: str, *, reason: str) -> None:
         text=f"The stream {stream} was stopped automatically: {reason}.",
         link="/console/mail",
     )
+
+
+def release_transactional_streams() -> None:
+    """Remove stops of transactional streams: older releases stopped these too."""
+    names = [stream.name for stream in STREAMS.values() if stream.transactional]
+    stopped = delete(StreamStop).where(StreamStop.stream.in_(names)).returning(StreamStop.stream)
+    for stream in db.session.scalars(stopped).all():
+        alerts.close(f"stream:{stream}")
+        audit.record("stream.resumed", detail={"stream": stream})
 
 
 def resume_stream(stream: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import exists, func, insert, select, text, update
 
@@ -13,7 +14,7 @@ from crm.contacts.models import Contact
 from crm.content import service as content
 from crm.content.models import ContentItem
 from crm.core import clock
-from crm.core.db import db
+from crm.core.db import db, rows_as
 from crm.core.errors import Conflict, Invalid
 from crm.core.queue import enqueue
 from crm.messages import service as messages
@@ -157,29 +158,76 @@ def resend(campaign_id: int) -> int:
 _OPEN = text("""
     select id, state, launch_at <= :now as due, launched_at is not null and frozen_at is null as unfrozen
     from campaign where state in ('scheduled','freezing','sending') or (launched_at is not null and frozen_at is null)
+    order by id
 """)
 _FINISH = text("""
     update campaign c set state = 'finished', finished_at = :now, version = version + 1
-    where c.state = 'sending' and c.frozen_at is not null and not exists (
+    where c.id = :id and c.state = 'sending' and c.frozen_at is not null and not exists (
         select 1 from batch b where b.campaign_id = c.id and b.state in ('ready', 'held', 'sending'))
     returning id
 """)
+# A call that was under way when the broadcast was paused or cancelled may give its batch back as `ready`.
+_CANCEL_RETURNED = text("""
+    update batch b set state = 'cancelled', state_at = :now from campaign c
+    where c.id = b.campaign_id and c.state = 'cancelled' and b.state in ('ready', 'held')
+""")
+# The lock keeps a resume from overlooking a batch that is held at this moment.
+_HOLD_RETURNED = text("""
+    with paused as (select id from campaign where state = 'paused' for share)
+    update batch b set state = 'held', state_at = :now from paused where paused.id = b.campaign_id and b.state = 'ready'
+""")
 
 
-def run_maintenance() -> None:
-    """Begin due campaigns, continue interrupted freezing, pause failing campaigns, finish complete ones."""
-    now = clock.now()
-    running = set()
-    for row in db.session.execute(_OPEN, {"now": now}).all():
-        if row.state == CampaignState.SCHEDULED and row.due:
-            begin(row.id)
-        elif row.unfrozen:
-            enqueue("campaigns.freeze", row.id)
-        if row.state in rules.ALLOWED_IN[Verb.PAUSE] and not _pause_if_refused(row.id):
-            running.add(row.id)
-    _pause_tripped(running)
-    for campaign_id in db.session.scalars(_FINISH, {"now": now}).all():
+class OpenCampaign(NamedTuple):
+    """A campaign that maintenance has to look at."""
+
+    id: int
+    state: str
+    due: bool | None  # its launch time has come
+    unfrozen: bool  # launched, and its audience is not complete
+
+
+def open_campaigns() -> list[OpenCampaign]:
+    """Return the campaigns that are scheduled, running, or whose audience is not complete."""
+    return rows_as(OpenCampaign, db.session.execute(_OPEN, {"now": clock.now()}))
+
+
+def look_after(campaign: OpenCampaign) -> None:
+    """Begin a due campaign, continue interrupted freezing, pause a failing one, finish a complete one.
+
+    For a transaction of its own: what fails in one campaign must not stop the others.
+    """
+    if campaign.state == CampaignState.SCHEDULED and campaign.due:
+        begin(campaign.id)
+    elif campaign.unfrozen:
+        enqueue("campaigns.freeze", campaign.id)
+    if campaign.state in rules.ALLOWED_IN[Verb.PAUSE] and not _pause_if_refused(campaign.id):
+        _pause_tripped([campaign.id])
+    for campaign_id in db.session.scalars(_FINISH, {"id": campaign.id, "now": clock.now()}).all():
         audit.record("campaign.finished", object_type="campaign", object_id=campaign_id)
+
+
+def settle_returned_batches() -> None:
+    """Cancel the batches that came back to a cancelled campaign, and hold those of a paused one."""
+    db.session.execute(_CANCEL_RETURNED, {"now": clock.now()})
+    db.session.execute(_HOLD_RETURNED, {"now": clock.now()})
+
+
+def report_stuck(campaign_id: int, *, part: str, error: str) -> None:
+    """Raise an alert that names a campaign whose `part` (freeze, maintenance) failed. `error` is the error's type."""
+    campaign = queries.get(campaign_id)
+    alerts.raise_alert(
+        key=f"campaign-{part}:{campaign_id}",
+        level="danger",
+        text=f"The broadcast “{campaign.name}” cannot go on ({error}). It is tried again by itself; if this stays, "
+        "cancel it and send to the rest.",
+        link=f"/console/campaigns/{campaign_id}",
+    )
+
+
+def report_unstuck(campaign_id: int, *, part: str) -> None:
+    """Close the alert of `report_stuck`."""
+    alerts.close(f"campaign-{part}:{campaign_id}")
 
 
 def _pause_if_refused(campaign_id: int) -> bool:

@@ -1,6 +1,6 @@
 """A transport that keeps what it was given, and an audience made by a few statements."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -79,6 +79,12 @@ def deliver(app) -> int:
 
 def reached(outbox: MemoryMailer) -> list[str]:
     return sorted(recipient.email for _, people in outbox.sent for recipient in people)
+
+
+def emails(ids: Iterable[int]) -> list[str]:
+    return sorted(
+        db.session.scalars(text("select email from contact where id = any(:ids)"), {"ids": list(ids)})
+    )
 
 
 def progress(campaign_id: int):

@@ -18,11 +18,13 @@ from crm.mailer import Fate, Outcome
 from crm.messages.engine import sweep
 from crm.messages.limits import quiet_hours
 from crm.messages.models import Batch, Message
+from jobs.campaigns import look_after
 from tests.campaigns.conftest import (
     ITEM,
     audience,
     consent,
     deliver,
+    emails,
     freeze,
     launched,
     progress,
@@ -32,12 +34,6 @@ from tests.support import factories as support_factories
 from tests.support import states
 
 HOUR = 3_600
-
-
-def emails(ids) -> list[str]:
-    return sorted(
-        db.session.scalars(text("select email from contact where id = any(:ids)"), {"ids": list(ids)})
-    )
 
 
 def reasons(campaign_id: int) -> dict[int, str | None]:
@@ -83,7 +79,7 @@ def test_what_redis_forgot_is_asked_again(outbox, asked, redis):
     assert ("campaigns.freeze", campaign_id) in asked()
     redis.flushdb()
     with transaction():
-        service.run_maintenance()
+        look_after()
     assert ("campaigns.freeze", campaign_id) in asked()
     freeze(campaign_id)
     assert ("messages.deliver",) in asked()
@@ -183,7 +179,7 @@ def test_pause_resume_and_cancel_keep_count(outbox, app):
     assert deliver(app) == 1
     assert reached(outbox) == emails(people)
     with transaction():
-        service.run_maintenance()
+        look_after()
     assert db.session.scalar(select(Campaign.state)) == "finished"
 
 
@@ -234,7 +230,7 @@ def test_resend_only_for_mail_surely_not_sent(outbox, app, fate):
     deliver(app)
     sent = reached(outbox)
     with transaction():
-        service.run_maintenance()
+        look_after()
         again = service.resend(campaign_id)
         service.launch(again)
     freeze(again)
@@ -258,7 +254,7 @@ def test_several_refused_batches_pause_it(outbox, app):
             """),
             {"id": campaign_id},
         )
-        service.run_maintenance()
+        look_after()
     assert db.session.scalar(select(Campaign.state)) == "paused"
     assert deliver(app) == 0
 
@@ -309,11 +305,11 @@ def test_a_later_launch_waits_for_its_hour(outbox, asked, clock):
     with transaction():
         campaign_id = service.create(name="News", item=ITEM)
         service.launch(campaign_id, at=support_factories.clock.now() + timedelta(hours=1))
-        service.run_maintenance()
+        look_after()
     assert ("campaigns.freeze", campaign_id) not in asked()
     clock.shift(HOUR)
     with transaction():
-        service.run_maintenance()
+        look_after()
     assert ("campaigns.freeze", campaign_id) in asked()
 
 

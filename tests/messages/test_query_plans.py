@@ -14,6 +14,7 @@ from crm.explain import service as explain
 from crm.messages.engine import claim, sweep
 from crm.messages.limits import circuit_breakers, switches
 from crm.sequences import planner
+from jobs.campaigns import look_after
 from tests.campaigns.conftest import ITEM, audience, freeze
 
 GROWING = re.compile(
@@ -83,7 +84,7 @@ ACTS = {
     "planner": lambda app, ids: planner.plan_due(),
     "sweep": lambda app, ids: sweep.run_sweep(production=False),
     "breakers": lambda app, ids: (circuit_breakers.stream_rates(), circuit_breakers.campaign_rates(ids)),
-    "looking after campaigns": lambda app, ids: campaigns.run_maintenance(),
+    "looking after campaigns": lambda app, ids: look_after(),
     "why": lambda app, ids: explain.of_campaign(ids[0], _somebody()),
 }
 

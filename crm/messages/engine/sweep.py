@@ -27,6 +27,13 @@ _READY = text("""
     select id, kind, attempts from batch where state = 'ready' and not_before <= :now
     order by not_before, id limit :limit
 """)
+# One zone that PostgreSQL cannot read would make every statement fail that asks for the hour there.
+_UNKNOWN_ZONE = text("""
+    update batch b set state = 'failed', state_at = :now, error = 'time zone not found'
+    where b.state = 'ready' and b.not_before <= :now and b.time_zones is not null
+        and exists (select 1 from unnest(b.time_zones) z where not exists (select 1 from time_zone t where t.name = z))
+    returning id
+""")
 _NIGHT = text(f"""
     update batch set not_before = (select max({quiet_hours.opens("z")}) from unnest(time_zones) z)
     where state = 'ready' and not_before <= :now and time_zones is not null
@@ -70,6 +77,7 @@ def run_sweep(*, production: bool) -> dict[str, int]:
 
 def enqueue_ready(now: datetime) -> int:
     """Queue the delivery of ready batches that are due. A job that is still in Redis is not queued twice."""
+    _set_aside_unknown_zones(now)
     db.session.execute(_NIGHT, {"now": now})
     found = db.session.execute(_READY, {"now": now, "limit": QUEUE_AT_ONCE}).all()
     requests = [
@@ -80,3 +88,14 @@ def enqueue_ready(now: datetime) -> int:
     requests += pipeline.lane_requests(len(found) - len(requests), key="run_sweep")
     after_commit(lambda: queue.push(requests))
     return len(found)
+
+
+def _set_aside_unknown_zones(now: datetime) -> None:
+    """Fail the batches that hold an unknown time zone, with an alert: their people are listed, all others get theirs."""
+    if db.session.execute(_UNKNOWN_ZONE, {"now": now}).first() is not None:
+        alerts.raise_alert(
+            key="unknown-zone",
+            level="danger",
+            text="Some emails were not sent: the time zone of their recipients is unknown. Send to the rest.",
+            link="/console/mail",
+        )

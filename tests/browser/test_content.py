@@ -117,7 +117,7 @@ def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Stack, brows
     marketer.get_by_label("Subject", exact=True).fill("Algo para leer esta semana")
     marketer.get_by_label("Preview line", exact=True).fill("Una lectura de dos minutos.")
     marketer.get_by_text("Claims and their sources").click()
-    marketer.get_by_label("As it stands in the text").first.fill(old_claim(site, "es"))
+    marketer.get_by_label("As in the text").first.fill(old_claim(site, "es"))
     expect(marketer.get_by_text("No problems found.")).to_be_visible(timeout=10_000)
     for version in (english, spanish):
         marketer.goto(f"{site.web_url}/console/content/drafts/{version}")
@@ -140,9 +140,9 @@ def test_an_idea_becomes_an_email_that_a_clinic_stands_behind(site: Stack, brows
     # approved by two who did not write it
     for version in (english, spanish):
         review(doctor, site, version).get_by_role("button", name="Approve (clinical)").click()
-        expect(doctor.get_by_text("One more approval is missing.")).to_be_visible()
+        expect(doctor.get_by_text("One more approval is needed.")).to_be_visible()
         review(lawyer, site, version).get_by_role("button", name="Approve (compliance)").click()
-        expect(lawyer.get_by_text("It is used from the next email on.")).to_be_visible()
+        expect(lawyer.get_by_text("The next email uses it.")).to_be_visible()
 
     # from the next step on; who is past it keeps theirs
     until(site, after, 3)

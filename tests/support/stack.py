@@ -262,8 +262,6 @@ class Stack:
 
     def push(self, *requests: queue.JobRequest) -> None:
         """Queue jobs in the Redis of this installation."""
-        import jobs  # noqa: F401 - declares every job, as wsgi.py does
-
         with Redis.from_url(self.redis_url) as redis:
             queue.push(requests, connection=redis)
 

@@ -13,7 +13,7 @@ from tests.support import factories as support_factories
 
 
 def test_a_month_of_the_demo_clinic(database, redis, monkeypatch):
-    monkeypatch.setattr(demo, "DAYS", 30)
+    monkeypatch.setattr(demo, "DAYS", 16)
     monkeypatch.setattr(demo, "LEADS", 40)
     with transaction():
         support_factories.shipped()

@@ -17,13 +17,14 @@ from crm.privacy.cli import group as contacts
 from crm.referrers.cli import api_key
 from crm.sequences import service as sequences
 from crm.staff.cli import staff
+from crm.tracking.cli import events
 
 
 def register_commands(app: CrmApp) -> None:
     """Add every command to the app."""
     series = click.Group("sequences", help="Email sequences.")
     series.add_command(load_sequences)
-    for command in (series, doctor, content, staff, api_key, audit, contacts, mail):
+    for command in (series, doctor, content, staff, api_key, audit, contacts, mail, events):
         app.cli.add_command(command)
     if not app.settings.production:
         from crm.dev import demo  # noqa: PLC0415 - never in production

@@ -3,6 +3,8 @@
 from contextlib import closing
 from datetime import datetime
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 from crm.core import current
 from crm.core.db import transaction
 from crm.core.queue import EVENTS, LOW, job
@@ -14,9 +16,16 @@ MOST_PAGES = 2_000  # of one list in one run: a million addresses
 
 @job(queue=EVENTS, timeout=120, twice=True)
 def apply(receipt_id: int) -> None:
-    """Apply one stored webhook post."""
-    with transaction():
-        service.apply(receipt_id)
+    """Apply one stored webhook post. One that fails again and again is set aside, so that it holds up no other."""
+    try:
+        with transaction():
+            service.apply(receipt_id)
+    except (OperationalError, InterfaceError):
+        raise  # the database was in the way, not the post
+    except Exception as error:
+        with transaction():
+            service.note_failure(receipt_id, error=type(error).__name__)
+        raise
 
 
 @job(queue=EVENTS, timeout=60, twice=True, every=30)

@@ -8,6 +8,7 @@ from typing import Any
 from crm.contacts.queries import TimelineEntry
 from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.rules import label
+from crm.mailer import DROP_REASONS
 
 TOPICS = {
     "prospect_edu": "educational emails",
@@ -71,7 +72,7 @@ MAIL: Mapping[str, Label] = {
     "deferred": ("Email delayed by the recipient’s server", "warning", "…"),
     "delivered": ("Email delivered", "success", "✓"),
     "blocked": ("Email rejected by the recipient’s server", "danger", "×"),
-    "dropped": ("Email dropped by the provider", "danger", "×"),
+    "dropped": ("Email not sent", "danger", "×"),
     "bounced": ("Email bounced", "danger", "×"),
     "unsubscribed": ("Email delivered; recipient unsubscribed", "danger", "×"),
     "complained": ("Email marked as spam", "danger", "!"),
@@ -185,7 +186,7 @@ def _why(line: TimelineEntry) -> str | None:
     reason = detail.get("reason")
     if line.source == "consent":
         return f"source: {CONSENT_SOURCES.get(str(detail.get('via')), label(str(detail.get('via'))))}"
-    return f"reason: {label(str(reason))}" if reason else None
+    return f"reason: {DROP_REASONS.get(str(reason)) or label(str(reason))}" if reason else None
 
 
 def _by(actor: str, names: Mapping[str, str]) -> str | None:

@@ -64,6 +64,23 @@ class EventKind(StrEnum):
     OTHER = "other"
 
 
+class ProviderList(StrEnum):
+    """The provider's suppression lists: it drops mail to an address that is on one."""
+
+    BOUNCES = "bounces"
+    SPAM_REPORTS = "spam_reports"
+    INVALID_EMAILS = "invalid_emails"
+    UNSUBSCRIBES = "unsubscribes"
+
+
+DROP_REASONS: Mapping[str, str] = {  # reason of a dropped message -> words
+    f"on_list_{ProviderList.BOUNCES}": "SendGrid had this address on its bounce list",
+    f"on_list_{ProviderList.SPAM_REPORTS}": "SendGrid had this address on its spam-report list",
+    f"on_list_{ProviderList.INVALID_EMAILS}": "SendGrid had this address on its list of invalid addresses",
+    f"on_list_{ProviderList.UNSUBSCRIBES}": "SendGrid had this address on its unsubscribe list",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """The answer to one call. `error` is a short code with a capped text, without addresses."""

@@ -21,7 +21,7 @@ from crm.audit import service as audit
 from crm.core import clock
 from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
-from crm.messages import queries, rules, service
+from crm.messages import queries, reason_labels, rules, service
 from crm.messages.limits import circuit_breakers, pacing, switches
 from crm.staff import access
 
@@ -63,6 +63,8 @@ def _index(status: int = 200, **more: Any) -> Response:
         today=queries.last_day(),
         control=switches.get(),
         streams=queries.stopped_streams(),
+        unclear=queries.unclear_events(),
+        unclear_words=reason_labels.UNCLEAR,
         asked_state=state,
         states=queries.STATES,
         words=ERRORS,
@@ -90,6 +92,7 @@ def show(batch_id: int) -> ResponseReturnValue:
         title=row.title,
         messages=found.rows,
         words=ERRORS,
+        reason=reason_labels.reason,
         streams=STREAMS,
         older=url_for(".show", batch_id=batch_id, cursor=found.next) if found.next else None,
     )

@@ -1,6 +1,6 @@
 """Batches and messages for the console: what needs a decision, and what was sent lately."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from crm.messages.models import Batch, Message, StreamStop
 from crm.messages.rules import UNCERTAIN_GRACE, BatchState
 
 STATES = tuple(BatchState)
+UNCLEAR_SPAN = timedelta(days=7)  # for which the page Mail lists events that were not understood
 
 
 def _batches() -> Any:
@@ -90,6 +91,19 @@ _DAY = text("""
 def last_day() -> Row[Any]:
     """Return how many emails were sent in the last 24 hours, and how many are queued, on hold, failed or unconfirmed."""
     return db.session.execute(_DAY, {"since": clock.now() - timedelta(days=1)}).one()
+
+
+_UNCLEAR = text("""
+    select u.key as code, sum(u.value::bigint)::bigint as number
+    from webhook_receipt r, jsonb_each_text(r.unclear) u
+    where r.unclear is not null and r.received_at > :since group by u.key order by number desc, code
+""")
+
+
+def unclear_events() -> Mapping[str, int]:
+    """Return what was not understood of the provider's events in UNCLEAR_SPAN: a code -> how often."""
+    found = db.session.execute(_UNCLEAR, {"since": clock.now() - UNCLEAR_SPAN})
+    return {row.code: row.number for row in found}
 
 
 def stopped_streams() -> Sequence[StreamStop]:

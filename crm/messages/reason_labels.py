@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 
 from crm.consent.rules import REASON_LABELS
+from crm.mailer import DROP_REASONS
 
-REASONS: Mapping[str, str] = {str(reason): words for reason, words in REASON_LABELS.items()} | {
+REASONS: Mapping[str, str] = {
+    **{str(reason): words for reason, words in REASON_LABELS.items()},
+    **DROP_REASONS,
     "excluded": "has an excluded tag",
     "no_tag": "has none of the tags it was for",
     "no_translation": "no approved version in the person's language",
@@ -47,7 +50,7 @@ STATES: Mapping[str, tuple[str, str]] = {  # state of message or batch -> (got i
     "unsubscribed": ("yes", "Delivered; the person opted out through it."),
     "complained": ("yes", "Delivered; the person marked it as spam."),
     "blocked": ("no", "Blocked by the mailbox."),
-    "dropped": ("no", "Dropped by the mail provider: the address is on one of its suppression lists."),
+    "dropped": ("no", "Not sent: the mail provider dropped it."),
     "bounced": ("no", "Bounced: the mailbox does not exist or does not accept mail."),
     "failed": ("no", "Failed."),
     "skipped": ("no", "Not sent."),
@@ -88,6 +91,17 @@ EVENTS: Mapping[str, str] = {
     "bounced": "Bounced",
     "unsubscribed": "Unsubscribed",
     "complained": "Marked as spam",
+}
+UNCLEAR: Mapping[str, str] = {  # what was not understood of the provider's events -> words, and what was done
+    "not_json": "Not readable. The readable events beside it were applied.",
+    "no_object": "Not an event. It was ignored.",
+    "unknown_kind": "An unknown kind of event. It was ignored.",
+    "no_address": "A bounce, complaint or opt-out without an address or a known message. Nobody could be suppressed.",
+    "no_time": "No readable time. It was applied with the time of receipt.",
+    "odd_time": "A time far in the past or future. It was applied with the time of receipt.",
+    "no_id": "No ID. It was applied.",
+    "doubled_key": "A field with two values. Where one of them asks for a suppression, the address was suppressed.",
+    "not_applied": "It could not be applied. It is kept; ask your administrator.",
 }
 STOPS: Mapping[str, str] = {
     "all": "No email is sent to this address",

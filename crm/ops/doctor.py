@@ -161,7 +161,8 @@ _EVENTS = text("""
     select (select max(state_at) from batch where state = 'accepted' and transport = 'sendgrid'
             and state_at > :day and state_at <= :hour) as accepted,
         (select max(received_at) from webhook_receipt) as received,
-        (select min(received_at) from webhook_receipt where applied_at is null) as waits
+        (select min(received_at) from webhook_receipt where applied_at is null) as waits,
+        (select count(*) from alert where closed_at is null and key like 'events-failed:%') as failed
 """)
 
 
@@ -174,11 +175,22 @@ def _webhook(settings: Settings) -> Iterator[Finding]:
     if row.waits is not None and now - row.waits > SLOW_EVENTS:
         words = "Events from the mail provider have waited for more than five minutes: start more workers."
         yield Finding("problem", words, "events-wait")
+    yield from _event_posts(row.failed)
     if not settings.sendgrid_webhook_keys:
         words = "Events are refused: no key to check them with is set (SENDGRID_WEBHOOK_KEY)."
         if not settings.production:
             words = "SENDGRID_WEBHOOK_KEY is not set here; what `make run` starts has the sandbox's own key."
         yield Finding("problem" if settings.production else "note", words, "webhook-key")
+
+
+def _event_posts(failed: int) -> Iterator[Finding]:
+    if unclear := messages_queries.unclear_events():
+        parts = ", ".join(f"{number:,} {code.replace('_', ' ')}" for code, number in unclear.items())
+        words = f"Events of the mail provider that were not understood in seven days: {parts}. See Mail in the console."
+        yield Finding("note", words, "events-unclear")
+    if failed:
+        words = f"Posts of events that failed again and again and were set aside: {failed:,}. Mend the cause, then: "
+        yield Finding("problem", f"{words}flask --app wsgi events retry", "events-failed")
 
 
 def _lists() -> Iterator[Finding]:

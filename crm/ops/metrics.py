@@ -42,6 +42,9 @@ _NOW = text("""
         (select extract(epoch from cast(:now as timestamptz) - min(received_at)) from webhook_receipt
             where applied_at is null) as events_wait,
         (select count(*) from webhook_receipt where applied_at is null) as events_waiting,
+        (select coalesce(sum(u.value::bigint), 0) from webhook_receipt r, jsonb_each_text(r.unclear) u
+            where r.unclear is not null) as events_unclear,
+        (select count(*) from alert where closed_at is null and key like 'events-failed:%') as events_set_aside,
         (select extract(epoch from cast(:now as timestamptz) - max(received_at)) from webhook_receipt) as webhook_silent,
         (select extract(epoch from cast(:now as timestamptz) - max(finished_at)) from reconciliation
             where error is null) as lists_compared,
@@ -59,6 +62,8 @@ _HELP = {
     "steps_due": "Sequence steps that are due and were not planned, counted to 100,000",
     "events_wait": "Age of the oldest provider post that was not applied, in seconds",
     "events_waiting": "Provider posts that were not applied",
+    "events_unclear": "Items in the provider posts of the last 30 days that were not understood",
+    "events_set_aside": "Provider posts that failed again and again and were set aside",
     "webhook_silent": "Seconds since the provider last told us anything",
     "lists_compared": "Seconds since our stops were last compared with the provider's lists",
     "alerts": "Open alerts",

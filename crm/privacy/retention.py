@@ -73,7 +73,7 @@ TASKS: Mapping[str, tuple[Callable[[datetime], int], ...]] = {
             with old as (
                 select event_id from provider_event where detail is not null and received_at < :before
                 order by received_at limit :limit)
-            update provider_event e set detail = null from old where e.event_id = old.event_id
+            update provider_event e set detail = null, address_index = null from old where e.event_id = old.event_id
         """),
     ),
     "links": (_rows(_EXPIRED.format(table="sign_in_link")), _rows(_EXPIRED.format(table="portal_link"))),

@@ -151,7 +151,7 @@ _FORGET = tuple(
                 select upload_id from referral_upload_row where lead_id in ({_THEIRS}))""",
         f"delete from portal_message where lead_id in ({_THEIRS})",
         "update message set params = '{}'::jsonb where contact_id = any(:records) and params is not null",
-        """update provider_event set detail = null
+        """update provider_event set detail = null, address_index = null
             where message_id in (select id from message where contact_id = any(:records))""",
         """delete from referral_draft
             where person_id in (select id from portal_person where contact_id = any(:records))""",

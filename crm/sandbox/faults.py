@@ -64,11 +64,13 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class EventFaults:
-    """What goes wrong with the events: kept back, told in another order, told twice."""
+    """What goes wrong with the events: kept back, told in another order, told twice, compressed, beside broken items."""
 
     hold: bool = False
     shuffle: bool = False
     duplicate: bool = False
+    gzip: bool = False
+    garble: bool = False
 
 
 class BadFault(ValueError):
@@ -83,7 +85,7 @@ def parse(document: object) -> tuple[list[Fault], EventFaults]:
     if not isinstance(faults, list):
         raise BadFault("faults must be an array.")
     if not isinstance(events, dict) or set(events) - set(EventFaults.__dataclass_fields__):
-        raise BadFault("events may hold hold, shuffle and duplicate.")
+        raise BadFault(f"events may hold {', '.join(EventFaults.__dataclass_fields__)}.")
     if not all(isinstance(value, bool) for value in events.values()):
         raise BadFault("The switches in events are true or false.")
     return [fault_from(one) for one in faults], EventFaults(**events)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, LargeBinary, Text, text
+from sqlalchemy import BigInteger, Index, LargeBinary, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.db import Base, EnumText, HasId
@@ -14,12 +14,18 @@ class Receipt(HasId, Base):
     """One verified webhook post, stored before it is applied."""
 
     __tablename__ = "webhook_receipt"
-    __table_args__ = (Index("ix_webhook_receipt_open", "id", postgresql_where=text("applied_at is null")),)
+    __table_args__ = (
+        Index("ix_webhook_receipt_open", "id", postgresql_where=text("applied_at is null")),
+        Index("ix_webhook_receipt_unclear", "received_at", postgresql_where=text("unclear is not null")),
+    )
 
     received_at: Mapped[datetime]
     body: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bool] = mapped_column(server_default="false")  # the body is compressed and encrypted
     applied_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Text)
+    failures: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    unclear: Mapped[dict[str, Any] | None]  # what was not understood -> how often; None while all was
 
 
 class ProviderEvent(Base):
@@ -34,6 +40,7 @@ class ProviderEvent(Base):
             "message_id",
             postgresql_where=text("kind in ('bounced','complained')"),
         ),
+        Index("ix_provider_event_blocked", "address_index", "at", postgresql_where=text("kind = 'blocked'")),
         Index("ix_provider_event_words", "received_at", postgresql_where=text("detail is not null")),
     )
 
@@ -43,6 +50,9 @@ class ProviderEvent(Base):
     at: Mapped[datetime]
     received_at: Mapped[datetime]
     detail: Mapped[str | None] = mapped_column(Text)  # foreign text: capped, shown only escaped
+    address_index: Mapped[bytes | None] = mapped_column(
+        LargeBinary
+    )  # of blocked mail: refusals count by address
 
 
 class Reconciliation(HasId, Base):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from crm.consent.rules import SuppressionScope
-from crm.mailer import EventKind
+from crm.mailer import EventKind, ProviderList
 from crm.messages.rules import EVENT_STATES
 
 ORDER = tuple(EventKind(state) for state in EVENT_STATES)  # later kinds outweigh earlier ones
@@ -13,7 +13,8 @@ SUPPRESS: Mapping[EventKind, SuppressionScope] = {
     EventKind.COMPLAINED: SuppressionScope.ALL,
     EventKind.UNSUBSCRIBED: SuppressionScope.MARKETING,
 }
-ACTING = (*SUPPRESS, EventKind.BLOCKED)  # kinds that have consequences beyond the message
+ACTING = (*SUPPRESS, EventKind.BLOCKED, EventKind.DROPPED)  # kinds that have consequences beyond the message
+MOST_FAILURES = 3  # of a stored post, after which it is set aside with an alert
 SOFT_LIMIT = 3  # blocked messages in SOFT_DAYS, after which the address is suppressed
 SOFT_DAYS = 30
 
@@ -24,13 +25,13 @@ def worst_state(kinds: Sequence[EventKind]) -> EventKind | None:
     return max(known, key=ORDER.index) if known else None
 
 
-# The provider's lists and their suppression here: (reason, scope). An entry in "blocks" is one temporary refusal; our own
-# count decides.
+# The provider's lists and their suppression here: (reason, scope). It holds for entries of the lists and for mail that
+# was dropped because of one. An entry in "blocks" is one temporary refusal; our own count decides.
 LISTED: Mapping[str, tuple[str, SuppressionScope]] = {
-    "bounces": ("bounced", SuppressionScope.ALL),
-    "spam_reports": ("complained", SuppressionScope.ALL),
-    "invalid_emails": ("invalid", SuppressionScope.ALL),
-    "unsubscribes": ("unsubscribed", SuppressionScope.MARKETING),
+    ProviderList.BOUNCES: ("bounced", SuppressionScope.ALL),
+    ProviderList.SPAM_REPORTS: ("complained", SuppressionScope.ALL),
+    ProviderList.INVALID_EMAILS: ("invalid", SuppressionScope.ALL),
+    ProviderList.UNSUBSCRIBES: ("unsubscribed", SuppressionScope.MARKETING),
 }
 
 
@@ -50,3 +51,10 @@ def drift(
         if lifted_at is not None and lifted_at >= created:
             return "came_back"
     return "stop"
+
+
+def suppression(kind: EventKind, listed: ProviderList | None) -> tuple[str, SuppressionScope] | None:
+    """Return (reason, scope) of the suppression that an event asks for. A drop asks for that of the list it names."""
+    if listed is not None:
+        return LISTED[listed]
+    return (kind.value, SUPPRESS[kind]) if kind in SUPPRESS else None

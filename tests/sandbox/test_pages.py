@@ -110,7 +110,7 @@ def test_faults_are_set_and_taken_away_in_the_page(client: FlaskClient) -> None:
     client.post("/faults/events", data={"hold": "on"})
     assert client.get("/sandbox/faults").json == {  # type: ignore[comparison-overlap]
         "faults": [],
-        "events": {"hold": True, "shuffle": False, "duplicate": False},
+        "events": {"hold": True, "shuffle": False, "duplicate": False, "gzip": False, "garble": False},
     }
 
 

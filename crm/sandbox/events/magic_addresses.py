@@ -1,8 +1,8 @@
 """Magic addresses: an address decides which events its mail produces, and this module builds them.
 
 Kinds and fields: twilio.com/docs/sendgrid/for-developers/tracking-events/event. A receiver's address decides
-the events of its mail: `bounce@`, `block@`, `defer@`, `drop@`, `complain@`, `unsubscribe@`, `async-bounce@`, `duplicate@` and
-`shuffle@`, each also with a suffix as in `bounce+ana@` or `bounce.3@`.
+the events of its mail: `bounce@`, `block@`, `defer@`, `drop@`, `spam-drop@`, `complain@`, `unsubscribe@`, `async-bounce@`,
+`duplicate@` and `shuffle@`, each also with a suffix as in `bounce+ana@` or `bounce.3@`.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _MAGIC = re.compile(
-    r"(?P<how>async-bounce|bounce|block|defer|drop|complain|unsubscribe|duplicate|shuffle)"
+    r"(?P<how>async-bounce|bounce|block|defer|spam-drop|drop|complain|unsubscribe|duplicate|shuffle)"
     r"(?:ed|red|ped|d)?(?=[+.\-_@\d])",
     re.IGNORECASE,
 )
@@ -22,6 +22,7 @@ _PLANS: dict[str, tuple[tuple[str, ...], ...]] = {
     "block": (("processed",), ("blocked",)),
     "defer": (("processed",), ("deferred",), ("deferred",), ("delivered",)),
     "drop": (("dropped",),),
+    "spam-drop": (("spam_dropped",),),
     "complain": (("processed",), ("delivered",), ("spamreport",)),
     "unsubscribe": (("processed",), ("delivered",), ("unsubscribe",)),
     "async-bounce": (("processed",), ("delivered",), ("async_bounce",)),
@@ -73,6 +74,8 @@ def build_event(
     kind: str, recipient: Recipient, *, at: float, attempt: int = 1, suppressed: str | None = None
 ) -> dict[str, Any]:
     """Return one event as SendGrid posts it; `at` in epoch seconds. SendGrid's own names win over custom args."""
+    if kind == "spam_dropped":
+        kind, suppressed = "dropped", "spam_reports"
     name = {"blocked": "bounce", "async_bounce": "bounce"}.get(kind, kind)
     own: dict[str, Any] = {
         "email": recipient.email,

@@ -44,6 +44,7 @@ MAGIC_ADDRESSES = (
     ("block@", "refused for now by the receiving server"),
     ("defer@", "delayed twice, then delivered"),
     ("drop@", "never tried"),
+    ("spam-drop@", "never tried: the address reported spam before"),
     ("complain@", "delivered, then reported as spam"),
     ("unsubscribe@", "delivered, then unsubscribed"),
     ("async-bounce@", "delivered, bounces later, told without a message id"),

@@ -1,6 +1,7 @@
 """The webhook sender: a thread that builds events for accepted mail and posts them, signed."""
 
 import fcntl
+import gzip
 import http.client
 import os
 import random
@@ -21,7 +22,17 @@ from crm.sandbox.settings import SandboxSettings
 from crm.sandbox.store import Store
 
 _NAP_SECONDS = 0.2
+_GZIP = b"\x1f\x8b"
 _EVENT_END = b",\r\n"
+_BROKEN = (  # none of them is an event
+    *(b"1", b"null", b'"text"', b"{}", b'{"event": "bounce", "timestamp": NaN}', b'{"reason": "\\ud800"}'),
+    *(
+        b'{"reason": "line\nbreak"}',
+        b'{"reason": "\xff"}',
+        b'{"event": "spamreport", "event": ',
+        b'{"attempt": ' + b"9" * 5_000 + b"}",
+    ),
+)
 
 
 class WebhookSender:
@@ -128,6 +139,7 @@ class WebhookSender:
         headers = {
             "Content-Type": "application/json;charset=utf-8",
             "User-Agent": "SendGrid Event API",
+            **({"Content-Encoding": "gzip"} if body.startswith(_GZIP) else {}),
             **signature_headers(self._key, body, at=self._settings.clock()),
         }
         for kept in (self._connection is not None, False):
@@ -163,8 +175,12 @@ def _in_words(error: Exception) -> str:
 
 
 def _body(chunks: Sequence[Row], faults: EventFaults) -> bytes:
-    if not faults.shuffle:
-        return outbox.post_body(chunks)
-    events = [one for chunk in chunks for one in chunk["body"].split(_EVENT_END)]
-    random.shuffle(events)
-    return b"[" + _EVENT_END.join(events) + b"]\r\n"
+    if not (faults.shuffle or faults.garble):
+        body = outbox.post_body(chunks)
+    else:
+        events = [one for chunk in chunks for one in chunk["body"].split(_EVENT_END)]
+        events += _BROKEN if faults.garble else ()
+        if faults.shuffle:
+            random.shuffle(events)
+        body = b"[" + _EVENT_END.join(events) + b"]\r\n"
+    return gzip.compress(body) if faults.gzip else body

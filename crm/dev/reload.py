@@ -39,13 +39,13 @@ def main(command: list[str]) -> int:
 
 
 def snapshot(root: Path = ROOT) -> Snapshot:
-    """Return when each file of code and templates last changed."""
+    """Return when each file of code and templates last changed, without compiled ones."""
     return {
         path: _changed_at(path)
         for top in FOLDERS
         for folder, _, names in os.walk(root / top)
         if not folder.endswith("__pycache__")
-        for path in (os.path.join(folder, name) for name in names)
+        for path in (os.path.join(folder, name) for name in names if not name.endswith(".mo"))
     }
 
 

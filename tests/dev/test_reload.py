@@ -15,7 +15,14 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name in ("crm/a.py", "jobs/b.py", "templates/c.html", "docs/d.md", "crm/__pycache__/a.pyc"):
+    for name in (
+        "crm/a.py",
+        "jobs/b.py",
+        "templates/c.html",
+        "docs/d.md",
+        "crm/__pycache__/a.pyc",
+        "crm/es.mo",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     return tmp_path
@@ -31,7 +38,7 @@ def test_code_and_templates_are_watched(root, name):
     assert reload.changed(before, after).endswith(name)
 
 
-@pytest.mark.parametrize("name", ["docs/d.md", "crm/__pycache__/a.pyc"])
+@pytest.mark.parametrize("name", ["docs/d.md", "crm/__pycache__/a.pyc", "crm/es.mo"])
 def test_other_files_are_not_watched(root, name):
     before = reload.snapshot(root)
     os.utime(root / name, (1, 1))

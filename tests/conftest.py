@@ -150,7 +150,7 @@ def redis(app: CrmApp, worker_id: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def asked(redis: Redis) -> Callable[[], list[tuple[Any, ...]]]:
+def queued_jobs(redis: Redis) -> Callable[[], list[tuple[Any, ...]]]:
     """Call it to see which jobs wait in Redis: (name, *ids), oldest first per queue."""
     from rq.job import Job
     from rq.serializers import JSONSerializer

@@ -73,16 +73,16 @@ def die_in_a_slice(campaign_id: int) -> None:
         raise KeyboardInterrupt
 
 
-def test_what_redis_forgot_is_asked_again(outbox, asked, redis):
+def test_what_redis_forgot_is_asked_again(outbox, queued_jobs, redis):
     audience(1)
     campaign_id = launched()
-    assert ("campaigns.freeze", campaign_id) in asked()
+    assert ("campaigns.freeze", campaign_id) in queued_jobs()
     redis.flushdb()
     with transaction():
         look_after()
-    assert ("campaigns.freeze", campaign_id) in asked()
+    assert ("campaigns.freeze", campaign_id) in queued_jobs()
     freeze(campaign_id)
-    assert ("messages.deliver",) in asked()
+    assert ("messages.deliver",) in queued_jobs()
 
 
 def test_the_audience_is_of_the_launch(outbox, app, clock):
@@ -300,17 +300,17 @@ def test_what_is_too_late_does_not_leave(outbox, app, clock):
     assert reasons(campaign_id) == dict.fromkeys(people, "too late to be sent")
 
 
-def test_a_later_launch_waits_for_its_hour(outbox, asked, clock):
+def test_a_later_launch_waits_for_its_hour(outbox, queued_jobs, clock):
     audience(1)
     with transaction():
         campaign_id = service.create(name="News", item=ITEM)
         service.launch(campaign_id, at=support_factories.clock.now() + timedelta(hours=1))
         look_after()
-    assert ("campaigns.freeze", campaign_id) not in asked()
+    assert ("campaigns.freeze", campaign_id) not in queued_jobs()
     clock.shift(HOUR)
     with transaction():
         look_after()
-    assert ("campaigns.freeze", campaign_id) in asked()
+    assert ("campaigns.freeze", campaign_id) in queued_jobs()
 
 
 def test_frequency_cap_counts_broadcasts(outbox, app):

@@ -290,13 +290,13 @@ def test_many_texts_are_resubmitted_at_once(marketer):
     assert set(states) == {"in_review"}
 
 
-def test_a_test_goes_to_oneself_and_nowhere_else(marketer, database, asked):
+def test_a_test_goes_to_oneself_and_nowhere_else(marketer, database, queued_jobs):
     draft = begin(marketer)
     mailer = MemoryMailer(name="sendgrid")
     transports.use({"sendgrid": mailer})
     marketer.post(f"/console/content/versions/{draft.id}/test", {"to": "else@patients.example"})
     user_id = db.session.scalar(select(User.id).where(User.email == "marketer@clinic.example"))
-    [wish] = [job for job in asked() if job[0] == "content.try_out"]
+    [wish] = [job for job in queued_jobs() if job[0] == "content.try_out"]
     assert wish[1:] == (draft.id, user_id)
     jobs.try_out(*wish[1:])
     transports.use({})

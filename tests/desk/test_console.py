@@ -230,14 +230,14 @@ def test_clinical_stop_by_role(lead, database):
     assert clinician.post(f"{address}/lift-stop").status_code == 302
 
 
-def test_sequence_progress_and_send_now(lead, admin, asked):
+def test_sequence_progress_and_send_now(lead, admin, queued_jobs):
     sequence = db.session.scalars(select(EmailSequence).where(EmailSequence.topic == "prospect_edu")).one()
     address = f"/console/sequences/{sequence.id}"
     page = admin.get(address)
     assert "Ana Ruiz" in page.text
     enrolment = db.session.scalars(select(Enrolment)).one()
     assert admin.post(f"/console/sequences/enrolments/{enrolment.id}/send-next").status_code == 302
-    assert any(job[0] == "sequences.plan" for job in asked())
+    assert any(job[0] == "sequences.plan" for job in queued_jobs())
     db.session.refresh(enrolment)
     assert enrolment.send_now
     assert admin.post(f"/console/sequences/enrolments/{enrolment.id}/take-out").status_code == 302

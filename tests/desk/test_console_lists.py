@@ -172,15 +172,15 @@ def test_run_once_own_and_undo_limit(desk, clock):  # noqa: F811
         bulk.undo_run(run_id=run.id, user_id=run.user_id)
 
 
-def test_large_run_in_slices(desk, monkeypatch, asked, clock):  # noqa: F811
+def test_large_run_in_slices(desk, monkeypatch, queued_jobs, clock):  # noqa: F811
     monkeypatch.setattr(bulk, "SLICE", 2)
     leads = [new_lead(number) for number in range(5)]
     run = done("tag", leads, tag="spring")
     assert (run.state, bulk.summary(run.id).done) == ("running", 2)
-    assert ("leads.bulk", run.id) in asked()
+    assert ("leads.bulk", run.id) in queued_jobs()
     clock.shift(bulk.STALLED.total_seconds() + 1)
     jobs.look_after()
-    assert asked().count(("leads.bulk", run.id)) == 2
+    assert queued_jobs().count(("leads.bulk", run.id)) == 2
     jobs.bulk(run.id)
     assert (run.state, bulk.summary(run.id).done) == ("done", 5)
     jobs.bulk(run.id)  # a second wish finds nothing to do

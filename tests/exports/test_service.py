@@ -102,13 +102,13 @@ def test_a_failed_export_is_shown(client, database, monkeypatch):
     assert "failed; export again" in visitor.get("/console/export").text
 
 
-def test_what_nobody_makes_is_asked_for_again(admin, asked, clock, redis):
+def test_what_nobody_makes_is_asked_for_again(admin, queued_jobs, clock, redis):
     with transaction():
         export_id = exports.request_export(**FINE, may_read_clinical=True, user_id=admin.id).id
     redis.flushdb()
     clock.shift(31 * 60)
     jobs.look_after()
-    assert ("interop.export", export_id) in asked()
+    assert ("interop.export", export_id) in queued_jobs()
 
 
 @pytest.mark.parametrize(

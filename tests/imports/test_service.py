@@ -314,13 +314,13 @@ def test_the_whole_way_in_the_browser(client, database):
     assert (too_large.status_code, "The file is empty." in too_large.text) == (422, True)
 
 
-def test_what_was_interrupted_is_asked_for_again(desk, asked, clock):
+def test_what_was_interrupted_is_asked_for_again(desk, queued_jobs, clock):
     run_id = uploaded(desk, rows(1))
     with transaction():
         service.check(run_id=run_id, mapping=service.get(run_id).mapping, user_id=desk.id)
     clock.shift(180)
     jobs.look_after()
-    assert ("interop.work", run_id) in asked()
+    assert ("interop.work", run_id) in queued_jobs()
 
 
 def test_files_do_not_stay_for_ever(desk, clock):

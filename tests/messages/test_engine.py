@@ -367,16 +367,16 @@ def test_too_late_is_listed_not_sent(outbox, app, clock):
     assert states() == [("failed", None, None)]
 
 
-def test_the_sweep_queues_jobs_that_redis_lost(outbox, asked, redis, clock):
+def test_the_sweep_queues_jobs_that_redis_lost(outbox, queued_jobs, redis, clock):
     enrolled()
     plan()
-    assert ("messages.deliver" in [name for name, *_ in asked()]) is True
+    assert ("messages.deliver" in [name for name, *_ in queued_jobs()]) is True
     redis.flushdb()
-    assert asked() == []
+    assert queued_jobs() == []
     with transaction():
         sweep.run_sweep(production=False)
-    assert "messages.deliver" in [name for name, *_ in asked()]
-    count = len(asked())
+    assert "messages.deliver" in [name for name, *_ in queued_jobs()]
+    count = len(queued_jobs())
     with transaction():
         sweep.run_sweep(production=False)
-    assert len(asked()) == count
+    assert len(queued_jobs()) == count

@@ -237,16 +237,16 @@ def test_a_link_of_the_portal_opens_no_staff_account(database, nurse):
     assert BrowserClient(database).get(f"/sign-in/{token}").status_code == 404
 
 
-def test_known_and_unknown_addresses_get_the_same_answer(database, nurse, asked):
+def test_known_and_unknown_addresses_get_the_same_answer(database, nurse, queued_jobs):
     def answer(email):
         visitor = BrowserClient(database)
         visitor.get("/refer/sign-in")
         got = visitor.post("/refer/sign-in", {"email": email})
         return got.status_code, got.location, got.text
 
-    before = len(asked())
+    before = len(queued_jobs())
     assert answer("nobody@nowhere.example") == answer("nurse@north.example")
-    assert len(asked()) == before + 1
+    assert len(queued_jobs()) == before + 1
 
 
 def test_asking_for_links_is_limited(database, nurse):

@@ -294,11 +294,11 @@ def test_the_file_is_sealed_and_goes_after_a_week(database, portal):
     assert portal.get(f"/refer/upload/{upload_id}").status_code == 404
 
 
-def test_work_that_was_interrupted_goes_on(database, portal, asked, monkeypatch):
+def test_work_that_was_interrupted_goes_on(database, portal, queued_jobs, monkeypatch):
     monkeypatch.setattr(uploads, "SLICE", 1)
     upload_id = looked_at(portal, HEAD + ANA + BEN)
     send(portal, upload_id)
-    assert ("interop.referrals", upload_id) in asked()
+    assert ("interop.referrals", upload_id) in queued_jobs()
     with transaction():
         row = db.session.get(ReferralUpload, upload_id)
         uploads._process_slice(row)
@@ -407,7 +407,7 @@ def test_an_npi_of_another_practice_is_refused(database, portal):
     assert count(Clinician) == 2
 
 
-def test_the_log_knows_who_and_nothing_about_a_patient(nurse, portal, asked):
+def test_the_log_knows_who_and_nothing_about_a_patient(nurse, portal, queued_jobs):
     rows = "Quillon,Zzyzx,5/17/1970,213 555 0142,,Vexatious canarialgia\n"
     upload_id = sent_off(portal, HEAD + rows + BAD)
     portal.get(f"/refer/upload/{upload_id}/problems.csv")
@@ -417,7 +417,7 @@ def test_the_log_knows_who_and_nothing_about_a_patient(nurse, portal, asked):
     opened = db.session.scalars(select(AuditEntry.actor).where(AuditEntry.action == "lead.open")).all()
     assert opened == [f"referrer:{nurse.id}"]
     reasons = db.session.scalars(select(ReferralUploadRow.reason)).all()
-    told = str([one.detail for one in entries]) + str(asked()) + str(reasons)
+    told = str([one.detail for one in entries]) + str(queued_jobs()) + str(reasons)
     assert not [word for word in CANARIES if word in told]
 
 

@@ -241,7 +241,7 @@ def test_an_event_that_cannot_be_applied_keeps_back_no_other(sent, monkeypatch):
     assert db.session.scalar(select(Receipt.unclear)) == {"not_applied": 1}
 
 
-def test_a_post_that_fails_three_times_is_set_aside(sent, asked, redis):
+def test_a_post_that_fails_three_times_is_set_aside(sent, queued_jobs, redis):
     _, message_id, email = sent[0]
     with transaction():
         bad = db.session.execute(
@@ -257,7 +257,7 @@ def test_a_post_that_fails_three_times_is_set_aside(sent, asked, redis):
     redis.flushdb()
     with transaction():
         assert service.run_sweep() == 1
-    assert asked() == [("tracking.apply", good)]
+    assert queued_jobs() == [("tracking.apply", good)]
     key = f"events-failed:{bad}"
     assert (
         db.session.scalar(select(Alert.level).where(Alert.key == key, Alert.closed_at.is_(None))) == "danger"
@@ -282,14 +282,14 @@ def test_an_unreadable_post_is_stored_without_effect(sent, body):
     assert db.session.query(Suppression).count() == 0
 
 
-def test_the_sweep_finds_what_redis_forgot(sent, asked, redis):
+def test_the_sweep_finds_what_redis_forgot(sent, queued_jobs, redis):
     _, message_id, email = sent[0]
     with transaction():
         receipt = service.store(json.dumps([event(1, "delivered", message_id, email)]).encode())
     redis.flushdb()
     with transaction():
         assert service.run_sweep() == 1
-    assert asked() == [("tracking.apply", receipt)]
+    assert queued_jobs() == [("tracking.apply", receipt)]
 
 
 NAMES = st.sampled_from(

@@ -262,6 +262,7 @@ class Stack:
 
     def push(self, *requests: queue.JobRequest) -> None:
         """Queue jobs in the Redis of this installation."""
+
         with Redis.from_url(self.redis_url) as redis:
             queue.push(requests, connection=redis)
 

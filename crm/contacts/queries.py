@@ -22,7 +22,7 @@ from sqlalchemy import (
 from crm.contacts.addresses import address_index
 from crm.contacts.models import Activity, Contact, ContactSearch, Tag
 from crm.contacts.phone_endings import ending_index
-from crm.contacts.rules import InvalidValue, clean_phone
+from crm.contacts.rules import InvalidValue, clean_phone, number_of
 from crm.core import crypto, current, paging
 from crm.core.db import db
 from crm.core.paging import Page
@@ -183,7 +183,9 @@ def _by_email(typed: str) -> list[Select[int]]:
 def _by_phone(typed: str, digits: str, *, limit: int) -> list[Select[int]]:
     try:
         phone = clean_phone(typed)
-        return [_people(Contact.phone_index == crypto.blind_index("phone", phone)).order_by(Contact.id)]
+        return [
+            _people(Contact.phone_index == crypto.blind_index("phone", number_of(phone))).order_by(Contact.id)
+        ]
     except InvalidValue:
         length = 7 if len(digits) >= 7 else 4
     column = Contact.phone_last7_index if length == 7 else Contact.phone_last4_index
@@ -192,7 +194,7 @@ def _by_phone(typed: str, digits: str, *, limit: int) -> list[Select[int]]:
         return [by_ending]
     # between the lengths that are indexed: the few with the shorter ending, read and compared
     rows = db.session.execute(by_ending.add_columns(Contact.phone).limit(limit)).all()
-    fitting = [row.id for row in rows if row.phone and row.phone.endswith(digits)]
+    fitting = [row.id for row in rows if row.phone and number_of(row.phone).endswith(digits)]
     return [_people(Contact.id.in_(fitting)).order_by(Contact.id)] if fitting else []
 
 

@@ -6,13 +6,14 @@ Pure. Every check returns the normalized value or raises `InvalidValue` with a c
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
-from crm.core import time_zones
+from crm.core import time_zones, us_states
+from crm.core.text import MEANS_NOTHING, clean, first_unreadable, fold
 
 LANGUAGES = ("en", "es")
 NAME_LIMIT = 60  # characters, accents composed
@@ -30,17 +31,21 @@ REASONS = {
     "state": "Use the two letters of a US state or territory, such as CA.",
     "time_zone": "Use a time zone name such as America/Los_Angeles.",
     "birth_date": "Enter a date of birth between 1900 and today.",
-    "text_long": "This is too long.",
-    "text_control": "This contains characters that cannot be shown. Type it again without them.",
+    "email_filler": "This address reaches nobody. Leave it empty if there is none.",
+    "text_long": "Use at most {limit:,} characters; this has {size:,}.",
+    "text_control": "Character {place} ({character}) cannot be shown. Delete it.",
 }
 
 
 class InvalidValue(ValueError):
-    """A value that is not accepted. `code` is a key of `REASONS`; the error text is its English message."""
+    """A value that is not accepted. `code` is a key of `REASONS`; the error text is its English message.
 
-    def __init__(self, code: str) -> None:
-        super().__init__(REASONS[code])
-        self.code = code
+    `details` fills the message: the limit and size of a text, the place and code of a character.
+    """
+
+    def __init__(self, code: str, **details: int | str) -> None:
+        super().__init__(REASONS[code].format(**details))
+        self.code, self.details = code, details
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +62,8 @@ class Person:
     state: str | None = None
 
 
-_NAME_PUNCTUATION = set(" '’ʼ-‐‑–.,·()ªº")
-_JOINERS = {"\u200c", "\u200d"}  # Persian and Indic scripts spell with these
+_NAME_PUNCTUATION = set(" '’ʼʻ-‐‑–.,·()ªº")
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # choose a glyph and have no ink of their own
 _LINK = re.compile(
     r"://|//|www\.|@|\.(?:com|net|org|info|biz|io|ly|ru|cn|top|xyz|co|me|site|online|shop|club|link|app|dev|tk)\b",
     re.IGNORECASE,
@@ -70,8 +75,8 @@ def clean_name(text: str) -> str:
 
     Drops commas ("Smith, Jr."), because email headers read them as separators.
     """
-    text = unicodedata.normalize("NFC", text).strip(" ")
-    if not text:
+    text = clean(_SELECTORS.sub("", text), lines=False)
+    if means_nothing(text):
         raise InvalidValue("required")
     if len(text) > NAME_LIMIT:
         raise InvalidValue("name_long")
@@ -84,7 +89,12 @@ def clean_name(text: str) -> str:
 
 def _fits_in_name(character: str) -> bool:
     kind = unicodedata.category(character)
-    return kind[0] in "LM" or kind == "Nd" or character in _NAME_PUNCTUATION or character in _JOINERS
+    return kind[0] in "LM" or kind == "Nd" or character in _NAME_PUNCTUATION or character in "\u200c\u200d"
+
+
+def means_nothing(text: str) -> bool:
+    """Return whether a text says that there is no value: empty, "-", ".", "N/A", "none"."""
+    return MEANS_NOTHING.fullmatch(clean(text, lines=False)) is not None
 
 
 def _piled_marks(text: str, *, most: int = 3) -> bool:
@@ -99,7 +109,7 @@ def _piled_marks(text: str, *, most: int = 3) -> bool:
 
 def clean_email(text: str) -> str:
     """Return an address in lower case with its domain normalized. Checks syntax only; queries no DNS."""
-    text = text.strip(" ")
+    text = clean(text, lines=False)
     if not text:
         raise InvalidValue("required")
     if len(text) > EMAIL_LIMIT or any(unicodedata.category(character)[0] == "C" for character in text):
@@ -111,41 +121,129 @@ def clean_email(text: str) -> str:
         raise InvalidValue("email") from error
     if len(found.local_part) > LOCAL_PART_LIMIT:
         raise InvalidValue("email")
-    return (found.ascii_email or found.normalized).lower()
+    address = (found.ascii_email or found.normalized).lower()
+    if is_filler(address):
+        raise InvalidValue("email_filler")
+    return address
+
+
+_FILLERS = frozenset({
+    "none", "noemail", "no-email", "no.email", "noemailaddress", "nomail", "na", "n.a", "donthave", "notgiven",
+    "notprovided", "declined", "refused", "unknown", "nobody", "noreply", "no-reply", "donotreply", "do-not-reply",
+    "null", "nil",
+})  # fmt: skip
+
+
+def is_filler(address: str) -> bool:
+    """Return whether an address is what people type to say that they have none: none@none.com, na@na.com."""
+    local, _, domain = address.partition("@")
+    return local in _FILLERS or (
+        local == domain.partition(".")[0] and local in ("test", "x", "xx", "xxx", "abc", "a")
+    )
+
+
+_PHONE_NOTES = re.compile(
+    r"\(?\b(?:cell(?:phone)?|mobile|home|work|office|tel(?:ephone)?|phone|ph|main|voicemail|vm)\b[.:]?\)?",
+    re.IGNORECASE,
+)
+EXTENSION = ";ext="  # RFC 3966, 5.3: between a number and its extension
 
 
 def clean_phone(text: str) -> str:
-    """Return a phone number as E.164 (`+12135550142`); a number without a country code is a US number."""
-    text = unicodedata.normalize("NFKC", text).strip(" ")
+    """Return a phone number as E.164 (`+12135550142`); a number without a country code is a US number.
+
+    An extension stays beside it, as in a telephone link: `+12135550142;ext=12`.
+    """
+    text = unicodedata.normalize("NFKC", clean(text, lines=False))
     if not text:
         raise InvalidValue("required")
-    if len(text) > 40 or any(unicodedata.category(character) == "Cc" for character in text):
+    if len(text) > 60 or any(unicodedata.category(character) == "Cc" for character in text):
         raise InvalidValue("phone")
+    text = re.sub(r"^(\d{10,11})\.0$", r"\1", _PHONE_NOTES.sub(" ", text).strip(" ,;-"))
     try:
         number = phonenumbers.parse(text, "US")
     except phonenumbers.NumberParseException as error:
         raise InvalidValue("phone") from error
     # a number without an area code is only IS_POSSIBLE_LOCAL_ONLY
-    possible = phonenumbers.is_possible_number_with_reason(number)
-    if number.extension or possible != phonenumbers.ValidationResult.IS_POSSIBLE:
+    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         raise InvalidValue("phone")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    extension = f"{EXTENSION}{number.extension}" if number.extension else ""
+    return (
+        phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).partition(";")[0] + extension
+    )
+
+
+def number_of(phone: str) -> str:
+    """Return a cleaned phone number without its extension: the part that two records are compared by."""
+    return phone.partition(";")[0]
 
 
 def clean_text(text: str, *, limit: int, lines: bool = True) -> str:
-    """Return free text with normalized line breaks; refuse control and text-direction characters."""
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    """Return free text without what nobody sees or means; refuse what still cannot be shown, and name it."""
+    text = clean(text, lines=lines)
     if len(text) > limit:
-        raise InvalidValue("text_long")
-    allowed = {"\n", "\t"} if lines else set()
-    if any(_is_unsafe(character) and character not in allowed for character in text):
-        raise InvalidValue("text_control")
+        raise InvalidValue("text_long", limit=limit, size=len(text))
+    unreadable = first_unreadable(text, lines=lines)
+    if unreadable is not None:
+        place, character = unreadable
+        raise InvalidValue("text_control", place=place, character=character)
     return text
 
 
-def _is_unsafe(character: str) -> bool:
-    kind = unicodedata.category(character)
-    return kind in ("Cc", "Cs", "Co", "Cn") or (kind == "Cf" and character not in _JOINERS)
+_LANGUAGES = {
+    **dict.fromkeys(("en", "eng", "english", "ingles", "usa", "us english", "american"), "en"),
+    **dict.fromkeys(("es", "spa", "esp", "spanish", "espanol", "castellano", "castilian"), "es"),
+}
+
+
+def clean_language(text: str) -> str:
+    """Return `en` or `es` for a code, a regional code ("es-MX") or a name of the language."""
+    words = fold(text)
+    found = _LANGUAGES.get(words) or _LANGUAGES.get(words.partition(" ")[0])
+    if found is None:
+        raise InvalidValue("language")
+    return found
+
+
+_DATE_FORMS = (
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%m/%d/%Y",
+    "%m-%d-%Y",
+    "%m.%d.%Y",
+    "%B %d %Y",
+    "%b %d %Y",
+    "%d %B %Y",
+    "%d %b %Y",
+    "%Y%m%d",
+)
+_SHORT_DATE_FORMS = ("%m/%d/%y", "%m-%d-%y")
+_MIDNIGHT = re.compile(r"[T ]+0?0:00(?::00(?:\.0+)?)?(?: ?AM)?Z?\Z|[T ]+12:00(?::00)? ?AM\Z", re.IGNORECASE)
+
+
+def read_birth_date(text: str, *, today: date) -> date:
+    """Return a date of birth written in a usual American or ISO form, also with midnight after it.
+
+    A year of two digits is the last one that is not in the future: 5/17/70 is 1970.
+    """
+    text = _MIDNIGHT.sub("", clean(text, lines=False)).replace(",", " ")
+    text = " ".join(text.split())
+    for form in _DATE_FORMS:
+        try:
+            return clean_birth_date(datetime.strptime(text, form).date(), today=today)  # noqa: DTZ007 - a day
+        except ValueError as error:
+            if isinstance(error, InvalidValue):
+                raise
+    for form in _SHORT_DATE_FORMS:
+        try:
+            given = datetime.strptime(text, form).date()  # noqa: DTZ007 - a day
+        except ValueError:
+            continue
+        century = given.year % 100
+        year = today.year - today.year % 100 + century
+        year -= 100 if (year, given.month, given.day) > (today.year, today.month, today.day) else 0
+        return clean_birth_date(date(year, given.month, given.day), today=today)
+    raise InvalidValue("birth_date")
 
 
 def clean_birth_date(given: date, *, today: date) -> date:
@@ -184,10 +282,20 @@ STATE_ZONES: dict[str, str] = {
 choose another one."""
 
 
+_STATE_NAMES = {fold(name): code for code, name in us_states.STATES} | {
+    "calif": "CA", "cali": "CA", "ariz": "AZ", "colo": "CO", "conn": "CT", "fla": "FL", "ill": "IL", "ind": "IN", "mass": "MA",
+    "mich": "MI", "minn": "MN", "miss": "MS", "mont": "MT", "neb": "NE", "nev": "NV", "okla": "OK", "ore": "OR", "oreg": "OR",
+    "penn": "PA", "penna": "PA", "tenn": "TN", "tex": "TX", "wash": "WA", "washington dc": "DC", "washington d c": "DC",
+    "wis": "WI", "wyo": "WY", "nuevo mexico": "NM", "nueva york": "NY",
+}  # fmt: skip
+
+
 def clean_state(text: str) -> str:
-    """Return the two letters of a US state or territory."""
-    state = text.strip().upper()
-    if state not in STATE_ZONES:
+    """Return the two letters of a US state or territory, given by them, by its name or a usual short form."""
+    words = fold(text)
+    letters = words.replace(" ", "").upper()
+    state = letters if letters in STATE_ZONES else _STATE_NAMES.get(words)
+    if state is None:
         raise InvalidValue("state")
     return state
 
@@ -206,7 +314,10 @@ def zone_for(*, given: str | None, state: str | None, clinic: str) -> str:
 
 
 def folded(text: str) -> str:
-    """Return a name without case, accents and punctuation, for comparison."""
+    """Return a name without case, accents and punctuation, for comparison.
+
+    The stored blind index of name and birth date is made of it: it must not change.
+    """
     plain = unicodedata.normalize("NFKD", text.casefold())
     return " ".join("".join(c if c.isalnum() else " " for c in plain if not unicodedata.combining(c)).split())
 
@@ -246,8 +357,15 @@ def _contradicts(given: Person, known: Person, *, by_email: bool) -> bool:
 
 
 def _match_other_name(given: Person, known: Person, *, same_first_name: bool) -> Match:
-    """Compare two people with different names on one mailbox: equal birth dates, one birth date, or none."""
-    births = [birth for birth in (given.birth_date, known.birth_date) if birth is not None]
-    if len(births) == 2:
+    """Compare two people with different names on one mailbox: one person only by first name and birth date."""
+    if given.birth_date is not None and given.birth_date == known.birth_date:
         return Match.SAME if same_first_name else Match.LOOK_ALIKE
-    return Match.OTHER if births else Match.SAME
+    if _is_part_of(given, known):
+        return Match.SAME
+    return Match.OTHER if given.birth_date or known.birth_date else Match.LOOK_ALIKE
+
+
+def _is_part_of(given: Person, known: Person) -> bool:
+    """Return whether one record says only part of the other's name: "Ana" is "Ana Ruiz" on the same mailbox."""
+    one, other = (set(folded(f"{person.first_name} {person.last_name}").split()) for person in (given, known))
+    return bool(one and other) and (one <= other or other <= one)

@@ -18,7 +18,7 @@ from crm.contacts.addresses import address_index
 from crm.contacts.events import ClinicalStopSet
 from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.phone_endings import phone_endings
-from crm.contacts.rules import Match, Person, folded, match_person
+from crm.contacts.rules import Match, Person, folded, match_person, number_of
 from crm.core import clock, crypto, events
 from crm.core.db import db, execute_raw, sealed
 from crm.core.errors import Invalid, NotFound
@@ -46,7 +46,7 @@ def blind_indexes(person: Person) -> dict[str, bytes | None]:
     name = f"{folded(person.first_name)} {folded(person.last_name)}"
     return {
         "email_index": address_index(person.email) if person.email else None,
-        "phone_index": crypto.blind_index(PHONE, person.phone) if person.phone else None,
+        "phone_index": crypto.blind_index(PHONE, number_of(person.phone)) if person.phone else None,
         **phone_endings(person.phone),
         "name_birth_index": crypto.blind_index(NAME_BIRTH, f"{name}|{born.isoformat()}") if born else None,
     }

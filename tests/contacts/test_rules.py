@@ -56,12 +56,9 @@ def test_valid_names(typed, kept):
         ("%name%", "name_letters"),
         ("Ana\r\nBcc: x", "name_letters"),
         ("Ana\0", "name_letters"),
-        ("Ana\u202eanA", "name_letters"),  # right-to-left override
-        ("Ana\u2066x", "name_letters"),
-        ("Ana\u200b", "name_letters"),  # zero-width space
         ("Ana;Bob", "name_letters"),
         ("123", "name_letters"),
-        ("-", "name_letters"),
+        ("-", "required"),
         ("Ana 💊", "name_letters"),
         ("A\u0336\u0337\u0338\u0335x", "name_letters"),
     ],
@@ -106,9 +103,7 @@ def test_valid_addresses(typed, kept):
         "ana@example",
         "ana@exa mple.com",
         "ana@example.com\r\nBcc: x@example.com",
-        "ana@example.com\n",
         "ana\0@example.com",
-        "ana\u202e@example.com",
         "Ana <ana@example.com>",
         "ana@example.com,bob@example.com",
         "ana@[127.0.0.1]",
@@ -138,9 +133,7 @@ def test_valid_phone_numbers(typed, kept):
     assert rules.clean_phone(typed) == kept
 
 
-@pytest.mark.parametrize(
-    "typed", ["555-0142", "12", "call me", "213 555 0142 ext 5", "213\r\n5550142", "9" * 41]
-)
+@pytest.mark.parametrize("typed", ["555-0142", "12", "call me", "9" * 41])
 def test_invalid_phone_numbers(typed):
     with pytest.raises(InvalidValue, match="area code"):
         rules.clean_phone(typed)
@@ -157,12 +150,11 @@ def test_empty_values(rule, empty):
 def test_text():
     assert rules.clean_text(" one\r\ntwo\rthree ", limit=20) == "one\ntwo\nthree"
     assert rules.clean_text("x" * 20, limit=20) == "x" * 20
-    for typed, code in [("x" * 21, "text_long"), ("a\0b", "text_control"), ("a\u202eb", "text_control")]:
+    for typed, code in [("x" * 21, "text_long"), ("a\0b", "text_control"), ("a\ue000b", "text_control")]:
         with pytest.raises(InvalidValue) as refused:
             rules.clean_text(typed, limit=20)
         assert refused.value.code == code
-    with pytest.raises(InvalidValue):
-        rules.clean_text("one\ntwo", limit=20, lines=False)
+    assert rules.clean_text("one\ntwo", limit=20, lines=False) == "one two"
 
 
 def test_states_and_their_zones():
@@ -206,7 +198,8 @@ def born(person, birth):
         (replace(ANA, first_name="ANA", last_name="Ruíz"), ANA, "same"),
         (born(ANA, BORN), ANA, "same"),
         (born(ANA, BORN), born(ANA, BORN), "same"),
-        (JUAN, ANA, "same"),  # one address, no birth dates: staff see the other name
+        (JUAN, ANA, "look_alike"),  # another name on one mailbox is a record of its own
+        (replace(ANA, last_name=""), ANA, "same"),  # part of the name
         (born(MARIED, BORN), born(ANA, BORN), "same"),
         (born(JUAN, LATER), ANA, "other"),  # a child with a parent's address
         (ANA, born(JUAN, LATER), "other"),
@@ -236,3 +229,123 @@ OTHER_MAIL = replace(ANA, email="b@example.com")
 )
 def test_same_phone_or_birth_date(given, known, verdict):
     assert rules.match_person(given, known, by_email=False) == verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("213-555-0142 x12", "+12135550142;ext=12"), ("213-555-0142 ext. 3", "+12135550142;ext=3"),
+        ("(213) 555-0142 (cell)", "+12135550142"), ("cell: 213 555 0142", "+12135550142"),
+        ("2135550142.0", "+12135550142"),
+        ("\u200b213\u00a0555\u00a00142", "+12135550142"),
+        ("+52 55 1234 5678", "+525512345678"),
+    ],
+)  # fmt: skip
+def test_clean_phone_as_people_write_it(text, stored):
+    assert rules.clean_phone(text) == stored
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [("California", "CA"), ("calif.", "CA"), ("CA", "CA"), (" c.a. ", "CA"), ("New York", "NY"),
+     ("nuevo méxico", "NM"), ("Puerto Rico", "PR"), ("Washington, DC", "DC"), ("washington", "WA")],
+)  # fmt: skip
+def test_clean_state_as_people_write_it(text, state):
+    assert rules.clean_state(text) == state
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("es-MX", "es"),
+        ("es_419", "es"),
+        ("spa", "es"),
+        ("Spanish", "es"),
+        ("Español", "es"),
+        ("English (US)", "en"),
+        ("en-US", "en"),
+        ("EN", "en"),
+    ],
+)
+def test_clean_language_as_people_write_it(text, language):
+    assert rules.clean_language(text) == language
+
+
+@pytest.mark.parametrize("text", ["fr", "", "Klingon", "n/a"])
+def test_clean_language_of_others(text):
+    with pytest.raises(rules.InvalidValue):
+        rules.clean_language(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1970-05-17",
+        "5/17/1970",
+        "05/17/70",
+        "5-17-1970",
+        "1970-05-17 00:00:00",
+        "1970-05-17T00:00:00Z",
+        "May 17, 1970",
+        "17 May 1970",
+        "5/17/1970 12:00 AM",
+        "19700517",
+    ],
+)
+def test_read_birth_date(text):
+    assert rules.read_birth_date(text, today=date(2026, 3, 3)) == date(1970, 5, 17)
+
+
+@pytest.mark.parametrize("text", ["5/17/26", "17/5/1970", "tomorrow", "2027-01-01", "1899-12-31", ""])
+def test_read_birth_date_of_others(text):
+    expected = date(1926, 5, 17) if text == "5/17/26" else None
+    if expected:
+        assert rules.read_birth_date(text, today=date(2026, 3, 3)) == expected
+    else:
+        with pytest.raises(rules.InvalidValue):
+            rules.read_birth_date(text, today=date(2026, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        ("O´Brien", "O’Brien"),
+        ("O`Brien", "O’Brien"),
+        ("O‘Brien", "O’Brien"),
+        ("Ana\u00a0Maria", "Ana Maria"),
+        ("\u200eAna", "Ana"),
+        ("Ana\ufe0f", "Ana"),
+    ],
+)
+def test_clean_name_as_people_paste_it(typed, stored):
+    assert rules.clean_name(typed) == stored
+
+
+@pytest.mark.parametrize("text", ["", "-", ".", "N/A", "n/a", "none", "\u3164", "\u200b", "\u034f"])
+def test_clean_name_that_means_nothing(text):
+    with pytest.raises(rules.InvalidValue) as refused:
+        rules.clean_name(text)
+    assert refused.value.code == "required"
+
+
+@pytest.mark.parametrize(
+    "address", ["none@none.com", "na@na.com", "noemail@gmail.com", "no-reply@x.org", "test@test.com"]
+)
+def test_clean_email_that_reaches_nobody(address):
+    with pytest.raises(rules.InvalidValue) as refused:
+        rules.clean_email(address)
+    assert refused.value.code == "email_filler"
+
+
+@pytest.mark.parametrize(
+    "typed", ["ana@example.com\u00a0", "ana@example.com\t", "\u200bana@example.com", "ANA@example.com"]
+)
+def test_clean_email_as_people_paste_it(typed):
+    assert rules.clean_email(typed) == "ana@example.com"
+
+
+def test_clean_text_says_what_is_wrong():
+    with pytest.raises(rules.InvalidValue, match=r"Character 3 \(U\+0007\) cannot be shown"):
+        rules.clean_text("ab\x07", limit=10)
+    with pytest.raises(rules.InvalidValue, match="at most 4 characters; this has 5"):
+        rules.clean_text("abcde", limit=4)

@@ -129,14 +129,14 @@ def test_consent_on_second_request(mail):
 
 def test_differences_are_recorded(edge):
     ask_us()
-    again = ask_us(replace(ANA, first_name="Anita"), message="More")
+    again = ask_us(replace(ANA, last_name="Ruiz Soto"), message="More")
     (line,) = db.session.scalars(select(Activity).where(Activity.kind == "told_otherwise"))
     assert (line.lead_id, line.text, line.detail) == (
         again.lead_id,
-        "first name: Anita",
-        {"fields": ["first_name"]},
+        "last name: Ruiz Soto",
+        {"fields": ["last_name"]},
     )
-    assert db.session.scalar(select(Contact.first_name)) == "Ana"
+    assert db.session.scalar(select(Contact.last_name)) == "Ruiz"
 
 
 def test_no_confirmation_to_another_address(mail):

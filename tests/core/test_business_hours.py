@@ -1,4 +1,4 @@
-"""Business time against counting minute by minute, over changes of the clocks and holidays."""
+"""Opening hours, compared with counting minute by minute, over daylight saving and holidays."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -41,7 +41,7 @@ def test_when_time_is_up(since, within, due):
     assert OFFICE.after(local(since), within) == local(due)
 
 
-def test_a_short_saturday_ends_at_its_own_closing_time():
+def test_saturday_with_shorter_hours():
     week = business_hours.calendar(zone=LA, hours="Mon-Fri 08:00-17:00, Sat 09:00-12:00", closed="2026-03-09")
     assert week.add_days(local("2026-03-06 15:00"), 1) == local("2026-03-07 12:00")
     assert week.add_days(local("2026-03-07 11:00"), 1) == local("2026-03-10 11:00")

@@ -1,4 +1,4 @@
-"""Production refuses to boot half-configured, and says which variable is missing or weak."""
+"""Settings: production refuses to start with missing or weak ones, and names them."""
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ WHOLE = {
 }
 
 
-def test_whole_is_enough():
+def test_complete_settings():
     settings = config.load(WHOLE)
     assert settings.production
     assert settings.secure
@@ -51,12 +51,12 @@ def test_each_missing_variable_is_named(name):
         ({"PORT": "eighty"}, "PORT"),
     ],
 )
-def test_what_is_weak_or_broken_is_said(change, words):
+def test_weak_or_invalid_settings(change, words):
     with pytest.raises(config.ConfigError, match=words):
         config.load(WHOLE | change)
 
 
-def test_a_public_address_is_production_whatever_is_said():
+def test_public_address_is_production():
     with pytest.raises(config.ConfigError, match="SECRET_KEY"):
         config.load({"PUBLIC_URL": "https://clinic.test"})
 
@@ -68,7 +68,7 @@ def test_one_machine_needs_nothing(tmp_path):
     assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
 
 
-def test_processes_that_start_at_once_share_one_set_of_secrets(tmp_path):
+def test_concurrent_starts_share_secrets(tmp_path):
     with ThreadPoolExecutor(8) as many:
         found = list(many.map(lambda _: config._local_secrets(tmp_path / "new"), range(64)))
     assert len({one["SECRET_KEY"] for one in found}) == 1

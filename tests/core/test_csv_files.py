@@ -100,13 +100,13 @@ def test_files_that_cannot_be_read(content, code, count):
     assert (refused.value.code, refused.value.count) == (code, count)
 
 
-def test_columns_are_guessed_by_name_and_remembered():
+def test_columns_are_guessed_by_name():
     names = ["Nombre", "Last Name", "E-mail", "What else", "DOB", "Consent", "email", ""]
     found = csv_files.guess_columns(names, {"what else": "phone"}, names=NAMES)
     assert found == {"0": "first_name", "1": "last_name", "2": "email", "3": "phone", "4": "birth_date"}
 
 
-def test_what_was_chosen_is_remembered_within_bounds():
+def test_chosen_columns_are_remembered():
     kept = csv_files.remember_columns(["Given", "Other"], {"0": "first_name"}, remembered={"old": "email"})
     assert kept == {"old": "email", "given": "first_name", "other": ""}
     many = {f"c{n}": "" for n in range(600)}

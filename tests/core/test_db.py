@@ -1,4 +1,4 @@
-"""The transaction at the edge, and what must not survive it."""
+"""Transactions at the edge, column types and connections."""
 
 import psycopg
 import pytest
@@ -45,7 +45,7 @@ def test_evidence_cannot_be_truncated(database, table):
         db.session.execute(text(f"truncate {table} cascade"))
 
 
-def test_a_kept_connection_that_the_server_ended_is_replaced(settings):
+def test_closed_connection_is_replaced(settings):
     """Nobody notices a restart of PostgreSQL between two transactions."""
     engine = create_engine(settings.database_url, pool_size=1, max_overflow=0)
     try:
@@ -63,7 +63,7 @@ words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 
 @given(st.lists(st.none() | words | st.sampled_from(['"', "\\", "NULL", "{a,b}", " ", ""]), max_size=6))
-def test_an_array_of_texts_comes_through_as_it_was(server, values):
+def test_text_array(server, values):
     found = server.execute("select %s::text[]", (text_array(values),)).fetchone()[0]
     assert found == values
 

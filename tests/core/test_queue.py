@@ -44,12 +44,12 @@ def test_repeated_request_adds_no_second_job(push):
     assert [push("tracking.apply"), push("tracking.apply")] == [1, 1]
 
 
-def test_job_that_may_run_twice_is_queued_again_once(push):
+def test_job_that_may_run_twice(push):
     start("tracking.apply")
     assert [push("tracking.apply"), push("tracking.apply")] == [1, 1]
 
 
-def test_other_job_waits_until_its_worker_is_given_up(push):
+def test_other_job_waits_for_its_worker(push):
     start("interop.work")
     assert push("interop.work") == 0
 
@@ -62,7 +62,7 @@ def test_unknown_job_is_refused(name, edge, redis):
         queue.push([queue.JobRequest(name)])
 
 
-def test_error_names_the_cause_when_no_jobs_are_imported(monkeypatch):
+def test_error_when_no_jobs_are_imported(monkeypatch):
     monkeypatch.setattr(queue, "JOBS", {})
     with pytest.raises(KeyError, match="has not imported the package jobs"):
         queue.spec_of("messages.deliver")
@@ -86,7 +86,7 @@ def test_declaration_refuses_an_unknown_queue():
         queue.job(queue="slow", timeout=5)
 
 
-def test_periodic_job_is_queued_by_name_with_its_timeout(redis):
+def test_periodic_job_is_queued(redis):
     name, seconds = next(iter(periodic_jobs().items()))
     PeriodicJob(name, interval=seconds).enqueue(redis)
     spec = queue.JOBS[name]

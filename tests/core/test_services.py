@@ -74,7 +74,7 @@ def test_settings_and_clinic(two):
     assert in_each(two, content.host)[1] == "east.example"
 
 
-def test_an_inner_app_context_does_not_reach_the_outer_one(two):
+def test_nested_app_contexts(two):
     west, east = two
     with west.app_context():
         before = current.settings()
@@ -195,7 +195,7 @@ def test_timeline_sources(two):
     assert in_each(two, lambda: len(current.services().timeline_sources))[1] == 1
 
 
-def test_what_a_feature_keeps_is_made_once_per_app(two):
+def test_per_app_values(two):
     kept = current.PerApp(lambda settings: [settings.clinic.name])
     west, east = in_each(two, kept.get)
     assert (west[0] == east[0]) is False
@@ -210,7 +210,7 @@ def test_no_services_outside_an_app():
         current.services()
 
 
-def test_clinic_name_that_emails_cannot_carry_stops_the_start(settings):
+def test_sender_name_about_health_stops_the_start(settings):
     clinic = replace(settings.clinic, short_name="Ketamine Clinic")
     with pytest.raises(ConfigError):
         create_app(replace(settings, clinic=clinic))

@@ -1,4 +1,4 @@
-"""Every address and every role: who gets in is what the table says, and what is not in it is closed."""
+"""Access: every address and every role open exactly what the table says."""
 
 import re
 
@@ -31,7 +31,7 @@ def test_there_is_something_to_check(app):
 
 
 @pytest.mark.parametrize("role", access.ROLES)
-def test_each_role_opens_what_the_table_says_and_nothing_else(client, database, role):
+def test_each_role_opens_its_pages_only(client, database, role):
     """Allowed is whatever is not refused: nothing to see (404) or nothing to do (409, 422) is past the guard."""
     visitor = BrowserClient(database).sign_in(member(role))
     visitor.get("/console/account")
@@ -51,7 +51,7 @@ def test_without_sign_in_pages_lead_to_sign_in(client, database):
         assert (answer.status_code, answer.location.split("?")[0]) == (302, "/login"), address
 
 
-def test_after_signing_in_one_is_where_one_wanted_to_be(client):
+def test_sign_in_returns_to_the_requested_page(client):
     assert client.get("/console/mail?state=failed").location == "/login?next=/console/mail?state%3Dfailed"
 
 
@@ -62,7 +62,7 @@ def test_a_refusal_is_in_the_log(client, database):
     assert entry.detail == {"endpoint": "console.staff.index"}
 
 
-def test_a_view_that_names_no_permission_is_closed(client, database):
+def test_view_without_permission_is_closed(client, database):
     visitor = BrowserClient(database).sign_in(member("admin"))
     view = database.view_functions["console.staff.index"]
     del view.permission

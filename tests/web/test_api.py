@@ -1,4 +1,4 @@
-"""The JSON API: intake over HTTP, keys, idempotency, and one shape for every error."""
+"""JSON API: intake, keys, idempotency, and the shape of errors."""
 
 from dataclasses import replace
 
@@ -116,7 +116,7 @@ def test_the_same_answer_for_known_and_unknown(client, key, mail):
 # --- referrals
 
 
-def test_referral_opens_a_call_task_and_asks_nobody(client, key):
+def test_referral_opens_a_call_task(client, key):
     response = post(client, key, referral(), "referrals")
     assert response.status_code == 201
     assert response.json["reference"].startswith("R-")
@@ -127,7 +127,7 @@ def test_referral_opens_a_call_task_and_asks_nobody(client, key):
     assert (rows(Confirmation), rows(ConsentRecord)) == (0, 0)
 
 
-def test_a_referrers_word_opens_an_invitation_never_a_sequence(client, key, mail):
+def test_referral_sends_an_invitation_at_most(client, key, mail):
     body = referral(agreed_to_email=True, attestation="referral-attestation/1")
     assert post(client, key, body, "referrals").status_code == 201
     assert db.session.scalars(select(Confirmation.kind)).all() == ["invitation"]
@@ -136,7 +136,7 @@ def test_a_referrers_word_opens_an_invitation_never_a_sequence(client, key, mail
     assert rows(Enrolment) == 0
 
 
-def test_health_facts_are_not_readable_in_the_database(client, key):
+def test_health_facts_are_encrypted(client, key):
     body = referral(payer={"name": "Acme Health", "member_id": "ZX-99-4711"})
     body["patient"] = PATIENT | {
         "birth_date": "2015-05-17",
@@ -153,7 +153,7 @@ def test_health_facts_are_not_readable_in_the_database(client, key):
         assert secret.encode().hex() not in dump
 
 
-def test_the_same_external_id_is_the_same_referral(client, key):
+def test_same_external_id(client, key):
     first = post(client, key, referral(), "referrals")
     again = post(client, key, referral(reason={"text": "Sent again, with more."}), "referrals")
     assert (first.status_code, again.status_code, first.json) == (201, 200, again.json)
@@ -165,7 +165,7 @@ def test_the_same_external_id_is_the_same_referral(client, key):
     assert rows(Lead) == 1
 
 
-def test_a_key_of_one_practice_cannot_speak_for_another(client, key):
+def test_key_of_another_practice_is_refused(client, key):
     with transaction():
         mine = referrers.find_or_create(
             sender=Sender(clinician="May Cho", npi="1558598797", practice="Valley Clinic")
@@ -358,7 +358,7 @@ def test_no_such_address_or_method(client, key):
 # --- once
 
 
-def test_an_idempotency_key_gives_the_same_answer(client, key):
+def test_idempotency_key(client, key):
     headers = {"Idempotency-Key": "abc-1"}
     first = post(client, key, REQUEST, **headers)
     with transaction():
@@ -379,7 +379,7 @@ def test_an_idempotency_key_is_for_one_request(client, key):
     assert stranger.status_code == 201
 
 
-def test_what_was_refused_may_be_sent_again_with_its_key(client, key):
+def test_refused_request_may_reuse_its_key(client, key):
     refused = post(client, key, REQUEST | {"email": "no"}, **{"Idempotency-Key": "abc-1"})
     assert (refused.status_code, rows(KeptReply)) == (422, 0)
     assert post(client, key, REQUEST, **{"Idempotency-Key": "abc-1"}).status_code == 201
@@ -405,7 +405,7 @@ def test_odd_idempotency_keys(client, key, odd):
 # --- often
 
 
-def test_a_caller_over_the_limit_waits(client, key, monkeypatch):
+def test_limit_of_a_key(client, key, monkeypatch):
     monkeypatch.setattr(
         client.application, "settings", replace(client.application.settings, api_per_minute=2)
     )
@@ -424,7 +424,7 @@ def test_guessing_keys_is_slowed_down(client, key, monkeypatch):
     assert post(client, key, REQUEST).status_code == 201
 
 
-def test_no_redis_no_standstill(client, key, redis, monkeypatch):
+def test_limits_without_redis(client, key, redis, monkeypatch):
     monkeypatch.setattr(
         client.application, "settings", replace(client.application.settings, api_per_minute=2)
     )

@@ -41,7 +41,7 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_contrast_is_measured_as_the_guideline_does():
+def test_contrast_ratio():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)
 
@@ -60,7 +60,7 @@ def test_edges_of_controls_can_be_seen(scheme):
     assert {pair: ratio for pair, ratio in faint.items() if ratio < 3} == {}
 
 
-def test_dark_names_every_colour_that_light_names():
+def test_dark_and_light_colors():
     assert palette("light").keys() == palette("dark").keys()
     light, dark = palette("light"), palette("dark")
     assert [name for name in light if light[name] == dark[name]] == []

@@ -54,7 +54,7 @@ def test_every_audience_is_found(app, audience, kind, known):
     assert {pages.import_name for pages in found} <= registered
 
 
-def test_navigation_keeps_its_order_and_leads_somewhere(app):
+def test_navigation_order_and_links(app):
     assert list(console.sections()) == [
         "Leads",
         "Referrers",

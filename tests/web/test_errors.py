@@ -1,4 +1,4 @@
-"""From what went wrong to what the reader sees: a number, kind words, nothing technical."""
+"""Error pages: a status and a sentence for the reader, without technical detail."""
 
 from dataclasses import replace
 
@@ -95,7 +95,7 @@ def test_addresses_and_methods(client, method, address, status):
     assert client.open(address, method=method).status_code == status
 
 
-def test_a_form_without_its_token_is_refused_with_advice(client):
+def test_form_without_token_is_refused(client):
     answer = client.post("/login", data={"email": "a@b.example", "password": "x"})
     assert answer.status_code == 400
     assert "load it again" in answer.text
@@ -121,7 +121,7 @@ def test_health(client):
     assert client.get("/health/ready").json == {"status": "ready", "database": "ok", "redis": "ok"}
 
 
-def test_not_ready_without_redis_or_with_old_tables(client, database, redis):
+def test_not_ready(client, database, redis):
     from sqlalchemy import text
 
     from crm.core.db import db

@@ -1,4 +1,4 @@
-"""How times and numbers are shown."""
+"""Formatting of times and numbers."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -43,7 +43,7 @@ def test_a_time_of_another_year_says_the_year():
         ("America/New_York", "es", "martes 3 de marzo de 2026, 09:05 (PST); martes 12:05 en New York"),
     ],
 )
-def test_the_persons_own_time_shows_when_it_differs(theirs, language, said):
+def test_time_of_the_person(theirs, language, said):
     assert formatting.spoken(AT, zone=PACIFIC, theirs=theirs, language=language) == said
 
 
@@ -69,7 +69,7 @@ def test_numbers(value, shown):
         (None, ""),
     ],
 )
-def test_phone_numbers_are_as_people_write_them(stored, shown):
+def test_phone_numbers(stored, shown):
     assert formatting.phone(stored) == shown
 
 
@@ -77,5 +77,5 @@ def test_phone_numbers_are_as_people_write_them(stored, shown):
     ("value", "top"),
     [(0, 1), (1, 1), (3, 4), (48, 50), (51, 100), (100, 100), (101, 200), (999_999, 1_000_000)],
 )
-def test_the_top_of_a_chart_is_round_and_high_enough(value, top):
+def test_chart_ceiling(value, top):
     assert formatting.nice_ceiling(value) == top

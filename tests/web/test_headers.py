@@ -1,4 +1,4 @@
-"""What every answer says about itself."""
+"""Response headers and caching."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def test_pages_are_kept_by_nobody(client, address):
     assert client.get(address).headers["Cache-Control"] == "no-store"
 
 
-def test_static_files_by_version_are_kept_for_good(client):
+def test_versioned_static_files_are_cached(client):
     page = client.get("/login").text
     address = next(part for part in page.split('"') if part.startswith("/static/css/app.css"))
     assert "?v=" in address
@@ -47,7 +47,7 @@ def test_static_files_by_version_are_kept_for_good(client):
             assert answer.headers["Cache-Control"] == kept
 
 
-def test_https_is_insisted_on_where_it_is_spoken(settings, database):
+def test_strict_transport_security(settings, database):
     app = create_app(replace(settings, public_url="https://crm.clinic.example"))
     answer = app.test_client().get("/login", base_url="https://crm.clinic.example")
     assert "max-age=31536000" in answer.headers["Strict-Transport-Security"]

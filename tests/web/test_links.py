@@ -1,4 +1,4 @@
-"""Every link and every search form of the console, followed as each role: nothing leads nowhere."""
+"""Links and search forms of the console, followed as each role."""
 
 import html
 import re
@@ -72,12 +72,12 @@ def crawl(visitor: BrowserClient) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("role", access.ROLES)
-def test_no_link_leads_nowhere_or_to_a_forbidden_page(house, role):
+def test_every_link_opens(house, role):
     assert crawl(BrowserClient(house).sign_in(member(role))) == {}
 
 
 @pytest.mark.parametrize("role", access.ROLES)
-def test_navigation_has_at_most_eight_entries_and_marks_one(house, role):
+def test_navigation_marks_one_of_eight_entries(house, role):
     visitor = BrowserClient(house).sign_in(member(role))
     for address in ("/console/leads", "/console/staff", "/console/audit", "/console/exports"):
         answer = visitor.get(address)

@@ -16,7 +16,7 @@ NOTICES = {
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
-def test_the_form_leads_to_every_notice_in_its_language(client, language):
+def test_form_links_to_every_notice(client, language):
     page = client.get(f"/contact?lang={language}").text
     foot = page.partition("<footer")[2]
     links = set(re.findall(r'href="(/[^"]+)"', foot))
@@ -25,14 +25,14 @@ def test_the_form_leads_to_every_notice_in_its_language(client, language):
 
 @pytest.mark.parametrize(("language", "at"), [("en", 0), ("es", 1)])
 @pytest.mark.parametrize("path", NOTICES)
-def test_a_notice_speaks_the_language_it_is_asked_in(client, path, language, at):
+def test_notice_language(client, path, language, at):
     answer = client.get(f"{path}?lang={language}")
     assert answer.status_code == 200
     assert f'<html lang="{language}">' in answer.text
     assert NOTICES[path][at] in re.search(r"<h1>(.*?)</h1>", answer.text).group(1)
 
 
-def test_help_is_offered_in_fifteen_languages_with_the_phone_number(client, app):
+def test_language_help_in_fifteen_languages(client, app):
     page = client.get("/language-help").text.partition("<ul")[2].partition("<footer")[0]
     offers = re.findall(r'<li lang="([a-z]+)" dir="(ltr|rtl)">(.*?)</li>', page, flags=re.DOTALL)
     assert len(offers) == 15
@@ -40,7 +40,7 @@ def test_help_is_offered_in_fifteen_languages_with_the_phone_number(client, app)
     assert {code for code, direction, _ in offers if direction == "rtl"} == {"fa", "ar"}
 
 
-def test_search_engines_read_what_is_for_the_public(client):
+def test_search_engines_read_public_pages(client):
     page = client.get("/robots.txt")
     assert page.mimetype == "text/plain"
     assert {"Allow: /contact$", "Allow: /education$", "Disallow: /"} <= set(page.text.splitlines())

@@ -1,4 +1,4 @@
-"""What no browser sends: zero bytes, digits that are no number, numbers without end. No page fails over them."""
+"""Input that no browser sends: zero bytes, digits that are no number, huge numbers. No page fails."""
 
 import pytest
 

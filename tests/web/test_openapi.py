@@ -1,4 +1,4 @@
-"""Whatever is sent to the API: no failure on our side, and no answer that its own description does not know."""
+"""Fuzzing of the API: no server error, and no response outside its own description."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What the app sends for the look: small files, every part, fresh translations."""
+"""Template filters, asset sizes and compiled translations."""
 
 import gzip
 import os
@@ -22,14 +22,14 @@ FIRST_VIEW = (
 )
 
 
-def test_everything_beside_the_page_weighs_under_60_kb(app):
+def test_assets_are_under_60_kb(app):
     client = app.test_client()
     sizes = {path: len(client.get(path, headers={"Accept-Encoding": "gzip"}).data) for path in FIRST_VIEW}
     assert sum(sizes.values()) < 60_000, sizes
 
 
 @pytest.mark.parametrize("path", ["/static/css/app.css", "/bootstrap/static/css/bootstrap.min.css"])
-def test_a_style_sheet_is_the_same_small_and_plain(app, path):
+def test_compressed_style_sheet(app, path):
     client = app.test_client()
     small, plain = client.get(path, headers={"Accept-Encoding": "gzip"}), client.get(path, buffered=True)
     assert (small.content_encoding, plain.content_encoding) == ("gzip", None)
@@ -51,14 +51,14 @@ def test_every_part_renders(app):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 410, 413, 422, 429, 500, 503])
-def test_every_error_has_a_page_that_stands_alone(app, status):
+def test_every_error_has_a_page(app, status):
     with app.test_request_context("/"):
         page = app.jinja_env.get_template(f"errors/{status}.html").render()
     assert page.count("<h1>") == 1
     assert str(status) not in page
 
 
-def test_a_newer_catalog_is_compiled_and_an_older_one_left(tmp_path):
+def test_newer_catalog_is_compiled(tmp_path):
     folder = tmp_path / "es" / "LC_MESSAGES"
     folder.mkdir(parents=True)
     source = folder / "messages.po"

@@ -1,4 +1,4 @@
-"""Templates: they parse, carry no style, script or colour of their own, and speak Spanish where patients and referrers read."""
+"""Templates: they parse, hold no style, script or color of their own, and are translated for patients and referrers."""
 
 import re
 from pathlib import Path
@@ -77,14 +77,14 @@ def spoken_to_people() -> set[str]:
     return found
 
 
-def test_everything_patients_and_referrers_read_is_in_spanish():
+def test_public_texts_are_in_spanish():
     with SPANISH.open("rb") as file:
         catalog = read_po(file, locale="es")
     spanish = {message.id: message.string for message in catalog if message.id and not message.fuzzy}
     assert sorted(text for text in spoken_to_people() if not spanish.get(text)) == []
 
 
-def test_spanish_keeps_the_places_for_names_and_numbers():
+def test_spanish_keeps_placeholders():
     with SPANISH.open("rb") as file:
         catalog = read_po(file, locale="es")
     places = re.compile(r"%\(\w+\)[sd]")

@@ -9,11 +9,11 @@ from crm.consent.events import (
     ConsentRestored,
     ConsentWithdrawn,
 )
-from crm.contacts.events import ClinicalStopSet
+from crm.contacts.events import ClinicalStopLifted, ClinicalStopSet
 from crm.content.events import ContentApproved
 from crm.core.errors import Conflict, NotFound
 from crm.core.events import Event, Handler
-from crm.leads import assignment
+from crm.leads import assignment, stage_work
 from crm.leads import service as leads
 from crm.leads.events import ConsultationChanged, ContactsMerged, LeadOpened, ReplyRequested, StageMoved
 from crm.messages import service as messages
@@ -86,6 +86,16 @@ def exit_all_sequences(event: AddressesSuppressed) -> None:
 def exit_on_clinical_stop(event: ClinicalStopSet) -> None:
     """End all sequences of a stopped contact, queued emails included, in the same transaction."""
     sequences.exit_people(contact_ids=[event.contact_id], reason="stopped")
+
+
+def suspend_work(event: ClinicalStopSet) -> None:
+    """Close the tasks, clocks and alerts of a stopped contact."""
+    stage_work.suspend(event.contact_id)
+
+
+def resume_work(event: ClinicalStopLifted) -> None:
+    """Bring back the tasks and clocks that a stop suspended."""
+    stage_work.resume(event.contact_id)
 
 
 def assign_lead(event: LeadOpened) -> None:
@@ -191,7 +201,8 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ConsentRestored: (resume_sequence,),
     ConsentWithdrawn: (exit_sequences_of_topic,),
     AddressesSuppressed: (exit_all_sequences,),
-    ClinicalStopSet: (exit_on_clinical_stop,),
+    ClinicalStopSet: (exit_on_clinical_stop, suspend_work),
+    ClinicalStopLifted: (resume_work,),
     LeadOpened: (assign_lead,),
     StageMoved: (exit_on_stage,),
     ContactsMerged: (exit_merged_record,),

@@ -30,5 +30,9 @@ class Consultation(HasId, Base):
     state_at: Mapped[datetime]
     created_at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(Text)
+    first_id: Mapped[int | None]  # the booking that this one moved; None for the first
+    revision: Mapped[int] = mapped_column(
+        BigInteger, server_default="0"
+    )  # times moved, SEQUENCE in calendars
 
     lead: Mapped[Lead] = relationship(lazy="joined", innerjoin=True)

@@ -11,3 +11,10 @@ class ClinicalStopSet(Event):
 
     contact_id: int
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClinicalStopLifted(Event):
+    """Staff lifted a clinical stop."""
+
+    contact_id: int

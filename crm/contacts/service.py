@@ -15,7 +15,7 @@ from sqlalchemy.orm import make_transient_to_detached
 
 from crm.audit import service as audit
 from crm.contacts.addresses import address_index
-from crm.contacts.events import ClinicalStopSet
+from crm.contacts.events import ClinicalStopLifted, ClinicalStopSet
 from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.phone_endings import phone_endings
 from crm.contacts.rules import Match, Person, folded, match_person, number_of
@@ -220,6 +220,7 @@ def lift_clinical_stop(*, contact_id: int) -> None:
     contact.stopped_at = contact.stop_reason = None
     record_activity(contact_id=contact_id, kind="stop_lifted")
     audit.record("contact.lift_stop", object_type="contact", object_id=contact_id)
+    events.publish(ClinicalStopLifted(contact_id=contact_id))
 
 
 def clean_tag(text: str) -> str:

@@ -73,6 +73,10 @@ class Calendar:
             return self.add_time(since, within)
         return self.add_days(since, within // DAY)
 
+    def next_open(self, moment: datetime) -> datetime:
+        """Return `moment` if the clinic is open then, else the next opening."""
+        return next(begins for _, begins, _ in self._openings(moment))
+
     def between(self, start: datetime, end: datetime) -> timedelta:
         """Return how much opening time lies between two moments; none when `end` comes first."""
         total = timedelta()

@@ -27,10 +27,10 @@ CLOSES = {"lost": "Lost", "not_a_fit": "Not a fit"}
 
 
 def unanswered(tab: str, *, me: int, cursor: str | None = None, limit: int = ROWS) -> Page[Lead]:
-    """Return the open contact requests that no one has acted on, longest waiting first."""
+    """Return the new requests and referrals that no one has acted on, longest waiting first."""
     after = paging.decode(cursor, (datetime, int)) if cursor else None
     rows = index_scan.scan_open_leads(Lead.created_at, after=after)
-    wanted = [rows.c.kind == rules.CONTACT_REQUEST, rows.c.stage.in_(sorted(rules.UNTOUCHED))]
+    wanted = [rows.c.stage.in_(sorted(rules.UNTOUCHED | {"received"}))]
     if tab == "mine":
         wanted.append(rows.c.owner_id == me)
     elif tab == "nobody":

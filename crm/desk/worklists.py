@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, or_, select, tuple_, union_all
 from sqlalchemy.orm import InstrumentedAttribute
 
 from crm.contacts.models import Contact
@@ -14,7 +14,7 @@ from crm.core.db import db
 from crm.core.paging import Page
 from crm.leads import index_scan
 from crm.leads.models import Lead, Task
-from crm.leads.rules import PAUSED, REFERRAL
+from crm.leads.rules import CONTACT_REQUEST, PAUSED, REFERRAL, UNTOUCHED
 from crm.staff.models import User
 
 PAGE = 50
@@ -24,7 +24,7 @@ BETWEEN_ATTEMPTS = timedelta(hours=3)
 CALLING_HOURS = (8, 21)  # local time of the person: 47 CFR 64.1200(c)(1)
 TO_CALL = (
     "new", "unconfirmed", "confirmed", "contacted", "qualified",
-    "accepted", "contacting", "no_show", "cancelled", "rescheduled",
+    "received", "in_review", "accepted", "contacting", "no_show", "cancelled", "rescheduled",
 )  # fmt: skip
 
 Conditions = Callable[[Any, datetime, int], Sequence[ColumnElement[bool]]]
@@ -60,6 +60,20 @@ def _call_now(row: Any, now: datetime, _me: int) -> Sequence[ColumnElement[bool]
     )
     rested = or_(row.last_attempt_at.is_(None), row.last_attempt_at < now - BETWEEN_ATTEMPTS)
     return (row.stage.in_(TO_CALL), rested, callable_now)
+
+
+def _call_ranks(row: Any, now: datetime) -> Sequence[ColumnElement[bool]]:
+    """Return the parts of "Call now" in their order; each lead belongs to the first part it meets.
+
+    A new request is called within minutes or rarely reached, so it comes before referrals, however urgent.
+    """
+    return (
+        and_(row.kind == CONTACT_REQUEST, row.stage.in_(sorted(UNTOUCHED))),
+        row.urgent,
+        row.stage == "received",
+        row.by < now,
+        literal(True),
+    )
 
 
 LISTS: Mapping[str, WorkList] = {
@@ -102,16 +116,49 @@ LISTS: Mapping[str, WorkList] = {
     ),
 }
 FIRST = "call_now"
+CALL_RANKS = 5
 
 
 def load_list(name: str, *, me: int, cursor: str | None = None, limit: int = PAGE) -> Page[Lead]:
     """Return a page of the list `name` for the user `me`. Raises KeyError, Invalid."""
     wanted = LISTS[name]
+    if name == "call_now":
+        return _load_call_now(wanted, me=me, cursor=cursor, limit=limit)
     after = paging.decode(cursor, (datetime, int)) if cursor else None
     found = index_scan.load_leads(_ids(wanted, me, limit=limit + 1, after=after), wanted.by, Lead.id)
     last = found[limit - 1] if len(found) > limit else None
     more = paging.encode(getattr(last, wanted.by.key), last.id) if last is not None else None
     return Page(rows=found[:limit], next=more)
+
+
+def _load_call_now(wanted: WorkList, *, me: int, cursor: str | None, limit: int) -> Page[Lead]:
+    """Return a page of the leads to call, by rank and then by deadline."""
+    rank, *key = paging.decode(cursor, (int, datetime, int)) if cursor else (0,)
+    places = {
+        row.id: row.rank
+        for row in db.session.execute(_ranked_ids(wanted, me, limit=limit + 1, rank=rank, after=tuple(key)))
+    }
+    leads = db.session.scalars(select(Lead).where(Lead.id.in_(places))).all()
+    found = sorted(leads, key=lambda lead: (places[lead.id], lead.due_at, lead.id))
+    last = found[limit - 1] if len(found) > limit else None
+    more = paging.encode(places[last.id], last.due_at, last.id) if last is not None else None
+    return Page(rows=found[:limit], next=more)
+
+
+def _ranked_ids(
+    wanted: WorkList, me: int, *, limit: int, rank: int, after: index_scan.Key
+) -> Select[int, int]:
+    """Select the ids of the first leads to call and their ranks, starting after a key within a rank."""
+    now, parts = clock.now(), []
+    for place in range(rank, CALL_RANKS):
+        rows = index_scan.scan_open_leads(wanted.by, after=after if place == rank else None)
+        ranks = _call_ranks(rows.c, now)
+        earlier = [not_(one) for one in ranks[:place]]
+        conditions = (ranks[place], *earlier, *wanted.conditions(rows.c, now, me))
+        ids = select(rows.c.id, literal(place).label("rank"), rows.c.by).where(*conditions)
+        parts.append(select(ids.order_by(rows.c.by, rows.c.id).limit(limit).subquery()))
+    both = union_all(*parts).subquery()
+    return select(both.c.id, both.c.rank).order_by(both.c.rank, both.c.by, both.c.id).limit(limit)
 
 
 def _ids(wanted: WorkList, me: int, *, limit: int, after: index_scan.Key | None = None) -> Select[int]:

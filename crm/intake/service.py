@@ -19,9 +19,9 @@ from crm.core import clock, crypto, current, events
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.core.errors import Conflict
 from crm.intake import crisis
-from crm.leads import references, rules
+from crm.leads import references, rules, stage_work
 from crm.leads.events import LeadOpened
-from crm.leads.models import Lead, Referral, Task
+from crm.leads.models import Lead, Referral
 from crm.leads.rules import LeadKind
 from crm.referrers import service as referrers
 from crm.referrers.models import Clinician
@@ -136,10 +136,18 @@ def open_referral(
             kind=rules.REFERRAL,
             stage=rules.first_stage(rules.REFERRAL),
             source=referral.source,
-            values={"heard_from": "doctor", "content_index": content, "demo": demo},
+            values={
+                "heard_from": "doctor",
+                "content_index": content,
+                "demo": demo,
+                "urgent": referral.urgency == "urgent",
+            },
         )
         _store(opened, referral, clinician)
-        _open_call_task(opened)
+        if found.contact.stopped_at is None:
+            stage_work.open_call_task(
+                lead_id=opened.lead_id, title=stage_work.CALL_PATIENT, urgent=referral.urgency == "urgent"
+            )
     _note_differences(opened, found, referral.person)
     if opened.is_new and referral.attestation is not None:
         _request_confirmation(
@@ -223,9 +231,9 @@ def _same_referral(referral: NewReferral, clinician: Clinician, contact: Contact
 _OPEN = f"""
     with opened as (
         insert into lead (reference, contact_id, kind, stage, source, heard_from, first_touch, message, content_index,
-            created_at, stage_at, due_at, demo, version)
+            created_at, stage_at, due_at, urgent, demo, version)
         values (:reference, :contact_id, :kind, :stage, :source, :heard_from, :first_touch,
-            :message, :content_index, :now, :now, :due_at, :demo, 1)
+            :message, :content_index, :now, :now, :due_at, :urgent, :demo, 1)
         on conflict (reference) do nothing
         returning id),
     moved as (
@@ -244,6 +252,7 @@ def _open(
     now = clock.now()
     given = {
         "heard_from": None,
+        "urgent": False,
         **values,
         "contact_id": contact.id,
         "kind": kind,
@@ -252,7 +261,11 @@ def _open(
         "first_touch": as_json(values.get("first_touch")),
         "message": sealed(values.get("message")),
         "now": now,
-        "due_at": rules.due_at(kind=kind, stage=stage, since=now, calendar=current.calendar()),
+        "due_at": rules.due_at(
+            kind=kind, stage=stage, since=now, calendar=current.calendar(), urgent=values.get("urgent", False)
+        )
+        if contact.stopped_at is None
+        else None,
         **audit.actor_params(),
         "detail": as_json({"kind": kind, "source": source}),
     }
@@ -282,19 +295,6 @@ def _store(opened: IntakeResult, referral: NewReferral, clinician: Clinician) ->
             attestation=attested.name if attested else None,
             attestation_hash=attested.hash if attested else None,
             sent_at=referral.sent_at,
-        )
-    )
-
-
-def _open_call_task(opened: IntakeResult) -> None:
-    now = clock.now()
-    db.session.add(
-        Task(
-            lead_id=opened.lead_id,
-            kind="call",
-            title="Call the patient about the referral",
-            due_at=now + rules.DAY,
-            created_at=now,
         )
     )
 

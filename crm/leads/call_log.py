@@ -7,7 +7,7 @@ from crm.contacts import service as contacts
 from crm.core import clock, current
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid
-from crm.leads import service, sla
+from crm.leads import service, sla, stage_work
 from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.models import Call, Lead
 
@@ -48,11 +48,13 @@ def log_call(
         contact_id=lead.contact_id, lead_id=lead.id, kind="called", text=note or None, detail=detail
     )
     audit.record("lead.call", object_type="lead", object_id=lead.id, detail=detail)
+    if outcome in REACHED:
+        stage_work.close_tasks(lead.id, kinds=("call", "tell"))
+    _advance(lead, outcome=outcome, now=now)
     if call_again_at is not None:
         service.add_task(
             lead_id=lead.id, kind="call", title="Call again", due_at=call_again_at, owner_id=lead.owner_id
         )
-    _advance(lead, outcome=outcome, now=now)
     return call
 
 

@@ -18,7 +18,7 @@ Key = tuple[Any, ...]
 Rows = TypeVar("Rows", bound=Select[*tuple[Any, ...]])
 
 INCLUDED_COLUMNS = (Lead.id, Lead.kind, Lead.stage, Lead.source, Lead.owner_id)
-CALL_COLUMNS = (Lead.contact_id, Lead.last_attempt_at)  # also included in the index on due_at
+CALL_COLUMNS = (Lead.contact_id, Lead.last_attempt_at, Lead.urgent)  # also included in the index on due_at
 
 
 def scan_open_leads(

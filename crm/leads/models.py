@@ -50,7 +50,15 @@ class Lead(HasId, Base):
             "ix_lead_due",
             "due_at",
             "id",
-            postgresql_include=["kind", "stage", "source", "owner_id", "contact_id", "last_attempt_at"],
+            postgresql_include=[
+                "kind",
+                "stage",
+                "source",
+                "owner_id",
+                "contact_id",
+                "last_attempt_at",
+                "urgent",
+            ],
             postgresql_where=text("due_at is not null and closed_at is null"),
         ),
     )
@@ -68,6 +76,7 @@ class Lead(HasId, Base):
     content_index: Mapped[bytes | None] = mapped_column(LargeBinary)  # equal for the same request sent twice
     created_at: Mapped[datetime]
     stage_at: Mapped[datetime]
+    urgent: Mapped[bool] = mapped_column(Boolean, server_default="false")  # as the referral says
     due_at: Mapped[datetime | None]  # deadline of this stage
     clock_left: Mapped[int | None]  # seconds of opening time left when the deadline was paused
     attempts: Mapped[int] = mapped_column(BigInteger, server_default="0")  # calls and letters so far

@@ -176,11 +176,18 @@ def label(code: str) -> str:
     return code.replace("_", " ")
 
 
-def due_at(*, kind: str, stage: str, since: datetime, calendar: Calendar) -> datetime | None:
+def due_at(
+    *, kind: str, stage: str, since: datetime, calendar: Calendar, urgent: bool = False
+) -> datetime | None:
     """Return the deadline of a lead that entered `stage` at `since`; None if it has none."""
     within = STAGES[kind][stage].within
+    if within and urgent:
+        within = min(within, URGENT_WITHIN)
     return calendar.after(since, within) if within else None
 
+
+URGENT_WITHIN = 2 * HOUR
+"""Opening time in which staff must act on an urgent referral, whatever its stage."""
 
 UNTOUCHED = _words("new unconfirmed confirmed")
 """Stages of a contact request before staff act on it: they share one deadline."""
@@ -200,7 +207,14 @@ class Deadline:
 
 
 def deadline_after(
-    *, kind: str, was: str, to: str, now: datetime, deadline: Deadline, calendar: Calendar
+    *,
+    kind: str,
+    was: str,
+    to: str,
+    now: datetime,
+    deadline: Deadline,
+    calendar: Calendar,
+    urgent: bool = False,
 ) -> Deadline:
     """Return the deadline of a lead that moves from `was` to `to`."""
     if to == PAUSED:
@@ -209,7 +223,7 @@ def deadline_after(
         return Deadline(due_at=calendar.add_time(now, max(deadline.left, LEAST_AFTER_PAUSE)))
     if was in UNTOUCHED and to in UNTOUCHED and deadline.due_at is not None:
         return Deadline(due_at=deadline.due_at)
-    return Deadline(due_at=due_at(kind=kind, stage=to, since=now, calendar=calendar))
+    return Deadline(due_at=due_at(kind=kind, stage=to, since=now, calendar=calendar, urgent=urgent))
 
 
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # of references: nothing that looks or sounds like another: no 0 O 1 I L U

@@ -12,7 +12,7 @@ from crm.contacts import service as contacts
 from crm.core import clock, current, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
-from crm.leads import contact_attempts, mentions, rules, sla
+from crm.leads import contact_attempts, mentions, rules, sla, stage_work
 from crm.leads.events import StageMoved
 from crm.leads.models import Lead, StageMove, Task
 from crm.staff.models import User
@@ -85,6 +85,7 @@ def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     lead.closed_at = now if rules.STAGES[lead.kind][to].ends else None
     if actor.startswith("staff:") and to in rules.HUMAN_TOUCH_STAGES and lead.first_human_touch_at is None:
         lead.first_human_touch_at = now
+    stage_work.follow_stage(lead, to=to)
     if lead.referral is not None and to in rules.REOPENED:
         lead.referral.outcome_sent_at = None
     db.session.add(StageMove(lead_id=lead.id, was=was, now=to, reason=reason, actor=actor, at=now))
@@ -141,8 +142,9 @@ def _set_deadline(lead: Lead, *, was: str, now: datetime) -> None:
         now=now,
         deadline=rules.Deadline(due_at=lead.due_at, left=left),
         calendar=current.calendar(),
+        urgent=lead.urgent,
     )
-    lead.due_at = after.due_at
+    lead.due_at = after.due_at if lead.contact.stopped_at is None else None
     lead.clock_left = int(after.left.total_seconds()) if after.left is not None else None
 
 
@@ -199,16 +201,18 @@ def add_note(*, lead_id: int, text: str) -> None:
 
 
 def add_task(*, lead_id: int, kind: str, title: str, due_at: datetime, owner_id: int | None = None) -> Task:
-    """Add a task with a due time. The title shows in lists, so it must hold no health facts.
+    """Add a task with a due time. The title shows in lists, so it must hold no health facts. A time outside
+    opening hours becomes the next opening.
 
     Raises Invalid, and NotFound for an unknown lead.
     """
     lead = get(lead_id)
+    due = current.calendar().next_open(due_at)
     title = " ".join(title.split())
     if not 0 < len(title) <= TITLE_LIMIT or not title.isprintable():
         raise Invalid({"title": ["Enter a title of up to 120 characters."]})
     task = Task(
-        lead_id=lead_id, kind=kind, title=title, owner_id=owner_id, due_at=due_at, created_at=clock.now()
+        lead_id=lead_id, kind=kind, title=title, owner_id=owner_id, due_at=due, created_at=clock.now()
     )
     db.session.add(task)
     db.session.flush()
@@ -222,7 +226,7 @@ def open_phone_task(*, contact_id: int) -> None:
     """Add a task to call a person who cannot be emailed, unless one is open."""
     newest = select(Lead).where(Lead.contact_id == contact_id, Lead.closed_at.is_(None))
     lead = db.session.scalar(newest.order_by(Lead.id.desc()).limit(1))
-    if lead is None:
+    if lead is None or lead.contact.stopped_at is not None:
         return
     waiting = select(Task.id).where(Task.lead_id == lead.id, Task.kind == "tell", Task.done_at.is_(None))
     if db.session.scalar(waiting.limit(1)) is None:

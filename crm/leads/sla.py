@@ -12,6 +12,7 @@ from crm.core.db import db
 from crm.leads.events import LeadOverdue
 from crm.leads.models import Breach, Lead, Task
 from crm.leads.rules import label
+from crm.leads.stage_work import late_alert_key
 from crm.staff import alerts
 
 SLICE = 100  # leads in one transaction
@@ -62,7 +63,7 @@ def _hand_over(lead: Lead) -> None:
     now = clock.now()
     owner_id = lead.owner_id if lead.owner is not None and lead.owner.active else None
     alert_id = alerts.raise_alert(
-        key=alert_key(lead.id),
+        key=late_alert_key(lead.id),
         level="warning",
         text=f"{lead.reference} ({label(lead.stage)}) is overdue.",
         link=f"/console/leads/{lead.reference}",
@@ -81,14 +82,9 @@ def _hand_over(lead: Lead) -> None:
     )
 
 
-def alert_key(lead_id: int) -> str:
-    """Return the alert key of an overdue lead."""
-    return f"lead-late:{lead_id}"
-
-
 def resolve_late_alert(lead_id: int) -> None:
     """Close the alert and the tasks of an overdue lead after staff acted on it."""
-    alerts.close(alert_key(lead_id))
+    alerts.close(late_alert_key(lead_id))
     now, actor = clock.now(), audit.current().actor
     open_tasks = select(Task).where(Task.lead_id == lead_id, Task.kind == "late", Task.done_at.is_(None))
     for task in db.session.scalars(open_tasks).all():

@@ -51,11 +51,6 @@ on('change', (event) => {
 for (const button of document.querySelectorAll('[data-print]')) button.hidden = false;
 on('click', (event) => event.target.closest('[data-print]') && print());
 
-// <select data-submit> sends its form at once; the button beside it stays for those without script.
-on('change', (event) => {
-  if (event.target.matches('[data-submit]')) event.target.form.requestSubmit();
-});
-
 const needs = { '[data-keys], #keys-help': './keys.js', '[data-challenge]': './proof.js', '[data-refresh]': './refresh.js', '[data-board]': './board.js', '[data-passkey]': './passkey.js' };
 for (const [selector, module] of Object.entries(needs)) {
   if (document.querySelector(selector)) import(module);

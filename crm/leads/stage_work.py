@@ -1,0 +1,147 @@
+"""Stage work: the tasks that a stage opens and closes, and how a clinical stop suspends the work on a person.
+
+One table, so that a list, a task and a clock never disagree about what is still to be done.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select, update
+
+from crm.audit import service as audit
+from crm.core import clock, current
+from crm.core.db import db
+from crm.leads import rules
+from crm.leads.models import Lead, Task
+from crm.leads.rules import CONTACT_REQUEST, REFERRAL
+from crm.staff import alerts
+
+CALL_WITHIN, URGENT_CALL_WITHIN = timedelta(days=1), timedelta(hours=1)  # open days; opening time
+CALL_PATIENT = "Call the patient about the referral"
+CALL_AGAIN_TO_BOOK = "Call the patient to book another time"
+URGENT_PREFIX = "Urgent: "
+STOPPED = "stop"  # who closed a task: a clinical stop, which brings it back when it is lifted
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageWork:
+    """What a lead's entry into a stage does to its tasks.
+
+    `closes`: kinds of tasks that are settled by this stage. `opens`: the title of a new call task.
+    """
+
+    closes: frozenset[str] = frozenset()
+    opens: str | None = None
+
+
+_REACHED = StageWork(closes=frozenset({"call", "tell"}))
+_VISITED = StageWork(closes=frozenset({"call", "tell", "result"}))
+_CLOSED = StageWork(closes=frozenset({"call", "tell", "result"}))
+_WAITING = StageWork()
+_MISSED = StageWork(closes=frozenset({"call", "result"}), opens=CALL_AGAIN_TO_BOOK)
+
+STAGE_WORK: Mapping[str, Mapping[str, StageWork]] = {
+    CONTACT_REQUEST: {
+        "new": _WAITING,
+        "unconfirmed": _WAITING,
+        "confirmed": _WAITING,
+        "contacted": _REACHED,
+        "qualified": StageWork(closes=frozenset({"call", "result"})),
+        "consult_scheduled": StageWork(closes=frozenset({"call"})),
+        "consult_done": _VISITED,
+        "patient": _CLOSED,
+        "not_a_fit": _CLOSED,
+        "lost": _CLOSED,
+        "spam": _CLOSED,
+    },
+    REFERRAL: {
+        "received": StageWork(opens=CALL_PATIENT),
+        "in_review": _WAITING,
+        "info_requested": _WAITING,
+        "accepted": _WAITING,
+        "contacting": _WAITING,
+        "scheduled": StageWork(closes=frozenset({"call"})),
+        "no_show": _MISSED,
+        "cancelled": _MISSED,
+        "rescheduled": _MISSED,
+        "seen": _VISITED,
+        "report_sent": _CLOSED,
+        "declined": _CLOSED,
+        "unable_to_reach": _CLOSED,
+        "patient_declined": _CLOSED,
+        "closed": _CLOSED,
+        "duplicate": _CLOSED,
+        "entered_in_error": _CLOSED,
+    },
+}
+
+
+def follow_stage(lead: Lead, *, to: str) -> None:
+    """Close and open the tasks that entry into a stage settles and asks for."""
+    work = STAGE_WORK[lead.kind][to]
+    close_tasks(lead.id, kinds=work.closes)
+    if work.opens is not None and lead.contact.stopped_at is None:
+        open_call_task(lead_id=lead.id, title=work.opens, urgent=lead.urgent, owner_id=lead.owner_id)
+
+
+def open_call_task(*, lead_id: int, title: str, urgent: bool, owner_id: int | None = None) -> None:
+    """Add a task to call the patient, due within opening hours; an urgent one is due sooner."""
+    now = clock.now()
+    due = current.calendar().after(now, URGENT_CALL_WITHIN if urgent else CALL_WITHIN)
+    title = URGENT_PREFIX + title if urgent else title
+    db.session.add(
+        Task(lead_id=lead_id, kind="call", title=title, owner_id=owner_id, due_at=due, created_at=now)
+    )
+
+
+def close_tasks(lead_id: int, *, kinds: Collection[str]) -> None:
+    """Mark the open tasks of these kinds as done by what made them needless."""
+    if not kinds:
+        return
+    rows = update(Task).where(Task.lead_id == lead_id, Task.kind.in_(sorted(kinds)), Task.done_at.is_(None))
+    done = rows.values(done_at=clock.now(), done_by=audit.current().actor)
+    db.session.execute(done.execution_options(synchronize_session="fetch"))
+
+
+def suspend(contact_id: int) -> None:
+    """Suspend the work on a stopped person: no open task, no running clock, no overdue alert."""
+    now, calendar = clock.now(), current.calendar()
+    for lead in _open_leads(contact_id):
+        if lead.due_at is not None:
+            lead.clock_left = int(calendar.between(now, lead.due_at).total_seconds())
+            lead.due_at = None
+        alerts.close(late_alert_key(lead.id))
+        rows = update(Task).where(Task.lead_id == lead.id, Task.done_at.is_(None))
+        stopped = rows.values(done_at=now, done_by=STOPPED)
+        db.session.execute(stopped.execution_options(synchronize_session="fetch"))
+    db.session.flush()
+
+
+def resume(contact_id: int) -> None:
+    """Resume the work on a person whose stop was lifted: the tasks it closed, and clocks with at least an hour left."""
+    now, calendar = clock.now(), current.calendar()
+    for lead in _open_leads(contact_id):
+        if lead.stage != rules.PAUSED and lead.due_at is None:
+            if lead.clock_left is not None:
+                left = max(timedelta(seconds=lead.clock_left), rules.LEAST_AFTER_PAUSE)
+                lead.due_at, lead.clock_left = calendar.add_time(now, left), None
+            else:
+                lead.due_at = rules.due_at(
+                    kind=lead.kind, stage=lead.stage, since=now, calendar=calendar, urgent=lead.urgent
+                )
+        rows = update(Task).where(Task.lead_id == lead.id, Task.done_by == STOPPED)
+        db.session.execute(
+            rows.values(done_at=None, done_by=None).execution_options(synchronize_session="fetch")
+        )
+    db.session.flush()
+
+
+def _open_leads(contact_id: int) -> list[Lead]:
+    rows = select(Lead).where(Lead.contact_id == contact_id, Lead.closed_at.is_(None)).order_by(Lead.id)
+    return list(db.session.scalars(rows.with_for_update(of=Lead)).all())
+
+
+def late_alert_key(lead_id: int) -> str:
+    """Return the alert key of an overdue lead."""
+    return f"lead-late:{lead_id}"

@@ -6,6 +6,7 @@ from flask import abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
+from sqlalchemy import ColumnElement
 
 from crm.audit import service as audit
 from crm.contacts import service as contacts
@@ -30,7 +31,7 @@ def unanswered(tab: str, *, me: int, cursor: str | None = None, limit: int = ROW
     """Return the new requests and referrals that no one has acted on, longest waiting first."""
     after = paging.decode(cursor, (datetime, int)) if cursor else None
     rows = index_scan.scan_open_leads(Lead.created_at, after=after)
-    wanted = [rows.c.stage.in_(sorted(rules.UNTOUCHED | {"received"}))]
+    wanted: list[ColumnElement[bool]] = [rows.c.stage.in_(sorted(rules.UNTOUCHED | {"received"}))]
     if tab == "mine":
         wanted.append(rows.c.owner_id == me)
     elif tab == "nobody":

@@ -1,6 +1,5 @@
 """Front desk pages: work lists, calls, tasks, consultations, assignment."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -18,7 +17,7 @@ from crm.leads import service
 from crm.leads.models import Call, Lead, Task
 from crm.staff.models import User
 from tests.conftest import NOW
-from tests.intake.test_service import ANA, refer
+from tests.intake.test_service import refer
 from tests.support.browser_client import BrowserClient, member, signed_in
 
 
@@ -261,7 +260,7 @@ def test_call_now_order(database, clock):
     new, late, rest = (new_lead(number) for number in (1, 2, 3))
     with transaction():
         routine, urgent = (
-            service.get(refer(replace(ANA, email=f"{urgency}@example.com"), urgency=urgency).lead_id)
+            service.get(refer(health={"reason": urgency}, urgency=urgency).lead_id)
             for urgency in ("routine", "urgent")
         )
         for lead in (late, rest):

@@ -87,36 +87,51 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
     contact = db.session.get(Contact, contact_id)
     if sequence is None or version is None or contact is None:
         return None
-    now = clock.now()
-    plan = rules.plan_from(version.plan)
-    step = _first_step(contact_id, sequence.id, plan)
+    step = _first_step(contact_id, sequence.id, rules.plan_from(version.plan))
     if step is None:
         return None
+    return _enrol_at(
+        step, contact=contact, sequence=sequence, version=version, record_id=record_id, lead_id=lead_id
+    )
+
+
+_ENROL = text("""
+    insert into enrolment (contact_id, sequence_id, version_id, consent_record_id, lead_id, state, step,
+        due_at, paused_left, anchor_at, entered_at, send_now)
+    select cast(:contact as bigint), cast(:sequence as bigint), cast(:version as bigint),
+        cast(:record as bigint), cast(:lead as bigint), cast(:state as text), cast(:step as bigint),
+        cast(:due as timestamptz), cast(:left as bigint), cast(:now as timestamptz), cast(:now as timestamptz), false
+    on conflict (contact_id, sequence_id) where state in ('active', 'paused', 'held') do nothing
+    returning id
+""")
+
+
+def _enrol_at(
+    step: int,
+    *,
+    contact: Contact,
+    sequence: EmailSequence,
+    version: SequenceVersion,
+    record_id: int,
+    lead_id: int | None,
+) -> int | None:
+    """Enrol a person before this step; None when they are enrolled already."""
+    now, plan = clock.now(), rules.plan_from(version.plan)
     due = rules.due_after(now, plan.steps[step], plan.window, zone_info(contact.time_zone))
     paused = sequence.state is SequenceState.PAUSED
-    enrolment_id = db.session.execute(
-        text("""
-            insert into enrolment (contact_id, sequence_id, version_id, consent_record_id, lead_id, state, step,
-                due_at, paused_left, anchor_at, entered_at, send_now)
-            select cast(:contact as bigint), cast(:sequence as bigint), cast(:version as bigint),
-                cast(:record as bigint), cast(:lead as bigint), cast(:state as text), cast(:step as bigint),
-                cast(:due as timestamptz), cast(:left as bigint), cast(:now as timestamptz), cast(:now as timestamptz), false
-            on conflict (contact_id, sequence_id) where state in ('active', 'paused', 'held') do nothing
-            returning id
-        """),
-        {
-            "contact": contact_id,
-            "sequence": sequence.id,
-            "version": version.id,
-            "record": record_id,
-            "lead": lead_id,
-            "state": EnrolmentState.PAUSED if paused else EnrolmentState.ACTIVE,
-            "step": step,
-            "due": None if paused else due,
-            "left": int((due - now).total_seconds()) if paused else None,
-            "now": now,
-        },
-    ).scalar()
+    given = {
+        "contact": contact.id,
+        "sequence": sequence.id,
+        "version": version.id,
+        "record": record_id,
+        "lead": lead_id,
+        "state": EnrolmentState.PAUSED if paused else EnrolmentState.ACTIVE,
+        "step": step,
+        "due": None if paused else due,
+        "left": int((due - now).total_seconds()) if paused else None,
+        "now": now,
+    }
+    enrolment_id: int | None = db.session.scalar(_ENROL, given)
     if enrolment_id is not None:
         audit.record("enrolment.entered", object_type="enrolment", object_id=enrolment_id)
         if due <= now and not paused:

@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 _HEAD = struct.Struct(">BBqI")
 _MAC = _BLOCK = 16
-_LENGTH = (_HEAD.size + _MAC) // 3 * 4  # characters
+_LENGTH = (_HEAD.size + _MAC) // 3 * 4  # characters of the signed part
+_END = "0"  # ends every token, because mail programs leave a sign at the end out of the link
+_AFTER = ".,;:!?)>]}/'\"”’»"  # what mail programs take into the link from the text after it
 _PADDING = b"\x80".ljust(_BLOCK - _HEAD.size, b"\0")
 
 
@@ -63,10 +65,17 @@ class LinkKeys:
             [head + macs[at : at + _MAC] for head, at in zip(heads, range(0, len(macs), _MAC), strict=True)]
         )
         text = base64.urlsafe_b64encode(raw).decode()
-        return [text[at : at + _LENGTH] for at in range(0, len(text), _LENGTH)]
+        return [text[at : at + _LENGTH] + _END for at in range(0, len(text), _LENGTH)]
 
     def read(self, purpose: int, token: str) -> tuple[int, int] | None:
-        """Return (row id, serial) of a token that one of the keys signed for `purpose`; None for any other text."""
+        """Return (row id, serial) of a token that one of the keys signed for `purpose`; None for any other text.
+
+        One sign after the token is passed over. Links of earlier releases lack the last letter.
+        """
+        if token and token[-1] in _AFTER:
+            token = token[:-1]
+        if len(token) == _LENGTH + len(_END):
+            token = token.removesuffix(_END)
         try:
             raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
         except (binascii.Error, UnicodeEncodeError):

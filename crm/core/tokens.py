@@ -1,8 +1,8 @@
 """Signed, single-purpose links. A token names a row by its id and nothing else about it.
 
 Layout: base64url of purpose (1 byte), key number (1 byte), id (8 bytes), serial (4 bytes), MAC (16 bytes; see
-`crm.core.link_keys`). A token holds no personal data, needs no look-up and is compared in constant time; old keys keep
-old links valid.
+`crm.core.link_keys`), then one fixed letter. A token holds no personal data, needs no look-up and is compared in
+constant time; old keys keep old links valid.
 """
 
 from collections.abc import Iterable

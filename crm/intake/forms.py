@@ -100,9 +100,12 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
         return found
 
     def request(
-        self, *, clinic_zone: str, touch: Mapping[str, str | None], shown: str | None
+        self, *, clinic_zone: str, touch: Mapping[str, str | None], shown: str | None, trapped: bool = False
     ) -> ContactRequest:
-        """Return the contact request of a valid form. `shown` names the wording beside the checkbox."""
+        """Return the contact request of a valid form. `shown` names the wording beside the checkbox.
+
+        `trapped`: whether the hidden field was filled in.
+        """
         state = self.clean["state"]
         return ContactRequest(
             person=Person(
@@ -119,6 +122,7 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
             heard_from=self.heard_from.data or None,
             first_touch=rules.first_touch(touch),
             wording=self._ticked(shown) if self.educational_email.data else None,
+            is_spam=trapped,
         )
 
     def _ticked(self, shown: str | None) -> Wording:

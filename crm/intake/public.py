@@ -10,16 +10,15 @@ from crm.consent import consent_texts
 from crm.core import current, limits
 from crm.core.blueprints import CsrfCheck, PublicPages
 from crm.core.limits import Limit, Reached
-from crm.intake import crisis, proof_of_work, service
+from crm.intake import proof_of_work, service, trap
 from crm.intake.forms import ContactForm
 from crm.intake.texts import LANGUAGE_NAMES, WORDS
-from crm.leads import rules
+from crm.leads import crisis_words, rules
 from crm.referrers import poster
 
 pages = PublicPages("contact", __name__, csrf=CsrfCheck.FORM)
 
 BODY_LIMIT = 32 * 1024  # bytes; the longest valid form has about 12,000
-TRAP = "website"  # a hidden field that only robots fill in
 
 
 def _language() -> str:
@@ -61,8 +60,6 @@ def send() -> ResponseReturnValue:
     """Accept the submitted form, or show it again with its errors and everything that was typed."""
     request.max_content_length = BODY_LIMIT
     page = ContactForm(page_language=_language())
-    if request.form.get(TRAP):
-        return _thank()  # tell a robot nothing
     reached = limits.hit([_per_ip("contact-post", most=30, seconds=600)])
     if reached is not None:
         return _refuse(page, "too_many", status=429, reached=reached)
@@ -76,12 +73,13 @@ def send() -> ResponseReturnValue:
         return _refuse(page, "too_many", status=429, reached=reached)
     touch = {key: request.form.get(key) for key in rules.TOUCH_KEYS}
     touch["practice"] = poster.practice_of(touch["practice"])
-    service.open_contact_request(
-        request=page.request(
-            clinic_zone=current.settings().clinic.time_zone, touch=touch, shown=request.form.get("wording")
-        )
-    )
-    return _thank(in_crisis=crisis.mentions_crisis(page.clean["message"]))
+    trapped = bool(request.form.get(trap.FIELD))
+    if trapped:
+        trap.count()
+    zone, shown = current.settings().clinic.time_zone, request.form.get("wording")
+    asked = page.request(clinic_zone=zone, touch=touch, shown=shown, trapped=trapped)
+    service.open_contact_request(request=asked)
+    return _thank(in_crisis=crisis_words.mentions_crisis(page.clean["message"]))
 
 
 def _robot_check() -> str | None:

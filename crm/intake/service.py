@@ -1,7 +1,7 @@
 """What comes in, whatever the way it came: find or make the contact, open the lead, keep the evidence. One transaction."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,20 +18,21 @@ from crm.contacts.rules import Person
 from crm.core import clock, crypto, current, events
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.core.errors import Conflict
-from crm.intake import crisis
-from crm.leads import references, rules, stage_work
+from crm.leads import crisis, references, rules, stage_work
 from crm.leads.events import LeadOpened
 from crm.leads.models import Lead, Referral
 from crm.leads.rules import LeadKind
 from crm.referrers import service as referrers
 from crm.referrers.models import Clinician
 from crm.referrers.service import Sender
-from crm.staff import alerts
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContactRequest:
-    """What a person asked of us. `wording` is the text beside the box they ticked, None when they did not."""
+    """What a person asked of us. `wording` is the text beside the box they ticked, None when they did not.
+
+    `is_spam`: goes to the spam bin, where staff can restore it; nothing is sent.
+    """
 
     person: Person
     source: str  # form, api, import
@@ -39,6 +40,7 @@ class ContactRequest:
     heard_from: str | None = None
     first_touch: dict[str, str] | None = None
     wording: Wording | None = None
+    is_spam: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +81,10 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Inta
     content = _content_index(rules.CONTACT_REQUEST, request.message or "")
     opened = None if found.is_new else _same_open(found.contact, rules.CONTACT_REQUEST, content)
     if opened is None:
-        asks = request.wording is not None and found.contact.email is not None
         opened = _open(
             contact=found.contact,
             kind=rules.CONTACT_REQUEST,
-            stage=rules.first_stage(rules.CONTACT_REQUEST, asked_to_confirm=asks),
+            stage=_first_stage(request, found.contact),
             source=request.source,
             values={
                 "message": request.message,
@@ -93,10 +94,9 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Inta
                 "demo": demo,
             },
         )
-        if crisis.mentions_crisis(request.message):
-            _alarm(opened)
+        crisis.watch(request.message, lead_id=opened.lead_id, reference=opened.reference)
     _note_differences(opened, found, request.person)
-    if request.wording is not None:
+    if request.wording is not None and not request.is_spam:
         _request_confirmation(
             found, request.person, kind=ConfirmationKind.CONFIRMATION, topic="prospect_edu",
             wording=request.wording, source=request.source,
@@ -104,13 +104,11 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Inta
     return opened
 
 
-def _alarm(opened: IntakeResult) -> None:
-    alerts.raise_alert(
-        key=f"crisis:{opened.lead_id}",
-        level="danger",
-        text=f"{opened.reference}: the message may speak of a crisis. Read it now and call.",
-        link=f"/console/leads/{opened.reference}",
-    )
+def _first_stage(request: ContactRequest, contact: Contact) -> str:
+    if request.is_spam:
+        return rules.SPAM
+    asks = request.wording is not None and contact.email is not None
+    return rules.first_stage(rules.CONTACT_REQUEST, asked_to_confirm=asks)
 
 
 def open_referral(
@@ -148,6 +146,7 @@ def open_referral(
             stage_work.open_call_task(
                 lead_id=opened.lead_id, title=stage_work.CALL_PATIENT, urgent=referral.urgency == "urgent"
             )
+        crisis.watch(*_strings(referral.health), lead_id=opened.lead_id, reference=opened.reference)
     _note_differences(opened, found, referral.person)
     if opened.is_new and referral.attestation is not None:
         _request_confirmation(
@@ -177,6 +176,15 @@ def _request_confirmation(
         language=person.language,
         source=source,
     )
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Yield every text inside nested mappings and lists."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | Sequence):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(inner)
 
 
 def _content_index(kind: str, content: str) -> bytes:
@@ -231,9 +239,9 @@ def _same_referral(referral: NewReferral, clinician: Clinician, contact: Contact
 _OPEN = f"""
     with opened as (
         insert into lead (reference, contact_id, kind, stage, source, heard_from, first_touch, message, content_index,
-            created_at, stage_at, due_at, urgent, demo, version)
+            created_at, stage_at, due_at, closed_at, urgent, demo, version)
         values (:reference, :contact_id, :kind, :stage, :source, :heard_from, :first_touch,
-            :message, :content_index, :now, :now, :due_at, :urgent, :demo, 1)
+            :message, :content_index, :now, :now, :due_at, :closed_at, :urgent, :demo, 1)
         on conflict (reference) do nothing
         returning id),
     moved as (
@@ -266,6 +274,7 @@ def _open(
         )
         if contact.stopped_at is None
         else None,
+        "closed_at": now if rules.STAGES[kind][stage].ends else None,
         **audit.actor_params(),
         "detail": as_json({"kind": kind, "source": source}),
     }
@@ -273,7 +282,10 @@ def _open(
     while lead_id is None:  # a reference that is taken already: draw again
         reference = references.new_reference(kind)
         lead_id = execute_raw(_OPEN, given | {"reference": reference}).scalar_one_or_none()
-    events.publish(LeadOpened(lead_id=lead_id, contact_id=contact.id, kind=kind, language=contact.language))
+    if stage != rules.SPAM:
+        events.publish(
+            LeadOpened(lead_id=lead_id, contact_id=contact.id, kind=kind, language=contact.language)
+        )
     return IntakeResult(lead_id=lead_id, contact_id=contact.id, reference=reference, stage=stage, is_new=True)
 
 

@@ -7,7 +7,7 @@ from crm.contacts import service as contacts
 from crm.core import clock, current
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid
-from crm.leads import service, sla, stage_work
+from crm.leads import crisis, service, sla, stage_work
 from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.models import Call, Lead
 
@@ -47,6 +47,7 @@ def log_call(
     contacts.record_activity(
         contact_id=lead.contact_id, lead_id=lead.id, kind="called", text=note or None, detail=detail
     )
+    crisis.watch(note, lead_id=lead.id, reference=lead.reference)
     audit.record("lead.call", object_type="lead", object_id=lead.id, detail=detail)
     if outcome in REACHED:
         stage_work.close_tasks(lead.id, kinds=("call", "tell"))

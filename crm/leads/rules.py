@@ -40,6 +40,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+SPAM = "spam"
+
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 _NOT_A_FIT = _words("not_eligible safety outside_area insurance capacity age other")

@@ -12,7 +12,7 @@ from crm.contacts import service as contacts
 from crm.core import clock, current, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
-from crm.leads import contact_attempts, mentions, rules, sla, stage_work
+from crm.leads import contact_attempts, crisis, mentions, rules, sla, stage_work
 from crm.leads.events import StageMoved
 from crm.leads.models import Lead, StageMove, Task
 from crm.staff.models import User
@@ -197,6 +197,7 @@ def add_note(*, lead_id: int, text: str) -> None:
         raise Invalid({"text": [f"Write a note of up to {NOTE_LIMIT:,} characters."]})
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="note", text=text)
     mentions.notify_mentioned(lead, text)
+    crisis.watch(text, lead_id=lead.id, reference=lead.reference)
     audit.record("lead.note", object_type="lead", object_id=lead.id)
 
 

@@ -19,6 +19,7 @@ from crm.core import clock, current, queue
 from crm.core.blueprints import PublicPages
 from crm.core.db import db
 from crm.core.errors import NotFound
+from crm.intake import trap
 from crm.messages.limits import circuit_breakers, pacing, switches
 from crm.messages.models import StreamStop
 from crm.messages.rules import STREAMS
@@ -132,6 +133,7 @@ def _queues() -> Iterator[Metric]:
     leads = GaugeMetricFamily("crm_scheduler", "1 while a scheduler leads")
     reachable = GaugeMetricFamily("crm_redis", "1 while Redis answers")
     failures = CounterMetricFamily("crm_job_failures", "Failed runs of jobs", labels=["job"])
+    trapped = CounterMetricFamily("crm_intake_trapped", "Contact requests with the hidden field filled in")
     try:
         for name in queue.QUEUES:
             waiting = queue.queue(name)
@@ -140,11 +142,12 @@ def _queues() -> Iterator[Metric]:
             workers.add_metric([name], Worker.count(queue=waiting))
         for name, count in job_failures.totals().items():
             failures.add_metric([name], count)
+        trapped.add_metric([], trap.total())
         leads.add_metric([], float(queue.redis().exists("scheduler:lead")))
         reachable.add_metric([], 1)
     except RedisError:
         reachable.add_metric([], 0)
-    yield from (jobs, lag, workers, failures, leads, reachable)
+    yield from (jobs, lag, workers, failures, trapped, leads, reachable)
 
 
 def _age(job_ids: list[str]) -> float:

@@ -21,6 +21,7 @@ from crm.contacts.rules import STATE_ZONES
 from crm.core import clock, current
 from crm.core.blueprints import PortalEntry, PortalPages
 from crm.core.errors import Conflict, Invalid
+from crm.leads.crisis_words import mentions_crisis
 from crm.leads.models import Lead
 from crm.portal import file_types, page_context, queries, referral_form, service
 from crm.portal import texts as words
@@ -108,7 +109,14 @@ def create() -> ResponseReturnValue:
     except Conflict as error:
         code, name = ("external_id", "external_id") if "external" in error.message else ("npi_taken", "npi")
         return _form(typed, errors={name: words.problem(code, name)}, status=409)
-    return redirect(url_for(".show", reference=lead.reference, sent=1), code=303)
+    return redirect(
+        url_for(".show", reference=lead.reference, sent=1, help=_help(read.clean["reason"])), code=303
+    )
+
+
+def _help(text: str) -> str | None:
+    """Return the value of `help` in the next address: after a text about a crisis the page shows whom to call."""
+    return "now" if mentions_crisis(text) else None
 
 
 def _errors(read: FormResult, files: Sequence[UploadedFile]) -> dict[str, Any]:
@@ -170,6 +178,7 @@ def _show(lead: Lead, *, errors: Mapping[str, Any] | None = None, typed: str = "
         messages=service.messages_of(lead.id),
         files=service.files_of(lead.id),
         sent="sent" in request.args,
+        in_crisis=request.args.get("help") == "now",
         errors=errors or {},
         typed=typed,
     )
@@ -196,7 +205,7 @@ def write(reference: str) -> ResponseReturnValue:
     except Invalid as error:
         return _show(lead, errors={"text": words.problem(error.fields["text"][0], "text")}, typed=text[:4000])
     flash(gettext("Your message was sent."), "success")
-    return redirect(url_for(".show", reference=lead.reference), code=303)
+    return redirect(url_for(".show", reference=lead.reference, help=_help(text)), code=303)
 
 
 @pages.post("/r/<reference>/files")

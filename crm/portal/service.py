@@ -16,6 +16,7 @@ from crm.core import clock, crypto, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.intake.service import NewReferral, open_referral
+from crm.leads import crisis
 from crm.leads.models import Lead, Referral
 from crm.portal import file_types, referral_form
 from crm.portal.events import ClinicWrote, ReferralSubmitted
@@ -228,6 +229,7 @@ def write_message(*, lead: Lead, text: str, from_clinic: bool) -> PortalMessage:
     )
     db.session.add(row)
     db.session.flush()
+    crisis.watch(text, lead_id=lead.id, reference=lead.reference)
     audit.record("portal_message.write", object_type="lead", object_id=lead.id)
     if from_clinic:
         for person in accounts.people_of(lead.referral.practice_id):

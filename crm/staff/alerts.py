@@ -18,6 +18,7 @@ GROUPS: Mapping[
     str, tuple[str, str | None]
 ] = {  # kind -> text for several of them, and the page that lists them
     "lead-late": ("Overdue leads", "/console/leads/work?list=overdue"),
+    "crisis": ("Texts that may speak of a crisis. Read each one now and call", None),
     "batch": ("Email batches refused or not built", "/console/mail#undecided"),
     "content": ("Approved content changed or expired; its emails wait", "/console/content"),
     "campaign": ("Broadcasts paused automatically", "/console/campaigns"),

@@ -35,7 +35,7 @@ def test_macs_match_the_standard(people, serial, purpose):
     """AES-256-CMAC as the library does it, one by one (NIST SP 800-38B)."""
     key = hashlib.sha256(b"link token, AES-CMAC\0" + SECRET.encode()).digest()
     for row_id, token in zip(people, tokens.sign_many(purpose, people, serial=serial), strict=True):
-        raw = base64.urlsafe_b64decode(token)
+        raw = base64.urlsafe_b64decode(token[:-1])
         mac = CMAC(algorithms.AES(key))
         mac.update(raw[:14])
         assert raw[14:] == mac.finalize()
@@ -57,10 +57,25 @@ def test_links_of_earlier_releases():
 @given(ids, st.integers(0, 239), st.booleans())
 def test_changed_bit_is_invalid(row_id, bit, older):
     token = _older(Purpose.STATUS, row_id, 1) if older else tokens.sign(Purpose.STATUS, row_id, serial=1)
-    raw = bytearray(base64.urlsafe_b64decode(token))
+    raw = bytearray(base64.urlsafe_b64decode(token[:40]))
     raw[bit // 8] ^= 1 << bit % 8
     with pytest.raises(NotFound):
         tokens.read(Purpose.STATUS, base64.urlsafe_b64encode(raw).decode())
+
+
+def test_no_token_ends_in_a_sign():
+    ends = {token[-1] for token in tokens.sign_many(Purpose.UNSUBSCRIBE, range(2000))}
+    assert all(map(str.isalnum, ends))
+
+
+@pytest.mark.parametrize("sign", list(".,;:!?)>]/\"'”"))
+def test_a_sign_after_the_token_is_passed_over(sign):
+    for token in (tokens.sign(Purpose.UNSUBSCRIBE, 7, serial=9), _older(Purpose.UNSUBSCRIBE, 7, 9)):
+        assert tokens.read(Purpose.UNSUBSCRIBE, token + sign) == (7, 9)
+        with pytest.raises(NotFound):
+            tokens.read(Purpose.UNSUBSCRIBE, token + "x")
+    with pytest.raises(NotFound):
+        tokens.read(Purpose.UNSUBSCRIBE, sign)
 
 
 def test_token_of_another_purpose_is_invalid():

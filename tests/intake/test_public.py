@@ -15,9 +15,11 @@ from crm.contacts.models import Contact
 from crm.core import current, limits
 from crm.core.current import PerApp
 from crm.core.db import db, transaction
-from crm.intake import proof_of_work
+from crm.intake import proof_of_work, trap
 from crm.intake.texts import WORDS
+from crm.leads import service as leads
 from crm.leads.models import Lead
+from crm.messages.models import Message
 from crm.staff.models import Alert
 from tests.support import factories as support_factories
 
@@ -265,9 +267,19 @@ def test_known_and_unknown_see_the_same(client, fill, send, mail):
 
 
 def test_trap_looks_like_success(fill, send):
-    answer = send(fill(website="http://spam.example"))
+    answer = send(fill(website="http://spam.example", educational_email="y"))
     assert (answer.status_code, answer.location) == (303, "/contact/sent?lang=en")
-    assert rows(Contact) == 0
+    lead = db.session.scalars(select(Lead)).one()
+    assert (lead.stage, lead.message, lead.closed_at) == ("spam", "Please call me.", lead.created_at)
+    assert (rows(Confirmation), rows(Message), trap.total()) == (0, 0, 1)
+    leads.move_stage(lead_id=lead.id, version=lead.version, to="new")
+    assert (lead.closed_at, lead.contact.email) == (None, "ana.ruiz@example.com")
+
+
+def test_trap_shows_errors_like_any_form(fill, send):
+    answer = send(fill(website="http://spam.example", first_name="", email="nobody"))
+    assert (answer.status_code, WORDS["en"]["wrong_email"] in answer.text) == (422, True)
+    assert rows(Lead) == 0
 
 
 def test_too_fast(client, clock, fill, send):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm.intake.crisis import mentions_crisis
+from crm.leads.crisis_words import mentions_crisis
 
 CRISIS = """
 I want to kill myself

@@ -72,6 +72,19 @@ def test_module_names_exist(doc):
     assert modules - MODULES == set()
 
 
+TESTS = {
+    name
+    for path in (ROOT / "tests").rglob("test_*.py")
+    for name in re.findall(r"^def (test_\w+)", path.read_text(), flags=re.MULTILINE)
+}
+
+
+@every_doc
+def test_named_tests_exist(doc):
+    named = {code for code in _inline_code(doc) if re.fullmatch(r"test_\w+", code)}
+    assert named - TESTS == set()
+
+
 @every_doc
 def test_make_targets_exist(doc):
     targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))

@@ -189,7 +189,7 @@ def _event_posts(failed: int) -> Iterator[Finding]:
         words = f"Events of the mail provider that were not understood in seven days: {parts}. See Mail in the console."
         yield Finding("note", words, "events-unclear")
     if failed:
-        words = f"Posts of events that failed again and again and were set aside: {failed:,}. Mend the cause, then: "
+        words = f"Posts of events that failed again and again and were set aside: {failed:,}. Fix the cause, then: "
         yield Finding("problem", f"{words}flask --app wsgi events retry", "events-failed")
 
 

@@ -74,7 +74,7 @@ def stored_plan(shipped: library.Sequence) -> dict[str, Any]:
 def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = None) -> int | None:
     """Enrol a person in the sequence of a topic they said yes to; return the enrolment id.
 
-    In a paused sequence they wait with the others. None when there is no such sequence, or when they are in it, completed
+    In a paused sequence they wait with the others. None without such a sequence, or when they are in it, completed
     it or left it by booking: nobody gets a series twice. Otherwise they continue after the last email they had.
     """
     sequence = db.session.scalar(

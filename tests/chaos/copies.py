@@ -25,7 +25,7 @@ SENDERS = ("worker1", "worker2", "scheduler")
 
 
 def snapshot_back(stack: Stack, *, seed: int, kills: int) -> Done:
-    """A snapshot of the disk, put back after mail was sent, sends nothing. The newer disk goes on without anybody."""
+    """A snapshot of the disk, put back after mail was sent, sends nothing. The newer disk continues without a release."""
     held = 0
     for mode, lose in (("fast", _lose_file), ("immediate", _empty_redis)):
         settle(stack)
@@ -119,7 +119,7 @@ def _ring(stack: Stack, times: int) -> None:
 
 
 def _holds(stack: Stack) -> str:
-    """Wait until the guard holds this database, and ring some more; return the reason that staff are told."""
+    """Wait until the guard holds this database, and ring some more; return the reason that staff see."""
     told: list[str] = []
 
     def held() -> bool:

@@ -280,7 +280,7 @@ def test_the_reason_says_which_mark_differs(app, seen, column, value, words):
     assert words in open_alert()
 
 
-def test_a_copy_that_staff_stopped_before_is_told_all_the_same(app, seen):
+def test_a_copy_that_staff_stopped_before_raises_the_alert_too(app, seen):
     with transaction():
         switches.stop(by="Kim", reason="Looking at it.")
     raise_outside(app)

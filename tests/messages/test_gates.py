@@ -43,7 +43,7 @@ def batch_state() -> str:
 
 
 @pytest.mark.parametrize(("stop", "state"), [("pause", "held"), ("cancel", "cancelled")])
-def test_a_broadcast_stopped_during_a_call_does_not_send_the_batch_again(outbox, app, clock, stop, state):
+def test_a_broadcast_stopped_during_a_call_sends_nothing_more(outbox, app, clock, stop, state):
     audience(3)
     campaign_id = launched()
     freeze(campaign_id)
@@ -113,7 +113,7 @@ def test_content_approved_during_a_pause_wakes_nobody(outbox, app, clock):
     assert plan() == 1
 
 
-def test_a_yes_during_a_pause_enrolls_and_waits(outbox, app, clock):
+def test_consent_during_a_pause_enrolls_and_waits(outbox, app, clock):
     with transaction():
         sequences.pause(sequence_id())
     clock.shift(3 * DAY)

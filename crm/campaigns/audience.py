@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, assert_never
 from sqlalchemy import TextClause, func, select, text
 
 from crm.audit import service as audit
+from crm.campaigns import rules
 from crm.campaigns.models import Campaign
 from crm.campaigns.rules import CampaignState
 from crm.content import service as content
@@ -22,7 +23,7 @@ from crm.core.failpoints import failpoint
 from crm.messages import transports
 from crm.messages.engine import pipeline
 from crm.messages.limits import quiet_hours
-from crm.messages.rules import STREAMS, BatchState, StreamName
+from crm.messages.rules import BatchState
 
 FIRST_SLICE = 4_000  # people: enough for two workers to begin with
 SLICE = 32_000  # what a slice sorts and keeps fits into PostgreSQL's default working memory
@@ -155,15 +156,15 @@ def _audience(campaign: Campaign) -> dict[str, Any]:
 
 def _batches(campaign: Campaign) -> dict[str, Any]:
     """Return the parameters that the batches of this campaign share."""
-    stream, versions = _stream(campaign), _versions(campaign)
+    stream, versions = rules.stream_of(campaign.topic), _versions(campaign)
     planned = campaign.launch_at or campaign.launched_at
-    transport = transports.route(STREAMS[stream])
+    transport = transports.route(stream)
     return {
         "size": transports.batch_size(transport or "sendgrid"),
         "languages": list(versions),
         "versions": list(versions.values()),
         "any_version": _any_version(campaign),
-        "stream": stream,
+        "stream": stream.name,
         "transport": transport or "none",
         "state": _batch_state(campaign.state) if transport else BatchState.FAILED,
         "error": None if transport else "blocked_policy",
@@ -191,10 +192,6 @@ def _any_version(campaign: Campaign) -> int:
     """Return a placeholder version for recipients whose language has no approved version; these batches are never sent."""
     newest = select(func.max(ContentVersion.id)).where(ContentVersion.item_id == campaign.item_id)
     return db.session.scalars(newest).one() or 0
-
-
-def _stream(campaign: Campaign) -> StreamName:
-    return next(stream.name for stream in STREAMS.values() if stream.topic == campaign.topic)
 
 
 def _versions(campaign: Campaign) -> dict[str, int]:

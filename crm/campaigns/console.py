@@ -24,6 +24,7 @@ from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
 from crm.messages import reason_labels
 from crm.messages.limits import pacing, switches
+from crm.messages.rules import FREQUENCY_CAP
 from crm.staff import access
 
 pages = ConsolePages(
@@ -63,6 +64,7 @@ def create() -> ResponseReturnValue:
             item=request.form.get("item", ""),
             tags=_tags("tags"),
             exclude_tags=_tags("exclude_tags"),
+            repeat_allowed="repeat_allowed" in request.form,
         )
     except Invalid as error:
         abort(_index(422, errors=error.fields, typed=request.form))
@@ -81,13 +83,19 @@ def show(campaign_id: int) -> ResponseReturnValue:
 
 
 def _show(campaign: Campaign, status: int = 200, **more: Any) -> Response:
-    preflight = queries.preflight(campaign) if campaign.state is rules.CampaignState.DRAFT else None
+    draft = campaign.state is rules.CampaignState.DRAFT
+    counted = queries.recent_preflight(campaign, again="again" in request.args) if draft else None
+    preflight = counted.preflight if counted is not None else None
     page = render_template(
         "console/campaigns/show.html",
         campaign=campaign,
         item=queries.item(campaign),
         subject=queries.subject(campaign),
         preflight=preflight,
+        counted_at=counted.at if counted is not None else None,
+        refusal=service.launch_refusal(campaign) if draft else None,
+        caps=pacing.caps(switches.get(), now=clock.now()),
+        per_person=FREQUENCY_CAP,
         too_slow=preflight is not None and _too_slow(campaign, preflight.people),
         progress=queries.progress(campaign),
         reasons=reason_labels.REASONS,

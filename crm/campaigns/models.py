@@ -25,7 +25,12 @@ class Campaign(HasId, Base):
             "state in ('draft','scheduled','freezing','sending','paused','finished','cancelled')",
             name="state",
         ),
-        Index("uq_campaign_resend_of_id", "resend_of_id", unique=True),
+        Index(
+            "uq_campaign_resend_of_id",
+            "resend_of_id",
+            unique=True,
+            postgresql_where=text("state <> 'cancelled'"),
+        ),
         Index(
             "ix_campaign_open",
             "id",

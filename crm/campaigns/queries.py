@@ -1,9 +1,13 @@
 """Reading campaigns: the audience of a draft, the progress of a launch, and who was missed."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
-from sqlalchemy import select, text
+from redis.exceptions import RedisError
+from sqlalchemy import TextClause, or_, select, text
 
 from crm.campaigns import rules
 from crm.campaigns.models import Campaign
@@ -11,16 +15,26 @@ from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
 from crm.contacts.models import Contact
 from crm.content import service as content
 from crm.content.models import ContentItem
-from crm.core import clock
+from crm.core import clock, queue
 from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.core.paging import Page, decode, encode, keyset
 from crm.messages import queries as messages
-from crm.messages.models import Batch
+from crm.messages.models import Batch, BreakerReset
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN, BatchState
 
+PREFLIGHT_SECONDS = 60  # for which the count of a large audience is kept
 _EVERYONE = "select contact_id as id from consent_state where topic = :topic and granted"
 _TAGGED = "select distinct contact_id as id from contact_tag where tag = any(:tags)"
+# The people whom `audience` takes for a broadcast to the rest.
+_MISSED = """
+    select m.contact_id as id from message m join batch b on b.id = m.batch_id
+    where m.campaign_id = :resend_of
+        and (m.state in ('skipped', 'failed') or (m.state is null and b.state in ('failed', 'cancelled')))
+    union select unnest(b.contact_ids) from batch b
+    where b.campaign_id = :resend_of and b.state in ('failed', 'cancelled')
+"""
+_NO_TAG = "not exists (select 1 from contact_tag t where t.contact_id = c.id and t.tag = any(:tags))"
 _EXCLUDED = "exists (select 1 from contact_tag t where t.contact_id = c.id and t.tag = any(:exclude_tags))"
 # The same facts as REFUSAL_JOINS finds, for all contacts at once: for a whole audience, reading the tables once is twice
 # as fast as looking each person up.
@@ -31,15 +45,24 @@ _ALL_AT_ONCE = """
         from suppression s where s.lifted_at is null group by s.address_index
     ) stops on stops.address_index = c.email_index
 """
+# The very version that this person would get, sent before by any way: the claim asks the same.
+_HAD = """
+    exists (select 1 from message h join batch hb on hb.id = h.batch_id
+        where h.contact_id = c.id
+            and h.content_version_id = (cast(:versions as bigint[]))[array_position(cast(:languages as text[]), c.language)]
+            and coalesce(h.state, hb.state) not in ('skipped', 'failed', 'cancelled'))
+"""
 _PREFLIGHT = f"""
-    select reason, count(*) from (
-        select case when {_EXCLUDED} then 'excluded' else coalesce({REFUSAL_CASE}, case
+    select reason, count(*) as people, count(*) filter (where had) as had from (
+        select coalesce(refusal, case when had and not :repeat_allowed then 'had_already' end) as reason,
+            had and refusal is null as had
+        from (select {_HAD} as had, case {{no_tag}} when {_EXCLUDED} then 'excluded' else coalesce({REFUSAL_CASE}, case
             when c.language <> all(:languages) then 'no_translation'
             when (select count(*) from (select 1 from message r
                     where r.contact_id = c.id and r.created_at > :week and r.state is distinct from 'skipped'
                         and (r.enrolment_id is not null or r.campaign_id is not null)
-                    limit :cap) recent) >= :cap then 'frequency_cap' end) end as reason
-        from ({{people}}) p join contact c on c.id = p.id {{joins}}
+                    limit :cap) recent) >= :cap then 'frequency_cap' end) end as refusal
+        from ({{people}}) p join contact c on c.id = p.id {{joins}} offset 0) each_one
     ) asked group by reason
 """
 _SIZES = text(
@@ -69,6 +92,15 @@ class Preflight:
 
     people: int
     skipped: dict[str, int]
+    had: int = 0  # had this very version; skipped unless the campaign may repeat it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """A preflight, and when it was counted."""
+
+    preflight: Preflight
+    at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,30 +149,73 @@ def subject(campaign: Campaign) -> str:
     return messages.subjects([sent.key]).get(sent.key, sent.title)
 
 
+def _preflight_statement(campaign: Campaign) -> TextClause:
+    tags = campaign.audience.get("tags")
+    if campaign.resend_of_id is not None:
+        people, joins = _MISSED, REFUSAL_JOINS
+        no_tag = f"when {_NO_TAG} then 'no_tag'" if tags else ""
+    else:
+        people, joins = (_TAGGED, REFUSAL_JOINS) if tags else (_EVERYONE, _ALL_AT_ONCE)
+        no_tag = ""
+    return text(_PREFLIGHT.format(people=people, joins=joins, no_tag=no_tag))
+
+
 def preflight(campaign: Campaign) -> Preflight:
     """Evaluate the whole audience, in one statement."""
     now = clock.now()
     tags = campaign.audience.get("tags")
-    languages = [language for _, language in content.newest_approved([item_key(campaign)], now=now)]
+    versions = {
+        language: version
+        for (_, language), version in content.newest_approved([item_key(campaign)], now=now).items()
+    }
     rows = db.session.execute(
-        text(
-            _PREFLIGHT.format(
-                people=_TAGGED if tags else _EVERYONE, joins=REFUSAL_JOINS if tags else _ALL_AT_ONCE
-            )
-        ),
+        _preflight_statement(campaign),
         {
+            "resend_of": campaign.resend_of_id,
+            "repeat_allowed": campaign.repeat_allowed,
+            "versions": list(versions.values()),
             "topic": campaign.topic,
             "transactional": False,
             "now": now,
             "tags": tags,
             "exclude_tags": campaign.audience.get("exclude_tags") or [],
-            "languages": languages,
+            "languages": list(versions),
             "week": now - FREQUENCY_SPAN,
             "cap": FREQUENCY_CAP,
         },
     )
-    counts = {reason: int(count) for reason, count in rows}
-    return Preflight(people=counts.pop(None, 0), skipped=dict(sorted(counts.items())))
+    found = {row.reason: row for row in rows}
+    counts = {reason: int(row.people) for reason, row in found.items()}
+    return Preflight(
+        people=counts.pop(None, 0),
+        skipped=dict(sorted(counts.items())),
+        had=sum(int(row.had) for row in found.values()),
+    )
+
+
+def recent_preflight(campaign: Campaign, *, again: bool = False) -> Counted:
+    """Return a preflight of the last minute where the audience is large, else a new one; always a new one if `again`."""
+    key = f"preflight:{campaign.id}"
+    if not again and (kept := _kept(key)) is not None:
+        return kept
+    counted = Counted(preflight=preflight(campaign), at=clock.now())
+    if counted.preflight.people + sum(counted.preflight.skipped.values()) > rules.ASK_ABOVE:
+        kept_as = asdict(counted.preflight) | {"at": counted.at.isoformat()}
+        with suppress(RedisError):  # then each view counts
+            queue.redis().set(key, json.dumps(kept_as), ex=PREFLIGHT_SECONDS)
+    return counted
+
+
+def _kept(key: str) -> Counted | None:
+    try:
+        found = queue.redis().get(key)
+    except RedisError:
+        return None
+    if found is None:
+        return None
+    fields = json.loads(found)
+    at = datetime.fromisoformat(fields.pop("at"))
+    return Counted(preflight=Preflight(**fields), at=at)
 
 
 def progress(campaign: Campaign) -> rules.Progress:
@@ -161,8 +236,10 @@ def not_sent(campaign_id: int, *, cursor: str | None = None, limit: int = 100) -
 
 
 def refused_batches(campaign_id: int) -> int:
-    """Return how many batches the provider refused for good, up to `FAILURES_TO_PAUSE`."""
-    rows = select(Batch.id).where(
+    """Return how many batches the provider refused for good since a person last resumed it, up to `FAILURES_TO_PAUSE`."""
+    rows = select(Batch.id).outerjoin(BreakerReset, BreakerReset.scope == f"campaign:{campaign_id}")
+    rows = rows.where(
+        or_(BreakerReset.at.is_(None), Batch.state_at > BreakerReset.at),
         Batch.campaign_id == campaign_id,
         Batch.state == BatchState.FAILED,
         Batch.provider_id.is_(None),

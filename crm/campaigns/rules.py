@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from crm.messages.rules import BatchState
+from crm.messages.rules import STREAMS, BatchState, Stream
 
 ASK_ABOVE = 1_000  # people; above that the number must be typed to launch
 LONGEST_LATE = 168  # hours
 FAILURES_TO_PAUSE = 3  # batches refused for good before a campaign is paused automatically
+
+
+def stream_of(topic: str) -> Stream:
+    """Return the stream in which the emails of a topic leave."""
+    return next(stream for stream in STREAMS.values() if stream.topic == topic)
 
 
 class CampaignState(StrEnum):

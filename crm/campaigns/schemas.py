@@ -12,13 +12,14 @@ def _tags() -> "fields.List[Any]":
 
 
 class DraftSchema(Schema):
-    """A draft."""
+    """A draft. People who had this very version of the email are left out, unless `repeat_allowed`."""
 
     name = fields.String(required=True, metadata={"example": "Autumn news"})
     item = fields.String(required=True, metadata={"example": "contact-request/01-welcome"})
     tags = _tags()
     exclude_tags = _tags()
     late_after_hours = fields.Integer(load_default=24)
+    repeat_allowed = fields.Boolean(load_default=False)
 
 
 class LaunchSchema(Schema):

@@ -1,15 +1,16 @@
 """The verbs of a broadcast: draft, launch, pause, resume, cancel, send to people who were missed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import exists, func, insert, select, text, update
+from sqlalchemy import exists, func, insert, or_, select, text, update
 
 from crm.audit import service as audit
 from crm.campaigns import queries, rules
 from crm.campaigns.models import Campaign
 from crm.campaigns.rules import CampaignState, Verb
+from crm.contacts import service as contacts
 from crm.contacts.models import Contact
 from crm.content import service as content
 from crm.content.models import ContentItem
@@ -18,6 +19,7 @@ from crm.core.db import db, rows_as
 from crm.core.errors import Conflict, Invalid
 from crm.core.queue import enqueue
 from crm.messages import service as messages
+from crm.messages import transports
 from crm.messages.limits import circuit_breakers, switches
 from crm.messages.models import Batch
 from crm.messages.rules import STREAMS, BatchState
@@ -48,9 +50,9 @@ def create(
         errors["name"] = ["Give it a name of at most 200 characters."]
     if not 1 <= late_after_hours <= rules.LONGEST_LATE:
         errors["late_after_hours"] = [f"Use 1 to {rules.LONGEST_LATE} hours."]
+    audience = _audience({"tags": tags, "exclude_tags": exclude_tags}, errors, known=resend_of_id is None)
     if errors or found is None:
         raise Invalid(errors)
-    audience = {"tags": sorted(set(tags)), "exclude_tags": sorted(set(exclude_tags))}
     made = insert(Campaign).values(
         name=name.strip(),
         item_id=found.id,
@@ -68,18 +70,44 @@ def create(
     return campaign_id
 
 
+def _audience(
+    given: Mapping[str, Sequence[str]], errors: dict[str, list[str]], *, known: bool
+) -> dict[str, list[str]]:
+    """Return field -> clean tags; what is wrong with a field is added to `errors`."""
+    audience = {}
+    for field, tags in given.items():
+        try:
+            audience[field] = _clean_tags(tags, known=known)
+        except Invalid as error:
+            errors[field] = [text for texts in error.fields.values() for text in texts]
+    return audience
+
+
+def _clean_tags(tags: Collection[str], *, known: bool) -> list[str]:
+    """Return tags as people's tags are stored. Raises Invalid; with `known` also for a tag that nobody has."""
+    cleaned = sorted({contacts.clean_tag(tag) for tag in tags})
+    unknown = contacts.unknown_tags(cleaned) if known else {}
+    if unknown:
+        raise Invalid({"tags": [_unknown(tag, nearest) for tag, nearest in unknown.items()]})
+    return cleaned
+
+
+def _unknown(tag: str, nearest: str | None) -> str:
+    return f"No one has the tag “{tag}”." + (f" Did you mean “{nearest}”?" if nearest else "")
+
+
 def confirm_size(campaign_id: int, *, people: int | None) -> None:
     """Check the number that was typed to launch to more than 1,000 people; raises Invalid when it differs."""
-    found = queries.preflight(queries.get(campaign_id)).people
+    found = queries.recent_preflight(queries.get(campaign_id), again=True).preflight.people
     if found > rules.ASK_ABOVE and people != found:
         raise Invalid({"people": [f"{found:,} people would get this. Type that number to launch."]})
 
 
 def launch(campaign_id: int, *, at: datetime | None = None) -> None:
-    """Launch now, or at a later time. Raises Conflict when it is no draft or its content is not approved."""
-    campaign = queries.get(campaign_id)
-    if not content.newest_approved([queries.item_key(campaign)], now=clock.now()):
-        raise Conflict("This email has no approved version.")
+    """Launch now, or at a later time. Raises Conflict when it is no draft, or with the reason why it cannot be sent."""
+    refusal = launch_refusal(queries.get(campaign_id))
+    if refusal is not None:
+        raise Conflict(refusal)
     _move(
         campaign_id,
         Verb.LAUNCH,
@@ -89,6 +117,21 @@ def launch(campaign_id: int, *, at: datetime | None = None) -> None:
     )
     if at is None or at <= clock.now():
         begin(campaign_id)
+
+
+def launch_refusal(campaign: Campaign) -> str | None:
+    """Return why a campaign cannot be launched now: its content, or the policy about transports; None when it can."""
+    if not content.newest_approved([queries.item_key(campaign)], now=clock.now()):
+        return "This email has no approved version."
+    stream = rules.stream_of(campaign.topic)
+    if transports.route(stream) is not None:
+        return None
+    if stream.phi:
+        return (
+            "No mail transport may carry this email: it tells that its recipients are patients. "
+            "Set up a transport with a BAA (SMTP_URL, SMTP_HAS_BAA), then launch."
+        )
+    return "No mail transport is set up (SENDGRID_API_KEY or SMTP_URL)."
 
 
 def begin(campaign_id: int) -> None:
@@ -133,7 +176,7 @@ def cancel(campaign_id: int) -> rules.Progress:
 
 
 def resend(campaign_id: int) -> int:
-    """Draft a second campaign to the people who were missed; return its id.
+    """Draft a second campaign to the people who were missed; return its id. A discarded one does not count.
 
     People whose email was or may have been sent are not included. Raises Conflict while this campaign runs, or when a
     second one exists.
@@ -143,14 +186,19 @@ def resend(campaign_id: int) -> int:
         campaign.launched_at and campaign.frozen_at is None
     ):
         raise Conflict("Wait until this broadcast has ended.")
-    if db.session.scalar(select(exists().where(Campaign.resend_of_id == campaign_id))):
-        raise Conflict("A broadcast to the people who were missed exists already.")
+    others = exists().where(
+        Campaign.resend_of_id == campaign_id,
+        or_(Campaign.state != CampaignState.CANCELLED, Campaign.launched_at.is_not(None)),
+    )
+    if db.session.scalar(select(others)):
+        raise Conflict("A broadcast to the people who were missed exists already. Open it in the list.")
     return create(
         name=f"{campaign.name[:180]} (to the rest)",
         item=queries.item_key(campaign),
         tags=campaign.audience.get("tags", ()),
         exclude_tags=campaign.audience.get("exclude_tags", ()),
         late_after_hours=campaign.late_after_hours,
+        repeat_allowed=campaign.repeat_allowed,
         resend_of_id=campaign_id,
     )
 
@@ -198,13 +246,29 @@ def look_after(campaign: OpenCampaign) -> None:
     For a transaction of its own: what fails in one campaign must not stop the others.
     """
     if campaign.state == CampaignState.SCHEDULED and campaign.due:
-        begin(campaign.id)
+        _begin_if_possible(campaign.id)
     elif campaign.unfrozen:
         enqueue("campaigns.freeze", campaign.id)
     if campaign.state in rules.ALLOWED_IN[Verb.PAUSE] and not _pause_if_refused(campaign.id):
         _pause_tripped([campaign.id])
     for campaign_id in db.session.scalars(_FINISH, {"id": campaign.id, "now": clock.now()}).all():
         audit.record("campaign.finished", object_type="campaign", object_id=campaign_id)
+
+
+def _begin_if_possible(campaign_id: int) -> None:
+    """Begin a due campaign; while policy or content refuse it, it waits with an alert."""
+    campaign = queries.get(campaign_id)
+    key, refusal = f"campaign-refused:{campaign_id}", launch_refusal(campaign)
+    if refusal is None:
+        alerts.close(key)
+        begin(campaign_id)
+        return
+    alerts.raise_alert(
+        key=key,
+        level="danger",
+        text=f"The broadcast “{campaign.name}” is due and cannot begin. {refusal}",
+        link=f"/console/campaigns/{campaign_id}",
+    )
 
 
 def settle_returned_batches() -> None:

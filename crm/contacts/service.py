@@ -4,12 +4,13 @@ Nothing here merges two people; staff decide that (`crm.duplicates`).
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import make_transient_to_detached
 
@@ -223,12 +224,36 @@ def lift_clinical_stop(*, contact_id: int) -> None:
     events.publish(ClinicalStopLifted(contact_id=contact_id))
 
 
+# Each tag once, by the index, however many people have it.
+_ALL_TAGS = text("""
+    with recursive tags as (
+        (select tag from contact_tag order by tag limit 1)
+        union all
+        select (select t.tag from contact_tag t where t.tag > tags.tag order by t.tag limit 1)
+        from tags where tags.tag is not null
+    )
+    select tag from tags where tag is not null
+""")
+
+
 def clean_tag(text: str) -> str:
     """Return a tag as it is stored. Raises Invalid."""
     tag = " ".join(text.split()).lower()
     if not 0 < len(tag) <= TAG_LIMIT or not all(c.isalnum() or c in " -_" for c in tag):
         raise Invalid({"tag": [f"Use up to {TAG_LIMIT} letters, digits, spaces and hyphens."]})
     return tag
+
+
+def unknown_tags(tags: Collection[str]) -> dict[str, str | None]:
+    """Return the clean tags that nobody has, each with the most similar tag that somebody has, if any."""
+    unknown = [
+        tag for tag in tags if db.session.scalar(select(Tag.tag).where(Tag.tag == tag).limit(1)) is None
+    ]
+    if not unknown:
+        return {}
+    known = list(db.session.scalars(_ALL_TAGS))
+    nearest = {tag: get_close_matches(tag, known, n=1) for tag in unknown}
+    return {tag: found[0] if found else None for tag, found in nearest.items()}
 
 
 def add_tag(*, contact_id: int, tag: str) -> bool:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select, text
 
 from crm.contacts.models import Contact
+from crm.core import clock
 from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.core.paging import Page, keyset
@@ -20,7 +22,7 @@ STATES = tuple(EnrolmentState)
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One email of the newest version, how many people wait for it, and its results so far."""
+    """One email of the newest version, how many people wait for it, and its results of the last 30 days."""
 
     number: int  # from 0
     item: str
@@ -54,7 +56,9 @@ def get(sequence_id: int) -> EmailSequence:
     return found
 
 
-_RESULTS = text("""
+RESULTS_OF = timedelta(days=30)  # what the page adds up; more would grow with every email ever sent
+
+RESULTS = text("""
     select m.step,
         count(*) filter (where coalesce(m.state, b.state) not in ('skipped', 'ready', 'held', 'failed', 'cancelled',
             'blocked_policy')) as sent,
@@ -63,6 +67,7 @@ _RESULTS = text("""
         count(*) filter (where m.state in ('unsubscribed', 'complained')) as opted_out
     from batch b join message m on m.batch_id = b.id
     where b.sequence_id = :id and m.step is not null
+        and b.id >= (select f.id from batch f where f.created_at > :since order by f.created_at, f.id limit 1)
     group by m.step
 """)
 _RESULT_NAMES = ("sent", "skipped", "bounced", "opted_out")
@@ -76,7 +81,10 @@ def steps(sequence_id: int) -> list[Step]:
     """Return the steps of the newest version, with numbers over all versions."""
     version = newest_version(sequence_id)
     plan = version.plan["steps"] if version else []
-    results = {row.step: row for row in db.session.execute(_RESULTS, {"id": sequence_id})}
+    results = {
+        row.step: row
+        for row in db.session.execute(RESULTS, {"id": sequence_id, "since": clock.now() - RESULTS_OF})
+    }
     waiting = {row.step: row.waiting for row in db.session.execute(_WAITING, {"id": sequence_id})}
     subjects = messages.subjects([step["item"] for step in plan])
     return [

@@ -24,6 +24,7 @@ GROUPS: Mapping[
     "campaign": ("Broadcasts paused automatically", "/console/campaigns"),
     "campaign-freeze": ("Broadcasts that cannot go on", "/console/campaigns"),
     "campaign-maintenance": ("Broadcasts that cannot go on", "/console/campaigns"),
+    "campaign-refused": ("Broadcasts that are due and cannot begin", "/console/campaigns"),
     "job": ("Background jobs that fail", None),
     "stream-rates": ("Bounces or complaints about transactional mail", "/console/mail"),
     "stream": ("Email streams stopped automatically", "/console/mail"),

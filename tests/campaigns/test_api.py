@@ -91,3 +91,20 @@ def test_a_practice_does_not_write_to_the_clinics_people(client, outbox):
     refused = client.post(PATH, json={"name": "News", "item": ITEM}, headers=headers)
     assert refused.status_code == 403
     assert "campaigns:write" in refused.json["error"]["message"]
+
+
+def test_repeats_are_left_out_unless_allowed(call, outbox, app):
+    audience(2)
+    first = call("", {"name": "News", "item": ITEM}, expect=201)
+    call(f"/{first['id']}/launch", {})
+    freeze(first["id"])
+    deliver(app)
+    once = call("", {"name": "News", "item": ITEM}, expect=201)
+    again = call("", {"name": "News", "item": ITEM, "repeat_allowed": True}, expect=201)
+    assert call(f"/{once['id']}/preflight") == {"people": 0, "skipped": {"had_already": 2}}
+    assert call(f"/{again['id']}/preflight") == {"people": 2, "skipped": {}}
+
+
+def test_an_unknown_tag_is_refused(call):
+    refused = call("", {"name": "News", "item": ITEM, "tags": ["no one"]}, expect=422)
+    assert "No one has the tag" in refused["error"]["fields"]["tags"][0]

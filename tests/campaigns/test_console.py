@@ -7,9 +7,10 @@ from sqlalchemy import select
 
 from crm.campaigns import rules
 from crm.campaigns.models import Campaign
+from crm.contacts import service as contacts
 from crm.core.db import db, transaction
 from crm.messages.limits import switches
-from tests.campaigns.conftest import ITEM, audience, deliver, freeze, reached
+from tests.campaigns.conftest import ITEM, audience, deliver, freeze, launched, reached
 from tests.support.browser_client import signed_in
 
 PATH = "/console/campaigns"
@@ -95,3 +96,40 @@ def test_launch_page_warns_when_limits_are_too_slow(marketer):
     with transaction():
         switches.set_pace(per_minute=None, per_day=1, ramp_from=None, domains={})
     assert "some people would be missed" in marketer.get(page).text
+
+
+def test_before_launch_the_page_says_what_it_will_do(marketer, outbox, app):
+    people = audience(3)
+    with transaction():
+        switches.set_pace(per_minute=100, per_day=2_000, ramp_from=None, domains={})
+        contacts.add_tag(contact_id=people[0], tag="first")
+    freeze(launched(tags=["first"]))
+    deliver(app)
+    page = text(marketer.get(drafted(marketer)))
+    assert "2 people get “" in page
+    assert "1 had this version and are left out" in page
+    assert "At most 3 educational emails per person in 7 days; 100 a minute; 2,000 a day" in page
+    assert "Count again" in page
+    allowed = marketer.post(PATH, {"name": "News", "item": ITEM, "repeat_allowed": "yes"}).location
+    page = text(marketer.get(allowed))
+    assert "3 people get “" in page
+    assert "1 had this version and get it again" in page
+
+
+def test_an_unknown_tag_is_explained_at_the_field(marketer, outbox):
+    people = audience(1)
+    with transaction():
+        contacts.add_tag(contact_id=people[0], tag="do not mail")
+    marketer.get(PATH)
+    answer = marketer.post(PATH, {"name": "News", "item": ITEM, "exclude_tags": "do not male"})
+    assert answer.status_code == 422
+    assert "Did you mean “do not mail”?" in text(answer)
+
+
+def test_a_broadcast_that_policy_refuses_has_no_launch_button(marketer, outbox):
+    marketer.get(PATH)
+    page = marketer.post(PATH, {"name": "News", "item": "referred-patient/01-received"}).location
+    shown = text(marketer.get(page))
+    assert "This broadcast cannot be launched.</strong> No mail transport may carry this email" in shown
+    assert "Launch broadcast" not in shown
+    assert marketer.post(f"{page}/launch", {"at": ""}).status_code == 409

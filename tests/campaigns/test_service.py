@@ -12,12 +12,16 @@ from crm.campaigns import audience as freezing
 from crm.campaigns import queries, rules, service
 from crm.campaigns.models import Campaign
 from crm.consent import service as consenting
+from crm.contacts import service as contacts
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid
 from crm.mailer import Fate, Outcome
+from crm.mailer.memory import MemoryMailer
+from crm.messages import transports
 from crm.messages.engine import sweep
 from crm.messages.limits import quiet_hours
 from crm.messages.models import Batch, Message
+from crm.staff.models import Alert
 from jobs.campaigns import look_after
 from tests.campaigns.conftest import (
     ITEM,
@@ -34,6 +38,7 @@ from tests.support import factories as support_factories
 from tests.support import states
 
 HOUR = 3_600
+PATIENTS = "referred-patient/01-received"
 
 
 def reasons(campaign_id: int) -> dict[int, str | None]:
@@ -371,3 +376,117 @@ def test_sql_has_the_same_quiet_hours(edge, zone):
         expected = quiet_hours.quiet_until(now, ZoneInfo(zone))
         found = db.session.scalar(statement, {"now": now, "zone": zone})
         assert found == expected, now
+
+
+def tag(contact_id: int, name: str) -> None:
+    with transaction():
+        contacts.add_tag(contact_id=contact_id, tag=name)
+
+
+def test_tags_are_compared_as_they_are_stored(outbox, app):
+    people = audience(2)
+    tag(people[0], "Do Not Mail")
+    freeze(launched(exclude_tags=["  DO NOT  Mail"]))
+    deliver(app)
+    assert reached(outbox) == emails(people[1:])
+
+
+@pytest.mark.parametrize("field", ["tags", "exclude_tags"])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("do not male", "Did you mean “do not mail”?"),
+        ("zzz", "No one has the tag “zzz”."),
+        ("a/b", "Use up to"),
+    ],
+)
+def test_an_unknown_tag_is_refused_with_the_nearest(outbox, field, given, words):
+    people = audience(2)
+    tag(people[0], "do not mail")
+    tag(people[1], "vip")
+    with pytest.raises(Invalid) as refused, transaction():
+        service.create(name="News", item=ITEM, **{field: [given]})
+    assert words in refused.value.fields[field][0]
+
+
+def test_launch_is_refused_while_no_transport_may_carry_it(outbox, monkeypatch):
+    """Educational email to patients: the only transport has no BAA, and no one took responsibility."""
+    with transaction():
+        campaign_id = service.create(name="News", item=PATIENTS)
+    with pytest.raises(Conflict, match="No mail transport may carry this email"), transaction():
+        service.launch(campaign_id)
+    transports.use({"smtp": MemoryMailer(name="smtp", has_baa=True)})
+    with transaction():
+        service.launch(campaign_id)
+
+
+def test_a_due_broadcast_waits_while_no_transport_may_carry_it(outbox, clock):
+    transports.use({"smtp": MemoryMailer(name="smtp", has_baa=True)})
+    with transaction():
+        campaign_id = service.create(name="News", item=PATIENTS)
+        service.launch(campaign_id, at=later())
+    transports.use({"sendgrid": MemoryMailer(name="sendgrid")})
+    clock.shift(HOUR)
+    look_after()
+    assert db.session.scalar(select(Campaign.state)) == "scheduled"
+    alert = select(Alert.closed_at).where(Alert.key == f"campaign-refused:{campaign_id}")
+    assert db.session.execute(alert).scalar_one() is None
+    transports.use({"smtp": MemoryMailer(name="smtp", has_baa=True)})
+    look_after()
+    assert db.session.scalar(select(Campaign.state)) == "freezing"
+    assert db.session.execute(alert).scalar_one() is not None
+
+
+def test_a_discarded_draft_to_the_rest_does_not_block_another(outbox):
+    audience(2)
+    campaign_id = launched()
+    freeze(campaign_id)
+    with transaction():
+        service.cancel(campaign_id)
+        service.cancel(service.resend(campaign_id))
+        again = service.resend(campaign_id)
+    with pytest.raises(Conflict), transaction():
+        service.resend(campaign_id)
+    with transaction():
+        service.launch(again)
+        service.cancel(again)
+    with (
+        pytest.raises(Conflict),
+        transaction(),
+    ):  # it may have reached some of them: its own rest is the one to take
+        service.resend(campaign_id)
+
+
+def test_a_resumed_broadcast_goes_on_after_refused_batches(outbox, app, clock):
+    people = audience(3)
+    campaign_id = launched()
+    freeze(campaign_id)
+    refuse_batches(campaign_id)
+    look_after()
+    assert db.session.scalar(select(Campaign.state)) == "paused"
+    clock.shift(60)
+    with transaction():
+        service.resume(campaign_id)
+    look_after()
+    assert db.session.scalar(select(Campaign.state)) == "sending"
+    clock.shift(60)
+    refuse_batches(campaign_id)
+    look_after()
+    assert db.session.scalar(select(Campaign.state)) == "paused"
+    with transaction():
+        service.resume(campaign_id)
+    deliver(app)
+    assert reached(outbox) == emails(people)
+
+
+def refuse_batches(campaign_id: int) -> None:
+    with transaction():
+        db.session.execute(
+            text("""
+                insert into batch (kind, stream, transport, content_version_id, language, campaign_id, size, state,
+                    created_at, not_before, state_at, attempts)
+                select kind, stream, transport, content_version_id, language, campaign_id, 0, 'failed', :now, :now, :now, 1
+                from (select * from batch where campaign_id = :id and state <> 'failed' limit 1) b, generate_series(1, 3)
+            """),
+            {"id": campaign_id, "now": support_factories.clock.now()},
+        )

@@ -8,12 +8,14 @@ from sqlalchemy import event, text
 
 from crm.campaigns import audience as freezing
 from crm.campaigns import service as campaigns
+from crm.contacts.models import Tag
 from crm.core import clock as clocks
 from crm.core.db import db, transaction
 from crm.explain import service as explain
 from crm.messages.engine import claim, sweep
 from crm.messages.limits import circuit_breakers, switches
 from crm.sequences import planner
+from crm.sequences import queries as sequences
 from jobs.campaigns import look_after
 from tests.campaigns.conftest import ITEM, audience, freeze
 
@@ -37,6 +39,7 @@ def clinic(outbox):
             """),
             {"people": people[:5], "now": clocks.now()},
         )  # fmt: skip
+        db.session.add(Tag(contact_id=people[0], tag="away", added_at=clocks.now()))
         switches.set_pace(per_minute=50, per_day=1_000, ramp_from=None, domains={"patients.example": 10})
         ids = [campaigns.create(name="News", item=ITEM, exclude_tags=["away"]) for _ in range(2)]
         for campaign_id in ids:
@@ -85,8 +88,13 @@ ACTS = {
     "sweep": lambda app, ids: sweep.run_sweep(production=False),
     "breakers": lambda app, ids: (circuit_breakers.stream_rates(), circuit_breakers.campaign_rates(ids)),
     "looking after campaigns": lambda app, ids: look_after(),
+    "sequence page": lambda app, ids: sequences.steps(_sequence()),
     "why": lambda app, ids: explain.of_campaign(ids[0], _somebody()),
 }
+
+
+def _sequence() -> int:
+    return db.session.scalar(text("select id from sequence where key = 'contact-request'"))
 
 
 def _somebody() -> int:
@@ -99,3 +107,22 @@ def test_nothing_reads_a_growing_table_whole(clinic, app, name):
         with transaction():
             claim.claim_next_batch(clinic=app.settings.clinic, public_url=app.settings.public_url)
     assert whole(lambda: ACTS[name](app, clinic)) == []
+
+
+def test_sequence_page_reads_only_batches_of_the_last_days(clinic, app, clock):
+    """Its results are bounded: older batches are outside the range that the index is asked for."""
+    with transaction():
+        planner.plan_due()
+        db.session.execute(text("update batch set state = 'cancelled' where kind = 'sequence'"))
+        sequence_id = _sequence()
+        given = {"id": sequence_id, "since": clocks.now() - sequences.RESULTS_OF}
+        db.session.execute(text("set local enable_seqscan = off"))
+        plan = "\n".join(db.session.scalars(text(f"explain {sequences.RESULTS.text}"), given))
+    assert re.search(r"ix_batch_sequence.*\n\s+Index Cond: \(\(sequence_id = .*\) AND \(id >= ", plan), plan
+    with transaction():
+        db.session.execute(
+            text("update message set state = 'skipped', state_at = :now"), {"now": clocks.now()}
+        )
+        assert sum(step.skipped for step in sequences.steps(sequence_id)) == 5
+        db.session.execute(text("update batch set created_at = created_at - interval '31 days'"))
+        assert sum(step.skipped for step in sequences.steps(sequence_id)) == 0

@@ -50,7 +50,7 @@ UNCHANGED = f"""
     exists (select 1 from ({_MARKS}) marks
         where (instance is null or instance = here or here like instance || '/%')
             and (place is null or place = here_place)
-            and coalesce(outside <= greatest(floor, newest), floor is null or newest <= floor))
+            and coalesce(outside <= greatest(floor, newest), floor is null))
 """
 _READ = text(_MARKS)
 _NUMBER = f"""

@@ -29,9 +29,7 @@ class Marks:
     instance: str | None  # server/database/timeline; older releases wrote the first two only
     place: str | None  # older releases wrote none
     alive_at: datetime | None  # the last sweep
-    floor: (
-        int | None
-    )  # the last release; numbers up to it need no mark outside. None: no mark was written yet
+    floor: int | None  # where the last release starts to count; None until a mark was written outside
     newest: int  # the number of the newest claim in the database
     here: str  # what `instance` would be now
     here_place: str  # what `place` would be now
@@ -102,5 +100,5 @@ def _place(marks: Marks) -> Difference | None:
 
 def _number(marks: Marks) -> Difference | None:
     if marks.outside is None:
-        return Difference.LOST if marks.floor is not None and marks.newest > marks.floor else None
+        return None if marks.floor is None else Difference.LOST
     return Difference.OLDER if marks.outside > marks.known else None

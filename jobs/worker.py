@@ -45,7 +45,7 @@ class Worker(SimpleWorker):
         place = f" at {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace is not None else ""
         named["exc_string"] = f"{error}{place}"
         log.error("job.failed", job=_name(job), error=named["exc_string"])
-        db.session.rollback()
+        db.session.remove()  # what the failed run began must not become part of the alert
         job_failures.count_failure(_name(job), error=error)
         super().handle_job_failure(job, queue, *rest[:1], **named)
 

@@ -23,7 +23,7 @@ from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
 from crm.messages import queries, reason_labels, rules, service
 from crm.messages.limits import circuit_breakers, pacing, switches
-from crm.staff import access
+from crm.staff import access, alerts
 
 pages = ConsolePages(
     "mail",
@@ -62,6 +62,7 @@ def _index(status: int = 200, **more: Any) -> Response:
         batches=found.rows,
         today=queries.last_day(),
         control=switches.get(),
+        copied=alerts.open_text("copied-database"),
         streams=queries.stopped_streams(),
         unclear=queries.unclear_events(),
         unclear_words=reason_labels.UNCLEAR,

@@ -17,7 +17,7 @@ from crm.core.db import db
 from crm.mailer import dns_records
 from crm.mailer.sendgrid_lists import LACKS_SCOPE, REFUSED, ListsError, SendGridLists
 from crm.messages import queries as messages_queries
-from crm.messages.limits import switches
+from crm.messages.limits import copy_guard, switches
 from crm.ops import job_failures
 from crm.staff import alerts
 from crm.tracking.models import Reconciliation
@@ -47,7 +47,16 @@ def examine(settings: Settings) -> list[Finding]:
         return [Finding("problem", "The database cannot be reached. Check DATABASE_URL.", "database")]
     if words := _cannot_be_written():
         return [Finding("problem", words, "database")]
-    inside = [*_processes(), *_jobs(), *_switches(), *_sending(), *_webhook(settings), *_lists(), *_content()]
+    inside = [
+        *_copy(settings),
+        *_processes(),
+        *_jobs(),
+        *_switches(),
+        *_sending(),
+        *_webhook(settings),
+        *_lists(),
+        *_content(),
+    ]
     return [*inside, *_key(settings), *_dns(settings)]
 
 
@@ -107,6 +116,20 @@ def _pulse() -> Iterator[Finding]:
         minutes = int((clock.now() - row.alive_at).total_seconds() // 60)
         words = f"Workers and scheduler are there, but nothing has been swept for {minutes} minutes: restart the workers."
         yield Finding("problem", words, "pulse")
+
+
+def _copy(settings: Settings) -> Iterator[Finding]:
+    found = copy_guard.difference()
+    if found is not None:
+        words = f"{found[1]} Nothing is sent. Find out which database is the real one, then resume sending on the page Mail."
+        yield Finding("problem", words, "copy")
+    if not copy_guard.outside().file_is_writable():
+        words = (
+            f"{settings.sending_mark_file} cannot be written, so only Redis remembers how far mail was sent. "
+        )
+        yield Finding(
+            "problem", f"{words}Set SENDING_MARK_FILE to a file that the service may write.", "mark-file"
+        )
 
 
 def _switches() -> Iterator[Finding]:

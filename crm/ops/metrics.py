@@ -20,7 +20,8 @@ from crm.core.blueprints import PublicPages
 from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.intake import trap
-from crm.messages.limits import circuit_breakers, pacing, switches
+from crm.messages.limits import circuit_breakers, copy_guard, pacing, switches
+from crm.messages.limits.copy_rules import Difference
 from crm.messages.models import StreamStop
 from crm.messages.rules import STREAMS
 from crm.ops import job_failures
@@ -76,7 +77,7 @@ _HELP = {
 
 
 class _Collector:
-    """Everything, in six statements and a few rounds to Redis."""
+    """Everything, in seven statements and a few rounds to Redis."""
 
     def collect(self) -> Iterator[Metric]:
         yield from _outcomes()
@@ -84,6 +85,7 @@ class _Collector:
         for name, words in _HELP.items():
             yield GaugeMetricFamily(f"crm_{name}", words, value=float(getattr(found, name) or 0))
         yield from _streams()
+        yield from _marks()
         yield from _pace()
         yield from _queues()
 
@@ -112,6 +114,15 @@ def _streams() -> Iterator[Metric]:
         bounces.add_metric([rates.scope], rates.bounced / max(rates.accepted, 1))
         complaints.add_metric([rates.scope], rates.complained / max(rates.accepted, 1))
     yield from (stopped, bounces, complaints)
+
+
+def _marks() -> Iterator[Metric]:
+    words = "1 for the mark by which this database is a copy, or older than its mail"
+    differs = GaugeMetricFamily("crm_database_differs", words, labels=["mark"])
+    found = copy_guard.difference()
+    for mark in Difference:
+        differs.add_metric([mark], float(found is not None and found[0] is mark))
+    yield differs
 
 
 def _pace() -> Iterator[Metric]:

@@ -68,6 +68,11 @@ def close(key: str) -> None:
     )
 
 
+def open_text(key: str) -> str | None:
+    """Return the text of the open alert with this key; None where none is open."""
+    return db.session.scalar(select(Alert.text).where(Alert.key == key, Alert.closed_at.is_(None)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """All open alerts of one kind. `alerts` holds the worst and oldest, at most SHOWN."""

@@ -1,9 +1,10 @@
 """The pages about mail: one click stops everything, and the caps are set where they are seen."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from crm.core.db import db
+from crm.core.db import db, transaction
+from crm.messages.limits import switches
 from crm.messages.models import SendingControl
 from tests.messages.test_engine import deliver_all, enrolled, plan
 from tests.support.browser_client import signed_in
@@ -27,6 +28,22 @@ def test_stop_and_release_in_the_console(admin, outbox, app):
     assert admin.post("/console/mail/release").status_code == 302
     assert deliver_all(app) == ["accepted"]
     assert "All sending is stopped" not in admin.get("/console/mail").text
+
+
+def test_a_held_copy_says_why_and_what_a_release_means(admin, outbox, app):
+    with transaction():
+        db.session.execute(update(SendingControl).values(place="/somewhere/else"))
+        switches.heartbeat(guard_silence=True)
+    page = admin.get("/console/mail").text
+    assert "its mark names /somewhere/else" in page
+    assert "If it is a copy, leave sending stopped." in page
+    assert (
+        page.count("copied or moved")
+        == page.count("All sending is stopped: The database was copied or moved") + 1
+    )
+    assert admin.post("/console/mail/release").status_code == 302
+    page = admin.get("/console/mail").text
+    assert "If it is a copy" not in page
 
 
 def test_caps_are_set_and_shown(admin, outbox, app):

@@ -20,7 +20,7 @@ from crm.core import clock as clocks
 from crm.core import current, queue
 from crm.core.db import db, transaction
 from crm.mailer import dns_records
-from crm.messages.limits import switches
+from crm.messages.limits import copy_guard, switches
 from crm.ops import doctor
 from crm.sandbox.server import SandboxServer
 from crm.sandbox.settings import SandboxSettings
@@ -95,6 +95,34 @@ def test_nobody_is_at_work(outbox, redis, house):
     found = said(house, level="problem")
     assert set(found) == {"workers", "scheduler"}
     assert "flask --app wsgi worker" in found["workers"]
+
+
+def test_a_database_older_than_its_mail(outbox, redis, house):
+    with at_work(redis):
+        with transaction():
+            switches.heartbeat(guard_silence=False)
+        (name,) = copy_guard.outside().read()
+        copy_guard.outside().raise_to(name, 10**17)
+        found = said(house, level="problem")
+        assert set(found) == {"copy"}
+        assert "older than the mail" in found["copy"]
+        with transaction():
+            switches.heartbeat(guard_silence=False)
+        assert set(said(house, level="problem")) == {"copy", "stopped"}
+        with transaction():
+            switches.release(by="Kim")
+        assert said(house, level="problem") == {}
+
+
+def test_a_mark_file_that_cannot_be_written(outbox, redis, house):
+    house.sending_mark_file.mkdir()
+    try:
+        with at_work(redis):
+            found = said(house, level="problem")
+    finally:
+        house.sending_mark_file.rmdir()
+    assert set(found) == {"mark-file"}
+    assert "SENDING_MARK_FILE" in found["mark-file"]
 
 
 def test_redis_is_away(outbox, house):

@@ -85,6 +85,19 @@ def test_breakers_events_and_lists(outbox, client, clock):
     assert (found["crm_lists_compared"], found["crm_stopped"], found["crm_alerts"]) == (45, 1, 1)
 
 
+def test_the_mark_that_differs(outbox, client):
+    with transaction():
+        switches.heartbeat(guard_silence=False)
+    found = read(client)
+    marks = {name: value for name, value in found.items() if name.startswith("crm_database_differs")}
+    assert len(marks) == 7
+    assert set(marks.values()) == {0}
+    with transaction():
+        db.session.execute(text("update sending_control set place = '/somewhere/else'"))
+    found = read(client)
+    assert {name for name in marks if found[name]} == {'crm_database_differs{mark="place"}'}
+
+
 def test_queues_and_a_redis_that_is_away(outbox, client):
     with transaction():
         sweep.run_sweep(production=False)

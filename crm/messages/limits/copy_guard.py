@@ -24,7 +24,7 @@ from crm.audit import service as audit
 from crm.core import clock, current, queue
 from crm.core.db import after_commit, as_json, db, execute_raw
 from crm.messages.limits import copy_rules
-from crm.messages.limits.copy_rules import Marks
+from crm.messages.limits.copy_rules import Difference, Marks
 from crm.messages.limits.outside_mark import OutsideMark
 from crm.messages.models import SendingControl
 
@@ -114,6 +114,13 @@ def check(*, now: datetime, guard_silence: bool) -> str | None:
     if found is None:
         _mark_alive(marks, database, now)
     return None
+
+
+def difference() -> tuple[Difference, str] | None:
+    """Return which mark differs now, and the reason in words; None when none does."""
+    marks = read_marks()
+    found = copy_rules.find(marks, now=clock.now(), guard_silence=False)
+    return (found, copy_rules.explain(found, marks)) if found else None
 
 
 def accept() -> None:

@@ -33,3 +33,32 @@ class AuditLink(Base):
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     entry_id: Mapped[int] = mapped_column(ForeignKey("audit_entry.id"), unique=True)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class StaffAct(HasId, Base):
+    """One act of staff that can be undone for a while."""
+
+    __tablename__ = "staff_act"
+    __table_args__ = (Index("ix_staff_act_at", "at"),)
+
+    kind: Mapped[str] = mapped_column(Text)
+    lead_id: Mapped[int | None] = mapped_column(BigInteger)
+    actor: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+    undone_at: Mapped[datetime | None]
+
+
+class ActChange(HasId, Base):
+    """One row that an act changed, with the changed columns before and after; a trigger writes it.
+
+    `before` is None for a new row, `after` for a deleted one.
+    """
+
+    __tablename__ = "act_change"
+    __table_args__ = (Index("ix_act_change_act", "act_id", "id"),)
+
+    act_id: Mapped[int] = mapped_column(ForeignKey("staff_act.id", ondelete="CASCADE"))
+    table_name: Mapped[str] = mapped_column(Text)
+    row_key: Mapped[dict[str, Any]]
+    before: Mapped[dict[str, Any] | None]
+    after: Mapped[dict[str, Any] | None]

@@ -14,6 +14,7 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
+from crm.audit import acts
 from crm.audit import service as audit
 from crm.contacts import queries as people
 from crm.contacts import service as contacts
@@ -27,6 +28,7 @@ from crm.desk.bulk import service as bulk
 from crm.desk.lead_page import (
     STOPS,
     clinical_details,
+    flash_undo,
     has_permission,
     redirect_back,
     render_lead,
@@ -178,8 +180,9 @@ def move(reference: str) -> ResponseReturnValue:
     to, reason = request.form.get("to", ""), request.form.get("reason") or None
     if to not in rules.STAGES[lead.kind]:
         abort(render_lead(lead, 422, errors={"to": ["Choose the stage to move to."]}))
-    service.move_stage(lead_id=lead.id, version=submitted_version(), to=to, reason=reason)
-    flash(f"Moved to “{rules.label(to)}”.", "success")
+    with acts.begin("move", lead_id=lead.id) as act:
+        service.move_stage(lead_id=lead.id, version=submitted_version(), to=to, reason=reason)
+    flash_undo(f"Moved to “{rules.label(to)}”.", lead=lead, act=act)
     return redirect_back(lead)
 
 
@@ -190,8 +193,10 @@ def assign(reference: str) -> ResponseReturnValue:
     lead = service.by_reference(reference)
     chosen = request.form.get("owner", "")
     known = chosen.isdecimal() and len(chosen) < 19
-    service.assign(lead_id=lead.id, version=submitted_version(), owner_id=int(chosen) if known else None)
-    flash("Owner saved.", "success")
+    owner_id = int(chosen) if known else None
+    with acts.begin("assign", lead_id=lead.id) as act:
+        service.assign(lead_id=lead.id, version=submitted_version(), owner_id=owner_id)
+    flash_undo("Owner saved.", lead=lead, act=act)
     return redirect_back(lead)
 
 
@@ -213,8 +218,9 @@ def add_note(reference: str) -> ResponseReturnValue:
 def outcome(reference: str) -> ResponseReturnValue:
     """Record that the outcome was sent to the referrer."""
     lead = service.by_reference(reference)
-    service.record_outcome_sent(lead_id=lead.id)
-    flash("Outcome marked as sent.", "success")
+    with acts.begin("outcome", lead_id=lead.id) as act:
+        service.record_outcome_sent(lead_id=lead.id)
+    flash_undo("Outcome marked as sent.", lead=lead, act=act)
     return redirect_back(lead)
 
 
@@ -223,8 +229,9 @@ def outcome(reference: str) -> ResponseReturnValue:
 def task_done(reference: str, task_id: int) -> ResponseReturnValue:
     """Mark a task as done."""
     lead = service.by_reference(reference)
-    service.finish_task(task_id=task_id)
-    flash("Task done.", "success")
+    with acts.begin("task", lead_id=lead.id) as act:
+        service.finish_task(task_id=task_id)
+    flash_undo("Task done.", lead=lead, act=act)
     return redirect_back(lead)
 
 
@@ -236,8 +243,13 @@ def stop(reference: str) -> ResponseReturnValue:
     reason = request.form.get("reason", "")
     if reason not in STOPS:
         abort(render_lead(lead, 422, errors={"stop": ["Choose the reason for the clinical stop."]}))
-    contacts.set_clinical_stop(contact_id=lead.contact_id, reason=reason)
-    flash("Clinical stop set. No more emails are sent to this person.", "success")
+    with acts.begin("stop", lead_id=lead.id) as act:
+        contacts.set_clinical_stop(contact_id=lead.contact_id, reason=reason)
+    text = "Clinical stop set. No more emails are sent to this person."
+    if has_permission("lift_stop"):
+        flash_undo(text, lead=lead, act=act)
+    else:
+        flash(text, "success")
     return redirect_back(lead)
 
 
@@ -246,6 +258,7 @@ def stop(reference: str) -> ResponseReturnValue:
 def lift_stop(reference: str) -> ResponseReturnValue:
     """Lift the clinical stop."""
     lead = service.by_reference(reference)
-    contacts.lift_clinical_stop(contact_id=lead.contact_id)
-    flash("Clinical stop lifted.", "success")
+    with acts.begin("lift_stop", lead_id=lead.id) as act:
+        contacts.lift_clinical_stop(contact_id=lead.contact_id)
+    flash_undo("Clinical stop lifted.", lead=lead, act=act)
     return redirect_back(lead)

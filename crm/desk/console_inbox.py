@@ -8,6 +8,7 @@ from flask_babel import gettext
 from flask_security import current_user
 from sqlalchemy import ColumnElement
 
+from crm.audit import acts
 from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.core import clock, paging
@@ -15,7 +16,7 @@ from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid
 from crm.core.paging import Page
 from crm.desk import replies
-from crm.desk.lead_page import has_permission, redirect_back, render_lead, submitted_version
+from crm.desk.lead_page import flash_undo, has_permission, redirect_back, render_lead, submitted_version
 from crm.leads import index_scan, rules, service
 from crm.leads.models import Lead
 from crm.staff import access, redirects
@@ -94,8 +95,9 @@ def answer(reference: str) -> ResponseReturnValue:
 def assign_to_me(reference: str) -> ResponseReturnValue:
     """Assign a lead to the signed-in user."""
     lead = service.by_reference(reference)
-    service.assign(lead_id=lead.id, version=submitted_version(), owner_id=current_user.id)
-    flash(gettext("%(reference)s is assigned to you.", reference=lead.reference), "success")
+    with acts.begin("assign", lead_id=lead.id) as act:
+        service.assign(lead_id=lead.id, version=submitted_version(), owner_id=current_user.id)
+    flash_undo(gettext("%(reference)s is assigned to you.", reference=lead.reference), lead=lead, act=act)
     return redirect_back(lead)
 
 
@@ -107,11 +109,10 @@ def close(reference: str) -> ResponseReturnValue:
     to, _, reason = request.form.get("as", "").partition(":")
     if to not in (*CLOSES, "spam"):
         abort(render_lead(lead, 422, errors={"to": ["Choose a reason to close it."]}))
-    service.move_stage(lead_id=lead.id, version=submitted_version(), to=to, reason=reason or None)
+    with acts.begin("move", lead_id=lead.id) as act:
+        service.move_stage(lead_id=lead.id, version=submitted_version(), to=to, reason=reason or None)
     text = gettext("%(reference)s marked as spam.", reference=lead.reference) if to == "spam" else None
-    undo = url_for(".reopen", reference=lead.reference, version=lead.version, back=redirects.safe_next_url())
-    said = {"text": text or gettext("%(reference)s closed.", reference=lead.reference), "undo": undo}
-    flash(said, "success")  # type: ignore[arg-type]
+    flash_undo(text or gettext("%(reference)s closed.", reference=lead.reference), lead=lead, act=act)
     return redirect_back(lead)
 
 
@@ -134,10 +135,13 @@ def tag(reference: str) -> ResponseReturnValue:
     """Put a tag on the person, or take one off."""
     lead = service.by_reference(reference)
     try:
-        if request.form.get("off"):
-            contacts.remove_tag(contact_id=lead.contact_id, tag=request.form["off"])
-        else:
-            contacts.add_tag(contact_id=lead.contact_id, tag=request.form.get("tag", ""))
+        with acts.begin("tag", lead_id=lead.id) as act:
+            if request.form.get("off"):
+                contacts.remove_tag(contact_id=lead.contact_id, tag=request.form["off"])
+            else:
+                contacts.add_tag(contact_id=lead.contact_id, tag=request.form.get("tag", ""))
     except Invalid as error:
         abort(render_lead(lead, 422, errors=error.fields, typed=request.form))
+    text = gettext("Tag removed.") if request.form.get("off") else gettext("Tag added.")
+    flash_undo(text, lead=lead, act=act)
     return redirect_back(lead)

@@ -8,17 +8,19 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
 
+from crm.audit import acts
 from crm.audit import service as audit
 from crm.consultations import service as consultations
 from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid, NotFound
 from crm.desk import worklists
-from crm.desk.lead_page import redirect_back, render_lead, submitted_version
+from crm.desk.lead_page import flash_undo, redirect_back, render_lead, submitted_version
 from crm.desk.list_filters import KINDS
 from crm.duplicates import service as duplicates
 from crm.leads import assignment, call_log, service
 from crm.leads.models import Lead
+from crm.leads.undo import undo_act
 from crm.staff import access
 from crm.staff import service as staff
 
@@ -111,16 +113,18 @@ def log_call(reference: str) -> ResponseReturnValue:
     """Log an attempt to reach the person."""
     lead = service.by_reference(reference)
     try:
-        call_log.log_call(
-            lead_id=lead.id,
-            channel=request.form.get("channel", ""),
-            outcome=request.form.get("outcome", ""),
-            note=request.form.get("note", ""),
-            call_again_at=_clinic_time("call_again_at") if request.form.get("call_again_at") else None,
-        )
+        again = _clinic_time("call_again_at") if request.form.get("call_again_at") else None
+        with acts.begin("call", lead_id=lead.id) as act:
+            call_log.log_call(
+                lead_id=lead.id,
+                channel=request.form.get("channel", ""),
+                outcome=request.form.get("outcome", ""),
+                note=request.form.get("note", ""),
+                call_again_at=again,
+            )
     except Invalid as error:
         _show_errors(lead, error)
-    flash(gettext("Attempt %(number)s logged.", number=lead.attempts), "success")
+    flash_undo(gettext("Attempt %(number)s logged.", number=lead.attempts), lead=lead, act=act)
     return redirect_back(lead)
 
 
@@ -136,10 +140,21 @@ def add_task(reference: str) -> ResponseReturnValue:
             raise Invalid({"due_at": ["Choose a time within the next year."]})
         if owner_id is not None and owner_id not in {user.id for user in staff.at_work()}:
             raise Invalid({"task_owner": ["Staff member not found."]})
-        service.add_task(lead_id=lead.id, kind="other", title=title, due_at=due, owner_id=owner_id)
+        with acts.begin("task", lead_id=lead.id) as act:
+            service.add_task(lead_id=lead.id, kind="other", title=title, due_at=due, owner_id=owner_id)
     except Invalid as error:
         _show_errors(lead, error)
-    flash(gettext("Task added."), "success")
+    flash_undo(gettext("Task added."), lead=lead, act=act)
+    return redirect_back(lead)
+
+
+@pages.post("/<reference>/undo/<int:act_id>")
+@access.require("work_leads")
+def undo(reference: str, act_id: int) -> ResponseReturnValue:
+    """Undo an act of the signed-in user on a lead."""
+    lead = service.by_reference(reference)
+    undo_act(act_id, lead_id=lead.id)
+    flash(gettext("Undone."), "success")
     return redirect_back(lead)
 
 

@@ -5,11 +5,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
-from flask import Response, make_response, redirect, render_template, request, url_for
+from flask import Response, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
 from crm.audit import service as audit
+from crm.audit.models import StaffAct
 from crm.consent import queries as consent
 from crm.consent.rules import REASON_LABELS
 from crm.contacts import queries as people
@@ -157,6 +158,14 @@ def submitted_version() -> int:
     """Return the version of the lead that the form was made from; 0 matches none."""
     text = request.form.get("version", "")
     return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
+def flash_undo(text: str, *, lead: Lead, act: StaffAct) -> None:
+    """Say what was done, with a button that undoes it."""
+    undo = url_for(
+        "console.work.undo", reference=lead.reference, act_id=act.id, back=redirects.safe_next_url()
+    )
+    flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
 
 
 def redirect_back(lead: Lead) -> ResponseReturnValue:

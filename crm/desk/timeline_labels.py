@@ -28,6 +28,7 @@ EVENTS: Mapping[str, Label] = {
     "possible_duplicate": ("Possible duplicate of another record", "warning", "!"),
     "stopped": ("Clinical stop set: no more emails", "danger", "■"),
     "stop_lifted": ("Clinical stop lifted", "success", "✓"),
+    "act_undone": ("Action undone", "neutral", "●"),
     "merge_undone": ("Merge undone", "neutral", "●"),
     "merged": ("Another record was merged into this one", "neutral", "●"),
 }

@@ -1,5 +1,6 @@
 """Front desk pages: work lists, calls, tasks, consultations, assignment."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -272,3 +273,13 @@ def test_call_now_order(database, clock):
         found, cursor = [*found, *page.rows], page.next
     assert [one.reference for one in found] == [one.reference for one in wanted]
     assert cursor is None
+
+
+def test_undo_on_the_page(desk):
+    lead = new_lead(1)
+    answer = desk.post(f"/console/leads/{lead.reference}/stage", {"version": lead.version, "to": "contacted"})
+    page = desk.get(answer.location).text
+    assert "Moved to “contacted”." in page
+    undo = re.search(r'action="([^"]+/undo/\d+[^"]*)"', page)[1].replace("&amp;", "&")
+    assert "Undone." in desk.get(desk.post(undo).location).text
+    assert db.session.get_one(Lead, lead.id, populate_existing=True).stage == "new"

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from crm.audit import acts
 from crm.audit import service as audit
 from crm.consultations import service as consultations
 from crm.contacts import service as contacts
@@ -16,6 +17,7 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid
 from crm.leads import contact_attempts, rules, service
 from crm.leads.models import Lead, Task
+from crm.leads.undo import undo_act
 from crm.staff.models import User
 
 Given = Mapping[str, Any]
@@ -149,13 +151,16 @@ def _not_movable(lead: Lead, given: Given, known: SharedFacts) -> str | None:
 
 
 def _do_move(lead: Lead, given: Given) -> dict[str, Any]:
-    was = service.stage_snapshot(lead)
-    service.move_stage(lead_id=lead.id, version=lead.version, to=given["to"], reason=given["reason"])
-    return was | {"version": lead.version}
+    with acts.begin("move", lead_id=lead.id) as act:
+        service.move_stage(lead_id=lead.id, version=lead.version, to=given["to"], reason=given["reason"])
+    return {"act_id": act.id}
 
 
 def _undo_move(lead: Lead, before: Mapping[str, Any]) -> None:
-    _check_unchanged(lead, before)
+    if "act_id" in before:
+        undo_act(before["act_id"], lead_id=lead.id)
+        return
+    _check_unchanged(lead, before)  # a run from before acts were kept
     service.undo_move(lead_id=lead.id, before=before)
 
 

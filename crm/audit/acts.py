@@ -1,0 +1,144 @@
+"""Undo of staff acts: rows that an act changed, its reactions included, are restored from their images.
+
+Histories (audit log, timeline, stage moves) are never taken back; an undo adds to them. Email that already left cannot be
+taken back either.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, select, text
+from sqlalchemy.exc import IntegrityError
+
+from crm.audit import service as audit
+from crm.audit.models import ActChange, StaffAct
+from crm.core import clock
+from crm.core.db import as_json, db, execute_raw
+from crm.core.errors import Conflict, NotFound, Refusal
+
+UNDO_WITHIN = timedelta(hours=1)
+KEPT_FOR = timedelta(days=1)  # images of rows may hold personal data
+PURGED = 100  # old acts removed with each new one
+VERSIONED = frozenset({"lead", "contact"})  # forms made before the undo must not fit after it
+IN_THE_WAY = "This cannot be undone: {} was changed in the meantime. Change it by hand."
+NAMES = {
+    "lead": "the lead", "referral": "the referral", "task": "a task", "lead_call": "the call", "lead_breach": "a deadline",
+    "contact": "the person", "contact_tag": "a tag", "consultation": "a consultation", "alert": "an alert",
+    "enrolment": "a sequence", "message": "an email",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undone:
+    """What an undo restored: the changed columns of each row, newest change first."""
+
+    kind: str
+    changes: Sequence[ActChange]
+
+    def before(self, table: str, row_id: int, column: str) -> Any:
+        """Return what a column of a row was set back to; None if the act did not change it."""
+        values = [
+            (one.before or {})[column]
+            for one in self.changes
+            if one.table_name == table and one.row_key.get("id") == row_id and column in (one.before or {})
+        ]
+        return values[-1] if values else None
+
+
+@contextmanager
+def begin(kind: str, *, lead_id: int | None = None) -> Iterator[StaffAct]:
+    """Keep what the block changes, so that `undo` can restore it. One act at a time."""
+    db.session.flush()
+    old = select(StaffAct.id).where(StaffAct.at < clock.now() - KEPT_FOR).limit(PURGED)
+    db.session.execute(delete(StaffAct).where(StaffAct.id.in_(old.scalar_subquery())))
+    act = StaffAct(kind=kind, lead_id=lead_id, actor=audit.current().actor, at=clock.now())
+    db.session.add(act)
+    db.session.flush()
+    _set_act(str(act.id))
+    try:
+        yield act
+    except Refusal:  # the caller may go on in this transaction; any other error rolls it back
+        _set_act("")
+        raise
+    db.session.flush()
+    _set_act("")
+
+
+def _set_act(value: str) -> None:
+    db.session.execute(text("select set_config('crm.act', :value, true)"), {"value": value})
+
+
+def undo(act_id: int, *, lead_id: int | None = None) -> Undone:
+    """Restore every row that an act changed.
+
+    Raises NotFound, and Conflict after an hour, a second time, or if one of its values was changed since.
+    """
+    db.session.flush()
+    act = db.session.get(StaffAct, act_id, with_for_update=True, populate_existing=True)
+    if act is None or (act.actor, act.lead_id) != (audit.current().actor, lead_id):
+        raise NotFound("Action not found.")
+    if act.undone_at is not None:
+        raise Conflict("This was already undone.")
+    if clock.now() > act.at + UNDO_WITHIN:
+        raise Conflict("This can no longer be undone: an hour has passed.")
+    changes = db.session.scalars(
+        select(ActChange).where(ActChange.act_id == act.id).order_by(ActChange.id.desc())
+    ).all()
+    for change in changes:
+        _restore(change)
+    act.undone_at = clock.now()
+    db.session.flush()
+    db.session.expire_all()
+    audit.record("act.undo", object_type="act", object_id=act_id, detail={"kind": act.kind})
+    return Undone(kind=act.kind, changes=changes)
+
+
+def _restore(change: ActChange) -> None:
+    table = change.table_name
+    if table == "message" and not _batch_waits(change):
+        return
+    given = {
+        "row_key": as_json(change.row_key),
+        "before": as_json(change.before),
+        "after": as_json(change.after),
+    }
+    try:
+        with db.session.begin_nested():
+            done = execute_raw(_statement(change), given).rowcount
+    except IntegrityError as error:
+        raise Conflict(IN_THE_WAY.format(NAMES[table])) from error
+    if done != 1:
+        raise Conflict(IN_THE_WAY.format(NAMES[table]))
+
+
+def _batch_waits(change: ActChange) -> bool:
+    # a skipped email whose batch has left stays skipped: without a state of its own it would count as sent
+    found = text("""
+        select b.id from batch b join message m on m.batch_id = b.id
+        where m.id = :id and b.state = 'ready' for update of b
+    """)
+    return db.session.execute(found, {"id": change.row_key["id"]}).first() is not None
+
+
+def _statement(change: ActChange) -> str:
+    """Return the statement that takes one change back, if the row still holds what the act left.
+
+    Table and column names come from the trigger, never from a request.
+    """
+    table = change.table_name
+    keys = " and ".join(f'r."{key}" = k."{key}"' for key in sorted(change.row_key))
+    same = f"{keys} and to_jsonb(r) @> (:after)::jsonb"
+    if change.after is None:
+        columns = ", ".join(f'"{name}"' for name in sorted(change.before or {}))
+        return f"insert into {table} ({columns}) select {columns} from jsonb_populate_record(null::{table}, :before)"
+    if change.before is None:
+        return f"delete from {table} r using jsonb_populate_record(null::{table}, :row_key) k where {same}"
+    values = [f'"{name}" = b."{name}"' for name in sorted(change.before)]
+    values += ["version = r.version + 1"] if table in VERSIONED else []
+    return (
+        f"update {table} r set {', '.join(values)} from jsonb_populate_record(null::{table}, :row_key) k, "
+        f"jsonb_populate_record(null::{table}, :before) b where {same}"
+    )

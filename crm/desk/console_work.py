@@ -20,7 +20,6 @@ from crm.desk.list_filters import KINDS
 from crm.duplicates import service as duplicates
 from crm.leads import assignment, call_log, service
 from crm.leads.models import Lead
-from crm.leads.undo import undo_act
 from crm.staff import access
 from crm.staff import service as staff
 
@@ -153,7 +152,7 @@ def add_task(reference: str) -> ResponseReturnValue:
 def undo(reference: str, act_id: int) -> ResponseReturnValue:
     """Undo an act of the signed-in user on a lead."""
     lead = service.by_reference(reference)
-    undo_act(act_id, lead_id=lead.id)
+    service.undo_act(act_id, lead_id=lead.id)
     flash(gettext("Undone."), "success")
     return redirect_back(lead)
 

@@ -1,12 +1,11 @@
 """Lead work: stage moves, owner, notes, tasks and the outcome sent to the referrer."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm.exc import StaleDataError
 
+from crm.audit import acts
 from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.core import clock, current, events
@@ -95,42 +94,23 @@ def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     events.publish(StageMoved(lead_id=lead.id, contact_id=lead.contact_id, kind=lead.kind, was=was, now=to))
 
 
-_MOMENTS = ("stage_at", "due_at", "closed_at", "first_human_touch_at")
-_AS_IT_WAS = ("stage", "reason", "clock_left", *_MOMENTS)
-
-
-def stage_snapshot(lead: Lead) -> dict[str, Any]:
-    """Return the fields that a move changes, as JSON values."""
-    held = {name: getattr(lead, name) for name in _AS_IT_WAS}
-    sent = lead.referral.outcome_sent_at if lead.referral else None
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in (held | {"outcome_sent_at": sent}).items()
-    }
-
-
-def undo_move(*, lead_id: int, before: Mapping[str, Any]) -> Lead:
-    """Restore a lead to the snapshot `before`, even if the move back is not allowed.
-
-    Effects of the move elsewhere, such as an ended sequence, stay.
-    """
+def undo_act(act_id: int, *, lead_id: int) -> None:
+    """Undo an act on a lead. Raises NotFound, and Conflict if something changed since."""
     lead = get(lead_id)
-    now, was, actor = clock.now(), lead.stage, audit.current().actor
-    for name in _AS_IT_WAS:
-        value = before[name]
-        setattr(lead, name, datetime.fromisoformat(value) if value and name in _MOMENTS else value)
-    if lead.referral is not None:
-        sent = before["outcome_sent_at"]
-        lead.referral.outcome_sent_at = datetime.fromisoformat(sent) if sent else None
-    db.session.add(StageMove(lead_id=lead.id, was=was, now=lead.stage, reason="undone", actor=actor, at=now))
-    detail = {"was": was, "now": lead.stage, "reason": "undone"}
-    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="stage_moved", detail=detail)
-    audit.record("lead.move_undone", object_type="lead", object_id=lead.id, detail=detail)
-    events.publish(
-        StageMoved(lead_id=lead.id, contact_id=lead.contact_id, kind=lead.kind, was=was, now=lead.stage)
-    )
+    was = lead.stage
+    undone = acts.undo(act_id, lead_id=lead_id)
+    lead = get(lead_id)
+    now, actor = clock.now(), audit.current().actor
+    if lead.stage != was:
+        db.session.add(
+            StageMove(lead_id=lead.id, was=was, now=lead.stage, reason="undone", actor=actor, at=now)
+        )
+        detail = {"was": was, "now": lead.stage, "reason": "undone"}
+        kind = "stage_moved"
+    else:
+        kind, detail = "act_undone", {"what": undone.kind}
+    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind=kind, detail=detail)
     flush()
-    return lead
 
 
 def _set_deadline(lead: Lead, *, was: str, now: datetime) -> None:

@@ -18,7 +18,6 @@ from crm.intake import service as intake
 from crm.intake.service import ContactRequest
 from crm.leads import call_log, rules, service, sla
 from crm.leads.models import StageMove, Task
-from crm.leads.undo import undo_act
 from crm.sequences.models import Enrolment
 from tests.intake.test_service import refer
 from tests.leads.test_service import NOW, lead, referral  # noqa: F401 - fixtures
@@ -118,7 +117,7 @@ def test_act_then_undo(edge, clock, data, kind, late):
         with audit.acting("staff:7"):
             with acts.begin("act", lead_id=of.id) as act:
                 do(of, data.draw(any_act(kind)))
-            undo_act(act.id, lead_id=of.id)
+            service.undo_act(act.id, lead_id=of.id)
         assert snapshot() == before
         every_example.rollback()
     db.session.expire_all()
@@ -131,7 +130,7 @@ def move(of, to):
 
 
 def test_histories_grow(lead):  # noqa: F811
-    undo_act(move(lead, "contacted"), lead_id=lead.id)
+    service.undo_act(move(lead, "contacted"), lead_id=lead.id)
     moves = db.session.execute(select(StageMove.now, StageMove.reason).order_by(StageMove.id)).all()
     assert [tuple(one) for one in moves] == [("new", None), ("contacted", None), ("new", "undone")]
     assert lead.stage == "new"
@@ -141,12 +140,12 @@ def test_changed_since(lead):  # noqa: F811
     act_id = move(lead, "contacted")
     service.move_stage(lead_id=lead.id, version=lead.version, to="qualified")
     with pytest.raises(Conflict, match="the lead was changed"):
-        undo_act(act_id, lead_id=lead.id)
+        service.undo_act(act_id, lead_id=lead.id)
 
 
 def test_old_form_does_not_fit_after_undo(lead):  # noqa: F811
     old = lead.version
-    undo_act(move(lead, "contacted"), lead_id=lead.id)
+    service.undo_act(move(lead, "contacted"), lead_id=lead.id)
     with pytest.raises(Conflict):
         service.move_stage(lead_id=lead.id, version=old, to="spam")
 
@@ -154,19 +153,19 @@ def test_old_form_does_not_fit_after_undo(lead):  # noqa: F811
 def test_undo_once_within_an_hour_by_the_same_person(lead, clock):  # noqa: F811
     act_id = move(lead, "contacted")
     with audit.acting("staff:8"), pytest.raises(NotFound):
-        undo_act(act_id, lead_id=lead.id)
-    undo_act(act_id, lead_id=lead.id)
+        service.undo_act(act_id, lead_id=lead.id)
+    service.undo_act(act_id, lead_id=lead.id)
     with pytest.raises(Conflict, match="already undone"):
-        undo_act(act_id, lead_id=lead.id)
+        service.undo_act(act_id, lead_id=lead.id)
     act_id = move(lead, "contacted")
     clock.shift(3601)
     with pytest.raises(Conflict, match="hour"):
-        undo_act(act_id, lead_id=lead.id)
+        service.undo_act(act_id, lead_id=lead.id)
 
 
 def test_restored_from_spam_as_confirmed(lead):  # noqa: F811
     service.move_stage(lead_id=lead.id, version=lead.version, to="confirmed")
-    undo_act(move(lead, "spam"), lead_id=lead.id)
+    service.undo_act(move(lead, "spam"), lead_id=lead.id)
     assert (lead.stage, lead.closed_at) == ("confirmed", None)
 
 
@@ -178,7 +177,7 @@ def test_sequence_comes_back(lead):  # noqa: F811
     due = held.due_at
     act_id = move(lead, "spam")
     assert db.session.get_one(Enrolment, held.id, populate_existing=True).state == "exited"
-    undo_act(act_id, lead_id=lead.id)
+    service.undo_act(act_id, lead_id=lead.id)
     assert (held.state, held.due_at) == ("active", due)
 
 

@@ -17,7 +17,6 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid
 from crm.leads import contact_attempts, rules, service
 from crm.leads.models import Lead, Task
-from crm.leads.undo import undo_act
 from crm.staff.models import User
 
 Given = Mapping[str, Any]
@@ -157,11 +156,9 @@ def _do_move(lead: Lead, given: Given) -> dict[str, Any]:
 
 
 def _undo_move(lead: Lead, before: Mapping[str, Any]) -> None:
-    if "act_id" in before:
-        undo_act(before["act_id"], lead_id=lead.id)
-        return
-    _check_unchanged(lead, before)  # a run from before acts were kept
-    service.undo_move(lead_id=lead.id, before=before)
+    if "act_id" not in before:
+        raise Conflict("This run is from before moves could be undone.")
+    service.undo_act(before["act_id"], lead_id=lead.id)
 
 
 def _tagged(lead: Lead, _given: Given, known: SharedFacts) -> str | None:

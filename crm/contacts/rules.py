@@ -32,6 +32,8 @@ REASONS = {
     "time_zone": "Use a time zone name such as America/Los_Angeles.",
     "birth_date": "Enter a date of birth between 1900 and today.",
     "email_filler": "This address reaches nobody. Leave it empty if there is none.",
+    "choice": "Choose one of the answers in the list.",
+    "diagnosis": "Use an ICD-10-CM code, such as G90.511.",
     "text_long": "Use at most {limit:,} characters; this has {size:,}.",
     "text_control": "Character {place} ({character}) cannot be shown. Delete it.",
 }
@@ -129,7 +131,7 @@ def clean_email(text: str) -> str:
 
 _FILLERS = frozenset({
     "none", "noemail", "no-email", "no.email", "noemailaddress", "nomail", "na", "n.a", "donthave", "notgiven",
-    "notprovided", "declined", "refused", "unknown", "nobody", "noreply", "no-reply", "donotreply", "do-not-reply",
+    "notprovided", "declined", "refused", "unknown", "noreply", "no-reply", "donotreply", "do-not-reply",
     "null", "nil",
 })  # fmt: skip
 

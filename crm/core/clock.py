@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from flask import has_app_context
 
@@ -19,6 +19,11 @@ def now() -> datetime:
         return pretended
     real = datetime.now(UTC)
     return real + current.services().demo_clock.offset() if has_app_context() else real
+
+
+def today() -> date:
+    """Return the clinic's present day: in the evening of Los Angeles, UTC is a day ahead. Only inside an app context."""
+    return now().astimezone(current.calendar().zone).date()
 
 
 @contextmanager

@@ -243,7 +243,7 @@ def _import_batch(
     mapping: Mapping[str, str],
     seen: set[bytes],
 ) -> None:
-    zone, today = current.calendar().zone.key, clock.now().date()
+    zone, today = current.calendar().zone.key, clock.today()
     good: list[Row] = []
     problems = []
     for line, cells in batch:

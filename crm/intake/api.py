@@ -1,5 +1,6 @@
 """Intake and status for other systems."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask_smorest import Blueprint
@@ -14,6 +15,7 @@ from crm.intake.schemas import (
     ReferralSchema,
     StatusSchema,
     WordingSchema,
+    take_left_out,
 )
 from crm.intake.service import ContactRequest, IntakeResult, NewReferral
 from crm.leads import queries, rules
@@ -32,6 +34,7 @@ Answer = tuple[dict[str, Any], int]
 @once
 def create_contact_request(data: dict[str, Any]) -> Answer:
     """Receive a contact request. 201: a new lead; 200: the same request was sent within the last day."""
+    left_out = take_left_out(data)
     ticked = data["educational_email"]
     request = ContactRequest(
         person=_person(data),
@@ -40,8 +43,9 @@ def create_contact_request(data: dict[str, Any]) -> Answer:
         heard_from=data["heard_from"],
         first_touch=rules.first_touch(data["first_touch"] or {}),
         wording=consent_texts.find(data["wording"], data["language"]) if ticked else None,
+        left_out=left_out,
     )
-    return _receipt(service.open_contact_request(request=request))
+    return _receipt(service.open_contact_request(request=request), left_out)
 
 
 @blueprint.route("/referrals", methods=["POST"])
@@ -54,8 +58,9 @@ def create_referral(data: dict[str, Any]) -> Answer:
 
     `agreed_to_email` never subscribes the patient: it allows one confirmation email.
     """
-    opened = service.open_referral(referral=_referral(data), practice_id=caller().practice_id)
-    return _receipt(opened)
+    left_out = take_left_out(data)
+    referral = _referral(data, left_out)
+    return _receipt(service.open_referral(referral=referral, practice_id=caller().practice_id), left_out)
 
 
 @blueprint.route("/leads/<reference>")
@@ -89,15 +94,19 @@ def list_wordings() -> list[dict[str, str]]:
     return [{"name": one.name, "language": one.language, "text": one.text} for one in found]
 
 
-def _receipt(opened: IntakeResult) -> Answer:
-    return {"reference": opened.reference}, 201 if opened.is_new else 200
+def _receipt(opened: IntakeResult, left_out: Sequence[str]) -> Answer:
+    """Return reference and status; of what was left out only the labels, as the reply is kept to be repeated."""
+    body: dict[str, Any] = {"reference": opened.reference}
+    if left_out:
+        body["left_out"] = [listed.partition(" “")[0] for listed in left_out]
+    return body, 201 if opened.is_new else 200
 
 
 def _person(data: dict[str, Any]) -> Person:
     clinic = current.settings().clinic.time_zone
     return Person(
-        first_name=data["first_name"],
-        last_name=data["last_name"],
+        first_name=data["first_name"] or "",
+        last_name=data["last_name"] or "",
         email=data["email"],
         phone=data["phone"],
         birth_date=data.get("birth_date"),
@@ -107,7 +116,7 @@ def _person(data: dict[str, Any]) -> Person:
     )
 
 
-def _referral(data: dict[str, Any]) -> NewReferral:
+def _referral(data: dict[str, Any], left_out: Sequence[str]) -> NewReferral:
     referrer, patient = data["referrer"], data["patient"]
     agreed = data["agreed_to_email"]
     return NewReferral(
@@ -135,4 +144,5 @@ def _referral(data: dict[str, Any]) -> NewReferral:
         external_id=data["external_id"],
         patient_informed=data["patient_informed"],
         attestation=consent_texts.find(data["attestation"], patient["language"]) if agreed else None,
+        left_out=left_out,
     )

@@ -23,26 +23,31 @@ from crm.contacts.rules import InvalidValue, Person, zone_for
 from crm.core.us_states import STATES
 from crm.intake.service import ContactRequest
 from crm.intake.texts import HEARD_FROM, LANGUAGE_NAMES, WORDS
+from crm.intake.values import label_of, optional_value
 from crm.leads import rules
 
 
 class Normalized:
     """A validator that keeps the normalized value in `form.clean`, and the typed text in the field."""
 
-    def __init__(self, rule: Callable[[str], str], *, required: bool = False) -> None:
-        self.rule = rule
+    def __init__(self, rule: Callable[[str], str], *, required: bool = False, left_out: bool = False) -> None:
+        self.rule, self.left_out = rule, left_out
         self.field_flags = {"required": True} if required else {}
         self.required = required
 
     def __call__(self, form: "ContactForm", field: Any) -> None:
         typed = field.data or ""
         form.clean[field.name] = None
-        if not typed.strip() and not self.required:
+        if self.left_out:
+            label = label_of(field.name)
+            form.clean[field.name] = optional_value(label, typed, self.rule, form.left_out)
+            return
+        if people.means_nothing(typed) and not self.required:
             return
         try:
             form.clean[field.name] = self.rule(typed)
         except InvalidValue as error:
-            raise StopValidation(form.message_for(error.code, field.name)) from error
+            raise StopValidation(form.message_for(error.code, field.name).format(**error.details)) from error
 
 
 def _message(text: str) -> str:
@@ -56,12 +61,12 @@ def _choices(pairs: Sequence[tuple[str, str]]) -> list[SelectChoice]:
 class ContactForm(FlaskForm):  # type: ignore[misc]
     """The contact form. `words` are the texts in the page's language."""
 
-    first_name = StringField(validators=[Normalized(people.clean_name, required=True)])
-    last_name = StringField(validators=[Normalized(people.clean_name, required=True)])
+    first_name = StringField(validators=[Normalized(people.clean_name)])
+    last_name = StringField(validators=[Normalized(people.clean_name)])
     email = EmailField(validators=[Normalized(people.clean_email, required=True)])
-    phone = TelField(validators=[Normalized(people.clean_phone)])
+    phone = TelField(validators=[Normalized(people.clean_phone, left_out=True)])
     language = RadioField(choices=_choices(LANGUAGE_NAMES), validate_choice=False)
-    state = SelectField(validate_choice=False, validators=[Normalized(people.clean_state)])
+    state = SelectField(validate_choice=False, validators=[Normalized(people.clean_state, left_out=True)])
     heard_from = SelectField(validate_choice=False)
     message = TextAreaField(validators=[Normalized(_message)])
     educational_email = BooleanField()
@@ -71,6 +76,7 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
         self.words: Mapping[str, str] = WORDS[page_language]
         self.page_language = page_language
         self.clean: dict[str, str | None] = {}
+        self.left_out: list[str] = []
         nothing = ("", self.words["choose"])
         self.heard_from.choices = _choices((nothing, *HEARD_FROM[page_language].items()))
         self.state.choices = _choices((nothing, *STATES))
@@ -81,6 +87,12 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
             if key in self.words:
                 return self.words[key]
         return self.words["wrong_choice"]
+
+    def validate_last_name(self, _field: Any) -> None:
+        """Require one of the names: not everybody has two."""
+        if not (self.clean["first_name"] or self.clean["last_name"] or self.first_name.errors):
+            self.first_name.errors = [self.message_for("required", "first_name")]
+            raise StopValidation(self.message_for("required", "last_name"))
 
     def validate_language(self, field: Any) -> None:
         if field.data not in people.LANGUAGES:
@@ -122,6 +134,7 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
             heard_from=self.heard_from.data or None,
             first_touch=rules.first_touch(touch),
             wording=self._ticked(shown) if self.educational_email.data else None,
+            left_out=self.left_out,
             is_spam=trapped,
         )
 

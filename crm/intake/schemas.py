@@ -11,26 +11,74 @@ from crm.consent.consent_texts import Wording
 from crm.contacts import rules as people
 from crm.contacts.rules import InvalidValue
 from crm.core import clock
+from crm.core.text import clean
+from crm.intake.values import LeftOut, clean_diagnosis, label_of, list_value
 from crm.leads import rules
 from crm.referrers.rules import is_npi_format
 from crm.referrers.service import NPI_HINT
 
 
 class NormalizedString(fields.String):
-    """Text that a rule normalizes or refuses; "" means not given if the field is optional."""
+    """Text that a rule normalizes or refuses; "" and "N/A" mean not given if the field is optional."""
 
-    def __init__(self, rule: Callable[[str], str], **options: Any) -> None:
+    def __init__(self, rule: Callable[[str], Any], **options: Any) -> None:
         super().__init__(**options)
         self.rule = rule
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
         text = super()._deserialize(value, attr, data, **options)
-        if text is None or (not text.strip() and not self.required):
+        if text is None or (people.means_nothing(text) and not self.required):
             return None
         try:
             return self.rule(text)
         except InvalidValue as error:
             raise ValidationError(str(error)) from error
+
+
+class OptionalString(NormalizedString):
+    """Optional text that a rule normalizes; what it cannot read becomes a `LeftOut` with the default.
+
+    `label` names it for staff; without one the field's name does.
+    """
+
+    def __init__(
+        self,
+        rule: Callable[[str], str],
+        *,
+        load_default: str | None = None,
+        label: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(rule, load_default=load_default, allow_none=True, **options)
+        self.label = label
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
+        default = self.load_default
+        try:
+            return super()._deserialize(value, attr, data, **options) or default
+        except ValidationError:
+            if not isinstance(value, str):
+                raise
+            return LeftOut(default, listed=list_value(self.label or label_of(attr or "value"), value))
+
+    def deserialize(self, value: Any, *args: Any, **options: Any) -> Any:
+        """Read null as not given."""
+        return self.load_default if value is None else super().deserialize(value, *args, **options)
+
+
+def take_left_out(data: Any) -> list[str]:
+    """Replace what was left out by its default, in place and at any depth; return what staff see of it."""
+    listed = []
+    pairs = list(data.items() if isinstance(data, dict) else enumerate(data))
+    for place, value in pairs:
+        if isinstance(value, LeftOut):
+            listed.append(value.listed)
+            data[place] = str(value) or None
+        elif isinstance(value, dict | list):
+            listed += take_left_out(value)
+    if isinstance(data, list):
+        data[:] = [value for value in data if value is not None]
+    return listed
 
 
 def single_line(limit: int) -> Callable[[str], str]:
@@ -42,53 +90,68 @@ def _message(text: str) -> str:
     return people.clean_text(text, limit=rules.MESSAGE_LIMIT)
 
 
+def _heard_from(text: str) -> str:
+    word = clean(text, lines=False).lower()
+    if word not in rules.HEARD_FROM:
+        raise InvalidValue("choice")
+    return word
+
+
+def _birth_date(text: str) -> date:
+    return people.read_birth_date(text, today=clock.today())
+
+
 def _npi(text: str) -> str:
-    text = text.strip()
+    text = clean(text, lines=False)
     if not is_npi_format(text):
         raise ValidationError(NPI_HINT)
     return text
 
 
-def _name(**options: Any) -> NormalizedString:
-    return NormalizedString(people.clean_name, required=True, **options)
-
-
-def _language() -> fields.String:
-    return fields.String(load_default="en", validate=validate.OneOf(people.LANGUAGES))
+def _name(example: str) -> NormalizedString:
+    described = {"example": example, "description": "One of first and last name is enough."}
+    return NormalizedString(people.clean_name, load_default=None, metadata=described)
 
 
 class PersonSchema(Schema):
     """Fields of a person that both kinds of intake share."""
 
-    first_name = _name(metadata={"example": "Ana"})
-    last_name = _name(metadata={"example": "Ruiz"})
-    phone = NormalizedString(
-        people.clean_phone, load_default=None, allow_none=True, metadata={"example": "+12135550142"}
+    first_name = _name("Ana")
+    last_name = _name("Ruiz")
+    phone = OptionalString(people.clean_phone, metadata={"example": "+12135550142"})
+    language = OptionalString(
+        people.clean_language, load_default="en", metadata={"enum": list(people.LANGUAGES)}
     )
-    language = _language()
-    state = NormalizedString(
-        people.clean_state, load_default=None, allow_none=True, metadata={"example": "CA"}
-    )
+    state = OptionalString(people.clean_state, metadata={"example": "CA"})
     time_zone = NormalizedString(people.clean_zone, load_default=None, allow_none=True)
+
+    @validates_schema(skip_on_field_errors=False)
+    def _named(self, data: dict[str, Any], **_options: Any) -> None:
+        """Require one of the names; both stay texts."""
+        names = [data.get("first_name", ""), data.get("last_name", "")]
+        if names in ([None, None], [None, ""], ["", None]):
+            raise ValidationError(
+                {name: [people.REASONS["required"]] for name in ("first_name", "last_name")}
+            )
 
 
 class FirstTouchSchema(Schema):
-    """Attribution of a visitor."""
+    """Attribution of a visitor. Longer values are cut."""
 
-    utm_source = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
-    utm_medium = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
-    utm_campaign = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
-    utm_term = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
-    utm_content = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
-    landing_page = fields.String(validate=validate.Length(max=500))
-    referring_host = fields.String(validate=validate.Length(max=rules.TOUCH_LIMIT))
+    utm_source = fields.String()
+    utm_medium = fields.String()
+    utm_campaign = fields.String()
+    utm_term = fields.String()
+    utm_content = fields.String()
+    landing_page = fields.String()
+    referring_host = fields.String()
 
 
 class ContactRequestSchema(PersonSchema):
     """A contact request. `wording` names the text beside the checkbox that the person ticked."""
 
     email = NormalizedString(people.clean_email, required=True, metadata={"example": "ana.ruiz@example.com"})
-    heard_from = fields.String(load_default=None, allow_none=True, validate=validate.OneOf(rules.HEARD_FROM))
+    heard_from = OptionalString(_heard_from, metadata={"enum": list(rules.HEARD_FROM)})
     message = NormalizedString(_message, load_default=None, allow_none=True)
     educational_email = fields.Boolean(load_default=False, truthy={True}, falsy={False})
     wording = fields.String(load_default=None, allow_none=True, metadata={"example": "contact-form/1"})
@@ -122,9 +185,9 @@ class ReferrerSchema(Schema):
     )
     practice = NormalizedString(single_line(200), required=True)
     phone = NormalizedString(people.clean_phone, required=True)
-    fax = NormalizedString(people.clean_phone, load_default=None, allow_none=True)
-    email = NormalizedString(people.clean_email, load_default=None, allow_none=True)
-    contact_person = NormalizedString(single_line(120), load_default=None, allow_none=True)
+    fax = OptionalString(people.clean_phone)
+    email = OptionalString(people.clean_email)
+    contact_person = OptionalString(single_line(120))
 
 
 class GuardianSchema(Schema):
@@ -132,26 +195,25 @@ class GuardianSchema(Schema):
 
     name = NormalizedString(single_line(120), required=True)
     relation = NormalizedString(single_line(60), required=True)
-    phone = NormalizedString(people.clean_phone, load_default=None, allow_none=True)
+    phone = OptionalString(people.clean_phone)
 
 
 class PatientSchema(PersonSchema):
     """The patient. A phone number is required, because staff call them."""
 
-    phone = NormalizedString(people.clean_phone, required=True, metadata={"example": "+12135550142"})
-    email = NormalizedString(people.clean_email, load_default=None, allow_none=True)
-    birth_date = fields.Date(required=True, metadata={"example": "1970-05-17"})
+    phone = NormalizedString(  # type: ignore[assignment]  # of a patient it is required
+        people.clean_phone, required=True, metadata={"example": "+12135550142"}
+    )
+    email = OptionalString(people.clean_email)
+    birth_date = NormalizedString(
+        _birth_date, required=True, metadata={"example": "1970-05-17", "format": "date"}
+    )
     preferred_contact = fields.String(load_default="phone", validate=validate.OneOf(("phone", "email")))
     guardian = fields.Nested(GuardianSchema, load_default=None, allow_none=True)
 
     @validates_schema
     def _age(self, data: dict[str, Any], **_options: Any) -> None:
-        today = clock.now().date()
-        try:
-            people.clean_birth_date(data["birth_date"], today=today)
-        except InvalidValue as error:
-            raise ValidationError(str(error), "birth_date") from error
-        if _years(data["birth_date"], today) < 18 and data["guardian"] is None:
+        if _years(data["birth_date"], clock.today()) < 18 and data["guardian"] is None:
             raise ValidationError("A patient under 18 needs a guardian.", "guardian")
 
 
@@ -164,7 +226,7 @@ class ReasonSchema(Schema):
 
     text = NormalizedString(lambda text: people.clean_text(text, limit=2000), required=True)
     diagnoses = fields.List(
-        fields.String(validate=validate.Regexp(r"^[A-TV-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?$")),
+        OptionalString(clean_diagnosis, label="Diagnosis"),
         load_default=list,
         validate=validate.Length(max=12),
         metadata={"example": ["G90.511"]},
@@ -175,7 +237,7 @@ class PayerSchema(Schema):
     """The payer. Stored encrypted."""
 
     name = NormalizedString(single_line(120), required=True)
-    member_id = NormalizedString(single_line(60), load_default=None, allow_none=True)
+    member_id = OptionalString(single_line(60))
 
 
 class ReferralSchema(Schema):
@@ -192,9 +254,9 @@ class ReferralSchema(Schema):
     )
     service = fields.String(load_default="consult", validate=validate.OneOf(("consult", "treat")))
     attachments = fields.List(
-        NormalizedString(single_line(200)), load_default=list, validate=validate.Length(max=20)
+        OptionalString(single_line(200)), load_default=list, validate=validate.Length(max=20)
     )
-    external_id = NormalizedString(single_line(100), load_default=None, allow_none=True)
+    external_id = OptionalString(single_line(100))
     sent_at = fields.AwareDateTime(load_default=None, allow_none=True, default_timezone=UTC)
     patient_informed = fields.Boolean(required=True, truthy={True}, falsy={False})
     agreed_to_email = fields.Boolean(load_default=False, truthy={True}, falsy={False})
@@ -224,6 +286,13 @@ class ReceiptSchema(Schema):
     """The result of an intake."""
 
     reference = fields.String(metadata={"example": "R-7K3F9Q"})
+    left_out = fields.List(
+        fields.String(),
+        metadata={
+            "example": ["state"],
+            "description": "Optional fields that could not be read: staff see what they held. Absent if there are none.",
+        },
+    )
 
 
 class StatusSchema(Schema):

@@ -31,7 +31,8 @@ from crm.referrers.service import Sender
 class ContactRequest:
     """What a person asked of us. `wording` is the text beside the box they ticked, None when they did not.
 
-    `is_spam`: goes to the spam bin, where staff can restore it; nothing is sent.
+    `left_out`: optional values that could not be read, for staff. `is_spam`: goes to the spam bin, where
+    staff can restore it; nothing is sent.
     """
 
     person: Person
@@ -40,6 +41,7 @@ class ContactRequest:
     heard_from: str | None = None
     first_touch: dict[str, str] | None = None
     wording: Wording | None = None
+    left_out: Sequence[str] = ()
     is_spam: bool = False
 
 
@@ -62,6 +64,7 @@ class NewReferral:
     external_id: str | None = None
     patient_informed: bool = False
     attestation: Wording | None = None
+    left_out: Sequence[str] = ()  # optional values that could not be read, for staff
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,7 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Inta
         )
         crisis.watch(request.message, lead_id=opened.lead_id, reference=opened.reference)
     _note_differences(opened, found, request.person)
+    note_left_out(opened, request.left_out)
     if request.wording is not None and not request.is_spam:
         _request_confirmation(
             found, request.person, kind=ConfirmationKind.CONFIRMATION, topic="prospect_edu",
@@ -148,6 +152,7 @@ def open_referral(
             )
         crisis.watch(*_strings(referral.health), lead_id=opened.lead_id, reference=opened.reference)
     _note_differences(opened, found, referral.person)
+    note_left_out(opened, referral.left_out)
     if opened.is_new and referral.attestation is not None:
         _request_confirmation(
             found, referral.person, kind=ConfirmationKind.INVITATION, topic="referred_edu",
@@ -309,6 +314,17 @@ def _store(opened: IntakeResult, referral: NewReferral, clinician: Clinician) ->
             sent_at=referral.sent_at,
         )
     )
+
+
+def note_left_out(opened: IntakeResult, left_out: Sequence[str]) -> None:
+    """Record optional values that could not be read, for staff to ask about."""
+    if opened.is_new and left_out:
+        contacts.record_activity(
+            contact_id=opened.contact_id,
+            lead_id=opened.lead_id,
+            kind="left_out",
+            text=f"Could not read: {'; '.join(left_out)}",
+        )
 
 
 def _note_differences(opened: IntakeResult, found: contacts.ContactMatch, person: Person) -> None:

@@ -96,7 +96,7 @@ def create() -> ResponseReturnValue:
         flash(gettext("Saved. Your draft is kept for 7 days; only you can see it."), "success")
         return redirect(url_for(".home"), code=303)
     own = {str(one.id): (one.name, one.npi) for one in queries.clinicians_of(person.practice_id)}
-    read = referral_form.read_form(typed, clinicians=own, today=clock.now().date())
+    read = referral_form.read_form(typed, clinicians=own, today=clock.today())
     files = _files()
     if errors := _errors(read, files):
         return _form(typed, errors=errors)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from crm.contacts import rules as people
 from crm.contacts.rules import InvalidValue, Person
+from crm.core.text import clean
+from crm.intake.values import clean_diagnosis, label_of, optional_value
 from crm.referrers.rules import is_npi_format
 
 FIELDS = (
@@ -22,6 +24,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 TYPED_LIMIT = 4000  # characters of one field that are kept as typed
 ADULT = 18
+NAMES = ("first_name", "last_name")  # one of them is enough
 
 
 @dataclass(kw_only=True)
@@ -35,16 +38,6 @@ class FormResult:
 def typed_answers(values: Mapping[str, Any]) -> dict[str, str]:
     """Return what was typed into the fields we know, shortened to what one keeps."""
     return {name: str(values.get(name) or "")[:TYPED_LIMIT] for name in FIELDS}
-
-
-def read_date(text: str) -> date:
-    """Return a date written as 1970-05-17 or, the American way, 5/17/1970. Raises InvalidValue."""
-    for pattern in ("%Y-%m-%d", "%m/%d/%Y", "%m-%d-%Y"):
-        try:
-            return datetime.strptime(text.strip(), pattern).date()  # noqa: DTZ007 - a day, not a moment
-        except ValueError:
-            continue
-    raise InvalidValue("birth_date")
 
 
 def age(born: date, today: date) -> int:
@@ -63,8 +56,8 @@ def _text(limit: int) -> Callable[[str], str]:
 RULES: Mapping[str, tuple[Callable[[str], Any], bool]] = {  # field -> rule, whether it is needed
     "contact_person": (_line(120), False),
     "external_id": (_line(100), False),
-    "first_name": (people.clean_name, True),
-    "last_name": (people.clean_name, True),
+    "first_name": (people.clean_name, False),
+    "last_name": (people.clean_name, False),
     "phone": (people.clean_phone, True),
     "email": (people.clean_email, False),
     "state": (people.clean_state, False),
@@ -72,7 +65,7 @@ RULES: Mapping[str, tuple[Callable[[str], Any], bool]] = {  # field -> rule, whe
     "guardian_relation": (_line(60), False),
     "guardian_phone": (people.clean_phone, False),
     "reason": (_text(2000), True),
-    "diagnoses": (_line(200), False),
+    "diagnoses": (_line(200), False),  # read further by `_read_diagnoses`
     "payer": (_line(120), False),
     "member_id": (_line(60), False),
 }
@@ -83,6 +76,7 @@ def read_form(
 ) -> FormResult:
     """Read a form. `clinicians`: id -> (name, NPI) of the practice's own."""
     found = FormResult()
+    found.clean["left_out"] = []
     _who(found, answers, clinicians)
     for name, (rule, needed) in RULES.items():
         _take(found, name, answers.get(name, ""), rule, needed=needed)
@@ -90,7 +84,7 @@ def read_form(
         found,
         "birth_date",
         answers.get("birth_date", ""),
-        lambda text: people.clean_birth_date(read_date(text), today=today),
+        lambda text: people.read_birth_date(text, today=today),
         needed=True,
     )
     for name, allowed in CHOICES.items():
@@ -98,13 +92,17 @@ def read_form(
         found.clean[name] = value
         if value not in allowed:
             found.wrong[name] = "choice"
+    _read_diagnoses(found)
     _together(found, answers, today)
     return found
 
 
 def _take(found: FormResult, name: str, text: str, rule: Callable[[str], Any], *, needed: bool) -> None:
+    if not needed and name not in NAMES:
+        found.clean[name] = optional_value(label_of(name), text, rule, found.clean["left_out"])
+        return
     found.clean[name] = None
-    if not text.strip():
+    if people.means_nothing(text):
         if needed:
             found.wrong[name] = "required"
         return
@@ -112,6 +110,13 @@ def _take(found: FormResult, name: str, text: str, rule: Callable[[str], Any], *
         found.clean[name] = rule(text)
     except InvalidValue as error:
         found.wrong[name] = error.code
+
+
+def _read_diagnoses(found: FormResult) -> None:
+    parts = (found.clean["diagnoses"] or "").replace(";", ",").split(",")
+    left_out = found.clean["left_out"]
+    codes = [optional_value("Diagnosis", part, clean_diagnosis, left_out) for part in parts]
+    found.clean["diagnoses"] = [code for code in codes if code]
 
 
 def _who(found: FormResult, answers: Mapping[str, str], clinicians: Mapping[str, tuple[str, str]]) -> None:
@@ -123,12 +128,14 @@ def _who(found: FormResult, answers: Mapping[str, str], clinicians: Mapping[str,
         found.wrong["clinician"] = "required" if not chosen else "choice"
         return
     _take(found, "clinician_name", answers.get("clinician_name", ""), _line(120), needed=True)
-    npi = found.clean["npi"] = "".join(answers.get("npi", "").split())
+    npi = found.clean["npi"] = "".join(clean(answers.get("npi", "")).split())
     if not is_npi_format(npi):
         found.wrong["npi"] = "npi" if npi else "required"
 
 
 def _together(found: FormResult, answers: Mapping[str, str], today: date) -> None:
+    if not any(found.clean[name] or name in found.wrong for name in NAMES):
+        found.wrong |= dict.fromkeys(NAMES, "required")
     born = found.clean["birth_date"]
     if born and age(born, today) < ADULT and not found.clean["guardian_name"]:
         found.wrong.setdefault("guardian_name", "guardian")
@@ -142,8 +149,8 @@ def _together(found: FormResult, answers: Mapping[str, str], today: date) -> Non
 def person(clean: Mapping[str, Any], *, clinic_zone: str) -> Person:
     """Return the patient of a form that is in order."""
     return Person(
-        first_name=clean["first_name"],
-        last_name=clean["last_name"],
+        first_name=clean["first_name"] or "",
+        last_name=clean["last_name"] or "",
         email=clean["email"],
         phone=clean["phone"],
         birth_date=clean["birth_date"],
@@ -155,9 +162,8 @@ def person(clean: Mapping[str, Any], *, clinic_zone: str) -> Person:
 
 def health(clean: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is stored encrypted, in the shape the API stores it."""
-    codes = [code.strip().upper() for code in (clean["diagnoses"] or "").replace(";", ",").split(",")]
     return {
-        "reason": {"text": clean["reason"], "diagnoses": [code for code in codes if code]},
+        "reason": {"text": clean["reason"], "diagnoses": clean["diagnoses"]},
         "payer": {"name": clean["payer"], "member_id": clean["member_id"]} if clean["payer"] else None,
         "attachments": [],
         "preferred_contact": "phone",

@@ -102,6 +102,7 @@ def _referral(person: PortalPerson, clean: Mapping[str, Any], *, language: str, 
         external_id=clean["external_id"],
         patient_informed=True,
         attestation=consent_texts.current("referral-attestation", language) if clean["agreed"] else None,
+        left_out=clean["left_out"],
     )
 
 

@@ -49,6 +49,24 @@ def test_only_the_edge_ends_a_transaction():
     assert places(lambda tree: calls(tree, "commit", "rollback"), allowed=outside) == set()
 
 
+def test_today_is_the_clinics():
+    """The clinic's day is `clock.today()`; the date of `now()` is that of UTC."""
+
+    def days(tree):
+        return [
+            node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "date"
+            and isinstance(node.func.value, ast.Call)
+            and ast.unparse(node.func.value.func).endswith("now")
+        ]
+
+    assert days(ast.parse("clock.now().date()")) == [1]
+    assert places(days) == set()
+
+
 def test_only_settings_read_the_environment():
     def reads(tree):
         return [

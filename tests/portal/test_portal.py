@@ -150,9 +150,11 @@ def test_names_of_files_are_made_harmless(name, shown):
     ("changes", "wrong"),
     [
         ({}, {}),
-        ({"first_name": ""}, {"first_name": "required"}),
+        ({"first_name": ""}, {}),
+        ({"first_name": ".", "last_name": "n/a"}, {"first_name": "required", "last_name": "required"}),
         ({"first_name": "x" * 300}, {"first_name": "name_long"}),
-        ({"last_name": "a\u202eb"}, {"last_name": "name_letters"}),
+        ({"last_name": "a\u202eb"}, {}),
+        ({"last_name": "a\u0007b"}, {"last_name": "name_letters"}),
         ({"phone": "12"}, {"phone": "phone"}),
         ({"birth_date": "1970-05-17"}, {}),
         ({"birth_date": "31/12/1970"}, {"birth_date": "birth_date"}),
@@ -176,6 +178,17 @@ def test_the_form_names_what_is_wrong(changes, wrong):
     answers = referral_form.typed_answers({**GOOD, "clinician": "7", **changes})
     read = referral_form.read_form(answers, clinicians={"7": ("A", "1234567893")}, today=date(2026, 3, 3))
     assert read.wrong == wrong
+
+
+def test_the_form_leaves_out_what_it_cannot_read():
+    wrong = {"state": "Califrnia", "guardian_phone": "12", "email": "ana", "diagnoses": "g90511, CRPS; G89.4"}
+    answers = referral_form.typed_answers({**GOOD, "clinician": "7", **wrong})
+    read = referral_form.read_form(answers, clinicians={"7": ("A", "1234567893")}, today=date(2026, 3, 3))
+    assert (read.wrong, read.clean["state"], read.clean["guardian_phone"]) == ({}, None, None)
+    assert read.clean["diagnoses"] == ["G90.511", "G89.4"]
+    assert read.clean["left_out"] == [
+        "Email “ana”", "State “Califrnia”", "Guardian phone “12”", "Diagnosis “CRPS”"
+    ]  # fmt: skip
 
 
 def test_every_stage_and_reason_has_words():

@@ -49,7 +49,7 @@ def _index(status: int = 200, **more: Any) -> Response:
         worth=worth,
         day=format_date,
         statements=list(rules.STATEMENTS.items()),
-        today=clock.now().date().isoformat(),
+        today=clock.today().isoformat(),
         **more,
         **shared(),
     )

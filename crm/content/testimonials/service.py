@@ -57,7 +57,7 @@ def record(
     wrong = _text_problems(person=person, kept_at=kept_at, words=words)
     if language not in LANGUAGES:
         wrong["language"] = ["Choose the language of the words."]
-    wrong |= _day_problems(signed_on, ends_on, today=clock.now().date())
+    wrong |= _day_problems(signed_on, ends_on, today=clock.today())
     if missing := [key for key in rules.STATEMENTS if key not in stated]:
         wrong["stated"] = [f"Tick all of these. Not ticked so far: {len(missing)}."]
     if wrong or signed_on is None or ends_on is None:

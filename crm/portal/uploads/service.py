@@ -173,7 +173,7 @@ def _read(row: ReferralUpload, table: Table) -> dict[int, FormResult]:
         )
     )
     names = {str(one.id): (one.name, one.npi) for one in own}
-    today = clock.now().date()
+    today = clock.today()
     return {
         line: rules.read_row(one, clinicians=names, strangers=strangers, today=today)
         for line, one in answers.items()

@@ -107,13 +107,13 @@ def test_before_launch_the_page_says_what_it_will_do(marketer, outbox, app):
     deliver(app)
     page = text(marketer.get(drafted(marketer)))
     assert "2 people get “" in page
-    assert "1 had this version and are left out" in page
+    assert "<dt>Had this version</dt><dd>1, left out</dd>" in page
     assert "At most 3 educational emails per person in 7 days; 100 a minute; 2,000 a day" in page
     assert "Count again" in page
     allowed = marketer.post(PATH, {"name": "News", "item": ITEM, "repeat_allowed": "yes"}).location
     page = text(marketer.get(allowed))
     assert "3 people get “" in page
-    assert "1 had this version and get it again" in page
+    assert "<dt>Had this version</dt><dd>1, sent again</dd>" in page
 
 
 def test_an_unknown_tag_is_explained_at_the_field(marketer, outbox):

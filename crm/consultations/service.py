@@ -7,6 +7,7 @@ from typing import assert_never
 from sqlalchemy import select
 
 from crm.audit import service as audit
+from crm.consent import queries as consent
 from crm.consultations.models import Consultation
 from crm.consultations.rules import ConsultationState
 from crm.contacts import service as contacts
@@ -31,14 +32,18 @@ STAGE_AFTER: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
 }
 
 
-def book(*, lead_id: int, version: int, starts_at: datetime, minutes: int = 60) -> Consultation:
-    """Book a consultation and move the lead; a person with an email address gets a confirmation.
+def book(
+    *, lead_id: int, version: int, starts_at: datetime, minutes: int = 60, confirmed: bool = False
+) -> Consultation:
+    """Book a consultation and move the lead; a person who agreed to be emailed gets a confirmation.
+
+    `confirmed`: staff mean a time outside opening hours, or at the minute of another consultation.
 
     Raises Invalid for a time that is past, too far ahead or on a closed day, and Conflict if one is already booked or
     the stage does not allow it.
     """
     lead = service.get(lead_id)
-    _check(starts_at=starts_at, minutes=minutes)
+    _check(starts_at=starts_at, minutes=minutes, confirmed=confirmed)
     if booked_consultation(lead_id) is not None:
         raise Conflict("A consultation is already booked. Reschedule it.")
     if lead.stage == "contacted":  # a booked consultation implies qualified
@@ -50,15 +55,17 @@ def book(*, lead_id: int, version: int, starts_at: datetime, minutes: int = 60) 
     return made
 
 
-def rebook(*, consultation_id: int, starts_at: datetime, minutes: int | None = None) -> Consultation:
+def rebook(
+    *, consultation_id: int, starts_at: datetime, minutes: int | None = None, confirmed: bool = False
+) -> Consultation:
     """Reschedule a booked consultation; the lead keeps its stage."""
     old = _get_booked(consultation_id)
     minutes = minutes or old.minutes
-    _check(starts_at=starts_at, minutes=minutes)
     if starts_at == old.starts_at and minutes == old.minutes:
         raise Conflict("It is already booked for this time.")
+    _check(starts_at=starts_at, minutes=minutes, confirmed=confirmed)
     _end(old, ConsultationState.RESCHEDULED)
-    made = _store(old.lead, starts_at=starts_at, minutes=minutes)
+    made = _store(old.lead, starts_at=starts_at, minutes=minutes, moved=old)
     _record(made, "moved")
     return made
 
@@ -119,7 +126,7 @@ def clinic_today() -> date:
     return clock.now().astimezone(current.calendar().zone).date()
 
 
-def _check(*, starts_at: datetime, minutes: int) -> None:
+def _check(*, starts_at: datetime, minutes: int, confirmed: bool) -> None:
     now, wrong = clock.now(), {}
     if not now < starts_at < now + MAX_AHEAD:
         wrong["starts_at"] = ["Choose a time within the next year."]
@@ -127,15 +134,36 @@ def _check(*, starts_at: datetime, minutes: int) -> None:
         wrong["starts_at"] = ["The clinic is closed on that day."]
     if minutes not in LENGTHS:
         wrong["minutes"] = [f"Choose one of {', '.join(map(str, LENGTHS))} minutes."]
+    unusual = _unusual(starts_at, minutes) if not wrong and not confirmed else None
+    if unusual is not None:
+        wrong["confirmed"] = [unusual]
     if wrong:
         raise Invalid(wrong)
 
 
-def _store(lead: Lead, *, starts_at: datetime, minutes: int) -> Consultation:
+def _unusual(starts_at: datetime, minutes: int) -> str | None:
+    """Return what asks for a second word about a time; None if nothing does."""
+    calendar = current.calendar()
+    opening = calendar.opening(starts_at.astimezone(calendar.zone).date())
+    if opening and (starts_at < opening[0] or starts_at + timedelta(minutes=minutes) > opening[1]):
+        return "This time is outside opening hours. Check the box if you mean it."
+    same = select(Consultation.id).where(
+        Consultation.starts_at == starts_at, Consultation.state == ConsultationState.BOOKED
+    )
+    if db.session.scalar(same.limit(1)) is not None:
+        return "Another consultation starts at this time. Check the box if you mean it."
+    return None
+
+
+def _store(
+    lead: Lead, *, starts_at: datetime, minutes: int, moved: Consultation | None = None
+) -> Consultation:
     now, actor = clock.now(), audit.current().actor
     made = Consultation(
         lead=lead, starts_at=starts_at, minutes=minutes, state=ConsultationState.BOOKED, state_at=now, created_at=now, actor=actor
     )  # fmt: skip
+    if moved is not None:
+        made.first_id, made.revision = moved.first_id or moved.id, moved.revision + 1
     db.session.add(made)
     db.session.flush()
     return made
@@ -166,10 +194,19 @@ def _record(consultation: Consultation, what: str) -> None:
             contact_id=lead.contact_id,
             what=what,
             starts_at=consultation.starts_at,
-            has_email=lead.contact.email is not None,
+            has_email=_may_email(lead),
             language=lead.contact.language,
         )
     )
+
+
+def _may_email(lead: Lead) -> bool:
+    """Tell whether the person has an address and agreed to be emailed, themselves or as their referrer attests."""
+    if lead.contact.email is None:
+        return False
+    if lead.referral is not None and lead.referral.patient_agreed_to_email:
+        return True
+    return any(state.granted for state in consent.states(lead.contact_id))
 
 
 def calendar_file(consultation: Consultation, *, place: str, host: str) -> str:
@@ -181,7 +218,8 @@ def calendar_file(consultation: Consultation, *, place: str, host: str) -> str:
     ends = consultation.starts_at + timedelta(minutes=consultation.minutes)
     lines = [
         "BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Clinic CRM//Consultations//EN", "METHOD:PUBLISH", "BEGIN:VEVENT",
-        f"UID:consultation-{consultation.id}@{host}",
+        f"UID:consultation-{consultation.first_id or consultation.id}@{host}",
+        f"SEQUENCE:{consultation.revision + (consultation.state == ConsultationState.CANCELLED)}",
         f"DTSTAMP:{stamp(consultation.state_at)}",
         f"DTSTART:{stamp(consultation.starts_at)}",
         f"DTEND:{stamp(ends)}",

@@ -164,7 +164,13 @@ def book(reference: str) -> ResponseReturnValue:
     lead = service.by_reference(reference)
     try:
         starts_at, minutes = _clinic_time("starts_at"), _number("minutes") or 60
-        consultations.book(lead_id=lead.id, version=submitted_version(), starts_at=starts_at, minutes=minutes)
+        consultations.book(
+            lead_id=lead.id,
+            version=submitted_version(),
+            starts_at=starts_at,
+            minutes=minutes,
+            confirmed=request.form.get("confirmed") == "yes",
+        )
     except Invalid as error:
         _show_errors(lead, error)
     flash(gettext("Consultation booked."), "success")
@@ -179,7 +185,8 @@ def rebook(reference: str, consultation_id: int) -> ResponseReturnValue:
     consultations.get(lead_id=lead.id, consultation_id=consultation_id)
     try:
         starts_at = _clinic_time("starts_at")
-        consultations.rebook(consultation_id=consultation_id, starts_at=starts_at)
+        confirmed = request.form.get("confirmed") == "yes"
+        consultations.rebook(consultation_id=consultation_id, starts_at=starts_at, confirmed=confirmed)
     except Invalid as error:
         _show_errors(lead, error)
     flash(gettext("Consultation rescheduled."), "success")

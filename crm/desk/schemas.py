@@ -184,6 +184,7 @@ class NewConsultationSchema(Schema):
 
     starts_at = fields.AwareDateTime(required=True)
     minutes = fields.Integer(load_default=60, validate=validate.OneOf(consultations.LENGTHS))
+    confirmed = fields.Boolean(load_default=False)  # also outside opening hours, or beside another
 
 
 class ConsultationSchema(Schema):

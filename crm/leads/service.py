@@ -212,7 +212,7 @@ def open_phone_task(*, contact_id: int) -> None:
     waiting = select(Task.id).where(Task.lead_id == lead.id, Task.kind == "tell", Task.done_at.is_(None))
     if db.session.scalar(waiting.limit(1)) is None:
         due = current.calendar().add_days(clock.now(), 1)
-        title = "Call the person: the email could not be sent"
+        title = "Call the person: no email was sent to them"
         add_task(lead_id=lead.id, kind="tell", title=title, due_at=due, owner_id=lead.owner_id)
 
 

@@ -99,7 +99,7 @@ def test_results(lead, referral, clock, state, request_stage, referral_stage):  
     move(lead, "contacted")
     move(referral, "accepted")
     for one in (lead, referral):
-        book(one)
+        book(one, confirmed=True)
     clock.move_to(SOON + HOUR)
     for one, stage in ((lead, request_stage), (referral, referral_stage)):
         made = consultations.booked_consultation(one.id)
@@ -120,7 +120,7 @@ def test_invalid_results(lead):  # noqa: F811
 
 def test_clinic_today(lead, clock):  # noqa: F811
     move(lead, "contacted")
-    made = book(lead, datetime(2026, 3, 6, 0, 30, tzinfo=UTC))  # Thursday 16:30 at the clinic
+    made = book(lead, datetime(2026, 3, 6, 0, 30, tzinfo=UTC), minutes=30)  # Thursday 16:30 at the clinic
     assert consultations.consultations_on(SOON.date()) == [made]
     assert consultations.consultations_on(SOON.date() + timedelta(days=1)) == []
     clock.move_to(datetime(2026, 3, 6, 3, tzinfo=UTC))
@@ -146,3 +146,48 @@ def test_phone_task_needs_open_lead(lead):  # noqa: F811
     move(lead, "lost:cost")
     service.open_phone_task(contact_id=lead.contact_id)
     assert open_tasks(lead) == []
+
+
+EARLY = datetime(2026, 3, 5, 10, 0, tzinfo=UTC)  # 2:00 at night in Los Angeles
+LATE = datetime(2026, 3, 6, 0, 30, tzinfo=UTC)  # 16:30; an hour ends after closing
+
+
+@pytest.mark.parametrize("at", [EARLY, LATE])
+def test_outside_opening_hours_asks(lead, at):  # noqa: F811
+    move(lead, "contacted")
+    with pytest.raises(Invalid) as error:
+        book(lead, at)
+    assert list(error.value.fields) == ["confirmed"]
+    assert book(lead, at, confirmed=True).starts_at == at
+
+
+def test_same_minute_asks(lead, referral):  # noqa: F811
+    move(lead, "contacted")
+    book(lead)
+    move(referral, "accepted")
+    with pytest.raises(Invalid) as error:
+        book(referral)
+    assert "Another consultation" in error.value.fields["confirmed"][0]
+    assert book(referral, confirmed=True).starts_at == SOON
+
+
+def test_moved_consultation_keeps_uid(lead):  # noqa: F811
+    move(lead, "contacted")
+    first = book(lead)
+    second = consultations.rebook(consultation_id=first.id, starts_at=SOON + HOUR)
+    third = consultations.rebook(consultation_id=second.id, starts_at=SOON + 2 * HOUR)
+    texts = [
+        consultations.calendar_file(one, place="Here", host="x.example") for one in (first, second, third)
+    ]
+    for number, text in enumerate(texts):
+        assert f"UID:consultation-{first.id}@x.example\r\n" in text
+        assert f"SEQUENCE:{number}\r\n" in text
+
+
+def test_no_email_without_agreement(referral, redis):  # noqa: F811
+    support_factories.shipped()
+    move(referral, "accepted")
+    assert not referral.referral.patient_agreed_to_email
+    book(referral)
+    assert db.session.scalars(select(Message)).all() == []
+    assert open_tasks(referral) == ["tell"]

@@ -32,7 +32,9 @@ def house(client, database, clock):
     with transaction():
         referred = service.get(refer().lead_id)
         call_log.log_call(lead_id=one.id, channel="phone", outcome="reached")
-        consultations.book(lead_id=one.id, version=one.version, starts_at=one.created_at.replace(day=5))
+        consultations.book(
+            lead_id=one.id, version=one.version, starts_at=one.created_at.replace(day=5), confirmed=True
+        )
         service.add_note(lead_id=referred.id, text="A note")
         service.add_task(lead_id=other.id, kind="call", title="Call", due_at=other.due_at)
         support_factories.opted_in(other.contact)

@@ -313,4 +313,4 @@ def test_audit_log(lead, admin):
     assert "staff.sign_in" not in page.split("Entries, newest first")[1]
     assert "audit.view" in admin.get("/console/audit").text
     admin.get("/console/audit?cursor=nonsense&since=yesterday&object_id=x")
-    assert "nothing changed" in text(admin.post("/console/audit/check"))
+    assert "nothing was changed" in text(admin.post("/console/audit/check"))

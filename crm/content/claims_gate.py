@@ -8,6 +8,7 @@ from crm.content.render.fields import ContentError
 from crm.content.render.source import Block, parse, parse_block
 from crm.content.testimonials.findings import with_testimonial_findings
 from crm.core.config import ConfigError
+from crm.core.text import ascii_name
 
 Blocks = tuple[tuple[str, str], ...]
 
@@ -48,12 +49,19 @@ def _parsed(blocks: Blocks) -> dict[str, Block]:
 
 
 def neutral_sender(name: str) -> str:
-    """Return the sender's name as given; raises ConfigError when it tells on a locked screen what the mail is about."""
+    """Return the sender's name as given. Raises ConfigError when it tells on a locked screen what the mail is about.
+
+    Also for a name without a letter that a mail header can hold.
+    """
     told = {one.words for language in LANGUAGES for one in check(name, language=language, where="subject")}
     if told:
         raise ConfigError(
             f"CLINIC_SHORT_NAME stands on locked screens as the sender of every email and may not say "
             f"{', '.join(sorted(map(repr, told)))}; use a name without words about health."
+        )
+    if not any(map(str.isalnum, ascii_name(name))):
+        raise ConfigError(
+            "CLINIC_SHORT_NAME: write the sender of every email with Latin letters; mail headers lose others."
         )
     return name
 

@@ -125,3 +125,14 @@ def fold(text: str) -> str:
 
 
 _INNER_APOSTROPHES = re.compile("(?<=\\w)['’ʼʻ‘´`′](?=\\w)")
+
+_LATIN = str.maketrans({
+    "ß": "ss", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "’": "'", "‘": "'",
+    "–": "-", "—": "-", ",": " ", ";": " ",
+})  # fmt: skip
+
+
+def ascii_name(text: str) -> str:
+    """Return a name as a mail header takes it: ASCII, no accents, no separators; "" if nothing is left of it."""
+    plain = unicodedata.normalize("NFKD", clean(text, lines=False).translate(_LATIN))
+    return " ".join(plain.encode("ascii", "ignore").decode().split())

@@ -18,7 +18,7 @@ from crm.desk import worklists
 from crm.desk.lead_page import flash_undo, redirect_back, render_lead, submitted_version
 from crm.desk.list_filters import KINDS
 from crm.duplicates import service as duplicates
-from crm.leads import assignment, call_log, service
+from crm.leads import assignment, call_log, queries, service
 from crm.leads.models import Lead
 from crm.staff import access
 from crm.staff import service as staff
@@ -49,6 +49,7 @@ def index() -> ResponseReturnValue:
         lists=worklists.LISTS,
         counts=worklists.list_counts(me=current_user.id),
         leads=leads,
+        in_crisis={lead.id for lead in queries.leads_in_crisis()},
         day=day,
         later=url_for(".index", list=name, cursor=shown.next) if shown and shown.next else None,
         kinds=KINDS,

@@ -14,6 +14,7 @@ from crm.core.db import db
 from crm.core.paging import Page
 from crm.leads import index_scan
 from crm.leads.models import Lead, Task
+from crm.leads.queries import leads_in_crisis
 from crm.leads.rules import CONTACT_REQUEST, PAUSED, REFERRAL, UNTOUCHED
 from crm.staff.models import User
 
@@ -120,8 +121,19 @@ CALL_RANKS = 5
 
 
 def load_list(name: str, *, me: int, cursor: str | None = None, limit: int = PAGE) -> Page[Lead]:
-    """Return a page of the list `name` for the user `me`. Raises KeyError, Invalid."""
-    wanted = LISTS[name]
+    """Return a page of the list `name` for the user `me`. Raises KeyError, Invalid.
+
+    The first page of every list begins with the leads in crisis that nobody has taken.
+    """
+    page = _load(LISTS[name], name, me=me, cursor=cursor, limit=limit)
+    if cursor:
+        return page
+    first = leads_in_crisis()
+    known = {lead.id for lead in first}
+    return Page(rows=[*first, *(lead for lead in page.rows if lead.id not in known)], next=page.next)
+
+
+def _load(wanted: WorkList, name: str, *, me: int, cursor: str | None, limit: int) -> Page[Lead]:
     if name == "call_now":
         return _load_call_now(wanted, me=me, cursor=cursor, limit=limit)
     after = paging.decode(cursor, (datetime, int)) if cursor else None

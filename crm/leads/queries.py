@@ -11,6 +11,19 @@ from crm.core.errors import NotFound
 from crm.leads import rules
 from crm.leads.models import Lead, Referral, StageMove
 from crm.referrers.models import Practice
+from crm.staff.models import Alert
+
+CRISIS_KEY = "crisis:"
+"""Starts the key of a crisis alert; the lead's id follows."""
+
+
+def leads_in_crisis() -> Sequence[Lead]:
+    """Return the leads with a crisis alert that nobody has taken yet, the oldest first; every list begins with them."""
+    waiting = select(Alert.key).where(
+        Alert.key.startswith(CRISIS_KEY), Alert.closed_at.is_(None), Alert.owner_id.is_(None)
+    )
+    ids = [int(key.removeprefix(CRISIS_KEY)) for key in db.session.scalars(waiting)]
+    return db.session.scalars(select(Lead).where(Lead.id.in_(ids)).order_by(Lead.id)).all() if ids else []
 
 
 def lead_sent_by(*, reference: str, actor: str, practice_id: int | None) -> Lead:

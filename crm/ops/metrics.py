@@ -176,12 +176,20 @@ def _real_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _is_loopback(address: str) -> bool:
+    """Return whether an address is this machine's; one that a proxy wrote in another form is not."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
 @pages.get("/metrics")
 def metrics() -> Response:
     """Answer requests from this machine, or with the token; raise NotFound for all others."""
     token = current.settings().metrics_token
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    local = ipaddress.ip_address(request.remote_addr or "0.0.0.0").is_loopback  # noqa: S104 - nobody's address
+    local = _is_loopback(request.remote_addr or "")
     if not (hmac.compare_digest(given.encode(), token.encode()) if token else local):
         raise NotFound("Page not found.")
     registry = CollectorRegistry()

@@ -3,13 +3,16 @@
 A repeated request with the same key gets the first reply, so a client may retry after a lost answer.
 """
 
+import codecs
+import json
+import math
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 from flask import g, request
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Unauthorized, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, Unauthorized, UnsupportedMediaType
 
 from crm.audit import service as audit
 from crm.core import crypto, current, limits
@@ -43,7 +46,7 @@ def require_scope(scope: str | None) -> Callable[[View], View]:
             request.max_content_length = BODY_LIMIT
             if _has_body() and request.mimetype != "application/json":
                 raise UnsupportedMediaType("Send JSON, and say so: Content-Type: application/json.")
-            _refuse_unstorable()
+            _refuse_unstorable(_read_body())
             g.caller = known
             with audit.acting(known.actor, ip_index=_ip_index()):
                 return view(*args, **kwargs)
@@ -60,12 +63,46 @@ def _has_body() -> bool:
     return bool(request.content_length or request.mimetype or "Transfer-Encoding" in request.headers)
 
 
-def _refuse_unstorable() -> None:
+def _read_body() -> Any:
+    """Return the JSON of the body; None without one. Reads past a byte order mark, which Windows tools write.
+
+    Raises BadRequest for what is no JSON, or holds numbers no system agrees on; Invalid for a key named twice.
+    """
+    if not _has_body():
+        return None
+    raw = request.get_data().removeprefix(codecs.BOM_UTF8)
+    request._cached_data = raw  # what every later reader gets
+    if not raw:
+        return None
+    try:
+        return json.loads(
+            raw.decode(), object_pairs_hook=_single_keys, parse_constant=_finite, parse_float=_finite
+        )
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("The body is not JSON.") from error
+
+
+def _single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise Invalid({key if _storable(key) else "body": ["This field is named twice. Send it once."]})
+        found[key] = value
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("Not a finite number.")
+    return number
+
+
+def _refuse_unstorable(body: Any) -> None:
     """Refuse what no column can hold: NUL characters and lone surrogates anywhere, ids beyond 64 bits in the path."""
     ids = (request.view_args or {}).values()
     if any(isinstance(value, int) and value >= 2**63 for value in ids):
         raise NotFound("There is nothing with this id.")
-    body = request.get_json(silent=True) if request.method != "GET" else None
     if not all(map(_storable, _strings([body, *ids, *request.args.values(), *request.args]))):
         raise Invalid({"body": ["There are characters in the request that cannot be stored."]})
 

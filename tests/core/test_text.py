@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crm.core.text import clean, first_unreadable, fold
+from crm.core.text import ascii_name, clean, first_unreadable, fold
 
 ENGLAND = "🏴" + "".join(map(chr, (0xE0067, 0xE0062, 0xE0065, 0xE006E, 0xE0067, 0xE007F)))
 PASTED = [
@@ -102,3 +102,16 @@ def test_fold(name, folded):
 @given(st.text())
 def test_fold_is_idempotent(text):
     assert fold(fold(text)) == fold(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("Clínica Peña", "Clinica Pena"),
+        ("O’Brien, Smith; Co", "O'Brien Smith Co"),
+        ("Straße", "Strasse"),
+        ("日本", ""),
+    ],
+)
+def test_ascii_name(name, plain):
+    assert ascii_name(name) == plain

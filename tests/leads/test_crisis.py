@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import select, update
 
 from crm.core.db import db, transaction
-from crm.leads import call_log, crisis, service
+from crm.desk import worklists
+from crm.leads import call_log, queries, service
 from crm.leads.models import Lead
 from crm.portal import service as portal_service
 from crm.staff import alerts
@@ -65,14 +66,23 @@ def test_portal_shows_whom_to_call(doors):  # noqa: F811
     assert "call or text 988" in visitor.get(sent.location).text
 
 
-def test_waiting_leads(doors):  # noqa: F811
+def test_leads_in_crisis(doors):  # noqa: F811
     doors.api("Ana", message=WORDS)
     lead = db.session.scalars(select(Lead)).one()
-    assert crisis.waiting_leads() == [lead.id]
+    assert list(queries.leads_in_crisis()) == [lead]
     with transaction():
         db.session.execute(update(Alert).values(owner_id=doors.desk))
-    assert crisis.waiting_leads() == []
+    assert list(queries.leads_in_crisis()) == []
     with transaction():
         db.session.execute(update(Alert).values(owner_id=None))
         alerts.close(f"crisis:{lead.id}")
-    assert crisis.waiting_leads() == []
+    assert list(queries.leads_in_crisis()) == []
+
+
+@pytest.mark.parametrize("name", worklists.LISTS)
+def test_every_list_begins_with_a_crisis(doors, name):  # noqa: F811
+    for person in ("Ana", "Boris", "Cleo"):
+        doors.api(person, email=f"{person}@example.test", message=WORDS if person == "Boris" else "Hi")
+    page = worklists.load_list(name, me=doors.desk)
+    assert page.rows[0].contact.first_name == "Boris"
+    assert len({lead.id for lead in page.rows}) == len(page.rows)

@@ -47,6 +47,11 @@ def test_a_token_when_one_is_set(client, app, headers, status):
         app.settings = kept
 
 
+@pytest.mark.parametrize("address", ["1.2.3.4:5555", "nonsense", ""])
+def test_an_address_in_another_form_is_not_this_machine(client, address):
+    assert client.get("/metrics", environ_base={"REMOTE_ADDR": address}).status_code == 404
+
+
 def test_how_sending_stands(outbox, client, app, clock):
     enrolled()
     enrolled(email="ben@patients.example", language="es")

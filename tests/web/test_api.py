@@ -493,3 +493,47 @@ def test_openapi(client, key):
     shape = told["components"]["schemas"]["ContactRequest"]
     assert shape["required"] == ["email"]
     assert shape["additionalProperties"] is False
+
+
+# --- bodies no writer of JSON should send
+
+BROKEN = [
+    b"", b"{", b"nul", b'{"a": 1} x', b"\xff\xfe{\x00}\x00", b'{"first_name": "\xff"}', b"[" * 30_000, b'{"a":' * 9_000,
+    b'{"owner_id": ' + b"9" * 5000 + b"}", b'{"first_name": NaN}', b'{"owner_id": Infinity}', b'{"owner_id": 1e999}',
+    b'{"first_name": "Ana", "first_name": "Ben"}', b'{"first_name": "\\ud800"}', b'{"first_name": "a\\u0000b"}',
+    b'{"\\ud800": 1, "\\ud800": 2}', b'{"first_name": {"a": []}}', b'{"diagnoses": 7, "patient": [], "referrer": null}',
+]  # fmt: skip
+
+
+def _addresses(app):
+    """(method, address) of every endpoint of the API that takes a body."""
+    for rule in app.url_map.iter_rules():
+        if rule.rule.startswith("/api/v1/"):
+            address = rule.rule.replace("<int:", "<").replace(">", "")
+            for method in rule.methods & {"POST", "PUT", "PATCH", "DELETE"}:
+                yield method, "/".join("7" if part.startswith("<") else part for part in address.split("/"))
+
+
+@pytest.mark.parametrize("body", BROKEN, ids=range(len(BROKEN)))
+def test_broken_bodies_never_fail(client, key, body):
+    headers = key | {"Content-Type": "application/json", "If-Match": '"1"'}
+    asked = set(_addresses(client.application))
+    assert len(asked) > 5
+    for method, address in asked:
+        status = client.open(address, method=method, data=body, headers=headers).status_code
+        assert status < 500, (method, address)
+    assert rows(Contact) == 0
+
+
+def test_doubled_key_is_named(client, key):
+    headers = key | {"Content-Type": "application/json"}
+    answer = client.post(
+        "/api/v1/contact-requests", data=b'{"email": "a@b.test", "email": "c@d.test"}', headers=headers
+    )
+    assert (answer.status_code, list(answer.json["error"]["fields"])) == (422, ["email"])
+
+
+def test_byte_order_mark_is_read_past(client, key):
+    headers = key | {"Content-Type": "application/json"}
+    body = b"\xef\xbb\xbf" + json.dumps(REQUEST).encode()
+    assert client.post("/api/v1/contact-requests", data=body, headers=headers).status_code == 201

@@ -10,6 +10,7 @@ from babel.dates import format_date, format_datetime
 from crm.content.render.rendering import Rendered
 from crm.core import tokens
 from crm.core.config import Clinic
+from crm.core.text import ascii_name
 from crm.mailer import Envelope
 from crm.messages.rules import Stream
 
@@ -33,7 +34,7 @@ def envelope(rendered: Rendered, *, stream: Stream, clinic: Clinic) -> Envelope:
         text=rendered.text,
         language=rendered.language,
         from_email=address,
-        from_name=_ascii(clinic.short_name),
+        from_name=ascii_name(clinic.short_name),
         reply_to=clinic.email if clinic.email != address else None,
         headers=headers,
         list_unsubscribe=not stream.transactional,
@@ -64,8 +65,3 @@ def from_params(
 def day(ordinal: int, language: str) -> str:
     """Return a date (proleptic ordinal) spelled out in one language."""
     return format_date(datetime.fromordinal(ordinal), "long", locale=language)
-
-
-def _ascii(name: str) -> str:
-    """Return a sender's name as the provider takes it: plain ASCII."""
-    return name.encode("ascii", "ignore").decode().replace(",", " ").replace(";", " ").strip()

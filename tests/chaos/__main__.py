@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 import structlog
 
+from tests.chaos.oracle import watch
 from tests.chaos.results import Result, Skipped
 from tests.chaos.scenarios import SCENARIOS
 from tests.support.stack import ROOT, running_stack
@@ -33,7 +34,9 @@ def main() -> int:
     folder = ROOT / ".local" / "chaos"
     folder.mkdir(parents=True, exist_ok=True)
     lines = (folder / f"{time.strftime('%Y%m%d-%H%M%S')}.jsonl").open("w")
-    print(f"| what | done | sent | lost | twice | in doubt | {'verdict':8} |\n|---|---|---|---|---|---|---|")
+    print(
+        f"| what | done | sent | lost | twice | may not | in doubt | {'verdict':8} |\n|---|---|---|---|---|---|---|---|"
+    )
     bad = 0
     for name, scenario in SCENARIOS.items():
         if asked.only and name not in asked.only:
@@ -52,6 +55,7 @@ def _run(name: str, scenario, asked: argparse.Namespace) -> Result:
     verdict, skipped = None, False
     try:
         with running_stack() as ours:
+            watch(ours)
             try:
                 done, verdict = scenario(ours, seed=asked.seed, kills=asked.kills)
             except Exception:

@@ -31,5 +31,9 @@ class Result:
 
     def row(self) -> str:
         v = self.verdict
-        counts = f"{v.sent:,} | {len(v.lost)} | {len(v.twice)} | {v.doubted}" if v else "- | - | - | -"
+        counts = (
+            f"{v.sent:,} | {len(v.lost)} | {len(v.twice)} | {len(v.may_not)} | {v.doubted}"
+            if v
+            else "- | - | - | - | -"
+        )
         return f"| {self.name} | {self.done}, {self.seconds:.0f} s | {counts} | {self.word:8} |"

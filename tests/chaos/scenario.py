@@ -49,7 +49,7 @@ PEOPLE = f"""{_WHO}
     insert into enrolment (contact_id, sequence_id, version_id, consent_record_id, state, step, due_at, anchor_at,
         entered_at, send_now)
     select said.contact_id, s.id, v.id, said.id, 'active', 0, %(now)s::timestamptz, %(now)s::timestamptz,
-        %(now)s::timestamptz, true
+        %(now)s::timestamptz, %(at_once)s
     from said, sequence s join sequence_version v on v.sequence_id = s.id where s.key = 'contact-request'
 """
 # People who said yes and get a broadcast, which the next maintenance of campaigns launches.
@@ -204,23 +204,24 @@ def settle(stack: Stack, *, keep_faults: bool = False, seconds: float = 120) -> 
         raise TimeoutError(f"{error}; batches, posts, people, campaigns, next: {left}") from error
 
 
-def people(stack: Stack, count: int) -> None:
-    """Let so many more people say yes; their first email is due at once."""
-    _insert(stack, PEOPLE, count)
+def people(stack: Stack, count: int, *, zone: str | None = None, at_once: bool = True) -> None:
+    """Let so many more people say yes; their first email is due at once, or in the hours of the sequence."""
+    _insert(stack, PEOPLE, count, zone=zone, at_once=at_once)
 
 
-def broadcast(stack: Stack, count: int) -> None:
+def broadcast(stack: Stack, count: int, *, zone: str | None = None) -> None:
     """Let so many more people say yes, and launch a broadcast to them."""
-    _insert(stack, BROADCAST, count)
+    _insert(stack, BROADCAST, count, zone=zone)
 
 
-def _insert(stack: Stack, statement: str, count: int) -> None:
+def _insert(stack: Stack, statement: str, count: int, *, zone: str | None, at_once: bool = True) -> None:
     now = stack.now()
     given = {
         "first": stack.people + 1,
         "last": stack.people + count,
         "now": now,
-        "zone": _zone_at_eleven(now),
+        "zone": zone or _zone_at_eleven(now),
+        "at_once": at_once,
         "tag": f"lot-{stack.people}",
     }
     names = {name: value for name, value in given.items() if f"%({name})s" in statement}

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.chaos.oracle import watch
 from tests.chaos.scenarios import SCENARIOS
 from tests.support.stack import running_stack
 
@@ -9,6 +10,7 @@ from tests.support.stack import running_stack
 @pytest.fixture(scope="module")
 def site():
     with running_stack() as ours:
+        watch(ours)
         yield ours
 
 

@@ -158,7 +158,10 @@ def set_password() -> ResponseReturnValue:
 @access.require("use_console")
 def set_time_zone() -> ResponseReturnValue:
     """Set the time zone in which the reader sees times."""
-    service.set_time_zone(user=_me(), zone=request.form.get("time_zone", ""))
+    try:
+        service.set_time_zone(user=_me(), zone=request.form.get("time_zone", ""))
+    except Invalid as error:
+        abort(_account(422, errors=error.fields))
     flash("Time zone saved.", "success")
     return redirect(url_for(".account"))
 

@@ -193,6 +193,15 @@ def test_a_new_password_needs_the_old_and_ends_other_sessions(ana, visitor, data
     assert not is_in(other)
 
 
+def test_an_unknown_time_zone_is_refused_beside_its_field(ana, visitor):
+    try_in(visitor)
+    visitor.get("/console/account")
+    refused = visitor.post("/console/account/time-zone", {"time_zone": "Etc/GMT+8"})
+    assert refused.status_code == 422
+    assert "Choose a time zone from the list." in refused.text
+    assert visitor.post("/console/account/time-zone", {"time_zone": "Europe/Berlin"}).status_code == 302
+
+
 @pytest.mark.filterwarnings("ignore:Passing SelectField choices as tuples")  # flask-security's own forms
 def test_second_factor_is_set_up_asked_for_and_each_code_is_good_once(ana, visitor, database, clock):
     try_in(visitor)

@@ -7,18 +7,29 @@ is read in pieces (`detect`, then `read_rows`), a small one at once (`read_table
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
-from typing import IO
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import IO, Self
 
+from crm.core.csv_parser import OPEN_QUOTE, Record, parse
 from crm.core.text import fold
 
 MOST_COLUMNS = 200
 HEADER_LIMIT = 100  # characters of a column's name that are kept
 REMEMBERED = 500  # columns whose meaning is kept for the next file
 _HEADER_BYTES = 2 * 1024 * 1024  # the header ends within these
+_TOP_LINES, _TOP_ROWS = 60, 20  # the names of the columns stand within these
 _DELIMITERS = ",;\t|"
+_TOLD = re.compile(r"\ufeff?\"?sep=([,;\t|])\"?[,;\t|\s]*", re.IGNORECASE)
+_DATA = re.compile(r"@|\d{4}|\d[/.-]\d")  # in a cell that is no name of a column
+_NUMBERED = re.compile(r" \(\d+\)$")
+_OF_A_PATIENT = re.compile(
+    "^(?:patients?|paciente|pt|client|person|contact)|(?:of(?:the)?patient|delpaciente)$"
+)
+EXTRA_CELLS = "extra_cells"
+ROW_PROBLEMS = (OPEN_QUOTE, EXTRA_CELLS)
 _WINDOWS = "cp1252"
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"%PDF-")
 
@@ -47,10 +58,14 @@ class Format:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A whole file. `rows` maps the number of a row, as a spreadsheet counts it, to its cells."""
+    """A whole file. `rows` maps the number of a row, as a spreadsheet counts it, to its cells.
+
+    `problems` has the code of each row that cannot be trusted: open_quote, extra_cells.
+    """
 
     header: list[str]
     rows: dict[int, list[str]]
+    problems: dict[int, str] = field(default_factory=dict)
 
 
 def detect(pieces: Iterable[bytes], *, most_bytes: int) -> Format:
@@ -132,43 +147,122 @@ def _decode_start(start: bytes, encoding: str) -> str:
 
 def _header(start: str) -> tuple[str, list[str]]:
     """Return the delimiter and the names of the columns."""
-    if not start.strip():
+    top = _Top.read(io.StringIO(start, newline=""))
+    if not any(map(str.strip, top.lines)):
         raise BadFile("empty")
-    delimiter = delimiter_of(next(line for line in start.splitlines() if line.strip()))
-    _, names = next(_rows(io.StringIO(start, newline=""), delimiter), (0, []))
-    if len(names) > MOST_COLUMNS:
-        raise BadFile("columns", len(names))
-    return delimiter, [shown(name) for name in names]
+    delimiter = top.delimiter or _best_delimiter(top.lines)
+    found = _header_row(_first_rows(top.lines, delimiter))
+    if found.problem:
+        raise BadFile("cells")
+    if len(found.cells) > MOST_COLUMNS:
+        raise BadFile("columns", len(found.cells))
+    return delimiter, unique_names([shown(name) for name in found.cells])
+
+
+@dataclass(kw_only=True)
+class _Top:
+    """The first lines of a file, without a line "sep=;", by which Excel is told the delimiter."""
+
+    lines: list[str]
+    delimiter: str | None
+
+    @classmethod
+    def read(cls, text: Iterable[str]) -> Self:
+        lines: list[str] = []
+        delimiter, filled = None, 0
+        for line in text:
+            told = None if filled else _TOLD.fullmatch(line)
+            if told:
+                delimiter = told[1]
+                continue
+            lines.append(line)
+            filled += bool(line.strip())
+            if filled == _TOP_LINES:
+                break
+        return cls(lines=lines, delimiter=delimiter)
+
+
+def _first_rows(lines: Sequence[str], delimiter: str) -> list[Record]:
+    rows = (row for row in parse(lines, delimiter) if any(map(str.strip, row.cells)))
+    return list(islice(rows, _TOP_ROWS)) or [Record(1, [])]
+
+
+def _header_row(rows: Sequence[Record]) -> Record:
+    """Return the row with the names of the columns: the first one, unless titles stand above it.
+
+    A title has one cell, or two with a date or number ("Report of: | 2026-03-01"); names of columns hold neither, and
+    are more.
+    """
+    first = rows[0]
+    if _filled(first) == 1 or (_filled(first) == 2 and _holds_data(first)):
+        for row in rows[1:]:
+            if _filled(row) > max(1, _filled(first)) and not _holds_data(row):
+                return row
+            if _filled(row) > 2:
+                break
+    return first
+
+
+def _filled(row: Record) -> int:
+    return sum(map(bool, map(str.strip, row.cells)))
+
+
+def _holds_data(row: Record) -> bool:
+    return any(_DATA.search(cell) for cell in row.cells)
 
 
 def delimiter_of(line: str) -> str:
-    """Return the delimiter (, ; tab |) by which a header has most columns; the comma where it has one."""
-    try:
-        return max(
-            _DELIMITERS, key=lambda one: (len(next(csv.reader([line], delimiter=one), [])), one == ",")
-        )
-    except csv.Error as error:
-        raise BadFile("cells") from error
+    """Return the delimiter (, ; tab |) by which a line has most columns; the comma where it has one."""
+    return _best_delimiter([line])
 
 
-def read_rows(file: IO[bytes], *, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number, cells) of the rows below the header; rows of blanks are left out.
+def _best_delimiter(lines: Sequence[str]) -> str:
+    """Return the delimiter by which most rows have as many cells as the header; the comma where none is better."""
+    return max(_DELIMITERS, key=lambda one: _fit(_first_rows(lines, one), comma=one == ","))
 
-    Raises BadFile: not_text, cells.
+
+def _fit(rows: Sequence[Record], *, comma: bool) -> tuple[int, int, bool]:
+    found = _header_row(rows)
+    columns = len(found.cells)
+    above = "".join(chain.from_iterable(row.cells for row in rows if row.number < found.number))
+    if (
+        columns < 2 or found.problem or max(map(above.count, _DELIMITERS)) > 1
+    ):  # a title holds no list of names
+        return 0, 0, comma
+    return sum(len(row.cells) == columns for row in rows if row.number >= found.number), columns, comma
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Return names of columns in which one that stands twice has its number: Email, Email (2)."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        number, one = 1, name
+        while name and fold(one) in taken:
+            number += 1
+            one = f"{name} ({number})"
+        taken.add(fold(one))
+        found.append(one)
+    return found
+
+
+def read_rows(file: IO[bytes], *, encoding: str, delimiter: str) -> Iterator[Record]:
+    """Yield the rows below the header; rows of blanks are left out.
+
+    A row has a problem where a quotation mark stays open (`open_quote`) or where cells stand beyond the header
+    (`extra_cells`): one comma without quotation marks moves all cells after it into the wrong columns.
+    Raises BadFile: not_text.
     """
     errors = "replace" if encoding == _WINDOWS else "strict"  # five bytes are no letters in Windows-1252
-    rows = _rows(io.TextIOWrapper(file, encoding=encoding, errors=errors, newline=""), delimiter)
-    next(rows, None)
-    yield from rows
-
-
-def _rows(text: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    text = io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
     try:
-        for number, cells in enumerate(csv.reader(text, delimiter=delimiter), 1):
-            if any(map(str.strip, cells)):
-                yield number, cells
-    except csv.Error as error:
-        raise BadFile("cells") from error
+        top = _Top.read(text)
+        header = _header_row(_first_rows(top.lines, delimiter))
+        width = len(header.cells)
+        for row in parse(chain(top.lines, text), delimiter, width=width):
+            if row.number > header.number and any(map(str.strip, row.cells)):
+                extra = not row.problem and any(map(str.strip, row.cells[width:]))
+                yield row._replace(problem=EXTRA_CELLS) if extra else row
     except UnicodeError as error:
         raise BadFile("not_text") from error
 
@@ -176,12 +270,16 @@ def _rows(text: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]
 def read_table(content: bytes, *, most_bytes: int, most_rows: int) -> Table:
     """Return what a whole file holds. Raises BadFile."""
     found = detect([content], most_bytes=most_bytes)
-    rows = dict(read_rows(io.BytesIO(content), encoding=found.encoding, delimiter=found.delimiter))
+    rows = list(read_rows(io.BytesIO(content), encoding=found.encoding, delimiter=found.delimiter))
     if not rows:
         raise BadFile("no_rows")
     if len(rows) > most_rows:
         raise BadFile("rows", len(rows))
-    return Table(header=found.header, rows=rows)
+    return Table(
+        header=found.header,
+        rows={row.number: row.cells for row in rows},
+        problems={row.number: row.problem for row in rows if row.problem},
+    )
 
 
 def shown(text: str, *, limit: int = HEADER_LIMIT) -> str:
@@ -206,26 +304,38 @@ def guess_columns(
     `names` maps each field to its other names: folded, without spaces inside, separated by a space.
     """
     found: dict[str, str] = {}
-    for number, name in enumerate(header):
-        field = remembered[fold(name)] if fold(name) in remembered else _by_name(name, names)
-        if field in names and field not in found.values():
-            found[str(number)] = field
-    return found
+    known = [remembered.get(fold(name)) if fold(name) else "" for name in header]
+    by_name = [_by_name(name, names) if one is None else "" for name, one in zip(header, known, strict=True)]
+    for guesses in (known, by_name):  # what was chosen before comes first
+        for number, one in enumerate(guesses):
+            if one in names and one not in found.values():
+                found[str(number)] = one
+    return dict(sorted(found.items(), key=lambda item: int(item[0])))
 
 
 def _by_name(name: str, names: Mapping[str, str]) -> str:
     plain = fold(name).replace(" ", "")
-    for field, also in names.items():
-        if plain and plain in (field.replace("_", ""), *also.split()):
-            return field
+    for one in filter(None, (plain, _OF_A_PATIENT.sub("", plain))):
+        for field_name, also in names.items():
+            if one in (field_name.replace("_", ""), *also.split()):
+                return field_name
     return ""
 
 
 def remember_columns(
     header: Sequence[str], mapping: Mapping[str, str], *, remembered: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return what to remember for the next file: folded name of a column -> field, empty where it is left out."""
-    chosen = {fold(name): mapping.get(str(number), "") for number, name in enumerate(header)}
+    """Return what to remember for the next file: folded name of a column -> field, empty where it is left out.
+
+    That a column is left out is not remembered where its name stands twice or not at all: in the next file it may
+    stand once.
+    """
+    doubled = {fold(_NUMBERED.sub("", name)) for name in header if _NUMBERED.search(name)}
+    chosen = {}
+    for number, name in enumerate(header):
+        one = mapping.get(str(number), "")
+        if fold(name) and (one or fold(_NUMBERED.sub("", name)) not in doubled):
+            chosen[fold(name)] = one
     return dict(list({**remembered, **chosen}.items())[-REMEMBERED:])
 
 

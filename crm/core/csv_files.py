@@ -307,9 +307,9 @@ def guess_columns(
     known = [remembered.get(fold(name)) if fold(name) else "" for name in header]
     by_name = [_by_name(name, names) if one is None else "" for name, one in zip(header, known, strict=True)]
     for guesses in (known, by_name):  # what was chosen before comes first
-        for number, one in enumerate(guesses):
-            if one in names and one not in found.values():
-                found[str(number)] = one
+        for number, guess in enumerate(guesses):
+            if guess and guess in names and guess not in found.values():
+                found[str(number)] = guess
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
 
 

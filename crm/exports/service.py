@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import count
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any, assert_never
 
 import xlsxwriter
@@ -146,14 +146,15 @@ def _csv(file: IO[bytes], columns: Sequence[Column], rows: Iterator[Any]) -> int
 
 def _xlsx(file: IO[bytes], columns: Sequence[Column], rows: Iterator[Any]) -> int:
     plain = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    book, written = xlsxwriter.Workbook(file, plain), 0
-    sheet = book.add_worksheet("People")
-    for column, (name, _) in enumerate(columns):
-        sheet.write_string(0, column, name)
-    for written, row in enumerate(rows, 1):
-        for column, cell in enumerate(_cells(columns, row)):
-            sheet.write_string(written, column, cell)
-    book.close()
+    with TemporaryDirectory() as folder:  # the rows pass through files, which stay where writing fails
+        book, written = xlsxwriter.Workbook(file, plain | {"tmpdir": folder}), 0
+        sheet = book.add_worksheet("People")
+        for column, (name, _) in enumerate(columns):
+            sheet.write_string(0, column, name)
+        for written, row in enumerate(rows, 1):
+            for column, cell in enumerate(_cells(columns, row)):
+                sheet.write_string(written, column, cell)
+        book.close()
     return written
 
 

@@ -78,7 +78,7 @@ def show(run_id: int) -> ResponseReturnValue:
 
 def _show(run: ImportRun, status: int = 200, **more: Any) -> Response:
     mapped = run.state in (ImportState.UPLOADED, ImportState.CHECKED, ImportState.FAILED)
-    problems = service.first_problems(run.id) if run.errors and run.state not in service.RUNNING else []
+    problems = [] if run.state in service.RUNNING else service.first_problems(run.id)
     if mapped or problems:
         audit.record("import.view", object_type="import", object_id=run.id)
     page = render_template(
@@ -133,7 +133,7 @@ def undo(run_id: int) -> ResponseReturnValue:
 @pages.get("/<int:run_id>/problems.csv")
 @access.require("manage_contacts")
 def problems(run_id: int) -> ResponseReturnValue:
-    """Download the refused rows with what is wrong, to fix and import again."""
+    """Download the listed rows with what is wrong, to fix and import again."""
     text = "".join(csv_files.csv_lines(service.problems(run_id)))
     answer = Response(text.encode("utf-8-sig"), content_type="text/csv; charset=utf-8")
     answer.headers["Content-Disposition"] = f'attachment; filename="import-{run_id}-problems.csv"'

@@ -1,11 +1,11 @@
 """Matching of imported rows with known people, a thousand at a time, in a constant number of statements.
 
-An import adds people and leads. It changes no known person and no consent.
+An import adds people and leads. It changes no known person and no consent: what a file says differently is a note.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +14,15 @@ from sqlalchemy import select
 from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
-from crm.contacts.rules import folded, match_person
+from crm.contacts.rules import Match, folded, match_person
 from crm.core import clock, crypto, current
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.imports.rules import LEADS, Row
-from crm.leads import references
+from crm.leads import assignment, crisis, references
 from crm.leads import rules as leads
+from crm.leads.assignment import Unassigned
+from crm.leads.crisis_words import mentions_crisis
+from crm.staff import alerts
 
 _KNOWN = " union ".join(
     f"""
@@ -29,7 +32,7 @@ _KNOWN = " union ".join(
     for name in contacts.KEYS
 )
 _OPEN = """
-    select contact_id, content_index from lead
+    select contact_id, content_index, reference from lead
     where contact_id = any(:contacts::bigint[]) and closed_at is null and kind = 'contact_request'
 """
 _IDS = "select nextval(pg_get_serial_sequence(:table, 'id')) as id from generate_series(1, :count)"
@@ -45,11 +48,11 @@ _CONTACTS = """
         as one (id, first_name, last_name, email, email_index, phone, phone_index, phone_last4_index, phone_last7_index,
             birth_date, name_birth_index, language, time_zone, state)
 """
-_NOTED = """
-    insert into activity (contact_id, at, kind, actor, detail)
-    select contact_id, :now, case when alike is null then 'imported' else 'possible_duplicate' end, :actor,
-        case when alike is null then :detail else jsonb_build_object('contact_id', alike) end
-    from unnest(:contact_id::bigint[], :alike::bigint[]) as one (contact_id, alike)
+_NOTES = """
+    insert into activity (contact_id, lead_id, at, kind, actor, text, detail)
+    select contact_id, lead_id, :now, kind, :actor, text, coalesce(detail::jsonb, :source::jsonb)
+    from unnest(:contact_id::bigint[], :lead_id::bigint[], :kind::text[], :text::bytea[], :detail::text[])
+        as one (contact_id, lead_id, kind, text, detail)
 """
 # No row in the history of stage moves, which cannot be deleted: it begins with the first move.
 _LEADS = """
@@ -57,9 +60,9 @@ _LEADS = """
         insert into lead (id, reference, contact_id, kind, stage, source, message, content_index, created_at, stage_at,
             due_at, version)
         select id, reference, contact_id, 'contact_request', :stage, 'import', message, content_index, :now,
-            :now, :due_at, 1
+            :now, case when waits then :due_at::timestamptz end, 1
         from unnest(:id::bigint[], :reference::text[], :contact_id::bigint[], :message::bytea[],
-            :content_index::bytea[]) as one (id, reference, contact_id, message, content_index)
+            :content_index::bytea[], :waits::boolean[]) as one (id, reference, contact_id, message, content_index, waits)
         returning id, contact_id)
     insert into activity (contact_id, lead_id, at, kind, actor, detail)
     select contact_id, id, :now, 'lead_opened', :actor, :detail from opened
@@ -68,11 +71,11 @@ _LEADS = """
 
 @dataclass
 class Outcome:
-    """The result of a batch of rows."""
+    """The result of a batch of rows. `duplicates` has the rows passed over, and what each repeats."""
 
     new: int = 0
     known: int = 0
-    duplicates: int = 0
+    duplicates: list[tuple[Row, str]] = field(default_factory=list)
     contact_ids: list[int] = field(default_factory=list)
     lead_ids: list[int] = field(default_factory=list)
 
@@ -82,31 +85,35 @@ class _Plan:
     row: Row
     indexes: dict[str, bytes | None]
     content: bytes
-    contact_id: int | None = None  # of a known person
+    contact_id: int | None = None
+    known: Contact | None = None
     alike: list[int] = field(default_factory=list)
+    lead_id: int | None = None
+    reference: str = ""
 
 
-def import_rows(rows: Sequence[Row], *, kind: str, seen: set[bytes], write: bool, run_id: int) -> Outcome:
+def import_rows(
+    rows: Sequence[Row], *, kind: str, seen: dict[bytes, int], write: bool, run_id: int
+) -> Outcome:
     """Match rows with known people and, with `write`, add the new people and leads.
 
-    `seen` holds the keys of earlier rows of the file; the keys of these rows are added.
+    `seen` maps the keys of earlier rows of the file to their number; the keys of these rows are added.
     """
     outcome, plans = Outcome(), []
     for row in rows:
         plan = _Plan(row, contacts.blind_indexes(row.person), _content(row))
-        key = _key(plan, kind)
-        if key in seen:
-            outcome.duplicates += 1
-        else:
-            seen.add(key)
+        earlier = _repeated(plan, kind, seen)
+        if earlier is None:
             plans.append(plan)
+        else:
+            outcome.duplicates.append((row, f"The same as row {earlier:,}."))
     known = _match(plans, _known(plans))
     if write:  # take the lock only now, after the slow reading and comparing
         contacts.lock_contact_creation()
         _match(plans, _known(plans) - known)
     if kind == LEADS:
         plans = _without_open(plans, outcome)
-    fresh = [plan for plan in plans if plan.contact_id is None]
+    fresh = [plan for plan in plans if plan.known is None]
     outcome.new, outcome.known = len(fresh), len(plans) - len(fresh)
     if write:
         _write(plans, fresh, kind=kind, run_id=run_id, outcome=outcome)
@@ -117,15 +124,27 @@ def _content(row: Row) -> bytes:
     return crypto.blind_index("lead content", f"{leads.CONTACT_REQUEST}|{row.message or ''}")
 
 
-def _key(plan: _Plan, kind: str) -> bytes:
-    """Return the same key for two rows that are one person (and, for leads, one request)."""
+def _repeated(plan: _Plan, kind: str, seen: dict[bytes, int]) -> int | None:
+    """Return the number of the earlier row that is the same person (and, for leads, request); else note this one.
+
+    As `match_person` has it: one address or phone and one full name, unless two birth dates differ.
+    """
     person, indexes = plan.row.person, plan.indexes
-    parts = [indexes["email_index"] or indexes["phone_index"] or b""]
-    if person.birth_date or not person.email:  # a family may share an address or a phone
-        parts.append(f"{folded(person.first_name)}|{folded(person.last_name)}|{person.birth_date}".encode())
-    if kind == LEADS:
-        parts.append(plan.content)
-    return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+    reach = indexes["email_index"] or indexes["phone_index"] or b""
+    name = f"{folded(person.first_name)}|{folded(person.last_name)}".encode()
+    common = [reach, name, plan.content if kind == LEADS else b""]
+    born = person.birth_date.isoformat() if person.birth_date else ""
+    asked = (born, "") if born else ("", "any")
+    for one in asked:
+        if (earlier := seen.get(_key(*common, one.encode()))) is not None:
+            return earlier
+    for one in (born, "any") if born else ("",):
+        seen.setdefault(_key(*common, one.encode()), plan.row.line)
+    return None
+
+
+def _key(*parts: bytes) -> bytes:
+    return hashlib.blake2b(b"\0".join(parts), digest_size=12).digest()
 
 
 def _all(plans: Sequence[_Plan], name: str) -> list[bytes]:
@@ -143,7 +162,7 @@ def _match(plans: Sequence[_Plan], ids: set[int]) -> set[int]:
     for plan in plans:
         for name in contacts.KEYS:
             for contact in found.get((name, plan.indexes[name] or b""), ()):
-                if plan.contact_id is None:
+                if plan.known is None:
                     _compare(plan, contact, by_email=name == "email_index")
     return ids
 
@@ -161,7 +180,7 @@ def _by_index(ids: Collection[int]) -> dict[tuple[str, bytes], list[Contact]]:
 def _compare(plan: _Plan, contact: Contact, *, by_email: bool) -> None:
     verdict = match_person(plan.row.person, contacts.as_person(contact), by_email=by_email)
     if verdict == "same":
-        plan.contact_id = contact.id
+        plan.contact_id, plan.known = contact.id, contact
     elif verdict == "look_alike" and contact.id not in plan.alike:
         plan.alike.append(contact.id)
 
@@ -170,10 +189,16 @@ def _without_open(plans: Sequence[_Plan], outcome: Outcome) -> list[_Plan]:
     """Return the plans without requests that are already open."""
     known = [plan.contact_id for plan in plans if plan.contact_id is not None]
     there = {
-        (row.contact_id, bytes(row.content_index or b"")) for row in execute_raw(_OPEN, {"contacts": known})
+        (row.contact_id, bytes(row.content_index or b"")): row.reference
+        for row in execute_raw(_OPEN, {"contacts": known})
     }
-    kept = [plan for plan in plans if (plan.contact_id, plan.content) not in there]
-    outcome.duplicates += len(plans) - len(kept)
+    kept = []
+    for plan in plans:
+        reference = there.get((plan.contact_id or 0, plan.content))
+        if reference is None:
+            kept.append(plan)
+        else:
+            outcome.duplicates.append((plan.row, f"This request is already open as {reference}."))
     return kept
 
 
@@ -184,11 +209,8 @@ def _ids(table: str, count: int) -> list[int]:
 def _write(
     plans: Sequence[_Plan], fresh: Sequence[_Plan], *, kind: str, run_id: int, outcome: Outcome
 ) -> None:
-    common = {
-        "now": clock.now(),
-        "actor": audit.current().actor,
-        "detail": as_json({"source": "import", "import_id": run_id, "kind": leads.CONTACT_REQUEST}),
-    }
+    common = {"now": clock.now(), "actor": audit.current().actor}
+    source = as_json({"source": "import", "import_id": run_id, "kind": leads.CONTACT_REQUEST})
     outcome.contact_ids = _ids("contact", len(fresh))
     people: defaultdict[str, list[Any]] = defaultdict(list)
     for plan, new_id in zip(fresh, outcome.contact_ids, strict=True):
@@ -197,10 +219,70 @@ def _write(
             people[name].append(value)
     if fresh:
         execute_raw(_CONTACTS, people | common)
-        noted = [(plan.contact_id, alike) for plan in fresh for alike in (None, *plan.alike)]
-        execute_raw(_NOTED, {"contact_id": [a for a, _ in noted], "alike": [b for _, b in noted], **common})
+    _find_alike(fresh)
     if kind == LEADS and plans:
-        outcome.lead_ids = _open_leads(plans, common)
+        outcome.lead_ids = _open_leads(plans, common | {"detail": source})
+    notes = [note for plan in plans for note in _notes(plan, kind)]
+    if notes:
+        columns = zip(*notes, strict=True)
+        names = ("contact_id", "lead_id", "kind", "text", "detail")
+        execute_raw(_NOTES, dict(zip(names, map(list, columns), strict=True)) | common | {"source": source})
+    for plan in plans:
+        _watch(plan, run_id)
+
+
+def _find_alike(fresh: Sequence[_Plan]) -> None:
+    """Mark new people of this batch who may be one: the database does not hold them yet when they are compared."""
+    first: dict[bytes, _Plan] = {}
+    for plan in fresh:
+        for name in contacts.KEYS:
+            index = plan.indexes[name]
+            other = first.setdefault(index, plan) if index else plan
+            if other is plan or other.contact_id in plan.alike:
+                continue
+            verdict = match_person(plan.row.person, other.row.person, by_email=name == "email_index")
+            if verdict is not Match.OTHER and other.contact_id is not None:
+                plan.alike.append(other.contact_id)
+
+
+def _notes(plan: _Plan, kind: str) -> Iterator[tuple[Any, ...]]:
+    """Yield what the timeline says about a row: contact, lead, kind, text, detail."""
+    row = plan.row
+    message = row.message if kind != LEADS else None
+    if plan.known is None or message:
+        yield plan.contact_id, plan.lead_id, "imported", sealed(message), None
+    if row.left_out:
+        text = f"Could not read: {'; '.join(row.left_out)}"
+        yield plan.contact_id, plan.lead_id, "left_out", sealed(text), None
+    for other in plan.alike if plan.known is None else ():
+        yield plan.contact_id, plan.lead_id, "possible_duplicate", None, as_json({"contact_id": other})
+    if plan.known is not None and (differing := _differing(row, plan.known)):
+        said = "; ".join(f"{name.replace('_', ' ')}: {getattr(row.person, name)}" for name in differing)
+        yield plan.contact_id, plan.lead_id, "told_otherwise", sealed(said), as_json({"fields": differing})
+
+
+def _differing(row: Row, known: Contact) -> list[str]:
+    """Return the fields in which a row says something that the record does not."""
+    person = contacts.as_person(known)
+    names = ("email", "phone", "birth_date", "state", "first_name", "last_name")
+    return [
+        name
+        for name in names
+        if getattr(row.person, name) and getattr(row.person, name) != getattr(person, name)
+    ]
+
+
+def _watch(plan: _Plan, run_id: int) -> None:
+    """Alert staff to a message that speaks of a crisis; a person without a lead is found on the page of the import."""
+    if plan.lead_id is not None:
+        crisis.watch(plan.row.message, lead_id=plan.lead_id, reference=plan.reference)
+    elif mentions_crisis(plan.row.message):
+        alerts.raise_alert(
+            key=f"import-crisis:{run_id}:{plan.row.line}",
+            level="danger",
+            text=f"Row {plan.row.line:,} of an import may speak of a crisis. Read it now and call.",
+            link=f"/console/import/{run_id}",
+        )
 
 
 def _columns(plan: _Plan) -> dict[str, Any]:
@@ -224,17 +306,26 @@ def _open_leads(plans: Sequence[_Plan], common: Mapping[str, Any]) -> list[int]:
     due = leads.due_at(
         kind=leads.CONTACT_REQUEST, stage=stage, since=common["now"], calendar=current.calendar()
     )
+    for plan, lead_id, reference in zip(plans, ids, _references(len(plans)), strict=True):
+        plan.lead_id, plan.reference = lead_id, reference
     given = {
         "id": ids,
-        "reference": _references(len(plans)),
+        "reference": [plan.reference for plan in plans],
         "contact_id": [plan.contact_id for plan in plans],
         "message": [sealed(plan.row.message) for plan in plans],
         "content_index": [plan.content for plan in plans],
+        "waits": [plan.known is None or plan.known.stopped_at is None for plan in plans],
         "stage": stage,
         "due_at": due,
     }
     execute_raw(_LEADS, given | dict(common))
+    assignment.assign_all([Unassigned(plan.lead_id or 0, *_language_and_state(plan)) for plan in plans])
     return ids
+
+
+def _language_and_state(plan: _Plan) -> tuple[str, str | None]:
+    person = plan.row.person if plan.known is None else contacts.as_person(plan.known)
+    return person.language, person.state
 
 
 def _references(count: int) -> list[str]:

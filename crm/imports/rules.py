@@ -2,23 +2,26 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
+from crm.contacts import column_names
 from crm.contacts.rules import (
-    LANGUAGES,
     InvalidValue,
     Person,
-    clean_birth_date,
     clean_email,
+    clean_language,
     clean_name,
     clean_phone,
     clean_state,
     clean_text,
+    means_nothing,
+    read_birth_date,
     zone_for,
 )
+from crm.core import csv_files, csv_parser
 from crm.core.csv_files import plain_cell
-from crm.core.text import fold
+from crm.intake.values import list_value
 
 MOST_BYTES = 50 * 1024 * 1024
 UNDO_WITHIN = timedelta(hours=24)
@@ -40,14 +43,8 @@ FIELDS: Mapping[str, str] = {
 """Fields that a column may hold. There is none for consent: only the person can give it."""
 
 OTHER_NAMES: Mapping[str, str] = {
-    "first_name": "first given forename firstname nombre",
-    "last_name": "last surname family lastname apellido apellidos",
-    "email": "mail emailaddress correo",
-    "phone": "telephone mobile cell phonenumber telefono",
-    "birth_date": "dob birthday dateofbirth birthdate",
-    "language": "lang idioma",
-    "state": "st estado",
-    "message": "notes note comment comments mensaje",
+    name: column_names.OF_A_PERSON.get(name, "notes note comment comments mensaje nota notas comentarios")
+    for name in FIELDS
 }
 """Other names of columns, for guessing, as `csv_files.guess_columns` wants them."""
 
@@ -59,8 +56,8 @@ def check_mapping(header: Sequence[str], mapping: Mapping[str, str]) -> list[str
     if not set(mapping) <= places or not set(chosen) <= set(FIELDS):
         wrong.append("Choose what each column is from the list.")
     wrong += [f"Two columns are chosen as {FIELDS[one]}." for one in FIELDS if chosen.count(one) > 1]
-    if not {"first_name", "last_name"} <= set(chosen):
-        wrong.append("Choose the columns with the first and the last name.")
+    if not set(_NAMES) & set(chosen):
+        wrong.append("Choose the columns with the first and the last name; one of them is enough.")
     if not {"email", "phone"} & set(chosen):
         wrong.append("Choose a column with the email address or the phone number.")
     return wrong
@@ -68,59 +65,68 @@ def check_mapping(header: Sequence[str], mapping: Mapping[str, str]) -> list[str
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row of a file: a person and their message."""
+    """One row of a file: a person and their message.
+
+    `left_out` has the cells that could not be read, as staff see them with the person; `reasons` says why.
+    """
 
     line: int
     person: Person
     message: str | None
+    left_out: Sequence[str] = ()
+    reasons: Sequence[str] = ()
 
 
-def _language(text: str) -> str:
-    known = {"english": "en", "ingles": "en", "spanish": "es", "espanol": "es"}
-    code = known.get(fold(text), text.strip().lower())
-    if code not in LANGUAGES:
-        raise InvalidValue("language")
-    return code
-
-
-def _birth_date(text: str, today: date) -> date:
-    for pattern in ("%Y-%m-%d", "%m/%d/%Y"):
-        try:
-            day = datetime.strptime(text.strip(), pattern).date()  # noqa: DTZ007 - a day, not a moment
-        except ValueError:
-            continue
-        return clean_birth_date(day, today=today)
-    raise InvalidValue("birth_date")
-
-
-_NEEDED = ("first_name", "last_name")
-_CLEANERS: Mapping[
-    str, Callable[[str], Any]
-] = {  # the birth date is read beside them, as it needs today's date
+_NAMES = ("first_name", "last_name")
+_CLEANERS: Mapping[str, Callable[[str], Any]] = {  # the birth date needs today's date beside
     "first_name": clean_name,
     "last_name": clean_name,
     "email": clean_email,
     "phone": clean_phone,
-    "language": _language,
+    "language": clean_language,
     "state": clean_state,
     "message": lambda text: clean_text(text, limit=MESSAGE_LIMIT),
+}
+ROW_PROBLEMS: Mapping[str, str] = {
+    csv_parser.OPEN_QUOTE: "A quotation mark is missing its partner. Add the second one, or delete the first.",
+    csv_files.EXTRA_CELLS: (
+        "The row has more cells than the header. Put quotation marks around a cell that contains a comma."
+    ),
 }
 
 
 def read_row(
-    cells: Sequence[str], *, line: int, mapping: Mapping[str, str], zone: str, today: date
+    cells: Sequence[str], *, line: int, mapping: Mapping[str, str], zone: str, today: date, problem: str = ""
 ) -> Row | list[str]:
-    """Return a row of the file, or a sentence for each field that cannot be read."""
-    given = {field: text for field, text in _mapped(cells, mapping) if text.strip() or field in _NEEDED}
+    """Return a row of the file, or a sentence for each reason why it cannot be imported.
+
+    A name and one way to reach the person are needed; any other cell that cannot be read is left out. `problem` is the
+    code that the reader of the file gave the row.
+    """
+    if problem:
+        return [ROW_PROBLEMS[problem]]
+    given = {field: text for field, text in _mapped(cells, mapping) if not means_nothing(text)}
     clean, wrong = _clean(given, today=today)
-    if not wrong and not (clean.get("email") or clean.get("phone")):
-        wrong.append("Give an email address or a phone number.")
-    if wrong:
-        return wrong
+    refused = [_sentence(field, wrong[field]) for field in _NAMES if field in wrong]
+    if not refused and not set(_NAMES) & set(clean):
+        refused.append("Give a first name or a last name.")
+    if not (clean.get("email") or clean.get("phone")):
+        refused += [_sentence(field, wrong[field]) for field in ("email", "phone") if field in wrong]
+        refused.append("Give an email address or a phone number.")
+    if refused:
+        return refused
+    left_out = [list_value(FIELDS[field], given[field]) for field in wrong]
+    reasons = [_sentence(field, error) for field, error in wrong.items()]
     message = clean.pop("message", None)
-    known = {name: value for name, value in clean.items() if value is not None}
-    zone = zone_for(given=None, state=known.get("state"), clinic=zone)
-    return Row(line=line, person=Person(**known, time_zone=zone), message=message)
+    person = Person(
+        **(dict.fromkeys(_NAMES, "") | clean),
+        time_zone=zone_for(given=None, state=clean.get("state"), clinic=zone),
+    )
+    return Row(line=line, person=person, message=message, left_out=left_out, reasons=reasons)
+
+
+def _sentence(field: str, error: InvalidValue) -> str:
+    return f"{FIELDS[field]}: {error}"
 
 
 def _mapped(cells: Sequence[str], mapping: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -128,17 +134,17 @@ def _mapped(cells: Sequence[str], mapping: Mapping[str, str]) -> Iterator[tuple[
         yield field, plain_cell(cells[int(number)]) if int(number) < len(cells) else ""
 
 
-def _clean(given: Mapping[str, str], *, today: date) -> tuple[dict[str, Any], list[str]]:
-    """Return the clean values, and a sentence for each field that cannot be read."""
+def _clean(given: Mapping[str, str], *, today: date) -> tuple[dict[str, Any], dict[str, InvalidValue]]:
+    """Return the clean values, and what is wrong with the others."""
     cleaners: Mapping[str, Callable[[str], Any]] = {
         **_CLEANERS,
-        "birth_date": lambda text: _birth_date(text, today),
+        "birth_date": lambda text: read_birth_date(text, today=today),
     }
     clean: dict[str, Any] = {}
-    wrong = []
+    wrong = {}
     for field, text in given.items():
         try:
             clean[field] = cleaners[field](text)
         except InvalidValue as error:
-            wrong.append(f"{FIELDS[field]}: {error}")
+            wrong[field] = error
     return clean, wrong

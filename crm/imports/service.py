@@ -12,7 +12,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crm.audit import service as audit
 from crm.core import clock, crypto, csv_files, current
-from crm.core.csv_files import MOST_COLUMNS, BadFile
+from crm.core.csv_files import BadFile
+from crm.core.csv_parser import Record
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.queue import enqueue
@@ -22,8 +23,7 @@ from crm.imports.rules import Row
 
 PART = 1024 * 1024  # bytes
 AT_ONCE = 1000  # rows
-PROBLEM_CELLS = 2000  # characters of one refused cell that are kept
-SAMPLE, SHOWN = 3, 10  # rows shown before the check, and refused rows shown after
+SAMPLE, SHOWN = 3, 10  # rows shown before the check, and listed rows shown after
 RUNNING = (ImportState.CHECKING, ImportState.IMPORTING, ImportState.UNDOING)
 
 
@@ -79,7 +79,7 @@ def sample(run: ImportRun) -> list[str]:
     """Return, for each column, what its first rows hold; empty once the file is deleted."""
     rows: list[list[str]] = []
     with suppress(BadFile):
-        rows = [cells for _, cells in islice(_rows(run.id, run.encoding, run.delimiter), SAMPLE)]
+        rows = [row.cells for row in islice(_rows(run.id, run.encoding, run.delimiter), SAMPLE)]
     return csv_files.samples(header(run), rows)
 
 
@@ -161,7 +161,7 @@ def process(run_id: int) -> None:
             _delete_batches(run_id)
     if state not in (ImportState.CHECKING, ImportState.IMPORTING):
         return
-    seen: set[bytes] = set()
+    seen: dict[bytes, int] = {}
     rows = islice(_rows(run_id, *about[:2]), at, None)
     try:
         while True:
@@ -183,7 +183,7 @@ def _fail(run_id: int, text: str) -> None:
     audit.record("import.failed", object_type="import", object_id=run_id)
 
 
-def _rows(run_id: int, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(run_id: int, encoding: str, delimiter: str) -> Iterator[Record]:
     """Yield the rows of the stored file, with their number in a spreadsheet."""
     raw: io.RawIOBase = _Parts(run_id)
     return csv_files.read_rows(io.BufferedReader(raw), encoding=encoding, delimiter=delimiter)
@@ -194,24 +194,26 @@ class _Parts(io.RawIOBase):
 
     def __init__(self, run_id: int) -> None:
         self.run_id, self.number, self.left = run_id, 0, memoryview(b"")
+        self.ended = False  # the reader asks again after the end
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, into: bytearray) -> int:  # type: ignore[override]
-        if not self.left:
+        if not self.left and not self.ended:
             with transaction():
                 wanted = select(ImportPart.content).filter_by(run_id=self.run_id, number=self.number)
                 content = db.session.scalar(wanted)
             self.number, self.left = self.number + 1, memoryview(crypto.decrypt(content) if content else b"")
+            self.ended = content is None
         size = min(len(into), len(self.left))
         into[:size], self.left = self.left[:size], self.left[size:]
         return size
 
 
 def _process_batch(
-    run_id: int, state: str, at: int, batch: Sequence[tuple[int, list[str]]], mapping: Mapping[str, str],
-    seen: set[bytes],
+    run_id: int, state: str, at: int, batch: Sequence[Record], mapping: Mapping[str, str],
+    seen: dict[bytes, int],
 ) -> bool:  # fmt: skip
     """Process one batch; return False when another worker goes on with this import."""
     run = get(run_id, lock=True)
@@ -239,25 +241,31 @@ def _finish(run: ImportRun, *, rows: int) -> None:
 def _import_batch(
     run: ImportRun,
     at: int,
-    batch: Sequence[tuple[int, list[str]]],
+    batch: Sequence[Record],
     mapping: Mapping[str, str],
-    seen: set[bytes],
+    seen: dict[bytes, int],
 ) -> None:
     zone, today = current.calendar().zone.key, clock.today()
     good: list[Row] = []
-    problems = []
-    for line, cells in batch:
-        row = rules.read_row(cells, line=line, mapping=mapping, zone=zone, today=today)
+    listed: list[tuple[int, str]] = []
+    for line, cells, problem in batch:
+        row = rules.read_row(cells, line=line, mapping=mapping, zone=zone, today=today, problem=problem)
         if isinstance(row, Row):
             good.append(row)
         else:
-            kept = [cell[:PROBLEM_CELLS] for cell in cells[:MOST_COLUMNS]]
-            problems.append([line, " ".join(row), kept])
+            listed.append((line, texts.refused(row)))
+    run.done, run.errors = at + len(batch), run.errors + len(listed)
     write = run.state == ImportState.IMPORTING
     outcome = matching.import_rows(good, kind=run.kind, seen=seen, write=write, run_id=run.id)
-    run.done, run.errors = at + len(batch), run.errors + len(problems)
     run.new, run.known = run.new + outcome.new, run.known + outcome.known
-    run.duplicates += outcome.duplicates
+    run.duplicates += len(outcome.duplicates)
+    skipped = {row.line for row, _ in outcome.duplicates}
+    listed += [(row.line, texts.duplicate(text)) for row, text in outcome.duplicates]
+    listed += [
+        (row.line, texts.incomplete(row.reasons)) for row in good if row.left_out and row.line not in skipped
+    ]
+    cells_of = {row.number: row.cells for row in batch} if listed else {}
+    problems = [[line, words, cells_of[line]] for line, words in sorted(listed)]
     db.session.add(
         ImportBatch(
             run_id=run.id, number=at // AT_ONCE, contact_ids=outcome.contact_ids, lead_ids=outcome.lead_ids,
@@ -269,23 +277,31 @@ def _import_batch(
 
 
 def problems(run_id: int) -> Iterator[list[str]]:
-    """Yield the refused rows as they stand in the file, after their line and what is wrong."""
+    """Yield the listed rows as they stand in the file, after their number and what is wrong.
+
+    Listed are rows that were refused, that repeat another one, or that came in without one of their cells.
+    """
     run = get(run_id)
-    audit.record("import.problems", object_type="import", object_id=run_id, detail={"rows": run.errors})
+    audit.record(
+        "import.problems",
+        object_type="import",
+        object_id=run_id,
+        detail={"rows": run.errors + run.duplicates},
+    )
     yield ["Line", "What is wrong", *header(run)]
-    for sealed in db.session.scalars(_refused(run_id)):
+    for sealed in db.session.scalars(_listed(run_id)):
         for line, words, cells in orjson.loads(sealed or "[]"):
             yield [str(line), words, *cells]
 
 
-def _refused(run_id: int) -> Select[str | None]:
-    refused = (ImportBatch.run_id == run_id, ImportBatch.problems.is_not(None))
-    return select(ImportBatch.problems).where(*refused).order_by(ImportBatch.number)
+def _listed(run_id: int) -> Select[str | None]:
+    listed = (ImportBatch.run_id == run_id, ImportBatch.problems.is_not(None))
+    return select(ImportBatch.problems).where(*listed).order_by(ImportBatch.number)
 
 
 def first_problems(run_id: int) -> list[tuple[int, str, str]]:
-    """Return the first refused rows: their line, what is wrong, and what they hold."""
-    sealed = db.session.scalar(_refused(run_id).limit(1))
+    """Return the first listed rows: their line, what is wrong, and what they hold."""
+    sealed = db.session.scalar(_listed(run_id).limit(1))
     return [
         (line, words, " · ".join(filter(None, map(csv_files.shown, cells)))[:200])
         for line, words, cells in orjson.loads(sealed or "[]")[:SHOWN]

@@ -1,6 +1,6 @@
 """What the import pages say: kinds of file, states, and why a file cannot be read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from crm.core.csv_files import MOST_COLUMNS, BadFile
 from crm.imports.models import ImportState
@@ -35,3 +35,18 @@ _FILE: Mapping[str, str] = {
 def file_problem(error: BadFile) -> str:
     """Return why a file cannot be read, and what to do."""
     return _FILE[error.code].replace("%(count)s", f"{error.count:,}")
+
+
+def refused(reasons: Sequence[str]) -> str:
+    """Return why a row was not imported."""
+    return " ".join(reasons)
+
+
+def duplicate(repeats: str) -> str:
+    """Return what a row that was passed over repeats."""
+    return f"Duplicate, passed over. {repeats}"
+
+
+def incomplete(reasons: Sequence[str]) -> str:
+    """Return why a row was imported without some of its cells."""
+    return f"Imported without what cannot be read. {' '.join(reasons)}"

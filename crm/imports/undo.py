@@ -11,6 +11,14 @@ from crm.imports.service import get
 # Rows that the import itself and the deadlines write. Any other row that points to a lead or person keeps it.
 _OWN = {"lead": ("task", "lead_breach"), "contact": ("lead", "activity", "contact_search")}
 
+_KINDS = (
+    "imported",
+    "lead_opened",
+    "possible_duplicate",
+    "told_otherwise",
+    "left_out",
+)  # in the timeline, by the import
+
 
 def undo_import(run_id: int) -> None:
     """Remove what an import created, one batch and one transaction at a time; resume where it stopped."""
@@ -39,7 +47,12 @@ def undo_import(run_id: int) -> None:
 def _remove(batch: ImportBatch) -> int:
     """Remove one batch; return how many people and leads are kept."""
     run = get(batch.run_id)
-    given = {"contacts": batch.contact_ids, "leads": batch.lead_ids, "importer": f"staff:{run.user_id}"}
+    given = {
+        "contacts": batch.contact_ids,
+        "leads": batch.lead_ids,
+        "importer": f"staff:{run.user_id}",
+        "own_kinds": list(_KINDS),
+    }
     gone = execute_raw(_untouched("lead", "leads"), given).scalars().all()
     execute_raw(_LEADS, {"ids": gone})
     people = execute_raw(_untouched("contact", "contacts"), given).scalars().all()
@@ -68,7 +81,7 @@ def _untouched(table: str, ids: str) -> str:
     return f"""
         select t.id from "{table}" t where t.id = any(:{ids}::bigint[]) {open_leads} {tasks if table == "lead" else ""}
             and not exists (select 1 from activity a where a.{mine} and a.actor <> 'system'
-                and not (a.actor = :importer and a.kind in ('imported', 'lead_opened', 'possible_duplicate')))
+                and not (a.actor = :importer and a.kind = any(:own_kinds)))
             {pointing}
         for update
     """

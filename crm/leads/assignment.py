@@ -1,6 +1,8 @@
 """Assignment of new leads: round-robin among staff on duty who match language, state and capacity."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
@@ -50,6 +52,61 @@ def assign_next(*, lead_id: int, language: str) -> int | None:
     audit.record_now("lead.assign", object_type="lead", object_id=lead_id, detail=row.detail)
     owner_id: int = row.detail["owner_id"]
     return owner_id
+
+
+_STAFF = """
+    select a.user_id, a.languages, a.states, a.capacity,
+        (select count(*) from lead l where l.owner_id = a.user_id and l.closed_at is null) as open,
+        (select l.created_at from lead l where l.owner_id = a.user_id order by l.created_at desc, l.id desc limit 1) as last
+    from assignee a join "user" u on u.id = a.user_id and u.active and u.practice_id is null
+    where a.on_duty order by a.user_id
+"""
+_GIVE = """
+    with given as (
+        update lead set owner_id = one.user_id
+        from unnest(:lead_id::bigint[], :user_id::bigint[]) as one (lead_id, user_id)
+        where lead.id = one.lead_id and lead.owner_id is null
+        returning lead.id, lead.contact_id, lead.owner_id)
+    insert into activity (contact_id, lead_id, at, kind, actor, detail)
+    select contact_id, id, :now, 'assigned', 'system', jsonb_build_object('owner_id', owner_id, 'by', 'rule') from given
+"""
+
+
+@dataclass(frozen=True)
+class Unassigned:
+    """A new lead of a file, and what the rules ask about it."""
+
+    lead_id: int
+    language: str
+    state: str | None
+
+
+def assign_all(leads: Sequence[Unassigned]) -> None:
+    """Assign many new leads by the rule of `assign_next`, one after the other, in two statements."""
+    staff = [row._asdict() for row in execute_raw(_STAFF, {})] if leads else []
+    given = []
+    for turn, lead in enumerate(leads):
+        able = [one for one in staff if _may_take(one, lead)]
+        if able:
+            chosen = min(able, key=_turn)
+            chosen["open"], chosen["turn"] = chosen["open"] + 1, turn
+            given.append((lead.lead_id, chosen["user_id"]))
+    if given:
+        columns = {"lead_id": [lead for lead, _ in given], "user_id": [user for _, user in given]}
+        execute_raw(_GIVE, columns | {"now": clock.now()})
+
+
+def _may_take(one: Mapping[str, Any], lead: Unassigned) -> bool:
+    return (
+        (not one["languages"] or lead.language in one["languages"])
+        and (not one["states"] or lead.state in one["states"])
+        and (one["capacity"] is None or one["capacity"] > one["open"])
+    )
+
+
+def _turn(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    last = one["last"].timestamp() if one["last"] else -1.0
+    return not one["languages"], not one["states"], one.get("turn", -1), last, one["user_id"]
 
 
 def assignees() -> Sequence[Assignee]:

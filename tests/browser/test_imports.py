@@ -58,7 +58,7 @@ def test_three_bad_rows_are_fixed_and_the_import_is_undone(site: Stack, staff: P
     assert there(site) == len(GOOD)
 
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download all skipped rows").click()
+        page.get_by_role("link", name="Download all these rows").click()
     with Path(download.value.path()).open(encoding="utf-8-sig", newline="") as left_out:
         rows = list(csv.DictReader(left_out))
     assert [row["Line"] for row in rows] == ["9", "10", "11"]

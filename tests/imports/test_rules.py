@@ -1,6 +1,7 @@
 """Columns and rows of imports."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -33,20 +34,83 @@ def test_wrong_mappings(mapping, words):
 @pytest.mark.parametrize(
     ("cells", "words"),
     [
-        (("", "Ruiz", "a@b.example"), "First name: This is required."),
+        (("", "", "a@b.example"), "first name or a last name"),
+        (("-", "N/A", "a@b.example"), "first name or a last name"),
         (("x" * 300, "Ruiz", "a@b.example"), "at most 60"),
-        (("A\u202ena", "Ruiz", "a@b.example"), "letters"),
         (("Ana 🙂", "Ruiz", "a@b.example"), "letters"),
         (("=1+1", "Ruiz", "a@b.example"), "letters"),
         (("A\0na", "Ruiz", "a@b.example"), "letters"),
         (("Ana", "Ruiz", "nowhere"), "Email:"),
         (("Ana", "Ruiz", "", "12"), "Phone:"),
-        (("Ana", "Ruiz", "a@b.example", "", "31/31/1990"), "birth"),
+        (("Ana", "Ruiz", "none@none.com"), "reaches nobody"),
         (("Ana", "Ruiz"), "email address or a phone"),
     ],
 )
 def test_refused_rows_say_why(cells, words):
     assert words in " ".join(read(*cells))
+
+
+@pytest.mark.parametrize("problem", ["open_quote", "extra_cells"])
+def test_rows_the_reader_does_not_trust_are_refused(problem):
+    cells = ["Ana", "Ruiz", "a@b.example"]
+    refused: Any = rules.read_row(cells, line=2, mapping=MAPPING, zone="UTC", today=TODAY, problem=problem)
+    assert "quotation mark" in " ".join(refused)
+
+
+MANY = MAPPING | {"5": "state", "6": "language", "7": "message"}
+FIELD_NUMBER = {name: int(number) for number, name in MANY.items()}
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("state", "California", "CA"),
+        ("state", "N/A", None),
+        ("phone", "213-555-0142 x12", "+12135550142;ext=12"),
+        ("phone", "(213) 555-0142 (cell)", "+12135550142"),
+        ("phone", "2135550142.0", "+12135550142"),
+        ("language", "es-MX", "es"),
+        ("birth_date", "5/17/70", date(1970, 5, 17)),
+        ("birth_date", "1970-05-17 00:00:00", date(1970, 5, 17)),
+        ("birth_date", "N/A", None),
+        ("last_name", "", ""),
+        ("first_name", "-", ""),
+    ],
+)
+def test_cells_as_people_write_them(field, text, value):
+    cells = ["Ana", "Ruiz", "a@b.example", "", "", "", "", ""]
+    cells[FIELD_NUMBER[field]] = text
+    row = rules.read_row(cells, line=2, mapping=MANY, zone="UTC", today=TODAY)
+    assert isinstance(row, Row)
+    assert getattr(row.person, field) == value
+    assert not row.left_out
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("state", "Califrnia"),
+        ("phone", "12"),
+        ("language", "xx"),
+        ("birth_date", "31/31/1990"),
+        ("message", "x" * 1001),
+    ],
+)
+def test_optional_cells_are_left_out_and_said(field, text):
+    cells = ["Ana", "Ruiz", "a@b.example", "", "", "", "", ""]
+    cells[FIELD_NUMBER[field]] = text
+    row = rules.read_row(cells, line=2, mapping=MANY, zone="UTC", today=TODAY)
+    assert isinstance(row, Row)
+    assert (row.person.email, row.message) == ("a@b.example", None)
+    assert row.left_out == [f"{rules.FIELDS[field]} “{text[:100]}”"]
+    assert row.reasons[0].startswith(f"{rules.FIELDS[field]}: ")
+
+
+def test_filler_address_is_no_address():
+    row = read("Ana", "Ruiz", "none@none.com", "213 555 0142")
+    assert isinstance(row, Row)
+    assert (row.person.email, row.person.phone) == (None, "+12135550142")
+    assert "reaches nobody" in row.reasons[0]
 
 
 def test_a_good_row():

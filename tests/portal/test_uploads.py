@@ -116,7 +116,7 @@ UNFIT = {
     "no_rows": HEAD.encode() + b",,,,,\n\n",
     "rows": (HEAD + ANA * 501).encode(),
     "big": (HEAD + "x" * uploads_rules.MOST_BYTES).encode(),
-    "cells": (HEAD + '"' + "x" * 200_000).encode(),
+    "cells": ('"' + HEAD + "x" * 200_000).encode(),
 }
 
 

@@ -4,12 +4,16 @@ What is wrong is a code; `texts` has the words. A row is checked by the rules of
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
+from crm.contacts import column_names
+from crm.contacts.rules import InvalidValue, clean_language, means_nothing
 from crm.core import csv_files
 from crm.core.csv_files import Table, plain_cell
 from crm.core.text import fold
+from crm.intake.values import label_of, list_value
 from crm.portal import referral_form
 from crm.portal.referral_form import NEW_CLINICIAN, FormResult
 
@@ -20,13 +24,8 @@ FIELDS = tuple(name for name in referral_form.FIELDS if name not in FORM_ONLY)
 NEEDED = ("first_name", "last_name", "birth_date", "phone", "reason")
 
 OTHER_NAMES: Mapping[str, str] = {
-    "first_name": "first given forename patientfirstname nombre nombres",
-    "last_name": "last surname family patientlastname apellido apellidos",
-    "birth_date": "dob birthday dateofbirth birthdate fechadenacimiento nacimiento",
-    "phone": "telephone mobile cell phonenumber telefono celular movil",
-    "email": "mail emailaddress correo correoelectronico",
-    "language": "lang idioma lengua",
-    "state": "st estado statewherethepatientlives estadodondeviveelpaciente",
+    **column_names.OF_A_PERSON,
+    "state": f"{column_names.OF_A_PERSON['state']} statewherethepatientlives estadodondeviveelpaciente",
     "guardian_name": "guardian parent parentorguardian tutor padremadreotutor nombredeltutor",
     "guardian_relation": "relation relationship parentesco relacion",
     "guardian_phone": "parentphone phoneoftheguardian telefonodeltutor",
@@ -42,12 +41,16 @@ OTHER_NAMES: Mapping[str, str] = {
         "yournumber ournumber yourownnumberforthisreferral chartnumber mrn referralnumber sunumero "
         "supropionumeroparaestereferido numerodeexpediente expediente"
     ),
-    "clinician_name": "clinician nameoftheclinician nombredelprofesional doctor physician referringclinician medico profesional",
-    "npi": "cliniciannpi npinumber numeronpi",
+    "clinician_name": (
+        "clinician clinicianname nameoftheclinician referrer referrername referringprovider referringprovidername "
+        "provider providername doctor doctorname physician referringphysician referringclinician medico profesional "
+        "nombredelprofesional"
+    ),
+    "npi": "cliniciannpi referrernpi referringnpi referringprovidernpi providernpi physiciannpi doctornpi npinumber numeronpi",
 }
 _VALUES: Mapping[str, Mapping[str, str]] = {
-    "language": {"english": "en", "ingles": "en", "spanish": "es", "espanol": "es"},
-    "urgency": {"urgente": "urgent", "yes": "urgent", "si": "urgent", "no": "routine", "rutina": "routine",
+    "urgency": {"urgente": "urgent", "yes": "urgent", "si": "urgent", "stat": "urgent", "asap": "urgent",
+                "no": "routine", "rutina": "routine",
                 "normal": "routine"},
     "service": {
         "advice": "consult", "consulta": "consult", "opinion": "consult", "consultation": "consult",
@@ -77,12 +80,14 @@ def answers_of(
 ) -> dict[str, str]:
     """Return a row as the form's answers. `clinician`: id of who refers where the row names nobody; `npis`: NPI -> id."""
     found = {
-        field: plain_cell(cells[int(number)]).strip() if int(number) < len(cells) else ""
-        for number, field in mapping.items()
+        name: plain_cell(cells[int(number)]).strip() if int(number) < len(cells) else ""
+        for number, name in mapping.items()
     }
-    for field, known in _VALUES.items():
-        value = found.get(field, "")
-        found[field] = known.get(fold(value), value.lower())
+    for name, known in _VALUES.items():
+        value = found.get(name, "")
+        found[name] = known.get(fold(value), value.lower())
+    with suppress(InvalidValue):
+        found["language"] = clean_language(found.get("language", ""))
     npi = "".join(found.get("npi", "").split())
     named = bool(npi or found.get("clinician_name"))
     found["clinician"] = npis.get(npi) or (NEW_CLINICIAN if named or not clinician else clinician)
@@ -95,14 +100,31 @@ def read_row(
     clinicians: Mapping[str, tuple[str, str]],
     strangers: Collection[str],
     today: date,
+    problem: str = "",
 ) -> FormResult:
-    """Read a row by the rules of the form. `strangers`: NPIs of clinicians of other practices."""
+    """Read a row by the rules of the form; `clean["left_out"]` lists what is optional and cannot be read.
+
+    One way to reach the patient is enough, email or phone. `strangers`: NPIs of clinicians of other practices.
+    `problem` is the code that the reader of the file gave the row.
+    """
     read = referral_form.read_form(answers, clinicians=clinicians, today=today)
+    if problem:
+        read.wrong = {"": problem}
+        return read
+    for name in _LEFT_OUT & read.wrong.keys():
+        if name != "phone" or read.clean["email"]:
+            del read.wrong[name]
+            read.clean[name] = referral_form.CHOICES[name][0] if name in referral_form.CHOICES else None
+            if not means_nothing(answers[name]):
+                read.clean["left_out"].append(list_value(label_of(name), answers[name]))
     if len(answers["reason"]) >= referral_form.TYPED_LIMIT:
         read.wrong["reason"] = "text_long"
     if read.clean.get("npi") in strangers:
         read.wrong.setdefault("npi", "npi_taken")
     return read
+
+
+_LEFT_OUT = {"phone", *referral_form.CHOICES}  # needed in the form, where one person can correct them
 
 
 EXAMPLE: Mapping[str, Any] = {

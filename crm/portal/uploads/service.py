@@ -175,7 +175,9 @@ def _read(row: ReferralUpload, table: Table) -> dict[int, FormResult]:
     names = {str(one.id): (one.name, one.npi) for one in own}
     today = clock.today()
     return {
-        line: rules.read_row(one, clinicians=names, strangers=strangers, today=today)
+        line: rules.read_row(
+            one, clinicians=names, strangers=strangers, today=today, problem=table.problems.get(line, "")
+        )
         for line, one in answers.items()
     }
 

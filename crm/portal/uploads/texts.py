@@ -47,6 +47,10 @@ _FILE: Mapping[str, Any] = {
 
 _ROW: Mapping[str, Any] = {
     "double": _("Your practice may have sent this patient before, or the file has them twice."),
+    "open_quote": _("A quotation mark is missing its partner. Add the second one, or delete the first."),
+    "extra_cells": _(
+        "The row has more cells than the header. Put quotation marks around a cell that contains a comma."
+    ),
     "gone": _("The file was deleted. Upload it again."),
     "required:clinician_name": _("Enter the name of the clinician, or choose one for all rows."),
     "required:npi": _("Enter the NPI of the clinician."),

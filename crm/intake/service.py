@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -80,7 +80,7 @@ class IntakeResult:
 
 def open_contact_request(*, request: ContactRequest, demo: bool = False) -> IntakeResult:
     """Take in a contact request; the same request again within a day is the same lead."""
-    found = contacts.find_or_create(person=request.person, demo=demo)
+    found = contacts.find_or_create(person=without_our_address(request.person), demo=demo)
     content = _content_index(rules.CONTACT_REQUEST, request.message or "")
     opened = None if found.is_new else _same_open(found.contact, rules.CONTACT_REQUEST, content)
     if opened is None:
@@ -108,6 +108,13 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Inta
     return opened
 
 
+def without_our_address(person: Person) -> Person:
+    """Return the person without an email address that is the clinic's own: mail to it reaches nobody who asked."""
+    clinic = current.settings().clinic
+    ours = {address.lower() for address in (clinic.email, clinic.from_email, clinic.care_email)}
+    return replace(person, email=None) if person.email in ours else person
+
+
 def _first_stage(request: ContactRequest, contact: Contact) -> str:
     if request.is_spam:
         return rules.SPAM
@@ -126,7 +133,7 @@ def open_referral(
     clinician = referrers.find_or_create(sender=referral.sender, practice_id=practice_id, demo=demo)
     if practice_id is not None and clinician.practice_id != practice_id:
         raise Conflict("This NPI belongs to a clinician of another practice.")
-    found = contacts.find_or_create(person=referral.person, demo=demo)
+    found = contacts.find_or_create(person=without_our_address(referral.person), demo=demo)
     # the practice belongs to it: two practices may well say the same of one patient on one day
     content = _content_index(rules.REFERRAL, f"{clinician.practice_id} {_as_json(referral.health)}")
     opened = _same_referral(referral, clinician, found.contact)
@@ -171,7 +178,7 @@ def _request_confirmation(
     source: str,
 ) -> None:
     """Send the confirmation email, but never to a different address than the submitted one."""
-    if found.contact.email is None or "email" in found.differing:
+    if person.email is None or found.contact.email != person.email:
         return
     consent.send_confirmation(
         contact=found.contact,

@@ -33,8 +33,8 @@ def log_call(
     """
     lead = service.get(lead_id)
     now = clock.now()
-    note = note.strip()
-    _check(channel=channel, outcome=outcome, note=note, call_again_at=call_again_at, now=now)
+    note = service.typed_text("note", note, limit=NOTE_LIMIT)
+    _check(channel=channel, outcome=outcome, call_again_at=call_again_at, now=now)
     if lead.closed_at is not None:
         raise Conflict("This lead is closed. Reopen it first.")
     actor = audit.current().actor
@@ -59,14 +59,12 @@ def log_call(
     return call
 
 
-def _check(*, channel: str, outcome: str, note: str, call_again_at: datetime | None, now: datetime) -> None:
+def _check(*, channel: str, outcome: str, call_again_at: datetime | None, now: datetime) -> None:
     wrong = {}
     if channel not in CHANNELS:
         wrong["channel"] = ["Choose a type."]
     if outcome not in OUTCOMES:
         wrong["outcome"] = ["Choose an outcome."]
-    if len(note) > NOTE_LIMIT or "\0" in note:
-        wrong["note"] = [f"Shorten the note to {NOTE_LIMIT:,} characters."]
     if call_again_at is not None and not now < call_again_at < now + timedelta(days=366):
         wrong["call_again_at"] = ["Choose a time within the next year."]
     if wrong:

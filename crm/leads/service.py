@@ -8,6 +8,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from crm.audit import acts
 from crm.audit import service as audit
 from crm.contacts import service as contacts
+from crm.contacts.rules import InvalidValue, clean_text
 from crm.core import clock, current, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
@@ -169,11 +170,19 @@ def assign(*, lead_id: int, version: int, owner_id: int | None) -> Lead:
     return lead
 
 
+def typed_text(field: str, text: str, *, limit: int, lines: bool = True) -> str:
+    """Return text that staff typed, cleaned. Raises Invalid with what is wrong with it, and where."""
+    try:
+        return clean_text(text, limit=limit, lines=lines)
+    except InvalidValue as error:
+        raise Invalid({field: [str(error)]}) from error
+
+
 def add_note(*, lead_id: int, text: str) -> None:
     """Add a note of up to 4,000 characters to a lead's timeline; it is stored encrypted."""
     lead = get(lead_id)
-    text = text.strip()
-    if not 0 < len(text) <= NOTE_LIMIT or "\0" in text:
+    text = typed_text("text", text, limit=NOTE_LIMIT)
+    if not text:
         raise Invalid({"text": [f"Write a note of up to {NOTE_LIMIT:,} characters."]})
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="note", text=text)
     mentions.notify_mentioned(lead, text)
@@ -189,8 +198,8 @@ def add_task(*, lead_id: int, kind: str, title: str, due_at: datetime, owner_id:
     """
     lead = get(lead_id)
     due = current.calendar().next_open(due_at)
-    title = " ".join(title.split())
-    if not 0 < len(title) <= TITLE_LIMIT or not title.isprintable():
+    title = typed_text("title", title, limit=TITLE_LIMIT, lines=False)
+    if not title:
         raise Invalid({"title": ["Enter a title of up to 120 characters."]})
     task = Task(
         lead_id=lead_id, kind=kind, title=title, owner_id=owner_id, due_at=due, created_at=clock.now()

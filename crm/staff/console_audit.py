@@ -83,10 +83,14 @@ def _tags(asked: dict[str, str]) -> list[dict[str, str]]:
     ]
 
 
+_FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)  # a zone's moments outside of them may overflow
+
+
 def _day(text: str | None) -> datetime | None:
     """The start of a day in the clinic's zone; None for what is not a date."""
     try:
         day = date.fromisoformat(text or "")
     except ValueError:
         return None
+    day = max(_FIRST_DAY, min(day, _LAST_DAY))
     return datetime.combine(day, time(), current.settings().clinic.zone)

@@ -89,6 +89,7 @@ def test_recent_calls_are_left_out(desk, clock):
     desk.get(f"/console/leads/{lead.reference}")
     answer = desk.post(f"/console/leads/{lead.reference}/calls", {"channel": "phone", "outcome": "no_answer"})
     assert answer.status_code == 302
+    desk.get("/console/leads/work")  # shows the notice with its way to undo
     assert shown(desk, "call_now") == set()
     clock.shift(3 * 3600 + 1)
     desk.sign_in(db.session.get_one(User, _me("front_desk")))

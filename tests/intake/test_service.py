@@ -365,3 +365,13 @@ def test_crisis_message_raises_alert(edge, clock):
     assert (alert.level, alert.key) == ("danger", f"crisis:{opened.lead_id}")
     assert opened.reference in alert.text
     assert "die" not in alert.text
+
+
+def test_our_own_address_is_no_address(edge, clock):
+    ours = current.settings().clinic.from_email
+    who = Person(first_name="Ana", last_name="Ruiz", email=ours, phone="+12135550142", time_zone="UTC")
+    wording = consent_texts.current("contact-form", "en")
+    opened = intake.open_contact_request(request=ContactRequest(person=who, source="api", wording=wording))
+    contact = db.session.get(Contact, opened.contact_id)
+    assert (contact.email, contact.phone, opened.stage) == (None, "+12135550142", "new")
+    assert db.session.scalars(select(Confirmation)).all() == []

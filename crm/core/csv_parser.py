@@ -7,7 +7,7 @@ with the next line.
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 OPEN_QUOTE = "open_quote"
@@ -35,28 +35,48 @@ def parse(lines: Iterable[str], delimiter: str, *, width: int = 0) -> Iterator[R
 
     A row whose quotation mark stays open is split at every delimiter, marks included, and has the problem `OPEN_QUOTE`.
     """
-    source, waiting = iter(lines), deque[str]()
-    number, left = 0, _SECOND_READS
-    while (line := waiting.popleft() if waiting else next(source, None)) is not None:
+    source = _Lines(lines)
+    number = 0
+    while (line := source.take()) is not None:
         number += 1
         if '"' not in line:
             yield Record(number, line.rstrip("\r\n").split(delimiter))
             continue
-        row, read = _Row(delimiter, width), [line]
+        read = [line]
         try:
-            while not row.feed(read[-1]):
-                more = waiting.popleft() if waiting else next(source, None)
-                if more is None:
-                    raise _OpenQuoteError
-                read.append(more)
-                if row.size > _CELL_LIMIT or len(read) > min(_LINE_LIMIT, left):
-                    raise _OpenQuoteError
+            yield Record(number, _quoted_cells(read, source, _Row(delimiter, width)))
         except _OpenQuoteError:
-            waiting.extendleft(reversed(read[1:]))
-            left -= len(read) - 1
+            source.give_back(read[1:])
             yield Record(number, line.rstrip("\r\n").split(delimiter), OPEN_QUOTE)
-        else:
-            yield Record(number, row.cells)
+
+
+class _Lines:
+    """Lines that can be given back, to be read a second time; only so many of one file."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.source, self.waiting, self.left = iter(lines), deque[str](), _SECOND_READS
+
+    def take(self) -> str | None:
+        return self.waiting.popleft() if self.waiting else next(self.source, None)
+
+    def give_back(self, lines: Sequence[str]) -> None:
+        self.waiting.extendleft(reversed(lines))
+        self.left -= len(lines)
+
+
+def _quoted_cells(read: list[str], source: _Lines, row: "_Row") -> list[str]:
+    """Return the cells of a row that begins with the line in `read`, to which its further lines are added.
+
+    Raises _OpenQuoteError.
+    """
+    while not row.feed(read[-1]):
+        more = source.take()
+        if more is None:
+            raise _OpenQuoteError
+        read.append(more)
+        if row.size > _CELL_LIMIT or len(read) > min(_LINE_LIMIT, source.left):
+            raise _OpenQuoteError
+    return row.cells
 
 
 class _Row:
@@ -66,38 +86,46 @@ class _Row:
         self.delimiter, self.width = delimiter, width
         self.cells: list[str] = []
         self.size = 0
-        self._open: list[str] | None = None  # what the open quoted cell holds so far
+        self._parts: list[str] = []  # what the open quoted cell holds so far
+        self._open = False
 
     def feed(self, line: str) -> bool:
         """Read one line; return whether the row is complete. Raises _OpenQuoteError."""
         body = line.rstrip("\r\n")
         self.size += len(line)
-        at, further = 0, self._open is not None
-        while True:
-            if self._open is not None:
-                close = self._closing(body, at)
-                part = body[at:] if close is None else body[at:close]
-                if further and self._is_row(part):
-                    raise _OpenQuoteError
-                if close is None:
-                    self._open.append(part + line[len(body) :])
-                    return False
-                self._close(part)
-                if close + 1 == len(body):
-                    return True
-                at, further = close + 2, False
-            elif body.startswith('"', at):
-                self._open, at = [], at + 1
+        at: int | None = 0
+        if self._open:
+            at = self._read_quoted(body, 0, end=line[len(body) :], further=True)
+        while at is not None and at <= len(body):
+            if body.startswith('"', at):
+                self._open, self._parts = True, []
+                at = self._read_quoted(body, at + 1, end=line[len(body) :])
             else:
-                end = body.find(self.delimiter, at)
-                self.cells.append(body[at:] if end < 0 else body[at:end])
-                if end < 0:
-                    return True
-                at = end + 1
+                at = self._read_plain(body, at)
+        return not self._open
+
+    def _read_plain(self, body: str, at: int) -> int:
+        """Add the cell that begins at `at`; return where the next one begins, beyond the line after the last."""
+        end = body.find(self.delimiter, at)
+        end = len(body) if end < 0 else end
+        self.cells.append(body[at:end])
+        return end + 1
+
+    def _read_quoted(self, body: str, at: int, *, end: str, further: bool = False) -> int | None:
+        """Go on with the open cell; return where the next one begins, None where the cell goes on in the next line."""
+        close = self._closing(body, at)
+        part = body[at:close]
+        if further and self._is_row(part):
+            raise _OpenQuoteError
+        if close is None:
+            self._parts.append(part + end)
+            return None
+        self._close(part)
+        return close + 2
 
     def _close(self, part: str) -> None:
-        self.cells.append("".join([*(self._open or []), part]).replace('""', '"'))
-        self._open = None
+        self.cells.append("".join([*self._parts, part]).replace('""', '"'))
+        self._open = False
 
     def _closing(self, body: str, at: int) -> int | None:
         """Return the place of the mark that closes the open cell, None where the cell goes on in the next line.

@@ -107,13 +107,7 @@ def read_row(
         return [ROW_PROBLEMS[problem]]
     given = {field: text for field, text in _mapped(cells, mapping) if not means_nothing(text)}
     clean, wrong = _clean(given, today=today)
-    refused = [_sentence(field, wrong[field]) for field in _NAMES if field in wrong]
-    if not refused and not set(_NAMES) & set(clean):
-        refused.append("Give a first name or a last name.")
-    if not (clean.get("email") or clean.get("phone")):
-        refused += [_sentence(field, wrong[field]) for field in ("email", "phone") if field in wrong]
-        refused.append("Give an email address or a phone number.")
-    if refused:
+    if refused := _refused(clean, wrong):
         return refused
     left_out = [list_value(FIELDS[field], given[field]) for field in wrong]
     reasons = [_sentence(field, error) for field, error in wrong.items()]
@@ -123,6 +117,17 @@ def read_row(
         time_zone=zone_for(given=None, state=clean.get("state"), clinic=zone),
     )
     return Row(line=line, person=person, message=message, left_out=left_out, reasons=reasons)
+
+
+def _refused(clean: Mapping[str, Any], wrong: Mapping[str, InvalidValue]) -> list[str]:
+    """Return a sentence for each reason why a row cannot be imported: no name, or no way to reach the person."""
+    refused = [_sentence(field, wrong[field]) for field in _NAMES if field in wrong]
+    if not refused and not set(_NAMES) & set(clean):
+        refused.append("Give a first name or a last name.")
+    if not (clean.get("email") or clean.get("phone")):
+        refused += [_sentence(field, wrong[field]) for field in ("email", "phone") if field in wrong]
+        refused.append("Give an email address or a phone number.")
+    return refused
 
 
 def _sentence(field: str, error: InvalidValue) -> str:

@@ -259,11 +259,7 @@ def _import_batch(
     outcome = matching.import_rows(good, kind=run.kind, seen=seen, write=write, run_id=run.id)
     run.new, run.known = run.new + outcome.new, run.known + outcome.known
     run.duplicates += len(outcome.duplicates)
-    skipped = {row.line for row, _ in outcome.duplicates}
-    listed += [(row.line, texts.duplicate(text)) for row, text in outcome.duplicates]
-    listed += [
-        (row.line, texts.incomplete(row.reasons)) for row in good if row.left_out and row.line not in skipped
-    ]
+    listed += _listed_rows(good, outcome)
     cells_of = {row.number: row.cells for row in batch} if listed else {}
     problems = [[line, words, cells_of[line]] for line, words in sorted(listed)]
     db.session.add(
@@ -274,6 +270,13 @@ def _import_batch(
     )  # fmt: skip
     db.session.flush()
     db.session.expunge_all()
+
+
+def _listed_rows(rows: Sequence[Row], outcome: matching.Outcome) -> list[tuple[int, str]]:
+    """Return the readable rows to look at: duplicates, and those imported without some of their cells."""
+    skipped = {row.line: texts.duplicate(text) for row, text in outcome.duplicates}
+    without = {row.line: texts.incomplete(row.reasons) for row in rows if row.reasons}
+    return list((without | skipped).items())
 
 
 def problems(run_id: int) -> Iterator[list[str]]:

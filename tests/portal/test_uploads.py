@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from crm.audit.models import AuditEntry
-from crm.contacts.models import Contact
+from crm.contacts.models import Activity, Contact
 from crm.core import clock
 from crm.core.csv_files import BadFile, guess_columns
 from crm.core.db import db, transaction
@@ -231,6 +231,32 @@ def test_good_rows_become_referrals_and_the_others_come_back(database, nurse, po
     assert {(one.person_id, one.informed) for one in submissions} == {(nurse.id, "referral-informed/1")}
     assert count(Message) == before  # the page says it; not an email for each row
     assert portal.get(f"/refer/r/{leads[0].reference}").status_code == 200
+
+
+def test_optional_cells_do_not_lose_the_patient(portal):
+    head = HEAD.strip() + ",State,Language,Urgent,patient_insurance\n"
+    rows = (
+        "Ana,Ruiz,5/17/70,213-555-0142 x12,,Pain,California,es-MX,,\n"
+        "Ben,Ortiz,1980-02-03 00:00:00,12,ben@patients.example,Migraine,Califrnia,xx,soon,N/A\n"
+        'Cleo,,1980-02-03,2135550142.0,none@none.com,"Knee\n'
+        "Dora,Paz,1980-02-03,213 555 0144,,pain, back,CA,en,no,Aetna\n"
+        "Eva,,1980-02-03,(213) 555-0145 (cell),none@none.com,Knee\n"
+    )
+    upload_id = looked_at(portal, head + rows)
+    page = portal.get(f"/refer/upload/{upload_id}").text
+    for words in (
+        "State “Califrnia”",
+        "Phone “12”",
+        "Language “xx”",
+        "missing its partner",
+        "more cells than the header",
+    ):
+        assert words in page
+    send(portal, upload_id)
+    jobs.referrals(upload_id)
+    assert states(upload_id) == [(2, "taken"), (3, "taken"), (4, "refused"), (5, "refused"), (6, "taken")]
+    notes = db.session.scalars(select(Activity.text).where(Activity.kind == "left_out")).all()
+    assert any("State “Califrnia”" in note for note in notes)
 
 
 def test_pressing_twice_and_uploading_again_sends_nobody_twice(database, nurse, portal):

@@ -142,6 +142,12 @@ class CheckedFile:
         """Lines that can be sent: no problem and no duplicate."""
         return [line for line in self.reads if line not in self.wrong and line not in self.duplicates]
 
+    @property
+    def without(self) -> dict[int, list[str]]:
+        """Lines that can be sent, with what is left out because it cannot be read."""
+        found = {line: read.clean["left_out"] for line, read in self.reads.items() if line not in self.wrong}
+        return {line: left_out for line, left_out in found.items() if left_out}
+
 
 def check_file(row: ReferralUpload, *, duplicates: bool = True) -> CheckedFile:
     """Check every row of a file by the rules of the form, without writing."""

@@ -2,7 +2,11 @@
 
 import shutil
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
+
+import psycopg
 
 from crm.dev import local
 
@@ -19,8 +23,19 @@ def stop(folder: Path, mode: str = "fast") -> None:
 
 
 def start(folder: Path) -> None:
-    """Start it again."""
-    local._postgres_servers[folder].ensure_postgres_running()
+    """Start it again, also while processes of one that was killed are still ending. Raises psycopg.OperationalError."""
+    server = local._postgres_servers[folder]
+    for _ in range(100):
+        with suppress(subprocess.SubprocessError, AssertionError):
+            server.ensure_postgres_running()
+        try:
+            psycopg.connect(server.get_uri()).close()
+        except psycopg.OperationalError as error:
+            refused = error
+        else:
+            return
+        time.sleep(0.3)
+    raise refused
 
 
 def save(folder: Path, name: str) -> Path:

@@ -207,7 +207,8 @@ def test_archives_are_refused(doors, name):
 def test_very_wide_row(doors):
     row = ",".join(["Ana", "Ruiz", "ana@example.test", "", "", "Hi", *["x"] * 10_000])
     run = doors.imported((HEAD + row + "\n").encode())
-    assert (run.state, run.new) == ("done", 1)
+    assert (run.state, run.new, run.errors) == ("done", 0, 1)
+    assert len(list(service.problems(run.id))) == 2  # the heading, and the row that is listed
 
 
 def test_large_file_is_not_read(doors, database, monkeypatch):

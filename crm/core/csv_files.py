@@ -150,7 +150,7 @@ def _header(start: str) -> tuple[str, list[str]]:
     top = _Top.read(io.StringIO(start, newline=""))
     if not any(map(str.strip, top.lines)):
         raise BadFile("empty")
-    delimiter = top.delimiter or _best_delimiter(top.lines)
+    delimiter = top.delimiter or delimiter_of(top.lines)
     found = _header_row(_first_rows(top.lines, delimiter))
     if found.problem:
         raise BadFile("cells")
@@ -211,12 +211,7 @@ def _holds_data(row: Record) -> bool:
     return any(_DATA.search(cell) for cell in row.cells)
 
 
-def delimiter_of(line: str) -> str:
-    """Return the delimiter (, ; tab |) by which a line has most columns; the comma where it has one."""
-    return _best_delimiter([line])
-
-
-def _best_delimiter(lines: Sequence[str]) -> str:
+def delimiter_of(lines: Sequence[str]) -> str:
     """Return the delimiter by which most rows have as many cells as the header; the comma where none is better."""
     return max(_DELIMITERS, key=lambda one: _fit(_first_rows(lines, one), comma=one == ","))
 

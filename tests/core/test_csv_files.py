@@ -38,7 +38,7 @@ def test_encoding_of_the_first_bytes(start, encoding):
     [("a,b,c", ","), ("a;b;c", ";"), ("a\tb", "\t"), ("a|b", "|"), ('"a;b",c', ","), ("alone", ",")],
 )
 def test_delimiters(line, delimiter):
-    assert csv_files.delimiter_of(line) == delimiter
+    assert csv_files.delimiter_of([line]) == delimiter
 
 
 ENCODINGS = ["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16", "utf-16-le", "utf-16-be"]

@@ -1,5 +1,6 @@
 """The front desk's pages: work lists, tasks, the call log, consultations, and who takes new leads."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from flask_security import current_user
 from crm.audit import acts
 from crm.audit import service as audit
 from crm.consultations import service as consultations
+from crm.consultations.models import Consultation
 from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid, NotFound
@@ -35,13 +37,16 @@ def index() -> ResponseReturnValue:
     name = request.args.get("list", worklists.FIRST)
     if name not in worklists.LISTS and name != TODAY:
         raise Invalid({"list": ["List not found."]})
-    shown = (
-        worklists.load_list(name, me=current_user.id, cursor=request.args.get("cursor"))
-        if name != TODAY
-        else None
-    )
-    day = consultations.consultations_on(consultations.clinic_today()) if name == TODAY else []
-    leads = list(shown.rows) if shown else [one.lead for one in day]
+    day: Sequence[Consultation] = ()
+    leads: Sequence[Lead]
+    later = None
+    if name == TODAY:
+        day = consultations.consultations_on(consultations.clinic_today())
+        leads = [one.lead for one in day]
+    else:
+        shown = worklists.load_list(name, me=current_user.id, cursor=request.args.get("cursor"))
+        leads = shown.rows
+        later = shown.next and url_for(".index", list=name, cursor=shown.next)
     audit.record("lead.worklist", detail={"list": name, "ids": [lead.id for lead in leads]})
     return render_template(
         "console/desk/work.html",
@@ -51,7 +56,7 @@ def index() -> ResponseReturnValue:
         leads=leads,
         in_crisis={lead.id for lead in queries.leads_in_crisis()},
         day=day,
-        later=url_for(".index", list=name, cursor=shown.next) if shown and shown.next else None,
+        later=later,
         kinds=KINDS,
         now=clock.now(),
     )

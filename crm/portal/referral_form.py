@@ -133,9 +133,14 @@ def _who(found: FormResult, answers: Mapping[str, str], clinicians: Mapping[str,
         found.wrong["npi"] = "npi" if npi else "required"
 
 
-def _together(found: FormResult, answers: Mapping[str, str], today: date) -> None:
+def _one_name(found: FormResult) -> None:
+    """Require one of the two names."""
     if not any(found.clean[name] or name in found.wrong for name in NAMES):
         found.wrong |= dict.fromkeys(NAMES, "required")
+
+
+def _together(found: FormResult, answers: Mapping[str, str], today: date) -> None:
+    _one_name(found)
     born = found.clean["birth_date"]
     if born and age(born, today) < ADULT and not found.clean["guardian_name"]:
         found.wrong.setdefault("guardian_name", "guardian")

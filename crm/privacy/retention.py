@@ -77,6 +77,12 @@ TASKS: Mapping[str, tuple[Callable[[datetime], int], ...]] = {
         """),
     ),
     "links": (_rows(_EXPIRED.format(table="sign_in_link")), _rows(_EXPIRED.format(table="portal_link"))),
+    "undo": (
+        _rows("""
+            with old as (select id from staff_act where at < :before order by at limit :limit)
+            delete from staff_act using old where staff_act.id = old.id
+        """),
+    ),
     "acts": (
         _rows("""
             with old as (select id from bulk_run where created_at < :before order by id limit 20),

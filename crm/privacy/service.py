@@ -139,6 +139,15 @@ _FORGET = tuple(
                 detail = case when jsonb_typeof(detail) = 'object' then detail - 'tag' else detail end
             where contact_id = any(:records)""",
         "delete from contact_tag where contact_id = any(:records)",
+        # the images by which staff could undo what they did with this person in the last hour
+        f"""delete from staff_act a where a.lead_id in ({_THEIRS}) or exists (
+                select 1 from act_change c,
+                    lateral (select c.row_key || coalesce(c.before, '{{}}') || coalesce(c.after, '{{}}') as row) r
+                where c.act_id = a.id and (
+                    (c.table_name = 'contact' and cast(c.row_key->>'id' as bigint) = any(:records))
+                    or cast(r.row->>'contact_id' as bigint) = any(:records)
+                    or cast(r.row->>'lead_id' as bigint) in ({_THEIRS})
+                    or (c.table_name = 'lead' and cast(c.row_key->>'id' as bigint) in ({_THEIRS}))))""",
         f"update lead_call set note = null where lead_id in ({_THEIRS})",
         """update task set title = :title, done_at = coalesce(done_at, stage.at), done_by = coalesce(done_by, 'erasure')
             from (select l.id, l.closed_at as at from lead l where l.contact_id = any(:records)) stage

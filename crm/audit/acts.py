@@ -1,7 +1,7 @@
 """Undo of staff acts: rows that an act changed, its reactions included, are restored from their images.
 
-Histories (audit log, timeline, stage moves) are never taken back; an undo adds to them. Email that already left cannot be
-taken back either.
+Histories (audit log, timeline, stage moves) are never changed; an undo adds to them. Email that was sent cannot be
+recalled.
 """
 
 from collections.abc import Iterator, Sequence
@@ -115,7 +115,7 @@ def _restore(change: ActChange) -> None:
 
 
 def _batch_waits(change: ActChange) -> bool:
-    # a skipped email whose batch has left stays skipped: without a state of its own it would count as sent
+    # a skipped email whose batch was sent stays skipped: without a state of its own it would count as sent
     found = text("""
         select b.id from batch b join message m on m.batch_id = b.id
         where m.id = :id and b.state = 'ready' for update of b

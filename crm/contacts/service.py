@@ -245,7 +245,7 @@ def clean_tag(text: str) -> str:
 
 
 def unknown_tags(tags: Collection[str]) -> dict[str, str | None]:
-    """Return the clean tags that nobody has, each with the most similar tag that somebody has, if any."""
+    """Return the clean tags that no contact has, each with the most similar tag in use, if any."""
     unknown = [
         tag for tag in tags if db.session.scalar(select(Tag.tag).where(Tag.tag == tag).limit(1)) is None
     ]

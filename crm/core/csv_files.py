@@ -161,7 +161,7 @@ def _header(start: str) -> tuple[str, list[str]]:
 
 @dataclass(kw_only=True)
 class _Top:
-    """The first lines of a file, without a line "sep=;", by which Excel is told the delimiter."""
+    """The first lines of a file, without a line "sep=;", which names the delimiter for Excel."""
 
     lines: list[str]
     delimiter: str | None

@@ -1,4 +1,4 @@
-"""CSV text to rows, for files that people write and mend by hand. Pure.
+"""CSV text to rows, for files that people write and edit by hand. Pure.
 
 The parser of the standard library reads an open quotation mark to the end of the file and so swallows every row after
 it. This one takes such a mark for a mistake of the row where it stands, gives that row with a problem, and reads on
@@ -37,7 +37,7 @@ def parse(lines: Iterable[str], delimiter: str, *, width: int = 0) -> Iterator[R
     """
     source = _Lines(lines)
     number = 0
-    while (line := source.take()) is not None:
+    while (line := source.next_line()) is not None:
         number += 1
         if '"' not in line:
             yield Record(number, line.rstrip("\r\n").split(delimiter))
@@ -56,7 +56,7 @@ class _Lines:
     def __init__(self, lines: Iterable[str]) -> None:
         self.source, self.waiting, self.left = iter(lines), deque[str](), _SECOND_READS
 
-    def take(self) -> str | None:
+    def next_line(self) -> str | None:
         return self.waiting.popleft() if self.waiting else next(self.source, None)
 
     def give_back(self, lines: Sequence[str]) -> None:
@@ -70,7 +70,7 @@ def _quoted_cells(read: list[str], source: _Lines, row: "_Row") -> list[str]:
     Raises _OpenQuoteError.
     """
     while not row.feed(read[-1]):
-        more = source.take()
+        more = source.next_line()
         if more is None:
             raise _OpenQuoteError
         read.append(more)
@@ -143,7 +143,7 @@ class _Row:
         return None
 
     def _is_row(self, part: str) -> bool:
-        """Return whether a line inside a quoted cell has all columns of a row and a way to reach somebody."""
+        """Return whether a line inside a quoted cell has all columns of a row and a way to reach the person."""
         if self.width < 3 or part.count(self.delimiter) != self.width - 1:
             return False
         return _REACHES_SOMEBODY.search(part) is not None

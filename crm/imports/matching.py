@@ -275,7 +275,7 @@ def _differing(row: Row, known: Contact) -> list[str]:
 def _watch(plan: _Plan, run_id: int) -> None:
     """Alert staff to a message that speaks of a crisis; a person without a lead is found on the page of the import."""
     if plan.lead_id is not None:
-        crisis.watch(plan.row.message, lead_id=plan.lead_id, reference=plan.reference)
+        crisis.alert_if_crisis(plan.row.message, lead_id=plan.lead_id, reference=plan.reference)
     elif mentions_crisis(plan.row.message):
         alerts.raise_alert(
             key=f"import-crisis:{run_id}:{plan.row.line}",

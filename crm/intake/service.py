@@ -97,7 +97,7 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Inta
                 "demo": demo,
             },
         )
-        crisis.watch(request.message, lead_id=opened.lead_id, reference=opened.reference)
+        crisis.alert_if_crisis(request.message, lead_id=opened.lead_id, reference=opened.reference)
     _note_differences(opened, found, request.person)
     note_left_out(opened, request.left_out)
     if request.wording is not None and not request.is_spam:
@@ -157,7 +157,7 @@ def open_referral(
             stage_work.open_call_task(
                 lead_id=opened.lead_id, title=stage_work.CALL_PATIENT, urgent=referral.urgency == "urgent"
             )
-        crisis.watch(*_strings(referral.health), lead_id=opened.lead_id, reference=opened.reference)
+        crisis.alert_if_crisis(*_strings(referral.health), lead_id=opened.lead_id, reference=opened.reference)
     _note_differences(opened, found, referral.person)
     note_left_out(opened, referral.left_out)
     if opened.is_new and referral.attestation is not None:

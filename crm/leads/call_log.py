@@ -47,7 +47,7 @@ def log_call(
     contacts.record_activity(
         contact_id=lead.contact_id, lead_id=lead.id, kind="called", text=note or None, detail=detail
     )
-    crisis.watch(note, lead_id=lead.id, reference=lead.reference)
+    crisis.alert_if_crisis(note, lead_id=lead.id, reference=lead.reference)
     audit.record("lead.call", object_type="lead", object_id=lead.id, detail=detail)
     if outcome in REACHED:
         stage_work.close_tasks(lead.id, kinds=("call", "tell"))

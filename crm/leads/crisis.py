@@ -1,11 +1,11 @@
-"""Crisis alerts: a text about a lead that speaks of dying or of self-harm alerts staff at once, whoever wrote it."""
+"""Crisis alerts: a text about a lead that speaks of dying or of self-harm alerts staff at once, by whatever way it came."""
 
 from crm.leads.crisis_words import mentions_crisis
 from crm.leads.queries import CRISIS_KEY
 from crm.staff import alerts
 
 
-def watch(*texts: str | None, lead_id: int, reference: str) -> bool:
+def alert_if_crisis(*texts: str | None, lead_id: int, reference: str) -> bool:
     """Raise the crisis alert of a lead if one of these texts mentions a crisis; return whether one does."""
     found = any(map(mentions_crisis, texts))
     if found:

@@ -186,7 +186,7 @@ def add_note(*, lead_id: int, text: str) -> None:
         raise Invalid({"text": [f"Write a note of up to {NOTE_LIMIT:,} characters."]})
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="note", text=text)
     mentions.notify_mentioned(lead, text)
-    crisis.watch(text, lead_id=lead.id, reference=lead.reference)
+    crisis.alert_if_crisis(text, lead_id=lead.id, reference=lead.reference)
     audit.record("lead.note", object_type="lead", object_id=lead.id)
 
 

@@ -230,7 +230,7 @@ def write_message(*, lead: Lead, text: str, from_clinic: bool) -> PortalMessage:
     )
     db.session.add(row)
     db.session.flush()
-    crisis.watch(text, lead_id=lead.id, reference=lead.reference)
+    crisis.alert_if_crisis(text, lead_id=lead.id, reference=lead.reference)
     audit.record("portal_message.write", object_type="lead", object_id=lead.id)
     if from_clinic:
         for person in accounts.people_of(lead.referral.practice_id):

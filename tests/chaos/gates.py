@@ -110,7 +110,7 @@ def night_release(stack: Stack, *, seed: int, kills: int) -> Done:
 
 
 def bad_zone(stack: Stack, *, seed: int, kills: int) -> Done:
-    """A zone that is none, at every door, in a row and in a batch: each is refused, and the others get their mail."""
+    """A zone that is none, at every entry, in a row and in a batch: each is refused, and the others get their mail."""
     desk, dice = StaffSession(stack), random.Random(seed)
     scopes = ("--scope", "contact-requests:write", "--scope", "referrals:write")
     key = stack.flask("api-key", "create", "zones", *scopes).split()[-1]

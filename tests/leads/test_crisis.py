@@ -1,4 +1,4 @@
-"""Crisis alerts from every text about a lead, and which leads wait for somebody to take them."""
+"""Crisis alerts from every text about a lead, and which leads wait for an owner."""
 
 import pytest
 from sqlalchemy import select, update

@@ -94,15 +94,15 @@ def restart(folder: Path, mode: str) -> None:
     snapshots.start(folder)
 
 
-def tool(folder: Path, name: str, *options: str, **given: bytes) -> bytes:
+def tool(folder: Path, name: str, *options: str, given: bytes | None = None) -> bytes:
     """Run a program of PostgreSQL; return its output."""
     path = local._postgres_servers[folder].bin_path / name
-    return subprocess.run([path, *options], check=True, capture_output=True, **given).stdout
+    return subprocess.run([path, *options], check=True, capture_output=True, input=given).stdout
 
 
 def dumped(folder: Path, url: str, target: str) -> None:
     """Restore a dump of one database into another."""
-    tool(folder, "psql", "-q", target, input=tool(folder, "pg_dump", url))
+    tool(folder, "psql", "-q", target, given=tool(folder, "pg_dump", url))
 
 
 def test_a_healthy_database_is_never_held(site, folder):

@@ -10,6 +10,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import requests
+from psycopg.errors import SerializationFailure
 from redis import Redis
 
 from crm.core.failpoints import POINTS
@@ -225,9 +226,17 @@ def _insert(stack: Stack, statement: str, count: int, *, zone: str | None, at_on
         "tag": f"lot-{stack.people}",
     }
     names = {name: value for name, value in given.items() if f"%({name})s" in statement}
-    with stack.sql() as database:
-        database.execute(statement, names)
+    _execute(stack, statement, names)
     stack.people += count
+
+
+def _execute(stack: Stack, statement: str, given: dict[str, object]) -> None:
+    """Run one statement, again when PostgreSQL undid it because it collided, as our own transactions do."""
+    for _ in range(20):
+        with suppress(SerializationFailure), stack.sql() as database:
+            database.execute(statement, given)
+            return
+    raise AssertionError("the statement collided twenty times")
 
 
 def _zone_at_eleven(now: datetime) -> str:

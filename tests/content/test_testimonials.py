@@ -134,7 +134,7 @@ def loaded(edge, clock) -> None:
 
 
 def paper(**changed) -> Authorization:
-    today = time.now().date()
+    today = time.today()
     values = {
         "person": "Ana Lopez",
         "kept_at": "Cabinet 2",
@@ -299,7 +299,7 @@ def test_a_queued_email_waits_after_revocation(outbox, app):
 
 
 def typed(**changed) -> dict[str, object]:
-    today = time.now().date()
+    today = time.today()
     return {
         "person": "Ana Lopez",
         "kept_at": "Cabinet 2",

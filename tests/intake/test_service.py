@@ -294,7 +294,7 @@ def test_concurrent_import_and_form(own, posts):
     def take_in(_number):
         with own.app_context(), transaction():
             row = Row(line=2, person=who, message=None)
-            return matching.import_rows([row], kind="contacts", seen=set(), write=True, run_id=1).contact_ids
+            return matching.import_rows([row], kind="contacts", seen={}, write=True, run_id=1).contact_ids
 
     with ThreadPoolExecutor(9) as pool:
         answers = pool.submit(posts, [BODY] * 4)

@@ -137,10 +137,10 @@ def client(database: CrmApp, redis: Redis) -> FlaskClient:
 @pytest.fixture
 def redis(app: CrmApp, worker_id: str) -> Iterator[Redis]:
     """A real Redis, emptied before and after; each test process has a database number of its own."""
-    from redis import Redis
+    from tests.support.servers import redis_database
 
     number = 1 + (int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0) % 14
-    client = Redis.from_url(app.settings.redis_url or "", db=number)
+    client = redis_database(app.settings.redis_url or "", number)
     client.flushdb()
     kept, app.services.redis = app.services.redis, client
     yield client

@@ -19,6 +19,7 @@ from crm.core.field_keys import CannotDecrypt
 from crm.core.limits import Limit
 from crm.core.tokens import Purpose
 from crm.messages import transports
+from tests.support.servers import redis_database
 
 OPEN_AT = datetime(2026, 3, 3, 17, 30, tzinfo=UTC)  # 9:30 in Los Angeles, 12:30 in New York
 
@@ -48,7 +49,7 @@ def two(settings, redis, tmp_path):
     )
     number = redis.connection_pool.connection_kwargs["db"]
     west.services.redis = redis
-    east.services.redis = Redis.from_url(settings.redis_url, db=15 if number != 15 else 14)
+    east.services.redis = redis_database(settings.redis_url, 15 if number != 15 else 14)
     east.services.redis.flushdb()
     yield west, east
     east.services.redis.flushdb()

@@ -10,11 +10,13 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import fasteners
 import psutil
 import psycopg
 from psycopg import sql
+from redis import Redis
 
 from crm.core import config
 from crm.dev import local
@@ -40,6 +42,13 @@ def start_postgres() -> str:
 def start_redis() -> str:
     """Return the URL of Redis; start one for this process where no other is named."""
     return os.environ.get("REDIS_URL") or local.redis_url(_own_folder())
+
+
+def redis_database(url: str, number: int) -> Redis:
+    """Connect to one numbered database of a Redis. A number that `url` itself names would win over the argument `db`."""
+    parts = urlsplit(url)
+    path = parts.path if parts.scheme == "unix" else ""
+    return Redis.from_url(parts._replace(path=path, query="").geturl(), db=number)
 
 
 def stop() -> None:

@@ -48,7 +48,7 @@ def redis_database(url: str, number: int) -> Redis:
     """Connect to one numbered database of a Redis. A number that `url` itself names would win over the argument `db`."""
     parts = urlsplit(url)
     path = parts.path if parts.scheme == "unix" else ""
-    return Redis.from_url(parts._replace(path=path, query="").geturl(), db=number)
+    return Redis.from_url(f"{parts.scheme}://{parts.netloc}{path}", db=number)
 
 
 def stop() -> None:

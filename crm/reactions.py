@@ -9,6 +9,7 @@ from crm.consent.events import (
     ConsentRestored,
     ConsentWithdrawn,
 )
+from crm.consultations import service as consultations
 from crm.contacts.events import ClinicalStopLifted, ClinicalStopSet
 from crm.content.events import ContentApproved
 from crm.core.errors import Conflict, NotFound
@@ -101,6 +102,11 @@ def resume_work(event: ClinicalStopLifted) -> None:
 def assign_lead(event: LeadOpened) -> None:
     """Assign a new lead by turns, if assignment is on."""
     assignment.assign_next(lead_id=event.lead_id, language=event.language)
+
+
+def end_consultation(event: StageMoved) -> None:
+    """End the booked consultation that the new stage settles."""
+    consultations.follow_stage(lead_id=event.lead_id, to=event.now)
 
 
 def exit_on_stage(event: StageMoved) -> None:
@@ -204,7 +210,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ClinicalStopSet: (exit_on_clinical_stop, suspend_work),
     ClinicalStopLifted: (resume_work,),
     LeadOpened: (assign_lead,),
-    StageMoved: (exit_on_stage,),
+    StageMoved: (end_consultation, exit_on_stage),
     ContactsMerged: (exit_merged_record,),
     ReplyRequested: (send_reply,),
     ConsultationChanged: (email_appointment,),

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.exc import IntegrityError
@@ -20,86 +19,81 @@ from crm.core.db import as_json, db, execute_raw
 from crm.core.errors import Conflict, NotFound, Refusal
 
 UNDO_WITHIN = timedelta(hours=1)
-KEPT_FOR = timedelta(days=1)  # images of rows may hold personal data
+KEPT_FOR = timedelta(days=1)  # after that; images of rows may hold personal data
 PURGED = 100  # old acts removed with each new one
 VERSIONED = frozenset({"lead", "contact"})  # forms made before the undo must not fit after it
 IN_THE_WAY = "This cannot be undone: {} was changed in the meantime. Change it by hand."
 NAMES = {
     "lead": "the lead", "referral": "the referral", "task": "a task", "lead_call": "the call", "lead_breach": "a deadline",
     "contact": "the person", "contact_tag": "a tag", "consultation": "a consultation", "alert": "an alert",
-    "enrolment": "a sequence", "message": "an email",
+    "enrolment": "a sequence", "message": "an email", "consent_state": "the consent", "activity": "the timeline",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Undone:
-    """What an undo restored: the changed columns of each row, newest change first."""
+    """What an undo restored, newest change first."""
 
     kind: str
     changes: Sequence[ActChange]
 
-    def before(self, table: str, row_id: int, column: str) -> Any:
-        """Return what a column of a row was set back to; None if the act did not change it."""
-        values = [
-            (one.before or {})[column]
-            for one in self.changes
-            if one.table_name == table and one.row_key.get("id") == row_id and column in (one.before or {})
-        ]
-        return values[-1] if values else None
-
 
 @contextmanager
-def begin(kind: str, *, lead_id: int | None = None) -> Iterator[StaffAct]:
+def begin(kind: str, *, lead_id: int | None = None, within: timedelta = UNDO_WITHIN) -> Iterator[StaffAct]:
     """Keep what the block changes, so that `undo` can restore it. One act at a time."""
     db.session.flush()
-    old = select(StaffAct.id).where(StaffAct.at < clock.now() - KEPT_FOR).limit(PURGED)
+    now = clock.now()
+    old = select(StaffAct.id).where(StaffAct.undo_until < now - KEPT_FOR).limit(PURGED)
     db.session.execute(delete(StaffAct).where(StaffAct.id.in_(old.scalar_subquery())))
-    act = StaffAct(kind=kind, lead_id=lead_id, actor=audit.current().actor, at=clock.now())
+    act = StaffAct(kind=kind, lead_id=lead_id, actor=audit.current().actor, at=now, undo_until=now + within)
     db.session.add(act)
     db.session.flush()
-    _set_act(str(act.id))
+    _set("crm.act", str(act.id))
     try:
         yield act
     except Refusal:  # the caller may go on in this transaction; any other error rolls it back
-        _set_act("")
+        _set("crm.act", "")
         raise
     db.session.flush()
-    _set_act("")
+    _set("crm.act", "")
 
 
-def _set_act(value: str) -> None:
-    db.session.execute(text("select set_config('crm.act', :value, true)"), {"value": value})
+def _set(name: str, value: str) -> None:
+    db.session.execute(text("select set_config(:name, :value, true)"), {"name": name, "value": value})
 
 
-def undo(act_id: int, *, lead_id: int | None = None) -> Undone:
+def undo(act_id: int, *, lead_id: int | None = None, by_anyone: bool = False) -> Undone:
     """Restore every row that an act changed.
 
-    Raises NotFound, and Conflict after an hour, a second time, or if one of its values was changed since.
+    Raises NotFound, also for the act of another person unless `by_anyone`; and Conflict when it is too late, a second
+    time, or if one of its values was changed since.
     """
     db.session.flush()
     act = db.session.get(StaffAct, act_id, with_for_update=True, populate_existing=True)
-    if act is None or (act.actor, act.lead_id) != (audit.current().actor, lead_id):
+    if act is None or act.lead_id != lead_id or not (by_anyone or act.actor == audit.current().actor):
         raise NotFound("Action not found.")
     if act.undone_at is not None:
         raise Conflict("This was already undone.")
-    if clock.now() > act.at + UNDO_WITHIN:
-        raise Conflict("This can no longer be undone: an hour has passed.")
+    if clock.now() > act.undo_until:
+        raise Conflict("This can no longer be undone: too much time has passed.")
     changes = db.session.scalars(
         select(ActChange).where(ActChange.act_id == act.id).order_by(ActChange.id.desc())
     ).all()
-    for change in changes:
-        _restore(change)
+    _set("crm.undo", str(act.id))
+    restored = [change for change in changes if _restore(change)]
+    _set("crm.undo", "")
     act.undone_at = clock.now()
     db.session.flush()
     db.session.expire_all()
     audit.record("act.undo", object_type="act", object_id=act_id, detail={"kind": act.kind})
-    return Undone(kind=act.kind, changes=changes)
+    return Undone(kind=act.kind, changes=restored)
 
 
-def _restore(change: ActChange) -> None:
+def _restore(change: ActChange) -> bool:
+    """Restore one row; False for what stays as it is: an email whose batch was sent, consent that was decided since."""
     table = change.table_name
     if table == "message" and not _batch_waits(change):
-        return
+        return False
     given = {
         "row_key": as_json(change.row_key),
         "before": as_json(change.before),
@@ -110,15 +104,16 @@ def _restore(change: ActChange) -> None:
             done = execute_raw(_statement(change), given).rowcount
     except IntegrityError as error:
         raise Conflict(IN_THE_WAY.format(NAMES[table])) from error
-    if done != 1:
+    if done != 1 and table != "consent_state":
         raise Conflict(IN_THE_WAY.format(NAMES[table]))
+    return done == 1
 
 
 def _batch_waits(change: ActChange) -> bool:
     # a skipped email whose batch was sent stays skipped: without a state of its own it would count as sent
     found = text("""
         select b.id from batch b join message m on m.batch_id = b.id
-        where m.id = :id and b.state = 'ready' for update of b
+        where m.id = :id and b.state in ('ready', 'held') for update of b
     """)
     return db.session.execute(found, {"id": change.row_key["id"]}).first() is not None
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.db import Base, HasId
@@ -39,12 +39,13 @@ class StaffAct(HasId, Base):
     """One act of staff that can be undone for a while."""
 
     __tablename__ = "staff_act"
-    __table_args__ = (Index("ix_staff_act_at", "at"),)
+    __table_args__ = (Index("ix_staff_act_undo_until", "undo_until"),)
 
     kind: Mapped[str] = mapped_column(Text)
     lead_id: Mapped[int | None] = mapped_column(BigInteger)
     actor: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime]
+    undo_until: Mapped[datetime] = mapped_column(server_default=text("now() + interval '1 hour'"))
     undone_at: Mapped[datetime | None]
 
 

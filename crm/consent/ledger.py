@@ -155,6 +155,27 @@ def restore_withdrawn(
     return _copy(_RESTORE, source, {"contact_ids": list(contact_ids), "act": act, "sources": sorted(sources)})
 
 
+_UNMERGE = text(f"""
+    insert into consent_record ({_FROM_OTHERS})
+    select w.contact_id, r.address_index, w.topic, coalesce(r.channel, 'email'), r.wording, r.wording_hash,
+        coalesce(r.language, c.language), coalesce(r.covers_collecting, false), coalesce(r.covers_sharing, false),
+        case when r.action in ('granted', 'withdrawn') then r.action else 'unmerged' end, :source, :actor, :ip_index,
+        r.message_id, :now
+    from unnest(cast(:contacts as bigint[]), cast(:topics as text[]), cast(:records as bigint[]))
+        as w(contact_id, topic, record_id)
+    join contact c on c.id = w.contact_id left join consent_record r on r.id = w.record_id
+    order by w.contact_id, w.topic
+    returning id, contact_id, topic
+""")
+
+
+def append_unmerged(decisions: Sequence[tuple[int, str, int | None]], *, source: str) -> None:
+    """Record that the decisions before a merge hold again: (contact id, topic, evidence; None: there was none)."""
+    if decisions:
+        contact_ids, topics, records = (list(values) for values in zip(*decisions, strict=True))
+        _copy(_UNMERGE, source, {"contacts": contact_ids, "topics": topics, "records": records})
+
+
 def _copy(
     statement: Any, source: str, given: dict[str, Any], *, at: datetime | None = None
 ) -> Sequence[Row[Any]]:
@@ -171,7 +192,7 @@ _UPDATE_STATE = text("""
     insert into consent_state (contact_id, topic, granted, record_id, address_index, at)
     select distinct on (contact_id, topic) contact_id, topic, action = 'granted', id, address_index, at
     from consent_record
-    where id = any(:ids) and action in ('granted', 'withdrawn', 'merged')
+    where id = any(:ids) and action in ('granted', 'withdrawn', 'merged') and topic <> '*'
     order by contact_id, topic, id desc
     on conflict (contact_id, topic) do update
     set granted = excluded.granted, record_id = excluded.record_id, address_index = excluded.address_index,

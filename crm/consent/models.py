@@ -17,7 +17,8 @@ class ConsentRecord(HasId, Base):
     __table_args__ = (
         Index("ix_consent_record_contact", "contact_id", "id"),
         CheckConstraint(
-            "action in ('attested','requested','granted','withdrawn','merged','snoozed')", name="action"
+            "action in ('attested','requested','granted','withdrawn','merged','unmerged','snoozed')",
+            name="action",
         ),
     )
 

@@ -53,13 +53,13 @@ def verdict_at(contact_id: int, topic: str, at: datetime, *, transactional: bool
     rows = db.session.execute(_EVIDENCE, given).all()
     index = db.session.scalar(_ADDRESS, given) or contact.email_index
     stops = db.session.execute(_STOPS, {"index": index, "at": at}).all()
-    decision = _last(rows, topic, "granted", "withdrawn", "merged")
+    decision = _last(rows, topic, "granted", "withdrawn", "merged", "unmerged")
     scopes = {stop.scope for stop in stops}
     facts = Facts(
         now=at,
         transactional=transactional,
         erased=_was_set(contact.erased_at, at),
-        merged=_last(rows, "*", "merged") is not None,
+        merged=_is_merged(rows),
         has_address=index is not None,
         stopped=contact.stop_reason is not None and _was_set(contact.stopped_at, at),
         suppressed_all=SuppressionScope.ALL in scopes,
@@ -81,7 +81,12 @@ def _was_set(moment: datetime | None, at: datetime) -> bool:
 
 
 def _granted(decision: Row[Any] | None) -> bool | None:
-    return None if decision is None else decision.action == "granted"
+    return None if decision is None or decision.action == "unmerged" else decision.action == "granted"
+
+
+def _is_merged(rows: Sequence[Row[Any]]) -> bool:
+    last = _last(rows, "*", "merged", "unmerged")
+    return last is not None and last.action == "merged"
 
 
 def _same_address(decision: Row[Any] | None, index: bytes | None) -> bool:

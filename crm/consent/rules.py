@@ -23,6 +23,7 @@ class ConsentAction(StrEnum):
     GRANTED = "granted"  # the person confirmed from their own mailbox
     WITHDRAWN = "withdrawn"
     MERGED = "merged"  # the record was merged into another one
+    UNMERGED = "unmerged"  # the merge was undone: what it recorded holds no more
     SNOOZED = "snoozed"  # no email before a date
 
 

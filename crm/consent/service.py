@@ -1,6 +1,6 @@
 """Consent: confirm, withdraw, undo, set preferences, merge. Every change appends evidence."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,8 +22,8 @@ from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.events import publish
 
 __all__ = [
-    "NewSuppression", "PreferenceChange", "can_undo", "confirm", "merge_consent", "send_confirmation", "set_language",
-    "set_topics", "snooze", "suppress", "suppress_many", "undo_withdraw", "withdraw",
+    "NewSuppression", "PreferenceChange", "can_undo", "confirm", "merge_consent", "record_unmerge", "send_confirmation",
+    "set_language", "set_topics", "snooze", "suppress", "suppress_many", "undo_withdraw", "withdraw",
 ]  # fmt: skip
 
 UNDOABLE = frozenset({"one_click", "unsubscribe_page", "preferences"})  # sources: the person's own actions
@@ -266,6 +266,13 @@ def merge_consent(*, from_id: int, into_id: int) -> None:
         ]
     )
     audit.record("consent.merged", object_type="contact", object_id=from_id, detail={"into": into_id})
+
+
+def record_unmerge(*, gone_id: int, before: Mapping[tuple[int, str], int | None]) -> None:
+    """Record that a merge was undone. `before`: per contact and topic, the evidence that held before the merge."""
+    decisions = [(contact_id, topic, record_id) for (contact_id, topic), record_id in before.items()]
+    ledger.append_unmerged([*decisions, (gone_id, EVERYTHING, None)], source="unmerge")
+    audit.record("consent.unmerged", object_type="contact", object_id=gone_id)
 
 
 def _lock_merge_chain(contact_id: int) -> list[int]:

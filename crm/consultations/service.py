@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from crm.audit import service as audit
 from crm.consent import queries as consent
+from crm.consent.rules import REASON_LABELS
 from crm.consultations.models import Consultation
 from crm.consultations.rules import ConsultationState
 from crm.contacts import service as contacts
@@ -18,6 +19,7 @@ from crm.leads import service
 from crm.leads.events import ConsultationChanged
 from crm.leads.models import Lead
 from crm.leads.rules import CONTACT_REQUEST, REFERRAL
+from crm.leads.stage_work import STAGE_WORK, Visit
 
 LENGTHS = (15, 30, 45, 60, 90, 120)  # minutes
 MAX_AHEAD = timedelta(days=366)
@@ -75,13 +77,55 @@ def finish(*, consultation_id: int, state: str, version: int) -> Consultation:
     found = _get_booked(consultation_id)
     if state not in STAGE_AFTER:
         raise Invalid({"state": ["Choose attended, no-show or cancelled."]})
-    if state != "cancelled" and found.starts_at > clock.now():
-        raise Conflict("This consultation has not started yet.")
+    _check_started(found, ConsultationState(state))
     to, reason = STAGE_AFTER[state][found.lead.kind]
-    service.move_stage(lead_id=found.lead_id, version=version, to=to, reason=reason)
     _end(found, ConsultationState(state))
+    service.move_stage(lead_id=found.lead_id, version=version, to=to, reason=reason)
     _record(found, state)
     return found
+
+
+def _check_started(consultation: Consultation, state: ConsultationState) -> None:
+    if state is not ConsultationState.CANCELLED and consultation.starts_at > clock.now():
+        raise Conflict("This consultation has not started yet.")
+
+
+def follow_stage(*, lead_id: int, to: str) -> None:
+    """End the booked consultation of a lead whose stage was moved by hand, as the stage table says.
+
+    Raises Conflict for a stage that it cannot have yet.
+    """
+    booked = booked_consultation(lead_id)
+    visit = STAGE_WORK[booked.lead.kind][to].visit if booked is not None else Visit.KEPT
+    if booked is None or visit is Visit.KEPT:
+        return
+    if visit is Visit.REFUSED:
+        raise Conflict("A consultation is booked. Reschedule it on this page instead.")
+    state = ConsultationState(visit)
+    _check_started(booked, state)
+    _end(booked, state)
+    _record(booked, state)
+
+
+def undo_act(act_id: int, *, lead_id: int) -> None:
+    """Undo an act on a lead. An email about a consultation to come cannot be recalled: another one says what holds.
+
+    Raises NotFound, and Conflict if something changed since.
+    """
+    was = _time_to_come(lead_id)
+    service.undo_act(act_id, lead_id=lead_id)
+    now = _time_to_come(lead_id)
+    if now == was:
+        return
+    if now is None and was is not None:
+        _publish(service.get(lead_id), "cancelled", starts_at=was)
+    elif now is not None:
+        _publish(service.get(lead_id), "moved" if was else "booked", starts_at=now)
+
+
+def _time_to_come(lead_id: int) -> datetime | None:
+    booked = booked_consultation(lead_id)
+    return booked.starts_at if booked is not None and booked.starts_at > clock.now() else None
 
 
 def booked_consultation(lead_id: int) -> Consultation | None:
@@ -188,25 +232,33 @@ def _record(consultation: Consultation, what: str) -> None:
     detail = {"what": what, "starts_at": consultation.starts_at.isoformat(), "id": consultation.id}
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="consultation", detail=detail)
     audit.record("consultation." + what, object_type="lead", object_id=lead.id, detail=detail)
+    _publish(lead, what, starts_at=consultation.starts_at)
+
+
+def _publish(lead: Lead, what: str, *, starts_at: datetime) -> None:
     events.publish(
         ConsultationChanged(
             lead_id=lead.id,
             contact_id=lead.contact_id,
             what=what,
-            starts_at=consultation.starts_at,
-            has_email=_may_email(lead),
+            starts_at=starts_at,
+            has_email=email_refusal(lead) is None,
             language=lead.contact.language,
         )
     )
 
 
-def _may_email(lead: Lead) -> bool:
-    """Tell whether the person has an address and agreed to be emailed, themselves or as their referrer attests."""
-    if lead.contact.email is None:
-        return False
+def email_refusal(lead: Lead) -> str | None:
+    """Return why the person of a lead gets no email at all, appointments included, for staff; None if they may."""
+    reason = consent.refusal(contact_id=lead.contact_id, topic=None, transactional=True, now=clock.now())
+    if reason is not None:
+        return REASON_LABELS[reason]
     if lead.referral is not None and lead.referral.patient_agreed_to_email:
-        return True
-    return any(state.granted for state in consent.states(lead.contact_id))
+        return None
+    states = consent.states(lead.contact_id)
+    if any(state.granted for state in states):
+        return None
+    return "they opted out" if states else "they have not agreed to be emailed"
 
 
 def calendar_file(consultation: Consultation, *, place: str, host: str) -> str:

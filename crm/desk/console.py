@@ -186,6 +186,22 @@ def move(reference: str) -> ResponseReturnValue:
     return redirect_back(lead)
 
 
+@pages.post("/<reference>/reopen-final")
+@access.require("reopen_leads")
+def reopen(reference: str) -> ResponseReturnValue:
+    """Reopen a lead from a final stage, with a reason."""
+    lead = service.by_reference(reference)
+    try:
+        with acts.begin("reopen", lead_id=lead.id) as act:
+            service.reopen(
+                lead_id=lead.id, version=submitted_version(), reason=request.form.get("why_reopen", "")
+            )
+    except Invalid as error:
+        abort(render_lead(lead, 422, errors={"why_reopen": error.fields["reason"]}))
+    flash_undo(f"Reopened: “{rules.label(lead.stage)}”.", lead=lead, act=act)
+    return redirect_back(lead)
+
+
 @pages.post("/<reference>/owner")
 @access.require("work_leads")
 def assign(reference: str) -> ResponseReturnValue:

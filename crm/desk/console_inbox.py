@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from flask import abort, flash, redirect, render_template, request, url_for
+from flask import abort, flash, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
@@ -19,7 +19,7 @@ from crm.desk import replies
 from crm.desk.lead_page import flash_undo, has_permission, redirect_back, render_lead, submitted_version
 from crm.leads import index_scan, rules, service
 from crm.leads.models import Lead
-from crm.staff import access, redirects
+from crm.staff import access
 
 pages = ConsolePages("inbox", __name__, url_prefix="/leads", part_of="leads")
 
@@ -119,14 +119,17 @@ def close(reference: str) -> ResponseReturnValue:
 @pages.post("/<reference>/reopen")
 @access.require("work_leads")
 def reopen(reference: str) -> ResponseReturnValue:
-    """Take up again what was ended by mistake: from spam it is new, else it was reached."""
+    """Bring back a request that was closed by mistake: from spam to the stage it had, otherwise to `contacted`."""
     lead = service.by_reference(reference)
-    to = "new" if lead.stage == "spam" else "contacted"
     version = request.args.get("version", "")
     sent = int(version) if version.isdecimal() and len(version) < 19 else submitted_version()
-    service.move_stage(lead_id=lead.id, version=sent, to=to)
-    flash(gettext("%(reference)s reopened.", reference=lead.reference), "success")
-    return redirect(redirects.safe_next_url() or url_for("console.leads.show", reference=lead.reference))
+    with acts.begin("reopen", lead_id=lead.id) as act:
+        if lead.stage == rules.SPAM:
+            service.restore_from_spam(lead_id=lead.id, version=sent)
+        else:
+            service.move_stage(lead_id=lead.id, version=sent, to="contacted")
+    flash_undo(gettext("%(reference)s reopened.", reference=lead.reference), lead=lead, act=act)
+    return redirect_back(lead)
 
 
 @pages.post("/<reference>/tags")

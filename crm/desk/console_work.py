@@ -83,9 +83,12 @@ def tasks() -> ResponseReturnValue:
 @access.require("work_leads")
 def finish_task(task_id: int) -> ResponseReturnValue:
     """Mark a task in the list as done."""
-    service.finish_task(task_id=task_id)
-    flash(gettext("Task done."), "success")
-    return redirect(url_for(".tasks", who=request.form.get("who") or None))
+    lead = service.of_task(task_id)
+    with acts.begin("task", lead_id=lead.id) as act:
+        service.finish_task(task_id=task_id)
+    back = url_for(".tasks", who=request.form.get("who") or None)
+    flash_undo(gettext("Task done."), lead=lead, act=act, back=back)
+    return redirect(back)
 
 
 def _clinic_time(field: str) -> datetime:
@@ -158,7 +161,7 @@ def add_task(reference: str) -> ResponseReturnValue:
 def undo(reference: str, act_id: int) -> ResponseReturnValue:
     """Undo an act of the signed-in user on a lead."""
     lead = service.by_reference(reference)
-    service.undo_act(act_id, lead_id=lead.id)
+    consultations.undo_act(act_id, lead_id=lead.id)
     flash(gettext("Undone."), "success")
     return redirect_back(lead)
 
@@ -170,16 +173,17 @@ def book(reference: str) -> ResponseReturnValue:
     lead = service.by_reference(reference)
     try:
         starts_at, minutes = _clinic_time("starts_at"), _number("minutes") or 60
-        consultations.book(
-            lead_id=lead.id,
-            version=submitted_version(),
-            starts_at=starts_at,
-            minutes=minutes,
-            confirmed=request.form.get("confirmed") == "yes",
-        )
+        with acts.begin("book", lead_id=lead.id) as act:
+            consultations.book(
+                lead_id=lead.id,
+                version=submitted_version(),
+                starts_at=starts_at,
+                minutes=minutes,
+                confirmed=request.form.get("confirmed") == "yes",
+            )
     except Invalid as error:
         _show_errors(lead, error)
-    flash(gettext("Consultation booked."), "success")
+    flash_undo(gettext("Consultation booked."), lead=lead, act=act)
     return redirect_back(lead)
 
 
@@ -192,10 +196,11 @@ def rebook(reference: str, consultation_id: int) -> ResponseReturnValue:
     try:
         starts_at = _clinic_time("starts_at")
         confirmed = request.form.get("confirmed") == "yes"
-        consultations.rebook(consultation_id=consultation_id, starts_at=starts_at, confirmed=confirmed)
+        with acts.begin("rebook", lead_id=lead.id) as act:
+            consultations.rebook(consultation_id=consultation_id, starts_at=starts_at, confirmed=confirmed)
     except Invalid as error:
         _show_errors(lead, error)
-    flash(gettext("Consultation rescheduled."), "success")
+    flash_undo(gettext("Consultation rescheduled."), lead=lead, act=act)
     return redirect_back(lead)
 
 
@@ -206,8 +211,9 @@ def finish(reference: str, consultation_id: int) -> ResponseReturnValue:
     lead = service.by_reference(reference)
     consultations.get(lead_id=lead.id, consultation_id=consultation_id)
     state = request.form.get("state", "")
-    consultations.finish(consultation_id=consultation_id, state=state, version=submitted_version())
-    flash(gettext("Consultation updated."), "success")
+    with acts.begin("consultation", lead_id=lead.id) as act:
+        consultations.finish(consultation_id=consultation_id, state=state, version=submitted_version())
+    flash_undo(gettext("Consultation updated."), lead=lead, act=act)
     return redirect_back(lead)
 
 
@@ -280,5 +286,5 @@ def unmerge(reference: str, merge_id: int) -> ResponseReturnValue:
     if merge_id not in {one.id for one in duplicates.merges_into(lead.contact_id)}:
         raise NotFound("Merge not found.")
     duplicates.undo_merge(merge_id)
-    flash(gettext("Merge undone. Emails stay off if either record had opted out."), "success")
+    flash(gettext("Merge undone. Both records and their consent are as before."), "success")
     return redirect_back(lead)

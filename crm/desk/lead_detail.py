@@ -33,7 +33,7 @@ TIMELINE_VIEWS: Mapping[str, tuple[str, EntryFilter | None]] = {  # tabs of the 
         {
             "activity": (
                 "lead_opened", "stage_moved", "assigned", "clock_ran_out", "outcome_sent", "consultation", "merged",
-                "merge_undone", "possible_duplicate", "imported",
+                "merge_undone", "possible_duplicate", "imported", "reopened", "act_undone",
             )
         },
     ),
@@ -116,6 +116,7 @@ def work_sections(lead: Lead) -> dict[str, Any]:
     ways = STAGES[lead.kind][lead.stage].to
     bookable = consultations.STAGE_WHEN_BOOKED[lead.kind] in ways or lead.stage == "contacted"
     return {
+        "no_email": consultations.email_refusal(lead),
         "tags": people.tags_of(lead.contact_id),
         "answers": list(replies.REPLIES.items()) if replies.refusal(lead) is None else [],
         "same": duplicates.candidates(lead.contact),

@@ -1,6 +1,6 @@
 """The page of one lead, and what every form on it needs: its version, the way back, the reader's permissions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,7 +21,7 @@ from crm.desk import lead_detail, timeline_labels
 from crm.desk import search as listing
 from crm.desk.list_filters import KINDS, SOURCES, address, options
 from crm.intake.texts import HEARD_FROM
-from crm.leads import rules
+from crm.leads import rules, service
 from crm.leads.models import Lead
 from crm.staff import access, alerts, redirects
 from crm.staff import service as staff
@@ -71,7 +71,8 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
         shows={name: label for name, (label, _) in lead_detail.TIMELINE_VIEWS.items()},
         attribution=lead_detail.attribution(lead, others),
         emails=_emails(lead.contact_id),
-        stage_options=options(rules.STAGES[lead.kind][lead.stage].to),
+        stage_options=options(_next_stages(lead)),
+        reopens_to=service.former_stage(lead) if lead.stage in rules.DEAD_ENDS else None,
         reason_options=options(_reasons(lead)),
         owner_options=[(user.id, user.name) for user in staff.at_work()],
         stops=list(STOPS.items()),
@@ -122,6 +123,12 @@ def _flat(values: dict[str, Any]) -> list[tuple[str, str]]:
     return shown
 
 
+def _next_stages(lead: Lead) -> Collection[str]:
+    return (
+        {service.former_stage(lead)} if lead.stage == rules.SPAM else rules.STAGES[lead.kind][lead.stage].to
+    )
+
+
 def _reasons(lead: Lead) -> set[str]:
     stages = rules.STAGES[lead.kind]
     return {reason for to in stages[lead.stage].to for reason in stages[to].reasons}
@@ -160,11 +167,10 @@ def submitted_version() -> int:
     return int(text) if text.isdecimal() and len(text) < 19 else 0
 
 
-def flash_undo(text: str, *, lead: Lead, act: StaffAct) -> None:
+def flash_undo(text: str, *, lead: Lead, act: StaffAct, back: str | None = None) -> None:
     """Say what was done, with a button that undoes it."""
-    undo = url_for(
-        "console.work.undo", reference=lead.reference, act_id=act.id, back=redirects.safe_next_url()
-    )
+    back = back or redirects.safe_next_url()
+    undo = url_for("console.work.undo", reference=lead.reference, act_id=act.id, back=back)
     flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
 
 

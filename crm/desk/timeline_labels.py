@@ -14,6 +14,7 @@ TOPICS = {
     "prospect_edu": "educational emails",
     "referred_edu": "educational emails after a referral",
     "provider_nurture": "updates for referring clinicians",
+    "*": "all emails",
 }
 Label = tuple[str, str, str]
 """Title, kind (color) and icon."""
@@ -29,6 +30,7 @@ EVENTS: Mapping[str, Label] = {
     "possible_duplicate": ("Possible duplicate of another record", "warning", "!"),
     "stopped": ("Clinical stop set: no more emails", "danger", "■"),
     "stop_lifted": ("Clinical stop lifted", "success", "✓"),
+    "reopened": ("Reopened", "accent", "●"),
     "act_undone": ("Action undone", "neutral", "●"),
     "merge_undone": ("Merge undone", "neutral", "●"),
     "merged": ("Another record was merged into this one", "neutral", "●"),
@@ -53,6 +55,7 @@ CONSENT: Mapping[str, Label] = {
     "withdrawn": ("Opted out of %s", "danger", "×"),
     "snoozed": ("Paused %s", "warning", "‖"),
     "merged": ("Consent to %s merged into another record", "neutral", "○"),
+    "unmerged": ("Consent to %s as before the merge", "neutral", "○"),
 }
 CONSENT_SOURCES = {
     "form": "contact form",
@@ -63,6 +66,8 @@ CONSENT_SOURCES = {
     "unsubscribe_page": "unsubscribe page",
     "preferences": "preferences page",
     "undo": "undo link",
+    "merge": "merge of two records",
+    "unmerge": "undo of a merge",
     "staff": "staff",
 }
 MAIL: Mapping[str, Label] = {

@@ -11,7 +11,10 @@ from crm.core.db import Base, HasId
 
 
 class Merge(HasId, Base):
-    """`gone` was merged into `kept`. `moved`: {"leads": ids, "activities": ids, "tags": names, "enrolments": ids}."""
+    """`gone` was merged into `kept`. The act `act_id` keeps what that changed; merges before acts were kept have none.
+
+    `moved` was written by an earlier release.
+    """
 
     __tablename__ = "contact_merge"
     __table_args__ = (
@@ -23,7 +26,8 @@ class Merge(HasId, Base):
     gone_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
     at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(Text)
-    moved: Mapped[dict[str, Any]]
+    moved: Mapped[dict[str, Any] | None]
+    act_id: Mapped[int | None]
     undone_at: Mapped[datetime | None]
 
     gone: Mapped[Contact] = relationship(lazy="joined", innerjoin=True, foreign_keys=[gone_id])

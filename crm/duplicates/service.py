@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
 
 from sqlalchemy import or_, select, text, update
 
+from crm.audit import acts
 from crm.audit import service as audit
+from crm.audit.models import ActChange
 from crm.consent import queries as consents
 from crm.consent import service as consent
 from crm.contacts import service as contacts
@@ -19,6 +21,7 @@ from crm.leads.events import ContactsMerged
 from crm.leads.models import Lead
 
 SHOWN = 10
+UNDO_WITHIN = timedelta(days=30)  # that two records are of different people is often found out later
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,31 +60,36 @@ def candidates(contact: Contact) -> list[Candidate]:
 def merge_contacts(*, kept_id: int, gone_id: int) -> Merge:
     """Move a record's leads, timeline and tags into another one; its names and addresses stay with it, unused.
 
-    An opt-out or clinical stop of either record applies afterwards. Raises NotFound, Invalid, Conflict.
+    An opt-out or clinical stop of either record applies afterwards. It can be undone for 30 days.
+    Raises NotFound, Invalid, Conflict.
     """
     if kept_id == gone_id:
         raise Invalid({"gone_id": ["Choose a different record."]})
     kept, gone = _lock_both(kept_id, gone_id)
     if gone.merged_into_id is not None or kept.merged_into_id is not None:
         raise Conflict("One of these records was already merged.")
-    now = clock.now()
-    opted_out = _opted_out_topics(kept_id) | _opted_out_topics(gone_id)
-    moved = _move_rows(kept_id, gone_id)
-    gone.merged_into_id = kept_id
-    db.session.flush()
-    consent.merge_consent(from_id=gone_id, into_id=kept_id)
-    _withdraw(kept_id, opted_out)
-    _copy_stops(gone, kept)
-    made = Merge(kept_id=kept_id, gone_id=gone_id, at=now, actor=audit.current().actor, moved=moved)
+    with acts.begin("merge", within=UNDO_WITHIN) as act:
+        _merge(kept, gone)
+    made = Merge(kept_id=kept_id, gone_id=gone_id, at=clock.now(), actor=audit.current().actor, act_id=act.id)
     db.session.add(made)
     db.session.flush()
     detail = {"kept_id": kept_id, "gone_id": gone_id, "merge_id": made.id}
     contacts.record_activity(contact_id=kept_id, kind="merged", detail=detail)
     audit.record("contact.merge", object_type="contact", object_id=kept_id, detail=detail)
-    events.publish(ContactsMerged(kept_id=kept_id, gone_id=gone_id))
-    made.moved = moved | {"enrolments": _move_enrolments(from_id=gone_id, to_id=kept_id)}
     db.session.flush()
     return made
+
+
+def _merge(kept: Contact, gone: Contact) -> None:
+    opted_out = _opted_out_topics(kept.id) | _opted_out_topics(gone.id)
+    _move_rows(kept.id, gone.id)
+    gone.merged_into_id = kept.id
+    db.session.flush()
+    consent.merge_consent(from_id=gone.id, into_id=kept.id)
+    _withdraw(kept.id, opted_out)
+    _copy_stops(gone, kept)
+    events.publish(ContactsMerged(kept_id=kept.id, gone_id=gone.id))
+    db.session.execute(_MOVE_ENROLMENTS, {"from_id": gone.id, "to_id": kept.id})
 
 
 def _withdraw(contact_id: int, topics: Collection[str]) -> None:
@@ -103,23 +111,15 @@ def _copy_stops(gone: Contact, kept: Contact) -> None:
 # now. Messages stay: each was sent to one record's address, and a late bounce must suppress that address. The timeline
 # shows them anyway. Sequences are above this feature in the import order, so their table is written here by name.
 _MOVE_ENROLMENTS = text("""
-    update enrolment set contact_id = :to_id
-    where contact_id = :from_id and state in ('completed', 'exited')
-        and (cast(:ids as bigint[]) is null or id = any(:ids))
-    returning id
+    update enrolment set contact_id = :to_id where contact_id = :from_id and state in ('completed', 'exited')
 """)
 
 
-def _move_enrolments(*, from_id: int, to_id: int, ids: Sequence[int] | None = None) -> list[int]:
-    given = {"from_id": from_id, "to_id": to_id, "ids": None if ids is None else list(ids)}
-    return list(db.session.scalars(_MOVE_ENROLMENTS, given))
-
-
 def undo_merge(merge_id: int) -> Merge:
-    """Undo a merge: leads, timeline and tags move back.
+    """Undo a merge: both records are as they were before it, the consent of each included.
 
-    Consent that the merge ended stays withdrawn, to be safe. Raises NotFound, and Conflict if the merge was already
-    undone or the kept record was merged since.
+    Raises NotFound, and Conflict after 30 days, if the merge was already undone, or if one of the records changed so
+    that it cannot.
     """
     made = db.session.get(Merge, merge_id, with_for_update=True)
     if made is None:
@@ -129,13 +129,11 @@ def undo_merge(merge_id: int) -> Merge:
         raise Conflict("This merge was already undone.")
     if kept.merged_into_id is not None:
         raise Conflict("The record was merged into another one since. Undo that merge first.")
-    for model, name in ((Lead, "leads"), (Activity, "activities")):
-        back = update(model).where(model.id.in_(made.moved[name])).values(contact_id=gone.id)
-        db.session.execute(back.execution_options(synchronize_session="fetch"))
-    _move_enrolments(from_id=kept.id, to_id=gone.id, ids=made.moved.get("enrolments", []))
-    for tag in made.moved["tags"]:
-        contacts.remove_tag(contact_id=kept.id, tag=tag)
-    gone.merged_into_id, made.undone_at = None, clock.now()
+    if made.act_id is None:
+        raise Conflict("This merge can no longer be undone.")
+    changes = acts.undo(made.act_id, by_anyone=True).changes
+    consent.record_unmerge(gone_id=gone.id, before=_consent_before(changes))
+    made.undone_at = clock.now()
     detail = {"kept_id": kept.id, "gone_id": gone.id, "merge_id": made.id}
     contacts.record_activity(contact_id=kept.id, kind="merge_undone", detail=detail)
     audit.record("contact.unmerge", object_type="contact", object_id=kept.id, detail=detail)
@@ -143,9 +141,23 @@ def undo_merge(merge_id: int) -> Merge:
     return made
 
 
+def _consent_before(changes: Sequence[ActChange]) -> dict[tuple[int, str], int | None]:
+    """Return contact and topic -> the evidence that held before the act; None where there was none."""
+    return {
+        (one.row_key["contact_id"], one.row_key["topic"]): (one.before or {}).get("record_id")
+        for one in changes  # newest first: the earliest image of a row is the last
+        if one.table_name == "consent_state"
+    }
+
+
 def merges_into(contact_id: int) -> Sequence[Merge]:
-    """Return the merges into a record that were not undone, newest first."""
-    rows = select(Merge).where(Merge.kept_id == contact_id, Merge.undone_at.is_(None))
+    """Return the merges into a record that can be undone, newest first."""
+    rows = select(Merge).where(
+        Merge.kept_id == contact_id,
+        Merge.undone_at.is_(None),
+        Merge.act_id.is_not(None),
+        Merge.at >= clock.now() - UNDO_WITHIN,
+    )
     return db.session.scalars(rows.order_by(Merge.id.desc()).limit(SHOWN)).all()
 
 
@@ -163,11 +175,9 @@ def _opted_out_topics(contact_id: int) -> set[str]:
     return {state.topic for state in consents.states(contact_id) if not state.granted}
 
 
-def _move_rows(kept_id: int, gone_id: int) -> dict[str, Any]:
-    moved: dict[str, Any] = {}
-    for model, name in ((Lead, "leads"), (Activity, "activities")):
-        rows = update(model).where(model.contact_id == gone_id).values(contact_id=kept_id).returning(model.id)
-        moved[name] = list(db.session.scalars(rows.execution_options(synchronize_session="fetch")))
-    gained = db.session.scalars(select(Tag.tag).where(Tag.contact_id == gone_id)).all()
-    moved["tags"] = [tag for tag in gained if contacts.add_tag(contact_id=kept_id, tag=tag)]
-    return moved
+def _move_rows(kept_id: int, gone_id: int) -> None:
+    for model in (Lead, Activity):
+        rows = update(model).where(model.contact_id == gone_id).values(contact_id=kept_id)
+        db.session.execute(rows.execution_options(synchronize_session="fetch"))
+    for tag in db.session.scalars(select(Tag.tag).where(Tag.contact_id == gone_id)).all():
+        contacts.add_tag(contact_id=kept_id, tag=tag)

@@ -58,7 +58,7 @@ CONTACT_REQUEST_STAGES: Mapping[str, Stage] = {
     "patient": Stage(to=frozenset(), ends=True),
     "not_a_fit": Stage(to=_words("contacted"), reasons=_NOT_A_FIT, ends=True),
     "lost": Stage(to=_words("contacted"), reasons=_LOST, ends=True),
-    "spam": Stage(to=_words("new"), ends=True),
+    "spam": Stage(to=_words("new unconfirmed confirmed contacted"), ends=True),
 }
 
 REFERRAL_STAGES: Mapping[str, Stage] = {
@@ -102,6 +102,11 @@ STAGES: Mapping[str, Mapping[str, Stage]] = {
     CONTACT_REQUEST: CONTACT_REQUEST_STAGES,
     REFERRAL: REFERRAL_STAGES,
 }
+
+DEAD_ENDS = frozenset(
+    stage for stages in STAGES.values() for stage, one in stages.items() if one.ends and not one.to
+)
+"""Stages without a next one: a lead leaves them only by being reopened, with a reason."""
 
 HUMAN_TOUCH_STAGES = _words("contacted qualified accepted declined info_requested in_review contacting")
 """Stages that staff set by acting on the lead: the first one is the first human touch."""

@@ -19,6 +19,7 @@ from crm.staff.models import User
 
 NOTE_LIMIT = 4000  # characters
 TITLE_LIMIT = 120  # characters of a task
+REASON_LIMIT = 200  # characters
 CHANGED = "This lead was changed in the meantime. Review it and try again."
 
 
@@ -95,8 +96,44 @@ def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     events.publish(StageMoved(lead_id=lead.id, contact_id=lead.contact_id, kind=lead.kind, was=was, now=to))
 
 
-def undo_act(act_id: int, *, lead_id: int) -> None:
-    """Undo an act on a lead. Raises NotFound, and Conflict if something changed since."""
+def restore_from_spam(*, lead_id: int, version: int) -> Lead:
+    """Move a lead that is still at `version` from spam back to the stage it had. Raises Conflict."""
+    lead = get(lead_id)
+    if lead.stage != rules.SPAM:
+        raise Conflict("This lead is not in spam.")
+    return move_stage(lead_id=lead_id, version=version, to=former_stage(lead))
+
+
+def reopen(*, lead_id: int, version: int, reason: str) -> Lead:
+    """Move a lead that is still at `version` from a final stage back to the stage it had.
+
+    Raises Invalid without a reason, and Conflict for other stages or if the lead was changed in the meantime.
+    """
+    reason = typed_text("reason", reason, limit=REASON_LIMIT, lines=False)
+    if not reason:
+        raise Invalid({"reason": ["Enter why this lead is reopened."]})
+    lead = _at_version(lead_id, version)
+    if lead.stage not in rules.DEAD_ENDS:
+        raise Conflict("This lead can be moved to another stage without reopening it.")
+    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="reopened", text=reason)
+    audit.record("lead.reopen", object_type="lead", object_id=lead.id, detail={"was": lead.stage})
+    _move(lead, to=former_stage(lead), reason=None)
+    flush()
+    return lead
+
+
+def former_stage(lead: Lead) -> str:
+    """Return the stage that a closed lead had before; the first one if that is not known."""
+    ends = {stage for stage, one in rules.STAGES[lead.kind].items() if one.ends}
+    rows = select(StageMove.was).where(
+        StageMove.lead_id == lead.id, StageMove.was.is_not(None), StageMove.was.not_in(ends)
+    )
+    was = db.session.scalar(rows.order_by(StageMove.id.desc()).limit(1))
+    return was or rules.first_stage(lead.kind)
+
+
+def undo_act(act_id: int, *, lead_id: int) -> str:
+    """Undo an act on a lead; return its kind. Raises NotFound, and Conflict if something changed since."""
     lead = get(lead_id)
     was = lead.stage
     undone = acts.undo(act_id, lead_id=lead_id)
@@ -112,6 +149,7 @@ def undo_act(act_id: int, *, lead_id: int) -> None:
         kind, detail = "act_undone", {"what": undone.kind}
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind=kind, detail=detail)
     flush()
+    return undone.kind
 
 
 def _set_deadline(lead: Lead, *, was: str, now: datetime) -> None:
@@ -223,6 +261,14 @@ def open_phone_task(*, contact_id: int) -> None:
         due = current.calendar().add_days(clock.now(), 1)
         title = "Call the person: no email was sent to them"
         add_task(lead_id=lead.id, kind="tell", title=title, due_at=due, owner_id=lead.owner_id)
+
+
+def of_task(task_id: int) -> Lead:
+    """Return the lead of a task. Raises NotFound."""
+    lead = db.session.scalar(select(Lead).join(Task, Task.lead_id == Lead.id).where(Task.id == task_id))
+    if lead is None:
+        raise NotFound("Task not found.")
+    return lead
 
 
 def finish_task(*, task_id: int) -> None:

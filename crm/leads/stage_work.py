@@ -1,11 +1,12 @@
-"""Stage work: the tasks that a stage opens and closes, and how a clinical stop suspends the work on a person.
+"""Stage work: the tasks and consultations that a stage opens and closes, and how a clinical stop suspends the work on a person.
 
 One table, so that a list, a task and a clock never disagree about what is still to be done.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import StrEnum
 
 from sqlalchemy import select, update
 
@@ -24,22 +25,36 @@ URGENT_PREFIX = "Urgent: "
 STOPPED = "stop"  # who closed a task: a clinical stop, which brings it back when it is lifted
 
 
+class Visit(StrEnum):
+    """What becomes of a booked consultation when its lead enters a stage."""
+
+    KEPT = "kept"
+    ATTENDED = "attended"
+    NO_SHOW = "no_show"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"  # the stage is only for leads without one
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageWork:
-    """What a lead's entry into a stage does to its tasks.
+    """What a lead's entry into a stage does to its tasks and its booked consultation.
 
     `closes`: kinds of tasks that are settled by this stage. `opens`: the title of a new call task.
     """
 
     closes: frozenset[str] = frozenset()
     opens: str | None = None
+    visit: Visit = Visit.CANCELLED
 
 
 _REACHED = StageWork(closes=frozenset({"call", "tell"}))
-_VISITED = StageWork(closes=frozenset({"call", "tell", "result"}))
+_BOOKED = StageWork(closes=frozenset({"call"}), visit=Visit.KEPT)
+_VISITED = StageWork(closes=frozenset({"call", "tell", "result"}), visit=Visit.ATTENDED)
 _CLOSED = StageWork(closes=frozenset({"call", "tell", "result"}))
 _WAITING = StageWork()
-_MISSED = StageWork(closes=frozenset({"call", "result"}), opens=CALL_AGAIN_TO_BOOK)
+_CANCELLED = StageWork(closes=frozenset({"call", "result"}), opens=CALL_AGAIN_TO_BOOK)
+_MISSED = replace(_CANCELLED, visit=Visit.NO_SHOW)
+_ANOTHER_TIME = replace(_CANCELLED, visit=Visit.REFUSED)
 
 STAGE_WORK: Mapping[str, Mapping[str, StageWork]] = {
     CONTACT_REQUEST: {
@@ -48,7 +63,7 @@ STAGE_WORK: Mapping[str, Mapping[str, StageWork]] = {
         "confirmed": _WAITING,
         "contacted": _REACHED,
         "qualified": StageWork(closes=frozenset({"call", "result"})),
-        "consult_scheduled": StageWork(closes=frozenset({"call"})),
+        "consult_scheduled": _BOOKED,
         "consult_done": _VISITED,
         "patient": _CLOSED,
         "not_a_fit": _CLOSED,
@@ -61,10 +76,10 @@ STAGE_WORK: Mapping[str, Mapping[str, StageWork]] = {
         "info_requested": _WAITING,
         "accepted": _WAITING,
         "contacting": _WAITING,
-        "scheduled": StageWork(closes=frozenset({"call"})),
+        "scheduled": _BOOKED,
         "no_show": _MISSED,
-        "cancelled": _MISSED,
-        "rescheduled": _MISSED,
+        "cancelled": _CANCELLED,
+        "rescheduled": _ANOTHER_TIME,
         "seen": _VISITED,
         "report_sent": _CLOSED,
         "declined": _CLOSED,

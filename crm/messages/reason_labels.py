@@ -68,6 +68,7 @@ CONSENT: Mapping[str, str] = {
     "granted": "The person opted in",
     "withdrawn": "The person opted out",
     "snoozed": "The person asked for a pause",
+    "unmerged": "A merge was undone; the decision before it holds",
     "merged": "The record was merged into another one",
 }
 SOURCES: Mapping[str, str] = {

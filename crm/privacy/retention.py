@@ -79,7 +79,7 @@ TASKS: Mapping[str, tuple[Callable[[datetime], int], ...]] = {
     "links": (_rows(_EXPIRED.format(table="sign_in_link")), _rows(_EXPIRED.format(table="portal_link"))),
     "undo": (
         _rows("""
-            with old as (select id from staff_act where at < :before order by at limit :limit)
+            with old as (select id from staff_act where undo_until < :before order by undo_until limit :limit)
             delete from staff_act using old where staff_act.id = old.id
         """),
     ),

@@ -169,6 +169,6 @@ _FORGET = tuple(
         # a closed portal account: the name is deleted, the fact that a portal user sent a referral is kept
         """update portal_person set name = :title, email = 'erased-' || id
             where contact_id = any(:records)""",
-        "update contact_merge set moved = moved - 'tags' || '{\"tags\": []}' where kept_id = any(:records)",
+        "update contact_merge set moved = null where kept_id = any(:records)",
     )
 )

@@ -27,6 +27,7 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
         "admin", "front_desk", "clinician"
     ),  # messages, notes, birth dates, referral details
     "work_leads": _only("admin", "front_desk", "clinician"),  # stages, owner, notes, tasks
+    "reopen_leads": _only("admin", "clinician"),  # from a final stage, with a reason
     "manage_contacts": _only("admin", "front_desk"),
     "clinical_stop": _only("admin", "clinician", "front_desk"),  # nothing may be sent to this person
     "lift_stop": _only("admin", "clinician"),  # stopping must be quick; lifting needs clinical judgment

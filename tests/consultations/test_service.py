@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from crm.audit import acts
+from crm.consent import service as consent
 from crm.consultations import service as consultations
 from crm.contacts.models import Contact
+from crm.content.models import ContentItem, ContentVersion
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.leads import service
@@ -191,3 +194,83 @@ def test_no_email_without_agreement(referral, redis):  # noqa: F811
     book(referral)
     assert db.session.scalars(select(Message)).all() == []
     assert open_tasks(referral) == ["tell"]
+
+
+def sent(lead):  # noqa: F811
+    """The appointment emails of a person, oldest first."""
+    rows = (
+        select(ContentItem.key)
+        .join(ContentVersion, ContentVersion.item_id == ContentItem.id)
+        .join(Message, Message.content_version_id == ContentVersion.id)
+        .where(Message.contact_id == lead.contact_id, ContentItem.key.contains("appointment"))
+    )
+    return [key.removeprefix("email/") for key in db.session.scalars(rows.order_by(Message.id))]
+
+
+@pytest.mark.parametrize(
+    ("stage", "started", "state"),
+    [
+        ("not_a_fit:age", False, "cancelled"),
+        ("qualified", False, "cancelled"),
+        ("consult_done", True, "attended"),
+    ],
+)
+def test_stage_moved_by_hand_ends_the_consultation(lead, clock, stage, started, state):  # noqa: F811
+    move(lead, "contacted")
+    made = book(lead)
+    if started:
+        clock.move_to(SOON + HOUR)
+    move(lead, stage)
+    assert (made.state, consultations.booked_consultation(lead.id)) == (state, None)
+
+
+@pytest.mark.parametrize("stage", ["seen", "no_show", "rescheduled"])
+def test_stage_that_a_booked_consultation_refuses(referral, stage):  # noqa: F811
+    move(referral, "accepted")
+    book(referral)
+    with pytest.raises(Conflict, match=r"not started yet|Reschedule it"):
+        move(referral, stage)
+
+
+def test_undo_emails_what_holds(lead, redis):  # noqa: F811
+    support_factories.shipped()
+    support_factories.opted_in(lead.contact)
+    move(lead, "contacted")
+    with acts.begin("book", lead_id=lead.id) as act:
+        made = book(lead)
+    consultations.undo_act(act.id, lead_id=lead.id)
+    assert (lead.stage, consultations.consultations_of(lead.id)) == ("contacted", [])
+    made = book(lead)
+    with acts.begin("consultation", lead_id=lead.id) as act:
+        consultations.finish(consultation_id=made.id, state="cancelled", version=lead.version)
+    consultations.undo_act(act.id, lead_id=lead.id)
+    assert consultations.booked_consultation(lead.id).id == made.id
+    assert sent(lead) == [
+        "appointment-booked", "appointment-cancelled", "appointment-booked", "appointment-cancelled",
+        "appointment-booked",
+    ]  # fmt: skip
+
+
+def test_undo_of_an_outcome_emails_nothing(lead, redis, clock):  # noqa: F811
+    support_factories.shipped()
+    support_factories.opted_in(lead.contact)
+    move(lead, "contacted")
+    made = book(lead)
+    clock.move_to(SOON + HOUR)
+    with acts.begin("consultation", lead_id=lead.id) as act:
+        consultations.finish(consultation_id=made.id, state="no_show", version=lead.version)
+    consultations.undo_act(act.id, lead_id=lead.id)
+    assert (made.state, sent(lead)) == ("booked", ["appointment-booked"])
+
+
+def test_why_nothing_is_emailed(lead, referral):  # noqa: F811
+    assert consultations.email_refusal(referral) == "they have not agreed to be emailed"
+    referral.referral.patient_agreed_to_email = True
+    assert consultations.email_refusal(referral) is None
+    support_factories.opted_in(lead.contact)
+    assert consultations.email_refusal(lead) is None
+    consent.withdraw(contact_id=lead.contact_id, topic="prospect_edu", source="preferences")
+    assert consultations.email_refusal(lead) == "they opted out"
+    lead.contact.email = None
+    db.session.flush()
+    assert consultations.email_refusal(lead) == "there is no email address"

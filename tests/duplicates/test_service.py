@@ -5,10 +5,12 @@ from sqlalchemy import select
 
 from crm.consent import queries as consents
 from crm.consent import service as consent
+from crm.consent.replay import verdict_at
 from crm.contacts import queries as people
 from crm.contacts import service as contacts
 from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.rules import Person
+from crm.core import clock as time
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.duplicates import service as duplicates
@@ -61,7 +63,8 @@ def test_merge_and_undo(two):
     [lead] = db.session.scalars(select(Lead).where(Lead.contact_id == gone.id))
     service.add_note(lead_id=lead.id, text="Prefers mornings")
     contacts.add_tag(contact_id=gone.id, tag="vip")
-    before = db.session.scalars(select(Activity.id).where(Activity.contact_id == gone.id)).all()
+    of_gone = select(Activity.id).where(Activity.contact_id == gone.id).order_by(Activity.id)
+    before = db.session.scalars(of_gone).all()
     made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert (leads_of(kept), leads_of(gone), gone.merged_into_id) == (2, 0, kept.id)
     assert db.session.get(Tag, (kept.id, "vip")) is not None
@@ -69,7 +72,7 @@ def test_merge_and_undo(two):
     assert duplicates.merges_into(kept.id) == [made]
     duplicates.undo_merge(made.id)
     assert (leads_of(kept), leads_of(gone), gone.merged_into_id) == (1, 1, None)
-    assert db.session.scalars(select(Activity.id).where(Activity.contact_id == gone.id)).all() == before
+    assert db.session.scalars(of_gone).all() == before
     assert db.session.get(Tag, (kept.id, "vip")) is None
     assert duplicates.merges_into(kept.id) == []
     with pytest.raises(Conflict):
@@ -86,7 +89,7 @@ def test_opt_out_of_either_record(two, clock):
     made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert not granted(kept)
     duplicates.undo_merge(made.id)
-    assert not granted(kept)
+    assert granted(kept)
     assert not granted(gone)
 
 
@@ -138,14 +141,68 @@ def test_ended_enrolments_move(two, redis):
     enrolment = db.session.scalars(select(Enrolment)).one()
     made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     db.session.refresh(enrolment)
-    assert (enrolment.state, enrolment.contact_id, made.moved["enrolments"]) == (
-        "exited",
-        kept.id,
-        [enrolment.id],
-    )
+    assert (enrolment.state, enrolment.contact_id) == ("exited", kept.id)
     duplicates.undo_merge(made.id)
     db.session.refresh(enrolment)
-    assert enrolment.contact_id == gone.id
+    assert (enrolment.state, enrolment.contact_id) == ("active", gone.id)
+
+
+def test_merge_undo_merge_loses_no_consent(two, redis, clock):
+    support_factories.shipped()
+    kept, gone = two
+    gone.email, gone.email_index = kept.email, kept.email_index
+    support_factories.opted_in(kept)
+    clock.shift(90_000)  # an address is asked once a day
+    support_factories.opted_in(gone)
+    before = {
+        one.id: [(state.topic, state.granted) for state in consents.states(one.id)] for one in (kept, gone)
+    }
+    for _ in range(2):
+        clock.shift(60)
+        made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+        assert granted(kept)
+        clock.shift(60)
+        duplicates.undo_merge(made.id)
+        for one in (kept, gone):
+            assert [(state.topic, state.granted) for state in consents.states(one.id)] == before[one.id]
+            assert verdict_at(one.id, EDU, time.now()).reason is None
+    duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    assert granted(kept)
+    active = select(Enrolment.contact_id).where(Enrolment.state == "active")
+    assert db.session.scalars(active).all() == [kept.id]
+
+
+def test_consent_copied_by_a_merge_ends_with_it(two, clock):
+    kept, gone = two
+    gone.email, gone.email_index = kept.email, kept.email_index
+    support_factories.opted_in(gone)
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    assert granted(kept)
+    duplicates.undo_merge(made.id)
+    assert (consents.states(kept.id), granted(gone)) == ([], True)
+    clock.shift(60)
+    assert verdict_at(kept.id, EDU, time.now()).reason == "no_consent"
+
+
+def test_opt_out_after_a_merge_stands(two, clock):
+    kept, gone = two
+    gone.email, gone.email_index = kept.email, kept.email_index
+    support_factories.opted_in(kept)
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    clock.shift(60)
+    consent.withdraw(contact_id=kept.id, topic=EDU, source="preferences")
+    duplicates.undo_merge(made.id)
+    assert not granted(kept)
+    assert gone.merged_into_id is None
+
+
+def test_merge_can_be_undone_for_30_days(two, clock):
+    kept, gone = two
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    clock.shift(31 * 86_400)
+    assert duplicates.merges_into(kept.id) == []
+    with pytest.raises(Conflict, match="too much time"):
+        duplicates.undo_merge(made.id)
 
 
 def test_timeline_has_emails_of_both(two, redis):

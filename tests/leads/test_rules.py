@@ -26,7 +26,7 @@ ALLOWED = {
         "patient": "",
         "not_a_fit": "contacted",
         "lost": "contacted",
-        "spam": "new",
+        "spam": "new unconfirmed confirmed contacted",
     },
     REFERRAL: {
         "received": "in_review info_requested accepted declined duplicate entered_in_error",

@@ -1,26 +1,26 @@
-"""Bulk actions on leads: for each one, which leads it skips and why, how it runs and how it is undone."""
+"""Bulk actions on leads: for each one, which leads it skips and why, and how it runs. Each lead is an act of its own."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
 
 from crm.audit import acts
-from crm.audit import service as audit
 from crm.consultations import service as consultations
 from crm.contacts import service as contacts
 from crm.contacts.models import Tag
 from crm.core import clock
 from crm.core.db import db
-from crm.core.errors import Conflict, Invalid
+from crm.core.errors import Invalid
 from crm.leads import contact_attempts, rules, service
-from crm.leads.models import Lead, Task
+from crm.leads.models import Lead
 from crm.staff.models import User
 
 Given = Mapping[str, Any]
 MAX_AHEAD = consultations.MAX_AHEAD
+UNDO_WITHIN = timedelta(hours=2)  # of one lead's part; the run itself is undone within an hour after its end
 
 VISIT_STAGES = frozenset(
     ["scheduled", "consult_scheduled", "seen", "consult_done", "no_show", "cancelled", "rescheduled"]
@@ -44,12 +44,18 @@ class SharedFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class BulkAction:
-    """One action. `why_not` returns why a lead is skipped, or None. `do` returns what `undo` needs."""
+    """One action. `why_not` returns why a lead is skipped, or None."""
 
     label: str
     why_not: Callable[[Lead, Given, SharedFacts], str | None]
-    do: Callable[[Lead, Given], dict[str, Any]]
-    undo: Callable[[Lead, Mapping[str, Any]], None]
+    do: Callable[[Lead, Given], None]
+
+
+def perform(act: str, lead: Lead, given: Given) -> int:
+    """Perform an action on one lead; return the id of the act, by which it can be undone."""
+    with acts.begin(act, lead_id=lead.id, within=UNDO_WITHIN) as kept:
+        ACTIONS[act].do(lead, given)
+    return kept.id
 
 
 def load_facts(leads: Sequence[Lead], *, act: str, given: Given) -> SharedFacts:
@@ -74,7 +80,7 @@ def parse_arguments(act: str, form: Mapping[str, str]) -> dict[str, Any]:
     if act == "task":
         return _task(form.get("title", ""), form.get("due_at", ""))
     if act in ("spam", "restore"):
-        return {"to": "spam" if act == "spam" else "new", "reason": None}
+        return {"to": rules.SPAM, "reason": None} if act == "spam" else {}
     raise Invalid({"act": ["Choose an action."]})
 
 
@@ -118,20 +124,8 @@ def _has_owner(lead: Lead, given: Given, _known: SharedFacts) -> str | None:
     return "Already has this owner." if lead.owner_id == given["owner_id"] else None
 
 
-def _assign(lead: Lead, given: Given) -> dict[str, Any]:
-    was = lead.owner_id
+def _assign(lead: Lead, given: Given) -> None:
     service.assign(lead_id=lead.id, version=lead.version, owner_id=given["owner_id"])
-    return {"owner_id": was, "version": lead.version}
-
-
-def _undo_assign(lead: Lead, before: Mapping[str, Any]) -> None:
-    _check_unchanged(lead, before)
-    service.assign(lead_id=lead.id, version=lead.version, owner_id=before["owner_id"])
-
-
-def _check_unchanged(lead: Lead, before: Mapping[str, Any]) -> None:
-    if lead.version != before["version"]:
-        raise Conflict(CHANGED)
 
 
 def _not_movable(lead: Lead, given: Given, known: SharedFacts) -> str | None:
@@ -149,59 +143,40 @@ def _not_movable(lead: Lead, given: Given, known: SharedFacts) -> str | None:
     )
 
 
-def _do_move(lead: Lead, given: Given) -> dict[str, Any]:
-    with acts.begin("move", lead_id=lead.id) as act:
-        service.move_stage(lead_id=lead.id, version=lead.version, to=given["to"], reason=given["reason"])
-    return {"act_id": act.id}
+def _do_move(lead: Lead, given: Given) -> None:
+    service.move_stage(lead_id=lead.id, version=lead.version, to=given["to"], reason=given["reason"])
 
 
-def _undo_move(lead: Lead, before: Mapping[str, Any]) -> None:
-    if "act_id" not in before:
-        raise Conflict("This run is from before moves could be undone.")
-    service.undo_act(before["act_id"], lead_id=lead.id)
+def _not_spam(lead: Lead, _given: Given, _known: SharedFacts) -> str | None:
+    return None if lead.stage == rules.SPAM else "Not in spam."
+
+
+def _restore(lead: Lead, _given: Given) -> None:
+    service.restore_from_spam(lead_id=lead.id, version=lead.version)
 
 
 def _tagged(lead: Lead, _given: Given, known: SharedFacts) -> str | None:
     return "Already has this tag." if lead.contact_id in known.tagged else None
 
 
-def _tag(lead: Lead, given: Given) -> dict[str, Any]:
-    added = contacts.add_tag(contact_id=lead.contact_id, tag=given["tag"])
-    return {"tag": given["tag"] if added else None}  # of two leads of one person, only the first adds it
-
-
-def _undo_tag(lead: Lead, before: Mapping[str, Any]) -> None:
-    if before["tag"] is not None and not contacts.remove_tag(contact_id=lead.contact_id, tag=before["tag"]):
-        raise Conflict("The tag was removed in the meantime.")
+def _tag(lead: Lead, given: Given) -> None:
+    contacts.add_tag(contact_id=lead.contact_id, tag=given["tag"])
 
 
 def _is_closed(lead: Lead, _given: Given, _known: SharedFacts) -> str | None:
     return "Closed." if lead.closed_at is not None else None
 
 
-def _add_task(lead: Lead, given: Given) -> dict[str, Any]:
+def _add_task(lead: Lead, given: Given) -> None:
     due = datetime.fromisoformat(given["due_at"])
-    task = service.add_task(
-        lead_id=lead.id, kind="other", title=given["title"], due_at=due, owner_id=lead.owner_id
-    )
-    return {"task_id": task.id}
-
-
-def _undo_task(lead: Lead, before: Mapping[str, Any]) -> None:
-    task = db.session.get(Task, before["task_id"])
-    if task is None or task.done_at is not None:
-        raise Conflict("The task was done in the meantime.")
-    db.session.delete(task)
-    detail = {"task_id": task.id}
-    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="task_dropped", detail=detail)
-    audit.record("task.drop", object_type="lead", object_id=lead.id, detail=detail)
+    service.add_task(lead_id=lead.id, kind="other", title=given["title"], due_at=due, owner_id=lead.owner_id)
 
 
 ACTIONS: Mapping[str, BulkAction] = {
-    "assign": BulkAction(label="Assign", why_not=_has_owner, do=_assign, undo=_undo_assign),
-    "move": BulkAction(label="Move to a stage", why_not=_not_movable, do=_do_move, undo=_undo_move),
-    "tag": BulkAction(label="Add a tag", why_not=_tagged, do=_tag, undo=_undo_tag),
-    "task": BulkAction(label="Add a task", why_not=_is_closed, do=_add_task, undo=_undo_task),
-    "spam": BulkAction(label="Mark as spam", why_not=_not_movable, do=_do_move, undo=_undo_move),
-    "restore": BulkAction(label="Restore from spam", why_not=_not_movable, do=_do_move, undo=_undo_move),
+    "assign": BulkAction(label="Assign", why_not=_has_owner, do=_assign),
+    "move": BulkAction(label="Move to a stage", why_not=_not_movable, do=_do_move),
+    "tag": BulkAction(label="Add a tag", why_not=_tagged, do=_tag),
+    "task": BulkAction(label="Add a task", why_not=_is_closed, do=_add_task),
+    "spam": BulkAction(label="Mark as spam", why_not=_not_movable, do=_do_move),
+    "restore": BulkAction(label="Restore from spam", why_not=_not_spam, do=_restore),
 }

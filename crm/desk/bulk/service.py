@@ -9,11 +9,12 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import selectinload
 
 from crm.audit import service as audit
+from crm.consultations import service as consultations
 from crm.core import clock
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound, Refusal
 from crm.core.queue import enqueue
-from crm.desk.bulk.actions import ACTIONS, CHANGED, load_facts, parse_arguments
+from crm.desk.bulk.actions import ACTIONS, CHANGED, load_facts, parse_arguments, perform
 from crm.desk.models import BulkItem, BulkRun, ItemState, RunState
 from crm.leads.models import Lead
 
@@ -184,7 +185,7 @@ def _step(run: BulkRun) -> bool:
     known = load_facts(list(leads.values()), act=run.act, given=run.given)
     for item in items:
         if undoing:
-            _undo_one(run, item, leads[item.lead_id])
+            _undo_one(item, leads[item.lead_id])
         else:
             _do_one(
                 run,
@@ -205,15 +206,15 @@ def _do_one(run: BulkRun, item: BulkItem, lead: Lead, why_not: str | None) -> No
         why_not = CHANGED
     if why_not is None:
         try:
-            item.before = ACTIONS[run.act].do(lead, run.given)
+            item.before = {"act_id": perform(run.act, lead, run.given)}
         except Refusal as error:  # raised before any change
             why_not = error.message
     item.state, item.why = (ItemState.DONE, None) if why_not is None else (ItemState.REFUSED, why_not)
 
 
-def _undo_one(run: BulkRun, item: BulkItem, lead: Lead) -> None:
+def _undo_one(item: BulkItem, lead: Lead) -> None:
     try:
-        ACTIONS[run.act].undo(lead, item.before or {})
+        consultations.undo_act((item.before or {}).get("act_id", 0), lead_id=lead.id)
         item.state = ItemState.UNDONE
     except Refusal as error:
         item.state, item.why = ItemState.KEPT, error.message

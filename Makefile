@@ -6,7 +6,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 
 FLASK := $(VENV)/bin/flask --app wsgi
 
-.PHONY: help run dev demo-reset shell sql migration check t test bench chaos screenshots format requirements doctor setup clean
+.PHONY: help run dev demo-reset shell sql migration check t test image-test bench chaos screenshots format requirements doctor setup clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ t: $(DEV_STAMP)  ## one test file or test: make t T=tests/leads/test_rules.py
 
 test: $(DEV_STAMP)  ## every check and every test
 	@CRM_TESTING=1 $(VENV)/bin/python -m tests.run
+
+image-test: $(DEV_STAMP)  ## build the image with Docker or Podman and look inside
+	@$(VENV)/bin/python -m tests.production.image
 
 bench: $(DEV_STAMP)  ## measure speed against yardsticks; tables here, lines in .local/bench
 	@$(VENV)/bin/python -m tests.bench

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.chaos import changes, copies, gates, kills, provider, report, servers
+from tests.chaos import changes, copies, gates, kills, provider, report, servers, slow
 from tests.chaos.results import Done
 
 SCENARIOS: dict[str, Callable[..., Done]] = {
@@ -14,6 +14,7 @@ SCENARIOS: dict[str, Callable[..., Done]] = {
         report.events_storm, report.events_late,
         changes.rolling_restart, changes.migration, changes.old_jobs, changes.copied, changes.three_days_off,
         copies.snapshot_back, copies.second_instance,
+        slow.slow_senders,
         gates.pause_in_flight, gates.night_release, gates.bad_zone, gates.yes_while_paused, gates.stop_while_throttled,
     )
 }  # fmt: skip

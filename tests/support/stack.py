@@ -45,7 +45,7 @@ class Stack:
         }
         self.processes: dict[str, ForkedProcess] = {}
         self.clocks: list[str] = []  # those that are wrong
-        self.web_port, self.sandbox_port = _free_port(), _free_port()
+        self.web_port, self.sandbox_port = free_port(), free_port()
         self.database_url = postgres
         self.rings = self.people = self.runs = 0
         self.redis_url = redis
@@ -291,7 +291,7 @@ def _answers(url: str) -> bool:
     return requests.get(url, timeout=2).ok
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 

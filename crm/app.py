@@ -4,7 +4,6 @@ import logging
 
 from flask_migrate import Migrate
 from redis import Redis
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from crm import reactions, web
 from crm.cli import register_commands
@@ -18,6 +17,7 @@ from crm.core.flask_app import CrmApp
 from crm.core.link_keys import LinkKeys
 from crm.core.services import Services
 from crm.web import timeline_sources
+from crm.web.proxies import TrustedProxies
 
 migrate = Migrate()
 
@@ -35,10 +35,11 @@ def create_app(settings: Settings | None = None) -> CrmApp:
     migrate.init_app(app, db, directory=str(ROOT / "crm" / "migrations"), compare_type=True)
     content.facts_of(settings)  # refuse a clinic name that emails cannot carry now, not at the first email
     failpoints.arm(None if settings.production else settings.fail_point)
-    if settings.trusted_proxies:
-        hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     web.init_web(app, settings)
+    if settings.production:
+        app.wsgi_app = TrustedProxies(  # type: ignore[method-assign]
+            app.wsgi_app, hops=settings.trusted_proxies, public_url=settings.public_url
+        )
     register_commands(app)
     logging.getLogger("python_http_client").setLevel(logging.WARNING)  # at DEBUG it prints keys and bodies
     return app

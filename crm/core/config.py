@@ -88,7 +88,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     a clinic needs must be set, and no secret may be a default. Elsewhere missing secrets are kept in `.local/`.
     Raises ConfigError with every variable that is missing or wrong.
     """
-    given = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
+    given = _from_files(
+        {name: value for name, value in (os.environ if environ is None else environ).items() if value}
+    )
     port, sandbox_port = _ports(given)
     public_url = given.get("PUBLIC_URL", "").rstrip("/") or f"http://127.0.0.1:{port}"
     production = given.get("CRM_MODE") == "production" or not _is_this_machine(public_url)
@@ -112,7 +114,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         smtp_url=env.get("SMTP_URL"),
         smtp_has_baa=_flag(env, "SMTP_HAS_BAA"),
         two_factor_required=_flag(env, "TWO_FACTOR_REQUIRED"),
-        trusted_proxies=_int(env, "TRUSTED_PROXIES", 0),
+        trusted_proxies=_proxies(env),
         sandbox_port=sandbox_port,
         port=port,
         local_dir=local_dir,
@@ -124,6 +126,38 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         metrics_token=env.get("METRICS_TOKEN", ""),
         fail_point=env.get("FAIL_POINT"),
     )
+
+
+SECRETS = (
+    "SECRET_KEY",
+    "FIELD_KEYS",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SENDGRID_API_KEY",
+    "SENDGRID_WEBHOOK_KEY",
+    "SMTP_URL",
+    "METRICS_TOKEN",
+)
+"""Settings that may stand in a file: `SECRET_KEY_FILE=/run/secrets/secret_key`."""
+
+
+def _from_files(env: Mapping[str, str]) -> dict[str, str]:
+    """Read the secrets whose `<name>_FILE` is set. Raises ConfigError for a file that cannot be read, or both settings."""
+    found, wrong = dict(env), []
+    for name in SECRETS:
+        path = env.get(f"{name}_FILE")
+        if path is None:
+            continue
+        if name in env:
+            wrong.append(f"{name} and {name}_FILE are both set; set one")
+            continue
+        try:
+            found[name] = Path(path).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            wrong.append(f"{name}_FILE: {path} cannot be read ({type(error).__name__})")
+    if wrong:
+        raise ConfigError("; ".join(wrong) + ".")
+    return found
 
 
 def _ports(env: Mapping[str, str]) -> tuple[int, int]:
@@ -152,6 +186,8 @@ _NEEDED = (
     "CLINIC_ADDRESS",
     "CLINIC_FROM_EMAIL",
     "CLINIC_TIME_ZONE",
+    "TRUSTED_PROXIES",  # said aloud, also where it is 0: a wrong number lets visitors choose their own address
+    "METRICS_TOKEN",
 )
 
 
@@ -163,6 +199,8 @@ def _refuse_gaps(env: Mapping[str, str], public_url: str) -> None:
         wrong.append("SECRET_KEY needs at least 32 characters")
     if re.search(r"change-?me|example|secret123", env.get("SECRET_KEY", ""), re.IGNORECASE):
         wrong.append("SECRET_KEY is a default; make a random one")
+    if env.get("METRICS_TOKEN") and len(env["METRICS_TOKEN"]) < 16:
+        wrong.append("METRICS_TOKEN needs at least 16 characters")
     if wrong:
         raise ConfigError(
             "This cannot start in production: " + "; ".join(wrong) + ". docs/configuration.md lists them all."
@@ -207,6 +245,15 @@ def _port(env: Mapping[str, str], name: str, default: int) -> int:
     if not 1 <= port <= 65_535:
         raise ConfigError(f"{name} must be between 1 and 65535.")
     return port
+
+
+def _proxies(env: Mapping[str, str]) -> int:
+    number = _int(env, "TRUSTED_PROXIES", 0)
+    if not 0 <= number <= 10:
+        raise ConfigError(
+            "TRUSTED_PROXIES must be the number of proxies in front of the web process, 0 to 10."
+        )
+    return number
 
 
 def _reviewers(env: Mapping[str, str]) -> int:

@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: through the app, one transaction per migration, with a lock timeout."""
+"""How Alembic reaches the database: through the app, one transaction per migration, with a lock timeout, one at a time."""
 
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from sqlalchemy import text
 
 import crm.models  # noqa: F401 - fills the metadata
 from crm.core.db import Base, db
+from crm.core.migration_lock import one_migration
 
 config = context.config
 
 
 def run() -> None:
     """Apply migrations over a connection of the app; waiting long for a lock would stop the clinic."""
-    with db.engine.connect() as connection:
+    with db.engine.connect() as connection, one_migration(connection):
         connection.execute(text("set lock_timeout = '10s'"))
         connection.commit()
         context.configure(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import timedelta
 
 from redis.exceptions import RedisError
@@ -18,7 +17,8 @@ from crm.mailer import dns_records
 from crm.mailer.sendgrid_lists import LACKS_SCOPE, REFUSED, ListsError, SendGridLists
 from crm.messages import queries as messages_queries
 from crm.messages.limits import copy_guard, switches
-from crm.ops import job_failures
+from crm.ops import job_failures, proxy_check
+from crm.ops.findings import Finding
 from crm.staff import alerts
 from crm.tracking.models import Reconciliation
 
@@ -28,15 +28,6 @@ SLOW_EVENTS = timedelta(minutes=5)
 NO_PULSE = timedelta(minutes=2)  # the sweep marks its round every ten seconds
 UNCOMPARED = timedelta(days=2)
 TOLD = frozenset({"backlog", "events-wait", "webhook-silent"})  # these raise an alert by themselves
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to know; `level` is "problem" or "note", `code` names what it is about."""
-
-    level: str
-    text: str
-    code: str = ""
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -57,7 +48,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_lists(),
         *_content(),
     ]
-    return [*inside, *_key(settings), *_dns(settings)]
+    return [*inside, *_key(settings), *_dns(settings), *proxy_check.findings(settings)]
 
 
 def _cannot_be_written() -> str | None:

@@ -3,7 +3,7 @@
 from functools import cache
 
 from alembic.script import ScriptDirectory
-from flask import abort, jsonify, make_response
+from flask import abort, jsonify, make_response, request
 from flask.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 from sqlalchemy import text
@@ -13,6 +13,7 @@ from crm.core import queue
 from crm.core.blueprints import PublicPages
 from crm.core.config import ROOT
 from crm.core.db import db
+from crm.ops import metrics
 
 pages = PublicPages("health", __name__, url_prefix="/health")
 
@@ -30,6 +31,14 @@ def ready() -> ResponseReturnValue:
     if set(found.values()) != {"ok"}:
         abort(make_response(jsonify(status="not ready", **found), 503))
     return {"status": "ready", **found}
+
+
+@pages.get("/proxy")
+def proxy() -> ResponseReturnValue:
+    """What the web process believes about the visitor, for `flask doctor`; raise NotFound without METRICS_TOKEN."""
+    metrics.require_operator()
+    chain = request.headers.get("X-Forwarded-For", "")
+    return {"address": request.remote_addr, "forwarded": [part.strip() for part in chain.split(",") if part]}
 
 
 def _database() -> str:

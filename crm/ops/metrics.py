@@ -184,14 +184,19 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-@pages.get("/metrics")
-def metrics() -> Response:
-    """Answer requests from this machine, or with the token; raise NotFound for all others."""
+def require_operator() -> None:
+    """Let in requests with METRICS_TOKEN; where none is set, those from this machine. Raises NotFound for all others."""
     token = current.settings().metrics_token
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     local = _is_loopback(request.remote_addr or "")
     if not (hmac.compare_digest(given.encode(), token.encode()) if token else local):
         raise NotFound("Page not found.")
+
+
+@pages.get("/metrics")
+def metrics() -> Response:
+    """Answer requests from this machine, or with the token; raise NotFound for all others."""
+    require_operator()
     registry = CollectorRegistry()
     registry.register(_Collector())
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

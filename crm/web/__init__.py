@@ -39,13 +39,14 @@ def init_web(app: "CrmApp", settings: "Settings") -> None:
     Bootstrap5(app)
     template_filters.register(app)
     language.init_locale(app)
+    # before the check of form tokens, which reads the body: a stranger's large file is refused unread
+    access_guard.init_guard(app, public=[pages.name for pages in public.all_pages()])
     csrf = CSRFProtect(app)
     sign_in.init_sign_in(app, settings)
     public.init_public(app, csrf)
     portal.init_portal(app)
     api.init_api(app, csrf)
     console.init_console(app)
-    access_guard.init_guard(app, public=[pages.name for pages in public.all_pages()])
     errors.register_error_handlers(app)
     app.context_processor(lambda: {"clinic": settings.clinic})
 

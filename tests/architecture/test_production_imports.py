@@ -38,6 +38,8 @@ ENVIRONMENT = {
     "CLINIC_ADDRESS": "1 Main Street, Exampleton, CA 90000",
     "CLINIC_FROM_EMAIL": "news@clinic.test",
     "CLINIC_TIME_ZONE": "America/Los_Angeles",
+    "TRUSTED_PROXIES": "1",
+    "METRICS_TOKEN": "m" * 24,
 }
 
 

@@ -21,6 +21,8 @@ WHOLE = {
     "CLINIC_ADDRESS": "1 Main Street",
     "CLINIC_FROM_EMAIL": "news@clinic.test",
     "CLINIC_TIME_ZONE": "America/Denver",
+    "TRUSTED_PROXIES": "1",
+    "METRICS_TOKEN": "m" * 24,
 }
 
 
@@ -49,6 +51,8 @@ def test_each_missing_variable_is_named(name):
         ({"CLINIC_TIME_ZONE": "Mars/Base"}, "CLINIC_TIME_ZONE"),
         ({"CLINIC_NAME": "a\r\nBcc: x"}, "one line"),
         ({"PORT": "eighty"}, "PORT"),
+        ({"METRICS_TOKEN": "short"}, "METRICS_TOKEN"),
+        ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES"),
     ],
 )
 def test_weak_or_invalid_settings(change, words):
@@ -74,3 +78,22 @@ def test_concurrent_starts_share_secrets(tmp_path):
     assert len({one["SECRET_KEY"] for one in found}) == 1
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["secrets.json"]
     assert (tmp_path / "new" / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_secrets_from_files(tmp_path):
+    (tmp_path / "key").write_text("s" * 40 + "\n")
+    given = {name: value for name, value in WHOLE.items() if name != "SECRET_KEY"}
+    settings = config.load({**given, "SECRET_KEY_FILE": str(tmp_path / "key")})
+    assert settings.secret_keys == ("s" * 40,)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"SMTP_URL_FILE": "/nowhere/url"}, "SMTP_URL_FILE: /nowhere/url cannot be read"),
+        ({"SECRET_KEY_FILE": "/dev/null"}, "both set"),
+    ],
+)
+def test_secret_files_that_cannot_serve(change, words):
+    with pytest.raises(config.ConfigError, match=words):
+        config.load(WHOLE | change)

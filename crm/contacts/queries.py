@@ -134,6 +134,7 @@ def tags_of(contact_id: int) -> Sequence[str]:
 
 SHORTEST_PREFIX = 2  # characters of a name
 LOOKED_AT = 20_000  # keys of one word that a search for several words reads
+LONGEST_PARTICLE = 2  # letters
 SHORTEST_ENDING = 4  # digits
 
 _FOLDED = text("select fold_name(:typed)")
@@ -165,7 +166,21 @@ def _lookups(typed: str, *, limit: int) -> list[Select[int]]:
     if re.fullmatch(r"[+(\d][\d ().x/-]*", typed) and len(digits) >= SHORTEST_ENDING:
         return _by_phone(typed, digits, limit=limit)
     words = str(db.session.scalar(_FOLDED, {"typed": typed.lower()})).split()
-    return [_by_name(words)] if words and max(map(len, words)) >= SHORTEST_PREFIX else []
+    ways = [words, joined] if (joined := _with_particles(words)) != words else [words]
+    return [_by_name(way) for way in ways if way and max(map(len, way)) >= SHORTEST_PREFIX]
+
+
+def _with_particles(words: Sequence[str]) -> Sequence[str]:
+    """Return words with a short one joined to the next: "o brien" as the name O’Brien is stored, "mc donald"."""
+    joined: list[str] = []
+    begun = ""
+    for word in words:
+        if len(word) <= LONGEST_PARTICLE:
+            begun += word
+        else:
+            joined.append(begun + word)
+            begun = ""
+    return [*joined, begun] if begun else joined
 
 
 def _people(*conditions: ColumnElement[bool]) -> Select[int]:

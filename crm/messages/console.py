@@ -66,6 +66,7 @@ def _index(status: int = 200, **more: Any) -> Response:
         streams=queries.stopped_streams(),
         unclear=queries.unclear_events(),
         unclear_words=reason_labels.UNCLEAR,
+        set_aside=queries.posts_set_aside(),
         asked_state=state,
         states=queries.STATES,
         words=ERRORS,

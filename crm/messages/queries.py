@@ -106,6 +106,12 @@ def unclear_events() -> Mapping[str, int]:
     return {row.code: row.number for row in found}
 
 
+def posts_set_aside() -> int:
+    """Return how many posts of provider events failed several times and wait for staff."""
+    open_alerts = text("select count(*) from alert where closed_at is null and key like 'events-failed:%'")
+    return int(db.session.execute(open_alerts).scalar_one())
+
+
 def stopped_streams() -> Sequence[StreamStop]:
     """Return the streams that a circuit breaker stopped."""
     return db.session.scalars(select(StreamStop).order_by(StreamStop.stream)).all()

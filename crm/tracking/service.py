@@ -120,8 +120,8 @@ def note_failure(receipt_id: int, *, error: str) -> bool:
             key=f"events-failed:{receipt_id}",
             level="danger",
             text=f"A post of events from the mail provider failed {rules.MOST_FAILURES} times ({error}) and was set aside. "
-            "Bounces and opt-outs in it may be missing. Ask your administrator to run: flask --app wsgi events retry",
-            link="/console/mail",
+            "Bounces and opt-outs in it may be missing. Fix the cause, then try again on the page Mail.",
+            link="/console/mail#events",
         )
     return bool(set_aside)
 

@@ -89,8 +89,14 @@ def test_spanish_keeps_placeholders():
         catalog = read_po(file, locale="es")
     places = re.compile(r"%\(\w+\)[sd]")
     wrong = [
-        m.id
-        for m in catalog
-        if m.id and m.string and sorted(places.findall(m.id)) != sorted(places.findall(m.string))
+        english
+        for message in catalog
+        for english, spanish in zip(_forms(message.id), _forms(message.string), strict=True)
+        if english and spanish and sorted(places.findall(english)) != sorted(places.findall(spanish))
     ]
     assert wrong == []
+
+
+def _forms(text: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The singular and plural of a text with a number; else the text alone."""
+    return (text,) if isinstance(text, str) else tuple(text)

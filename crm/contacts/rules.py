@@ -5,7 +5,8 @@ Pure. Every check returns the normalized value or raises `InvalidValue` with a c
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -13,7 +14,7 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
 from crm.core import time_zones, us_states
-from crm.core.text import MEANS_NOTHING, clean, first_unreadable, fold
+from crm.core.text import MEANS_NOTHING, clean, code_point, first_unreadable, fold
 
 LANGUAGES = ("en", "es")
 NAME_LIMIT = 60  # characters, accents composed
@@ -22,10 +23,14 @@ LOCAL_PART_LIMIT = 64  # RFC 5321 4.5.3.1.1
 
 REASONS = {
     "required": "This is required.",
-    "name_long": "Use at most 60 characters.",
+    "name_long": "Use at most {limit} characters for a name; this has {size}.",
     "name_letters": "Use letters, spaces, hyphens and apostrophes; a name has at least one letter.",
+    "name_character": (
+        "A name cannot hold {character}, which stands at position {place}. Use letters, spaces, hyphens and apostrophes."
+    ),
     "name_link": "A name cannot contain a web or email address.",
     "email": "Enter an email address such as name@example.com.",
+    "email_long": "An email address has at most {limit} characters; this has {size}.",
     "phone": "Enter a US phone number with area code, such as 213 555 0142; start other countries' numbers with +.",
     "language": "Choose en (English) or es (Spanish).",
     "state": "Use the two letters of a US state or territory, such as CA.",
@@ -33,21 +38,59 @@ REASONS = {
     "birth_date": "Enter a date of birth between 1900 and today.",
     "email_filler": "This address reaches nobody. Leave it empty if there is none.",
     "choice": "Choose one of the answers in the list.",
+    "moment": "Use a time such as 2026-03-02T17:30:00Z.",
+    "too_many": "At most {limit} of these can be kept.",
+    "open_quote": "A quotation mark is missing its partner. Add the second one, or delete the first.",
+    "extra_cells": (
+        "The row has more cells than the header. Put quotation marks around a cell that contains a comma."
+    ),
+    "repeats_row": "Duplicate, skipped. It is the same as row {row:,}.",
+    "repeats_lead": "Duplicate, skipped. It is the same as {reference}, which is in already.",
+    "left_out": "This row goes in without what cannot be read:",
     "diagnosis": "Use an ICD-10-CM code, such as G90.511.",
     "text_long": "Use at most {limit:,} characters; this has {size:,}.",
-    "text_control": "Character {place} ({character}) cannot be shown. Delete it.",
+    "text_control": "We cannot show the character at position {place} ({character}). Delete it.",
 }
+"""Code of a problem -> its sentence. Every way in says these, in the reader's language (`crm.contacts.texts`)."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a value: a code, and what its sentence names.
+
+    `details`: the limit and size of a text, the place and code of a character.
+    """
+
+    code: str
+    details: Mapping[str, int | str] = field(default_factory=dict)
+
+    def shown(self) -> dict[str, int | str]:
+        """Return the details as people read them: a character that can be shown is shown."""
+        found = dict(self.details)
+        if code := str(found.get("character", "")):
+            character = chr(int(code.removeprefix("U+"), 16))
+            found["character"] = f"“{character}”" if character.isprintable() else code
+        return found
+
+    def as_text(self, name: str) -> str:
+        """Return the problem of one field as one word, to be stored: "text_long:reason:limit=2000,size=2010"."""
+        details = ",".join(f"{key}={value}" for key, value in self.details.items())
+        return f"{self.code}:{name}:{details}" if details else f"{self.code}:{name}"
+
+    @classmethod
+    def from_text(cls, text: str) -> tuple[str, "Problem"]:
+        """Return the field and the problem that `as_text` wrote."""
+        code, name, details = (*text.split(":", 2), "", "")[:3]
+        pairs = (one.partition("=") for one in details.split(",") if one)
+        return name, cls(code, {key: int(value) if value.isdecimal() else value for key, _, value in pairs})
 
 
 class InvalidValue(ValueError):
-    """A value that is not accepted. `code` is a key of `REASONS`; the error text is its English message.
-
-    `details` fills the message: the limit and size of a text, the place and code of a character.
-    """
+    """A value that is not accepted, and its problem. The code is a key of `REASONS`; the text is its English sentence."""
 
     def __init__(self, code: str, **details: int | str) -> None:
-        super().__init__(REASONS[code].format(**details))
-        self.code, self.details = code, details
+        self.problem = Problem(code, details)
+        super().__init__(REASONS[code].format(**self.problem.shown()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +124,14 @@ def clean_name(text: str) -> str:
     if means_nothing(text):
         raise InvalidValue("required")
     if len(text) > NAME_LIMIT:
-        raise InvalidValue("name_long")
+        raise InvalidValue("name_long", limit=NAME_LIMIT, size=len(text))
+    _refuse_unreadable(text)
     if _LINK.search(text):
         raise InvalidValue("name_link")
-    if not all(map(_fits_in_name, text)) or not any(map(str.isalpha, text)) or _piled_marks(text):
+    for place, character in enumerate(text, start=1):
+        if not _fits_in_name(character):
+            raise InvalidValue("name_character", place=place, character=code_point(character))
+    if not any(map(str.isalpha, text)) or _piled_marks(text):
         raise InvalidValue("name_letters")
     return " ".join(text.replace(",", " ").split())
 
@@ -114,8 +161,9 @@ def clean_email(text: str) -> str:
     text = clean(text, lines=False)
     if not text:
         raise InvalidValue("required")
-    if len(text) > EMAIL_LIMIT or any(unicodedata.category(character)[0] == "C" for character in text):
-        raise InvalidValue("email")
+    if len(text) > EMAIL_LIMIT:
+        raise InvalidValue("email_long", limit=EMAIL_LIMIT, size=len(text))
+    _refuse_unreadable(text)
     try:
         # test_environment accepts .test: demos need addresses that reach nobody
         found = validate_email(text, check_deliverability=False, allow_smtputf8=False, test_environment=True)
@@ -148,6 +196,7 @@ _PHONE_NOTES = re.compile(
     r"\(?\b(?:cell(?:phone)?|mobile|home|work|office|tel(?:ephone)?|phone|ph|main|voicemail|vm)\b[.:]?\)?",
     re.IGNORECASE,
 )
+PHONE_LIMIT = 60  # characters, with what people write around a number
 EXTENSION = ";ext="  # RFC 3966, 5.3: between a number and its extension
 
 
@@ -159,7 +208,8 @@ def clean_phone(text: str) -> str:
     text = unicodedata.normalize("NFKC", clean(text, lines=False))
     if not text:
         raise InvalidValue("required")
-    if len(text) > 60 or any(unicodedata.category(character) == "Cc" for character in text):
+    _refuse_unreadable(text)
+    if len(text) > PHONE_LIMIT:
         raise InvalidValue("phone")
     text = re.sub(r"^(\d{10,11})\.0$", r"\1", _PHONE_NOTES.sub(" ", text).strip(" ,;-"))
     try:
@@ -185,11 +235,15 @@ def clean_text(text: str, *, limit: int, lines: bool = True) -> str:
     text = clean(text, lines=lines)
     if len(text) > limit:
         raise InvalidValue("text_long", limit=limit, size=len(text))
-    unreadable = first_unreadable(text, lines=lines)
-    if unreadable is not None:
-        place, character = unreadable
-        raise InvalidValue("text_control", place=place, character=character)
+    _refuse_unreadable(text, lines=lines)
     return text
+
+
+def _refuse_unreadable(text: str, *, lines: bool = False) -> None:
+    """Raise InvalidValue that names the first character that cannot be shown."""
+    if (found := first_unreadable(text, lines=lines)) is not None:
+        place, character = found
+        raise InvalidValue("text_control", place=place, character=character)
 
 
 _LANGUAGES = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import IO, Self
 
-from crm.core.csv_parser import OPEN_QUOTE, Record, parse
+from crm.core.csv_parser import Record, parse
 from crm.core.text import fold
 
 MOST_COLUMNS = 200
@@ -29,7 +29,6 @@ _OF_A_PATIENT = re.compile(
     "^(?:patients?|paciente|pt|client|person|contact)|(?:of(?:the)?patient|delpaciente)$"
 )
 EXTRA_CELLS = "extra_cells"
-ROW_PROBLEMS = (OPEN_QUOTE, EXTRA_CELLS)
 _WINDOWS = "cp1252"
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"%PDF-")
 

@@ -101,8 +101,13 @@ def first_unreadable(text: str, *, lines: bool = True) -> tuple[int, str] | None
     allowed = "\n\t" if lines else ""
     for place, character in enumerate(text, start=1):
         if _is_unreadable(character) and character not in allowed:
-            return place, f"U+{ord(character):04X}"
+            return place, code_point(character)
     return None
+
+
+def code_point(character: str) -> str:
+    """Return the code of a character as Unicode writes it: "U+0007"."""
+    return f"U+{ord(character):04X}"
 
 
 def _is_unreadable(character: str) -> bool:

@@ -5,7 +5,7 @@ An import adds people and leads. It changes no known person and no consent: what
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy import select
 from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
-from crm.contacts.rules import Match, folded, match_person
+from crm.contacts.rules import Match, Problem, folded, match_person
 from crm.core import clock, crypto, current
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.imports.rules import LEADS, Row
@@ -75,7 +75,7 @@ class Outcome:
 
     new: int = 0
     known: int = 0
-    duplicates: list[tuple[Row, str]] = field(default_factory=list)
+    duplicates: list[tuple[Row, Problem]] = field(default_factory=list)
     contact_ids: list[int] = field(default_factory=list)
     lead_ids: list[int] = field(default_factory=list)
 
@@ -106,7 +106,7 @@ def import_rows(
         if earlier is None:
             plans.append(plan)
         else:
-            outcome.duplicates.append((row, f"The same as row {earlier:,}."))
+            outcome.duplicates.append((row, Problem("repeats_row", {"row": earlier})))
     known = _match(plans, _known(plans))
     if write:  # take the lock only now, after the slow reading and comparing
         contacts.lock_contact_creation()
@@ -198,7 +198,7 @@ def _without_open(plans: Sequence[_Plan], outcome: Outcome) -> list[_Plan]:
         if reference is None:
             kept.append(plan)
         else:
-            outcome.duplicates.append((plan.row, f"This request is already open as {reference}."))
+            outcome.duplicates.append((plan.row, Problem("repeats_lead", {"reference": reference})))
     return kept
 
 
@@ -252,7 +252,7 @@ def _notes(plan: _Plan, kind: str) -> Iterator[tuple[Any, ...]]:
     if plan.known is None or message:
         yield plan.contact_id, plan.lead_id, "imported", sealed(message), None
     if row.left_out:
-        text = f"Could not read: {'; '.join(row.left_out)}"
+        text = f"Could not read: {'; '.join(one.listed for one in row.left_out)}"
         yield plan.contact_id, plan.lead_id, "left_out", sealed(text), None
     for other in plan.alike if plan.known is None else ():
         yield plan.contact_id, plan.lead_id, "possible_duplicate", None, as_json({"contact_id": other})
@@ -273,14 +273,21 @@ def _differing(row: Row, known: Contact) -> list[str]:
 
 
 def _watch(plan: _Plan, run_id: int) -> None:
-    """Alert staff to a message that speaks of a crisis; a person without a lead is found on the page of the import."""
+    """Alert staff to a text of a row that speaks of a crisis, also to one that was left out."""
+    texts = [plan.row.message, *(one.text for one in plan.row.left_out)]
     if plan.lead_id is not None:
-        crisis.alert_if_crisis(plan.row.message, lead_id=plan.lead_id, reference=plan.reference)
-    elif mentions_crisis(plan.row.message):
+        crisis.alert_if_crisis(*texts, lead_id=plan.lead_id, reference=plan.reference)
+    else:
+        alert_if_crisis(texts, line=plan.row.line, run_id=run_id)
+
+
+def alert_if_crisis(texts: Iterable[str | None], *, line: int, run_id: int) -> None:
+    """Alert staff to a row without a lead that speaks of a crisis: the page of the import shows whose it is."""
+    if any(map(mentions_crisis, texts)):
         alerts.raise_alert(
-            key=f"import-crisis:{run_id}:{plan.row.line}",
+            key=f"import-crisis:{run_id}:{line}",
             level="danger",
-            text=f"Row {plan.row.line:,} of an import may speak of a crisis. Read it now and call.",
+            text=f"Row {line:,} of an import may speak of a crisis. Read it now and call.",
             link=f"/console/import/{run_id}",
         )
 

@@ -19,16 +19,15 @@ from crm.contacts.rules import (
     read_birth_date,
     zone_for,
 )
-from crm.core import csv_files, csv_parser
 from crm.core.csv_files import plain_cell
-from crm.intake.values import list_value
+from crm.intake.values import Unread
 
 MOST_BYTES = 50 * 1024 * 1024
 UNDO_WITHIN = timedelta(hours=24)
 KEPT = timedelta(days=7)  # uploaded files and refused rows
 STALLED = timedelta(minutes=2)
 CONTACTS, LEADS = "contacts", "leads"
-MESSAGE_LIMIT = 1000  # characters
+MESSAGE_LIMIT = 10_000  # characters: staff bring in whole notes
 
 FIELDS: Mapping[str, str] = {
     "first_name": "First name",
@@ -67,14 +66,13 @@ def check_mapping(header: Sequence[str], mapping: Mapping[str, str]) -> list[str
 class Row:
     """One row of a file: a person and their message.
 
-    `left_out` has the cells that could not be read, as staff see them with the person; `reasons` says why.
+    `left_out` has the cells that could not be read.
     """
 
     line: int
     person: Person
     message: str | None
-    left_out: Sequence[str] = ()
-    reasons: Sequence[str] = ()
+    left_out: Sequence[Unread] = ()
 
 
 _NAMES = ("first_name", "last_name")
@@ -87,12 +85,6 @@ _CLEANERS: Mapping[str, Callable[[str], Any]] = {  # the birth date needs today'
     "state": clean_state,
     "message": lambda text: clean_text(text, limit=MESSAGE_LIMIT),
 }
-ROW_PROBLEMS: Mapping[str, str] = {
-    csv_parser.OPEN_QUOTE: "A quotation mark is missing its partner. Add the second one, or delete the first.",
-    csv_files.EXTRA_CELLS: (
-        "The row has more cells than the header. Put quotation marks around a cell that contains a comma."
-    ),
-}
 
 
 def read_row(
@@ -104,19 +96,20 @@ def read_row(
     code that the reader of the file gave the row.
     """
     if problem:
-        return [ROW_PROBLEMS[problem]]
+        return [str(InvalidValue(problem))]
     given = {field: text for field, text in _mapped(cells, mapping) if not means_nothing(text)}
     clean, wrong = _clean(given, today=today)
     if refused := _refused(clean, wrong):
         return refused
-    left_out = [list_value(FIELDS[field], given[field]) for field in wrong]
-    reasons = [_sentence(field, error) for field, error in wrong.items()]
+    left_out = [
+        Unread(field=field, text=given[field], problem=error.problem) for field, error in wrong.items()
+    ]
     message = clean.pop("message", None)
     person = Person(
         **(dict.fromkeys(_NAMES, "") | clean),
         time_zone=zone_for(given=None, state=clean.get("state"), clinic=zone),
     )
-    return Row(line=line, person=person, message=message, left_out=left_out, reasons=reasons)
+    return Row(line=line, person=person, message=message, left_out=left_out)
 
 
 def _refused(clean: Mapping[str, Any], wrong: Mapping[str, InvalidValue]) -> list[str]:

@@ -1,7 +1,7 @@
 """Imports of people from CSV files: upload, check without writing, import in batches of a thousand rows, request an undo."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import IO
@@ -11,6 +11,7 @@ from sqlalchemy import Select, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm.audit import service as audit
+from crm.contacts.texts import sentence
 from crm.core import clock, crypto, csv_files, current
 from crm.core.csv_files import BadFile
 from crm.core.csv_parser import Record
@@ -20,6 +21,7 @@ from crm.core.queue import enqueue
 from crm.imports import matching, rules, texts
 from crm.imports.models import ImportBatch, ImportMapping, ImportPart, ImportRun, ImportState
 from crm.imports.rules import Row
+from crm.intake import file_texts
 
 PART = 1024 * 1024  # bytes
 AT_ONCE = 1000  # rows
@@ -253,12 +255,16 @@ def _import_batch(
         if isinstance(row, Row):
             good.append(row)
         else:
-            listed.append((line, texts.refused(row)))
+            listed.append((line, " ".join(row)))
     run.done, run.errors = at + len(batch), run.errors + len(listed)
     write = run.state == ImportState.IMPORTING
     outcome = matching.import_rows(good, kind=run.kind, seen=seen, write=write, run_id=run.id)
     run.new, run.known = run.new + outcome.new, run.known + outcome.known
     run.duplicates += len(outcome.duplicates)
+    if write:
+        _watch_others(
+            batch, {line for line, _ in listed} | {row.line for row, _ in outcome.duplicates}, run.id
+        )
     listed += _listed_rows(good, outcome)
     cells_of = {row.number: row.cells for row in batch} if listed else {}
     problems = [[line, words, cells_of[line]] for line, words in sorted(listed)]
@@ -272,10 +278,17 @@ def _import_batch(
     db.session.expunge_all()
 
 
+def _watch_others(batch: Sequence[Record], lines: Collection[int], run_id: int) -> None:
+    """Alert staff to rows that are not stored and speak of a crisis: nobody else sees them."""
+    for row in batch:
+        if row.number in lines:
+            matching.alert_if_crisis(row.cells, line=row.number, run_id=run_id)
+
+
 def _listed_rows(rows: Sequence[Row], outcome: matching.Outcome) -> list[tuple[int, str]]:
     """Return the readable rows to look at: duplicates, and those imported without some of their cells."""
-    skipped = {row.line: texts.duplicate(text) for row, text in outcome.duplicates}
-    without = {row.line: texts.incomplete(row.reasons) for row in rows if row.reasons}
+    skipped = {row.line: sentence(repeats) for row, repeats in outcome.duplicates}
+    without = {row.line: texts.incomplete(row.left_out) for row in rows if row.left_out}
     return list((without | skipped).items())
 
 
@@ -291,7 +304,7 @@ def problems(run_id: int) -> Iterator[list[str]]:
         object_id=run_id,
         detail={"rows": run.errors + run.duplicates},
     )
-    yield ["Line", "What is wrong", *header(run)]
+    yield [*file_texts.heading(), *header(run)]
     for sealed in db.session.scalars(_listed(run_id)):
         for line, words, cells in orjson.loads(sealed or "[]"):
             yield [str(line), words, *cells]

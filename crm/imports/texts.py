@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from crm.core.csv_files import MOST_COLUMNS, BadFile
+from crm.contacts.texts import sentence
+from crm.core.csv_files import BadFile
 from crm.imports.models import ImportState
-from crm.imports.rules import CONTACTS, LEADS
+from crm.imports.rules import CONTACTS, FIELDS, LEADS, MOST_BYTES
+from crm.intake import file_texts
+from crm.intake.values import Unread
 
 KINDS: Mapping[str, str] = {
     CONTACTS: "Contacts only",
@@ -20,33 +23,13 @@ STATES: Mapping[ImportState, str] = {
     ImportState.UNDONE: "Undone",
     ImportState.FAILED: "Not readable",
 }
-_FILE: Mapping[str, str] = {
-    "required": "Choose a CSV file.",
-    "empty": "The file is empty.",
-    "big": "The file is larger than 50 MB. Split it and import the parts one after the other.",
-    "archive": "This is a spreadsheet or an archive, not a text file. Save it as “CSV UTF-8” and choose that file.",
-    "not_text": "The file is not a text file. Save the table as “CSV UTF-8” and choose that file.",
-    "cells": "The rows cannot be separated. A quotation mark may be missing its partner.",
-    "columns": f"The file has %(count)s columns; at most {MOST_COLUMNS} can be read.",
-    "no_rows": "The file holds column names and no rows.",
-}
 
 
 def file_problem(error: BadFile) -> str:
     """Return why a file cannot be read, and what to do."""
-    return _FILE[error.code].replace("%(count)s", f"{error.count:,}")
+    return file_texts.file_problem(error, most_bytes=MOST_BYTES)
 
 
-def refused(reasons: Sequence[str]) -> str:
-    """Return why a row was not imported."""
-    return " ".join(reasons)
-
-
-def duplicate(repeats: str) -> str:
-    """Return what a row that was passed over repeats."""
-    return f"Duplicate, passed over. {repeats}"
-
-
-def incomplete(reasons: Sequence[str]) -> str:
-    """Return why a row was imported without some of its cells."""
-    return f"Imported without what cannot be read. {' '.join(reasons)}"
+def incomplete(left_out: Sequence[Unread]) -> str:
+    """Return that a row goes in without some of its cells, and why."""
+    return file_texts.without(f"{FIELDS[one.field]}: {sentence(one.problem)}" for one in left_out)

@@ -7,7 +7,7 @@ from flask_smorest import Blueprint
 
 from crm.consent import consent_texts
 from crm.contacts.rules import Person, zone_for
-from crm.core import current
+from crm.core import clock, current
 from crm.intake import service
 from crm.intake.schemas import (
     ContactRequestSchema,
@@ -18,6 +18,7 @@ from crm.intake.schemas import (
     take_left_out,
 )
 from crm.intake.service import ContactRequest, IntakeResult, NewReferral
+from crm.intake.values import Unread
 from crm.leads import queries, rules
 from crm.referrers.service import Sender
 from crm.staff.api_auth import caller, once, require_scope
@@ -94,11 +95,11 @@ def list_wordings() -> list[dict[str, str]]:
     return [{"name": one.name, "language": one.language, "text": one.text} for one in found]
 
 
-def _receipt(opened: IntakeResult, left_out: Sequence[str]) -> Answer:
+def _receipt(opened: IntakeResult, left_out: Sequence[Unread]) -> Answer:
     """Return reference and status; of what was left out only the labels, as the reply is kept to be repeated."""
     body: dict[str, Any] = {"reference": opened.reference}
     if left_out:
-        body["left_out"] = [listed.partition(" “")[0] for listed in left_out]
+        body["left_out"] = [one.label for one in left_out]
     return body, 201 if opened.is_new else 200
 
 
@@ -116,7 +117,7 @@ def _person(data: dict[str, Any]) -> Person:
     )
 
 
-def _referral(data: dict[str, Any], left_out: Sequence[str]) -> NewReferral:
+def _referral(data: dict[str, Any], left_out: Sequence[Unread]) -> NewReferral:
     referrer, patient = data["referrer"], data["patient"]
     agreed = data["agreed_to_email"]
     return NewReferral(
@@ -130,7 +131,7 @@ def _referral(data: dict[str, Any], left_out: Sequence[str]) -> NewReferral:
             email=referrer["email"],
         ),
         source="api",
-        sent_at=data["sent_at"],
+        sent_at=data["sent_at"] or clock.now(),
         health={
             "reason": data["reason"],
             "payer": data["payer"],

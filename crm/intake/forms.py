@@ -19,11 +19,12 @@ from wtforms.validators import StopValidation
 from crm.consent import consent_texts
 from crm.consent.consent_texts import Wording
 from crm.contacts import rules as people
-from crm.contacts.rules import InvalidValue, Person, zone_for
+from crm.contacts.rules import InvalidValue, Person, Problem, zone_for
+from crm.contacts.texts import sentence
 from crm.core.us_states import STATES
 from crm.intake.service import ContactRequest
 from crm.intake.texts import HEARD_FROM, LANGUAGE_NAMES, WORDS
-from crm.intake.values import label_of, optional_value
+from crm.intake.values import Unread, optional_value
 from crm.leads import rules
 
 
@@ -39,19 +40,24 @@ class Normalized:
         typed = field.data or ""
         form.clean[field.name] = None
         if self.left_out:
-            label = label_of(field.name)
-            form.clean[field.name] = optional_value(label, typed, self.rule, form.left_out)
+            form.clean[field.name] = optional_value(field.name, typed, self.rule, form.left_out)
             return
         if people.means_nothing(typed) and not self.required:
             return
         try:
             form.clean[field.name] = self.rule(typed)
         except InvalidValue as error:
-            raise StopValidation(form.message_for(error.code, field.name).format(**error.details)) from error
+            raise StopValidation(form.message_for(error.problem, field.name)) from error
 
 
 def _message(text: str) -> str:
     return people.clean_text(text, limit=rules.MESSAGE_LIMIT)
+
+
+def _heard_from(text: str) -> str:
+    if text not in rules.HEARD_FROM:
+        raise InvalidValue("choice")
+    return text
 
 
 def _choices(pairs: Sequence[tuple[str, str]]) -> list[SelectChoice]:
@@ -67,7 +73,7 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
     phone = TelField(validators=[Normalized(people.clean_phone, left_out=True)])
     language = RadioField(choices=_choices(LANGUAGE_NAMES), validate_choice=False)
     state = SelectField(validate_choice=False, validators=[Normalized(people.clean_state, left_out=True)])
-    heard_from = SelectField(validate_choice=False)
+    heard_from = SelectField(validate_choice=False, validators=[Normalized(_heard_from, left_out=True)])
     message = TextAreaField(validators=[Normalized(_message)])
     educational_email = BooleanField()
 
@@ -76,31 +82,25 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
         self.words: Mapping[str, str] = WORDS[page_language]
         self.page_language = page_language
         self.clean: dict[str, str | None] = {}
-        self.left_out: list[str] = []
+        self.left_out: list[Unread] = []
         nothing = ("", self.words["choose"])
         self.heard_from.choices = _choices((nothing, *HEARD_FROM[page_language].items()))
         self.state.choices = _choices((nothing, *STATES))
 
-    def message_for(self, code: str, field: str) -> str:
-        """Return the error message of a field."""
-        for key in (f"wrong_{code}_{field}", f"wrong_{code}"):
-            if key in self.words:
-                return self.words[key]
-        return self.words["wrong_choice"]
+    def message_for(self, problem: Problem, field: str) -> str:
+        """Return the error message of a field: the form's own where it has one, else that of every way in."""
+        own = self.words.get(f"wrong_{problem.code}_{field}")
+        return own or sentence(problem)
 
     def validate_last_name(self, _field: Any) -> None:
         """Require one of the names: not everybody has two."""
         if not (self.clean["first_name"] or self.clean["last_name"] or self.first_name.errors):
-            self.first_name.errors = [self.message_for("required", "first_name")]
-            raise StopValidation(self.message_for("required", "last_name"))
+            self.first_name.errors = [self.words["wrong_required_first_name"]]
+            raise StopValidation(self.words["wrong_required_last_name"])
 
     def validate_language(self, field: Any) -> None:
         if field.data not in people.LANGUAGES:
-            raise StopValidation(self.words["wrong_choice"])
-
-    def validate_heard_from(self, field: Any) -> None:
-        if field.data and field.data not in rules.HEARD_FROM:
-            raise StopValidation(self.words["wrong_choice"])
+            field.data = self.page_language
 
     def problems(self) -> dict[str, list[str]]:
         """Return field name -> errors, in page order; "_" has the errors of no field."""
@@ -131,7 +131,7 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
             ),
             source="form",
             message=self.clean["message"],
-            heard_from=self.heard_from.data or None,
+            heard_from=self.clean["heard_from"],
             first_touch=rules.first_touch(touch),
             wording=self._ticked(shown) if self.educational_email.data else None,
             left_out=self.left_out,

@@ -4,81 +4,121 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+import orjson
+from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
 
 from crm.consent import consent_texts
 from crm.consent.consent_texts import Wording
 from crm.contacts import rules as people
-from crm.contacts.rules import InvalidValue
+from crm.contacts.rules import InvalidValue, Problem
+from crm.contacts.texts import sentence
 from crm.core import clock
 from crm.core.text import clean
-from crm.intake.values import LeftOut, clean_diagnosis, label_of, list_value
+from crm.intake.values import (
+    LeftOut,
+    Unread,
+    clean_diagnosis,
+    clean_preferred_contact,
+    clean_service,
+    clean_urgency,
+    optional_value,
+)
 from crm.leads import rules
 from crm.referrers.rules import is_npi_format
 from crm.referrers.service import NPI_HINT
 
 
 class NormalizedString(fields.String):
-    """Text that a rule normalizes or refuses; "" and "N/A" mean not given if the field is optional."""
+    """Text that a rule normalizes or refuses; "" and "N/A" mean not given. A number is read as its digits."""
 
     def __init__(self, rule: Callable[[str], Any], **options: Any) -> None:
         super().__init__(**options)
         self.rule = rule
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
-        text = super()._deserialize(value, attr, data, **options)
-        if text is None or (people.means_nothing(text) and not self.required):
-            return None
+        text = super()._deserialize(_digits(value), attr, data, **options)
         try:
+            if people.means_nothing(text):
+                return self._nothing()
             return self.rule(text)
         except InvalidValue as error:
             raise ValidationError(str(error)) from error
+
+    def _nothing(self) -> None:
+        if self.required:
+            raise InvalidValue("required")
+
+
+def _digits(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class OptionalString(NormalizedString):
     """Optional text that a rule normalizes; what it cannot read becomes a `LeftOut` with the default.
 
-    `label` names it for staff; without one the field's name does.
+    `name` names it for staff where the field's own name does not do.
     """
 
     def __init__(
         self,
-        rule: Callable[[str], str],
+        rule: Callable[[str], Any],
         *,
         load_default: str | None = None,
-        label: str | None = None,
+        name: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(rule, load_default=load_default, allow_none=True, **options)
-        self.label = label
+        if not options.get("required"):
+            options |= {"load_default": load_default, "allow_none": True}
+        super().__init__(rule, **options)
+        self.default, self.unread_name = load_default, name
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
-        default = self.load_default
-        try:
-            return super()._deserialize(value, attr, data, **options) or default
-        except ValidationError:
-            if not isinstance(value, str):
-                raise
-            return LeftOut(default, listed=list_value(self.label or label_of(attr or "value"), value))
+        name = self.unread_name or attr or "value"
+        if (text := _digits(value)) is None or not isinstance(text, str):
+            text = orjson.dumps(value).decode()
+        left_out: list[Unread] = []
+        found = optional_value(name, text, self.rule, left_out)
+        return LeftOut(self.default, left_out[0]) if left_out else found or self.default
 
     def deserialize(self, value: Any, *args: Any, **options: Any) -> Any:
         """Read null as not given."""
-        return self.load_default if value is None else super().deserialize(value, *args, **options)
+        if value is None and not self.required:
+            return self.default
+        return super().deserialize(value, *args, **options)
 
 
-def take_left_out(data: Any) -> list[str]:
-    """Replace what was left out by its default, in place and at any depth; return what staff see of it."""
-    listed = []
+class SomeStrings(fields.List[str]):
+    """A list of optional texts. What is beyond `most` is left out, too."""
+
+    def __init__(self, inner: OptionalString, *, most: int, **options: Any) -> None:
+        super().__init__(inner, load_default=list, **options)
+        self.most = most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> list[Any]:
+        found = super()._deserialize(value, attr, data, **options)
+        return [
+            one if place < self.most or one is None or isinstance(one, LeftOut) else self._beyond(one, attr)
+            for place, one in enumerate(found)
+        ]
+
+    def _beyond(self, text: str, attr: str | None) -> LeftOut:
+        problem = Problem("too_many", {"limit": self.most})
+        return LeftOut(None, Unread(field=attr or "value", text=text, problem=problem))
+
+
+def take_left_out(data: Any) -> list[Unread]:
+    """Replace what was left out by its default, in place and at any depth; return what was left out."""
+    unread = []
     pairs = list(data.items() if isinstance(data, dict) else enumerate(data))
     for place, value in pairs:
         if isinstance(value, LeftOut):
-            listed.append(value.listed)
+            unread.append(value.unread)
             data[place] = str(value) or None
         elif isinstance(value, dict | list):
-            listed += take_left_out(value)
+            unread += take_left_out(value)
     if isinstance(data, list):
         data[:] = [value for value in data if value is not None]
-    return listed
+    return unread
 
 
 def single_line(limit: int) -> Callable[[str], str]:
@@ -86,7 +126,8 @@ def single_line(limit: int) -> Callable[[str], str]:
     return lambda text: people.clean_text(text, limit=limit, lines=False)
 
 
-def _message(text: str) -> str:
+def message_text(text: str) -> str:
+    """Return the message of a contact request."""
     return people.clean_text(text, limit=rules.MESSAGE_LIMIT)
 
 
@@ -95,6 +136,14 @@ def _heard_from(text: str) -> str:
     if word not in rules.HEARD_FROM:
         raise InvalidValue("choice")
     return word
+
+
+def _moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(clean(text, lines=False))
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidValue("moment") from error
 
 
 def _birth_date(text: str) -> date:
@@ -152,7 +201,7 @@ class ContactRequestSchema(PersonSchema):
 
     email = NormalizedString(people.clean_email, required=True, metadata={"example": "ana.ruiz@example.com"})
     heard_from = OptionalString(_heard_from, metadata={"enum": list(rules.HEARD_FROM)})
-    message = NormalizedString(_message, load_default=None, allow_none=True)
+    message = NormalizedString(message_text, load_default=None, allow_none=True)
     educational_email = fields.Boolean(load_default=False, truthy={True}, falsy={False})
     wording = fields.String(load_default=None, allow_none=True, metadata={"example": "contact-form/1"})
     first_touch = fields.Nested(FirstTouchSchema, load_default=None, allow_none=True)
@@ -184,36 +233,44 @@ class ReferrerSchema(Schema):
         _npi, required=True, metadata={"example": "1234567893", "description": "Its format is checked."}
     )
     practice = NormalizedString(single_line(200), required=True)
-    phone = NormalizedString(people.clean_phone, required=True)
-    fax = OptionalString(people.clean_phone)
-    email = OptionalString(people.clean_email)
+    phone = OptionalString(people.clean_phone, name="referrer_phone", required=True)
+    fax = OptionalString(people.clean_phone, name="referrer_fax")
+    email = OptionalString(people.clean_email, name="referrer_email")
     contact_person = OptionalString(single_line(120))
 
 
 class GuardianSchema(Schema):
-    """The guardian of a minor."""
+    """The guardian, whom a minor needs."""
 
-    name = NormalizedString(single_line(120), required=True)
-    relation = NormalizedString(single_line(60), required=True)
-    phone = OptionalString(people.clean_phone)
+    name = OptionalString(single_line(120), name="guardian_name", load_default="")
+    relation = OptionalString(single_line(60), name="guardian_relation", load_default="")
+    phone = OptionalString(people.clean_phone, name="guardian_phone")
 
 
 class PatientSchema(PersonSchema):
     """The patient. A phone number is required, because staff call them."""
 
-    phone = NormalizedString(  # type: ignore[assignment]  # of a patient it is required
-        people.clean_phone, required=True, metadata={"example": "+12135550142"}
-    )
+    phone = OptionalString(people.clean_phone, required=True, metadata={"example": "+12135550142"})
     email = OptionalString(people.clean_email)
     birth_date = NormalizedString(
         _birth_date, required=True, metadata={"example": "1970-05-17", "format": "date"}
     )
-    preferred_contact = fields.String(load_default="phone", validate=validate.OneOf(("phone", "email")))
+    preferred_contact = OptionalString(
+        clean_preferred_contact, load_default="phone", metadata={"enum": ["phone", "email"]}
+    )
     guardian = fields.Nested(GuardianSchema, load_default=None, allow_none=True)
+
+    @validates_schema(skip_on_field_errors=False)
+    def _reachable(self, data: dict[str, Any], **_options: Any) -> None:
+        """Require one way to reach the patient: with an email address, a phone number may be unreadable."""
+        phone = data.get("phone", "")
+        if isinstance(phone, LeftOut) and not data.get("email"):
+            raise ValidationError({"phone": [sentence(phone.unread.problem)]})
 
     @validates_schema
     def _age(self, data: dict[str, Any], **_options: Any) -> None:
-        if _years(data["birth_date"], clock.today()) < 18 and data["guardian"] is None:
+        guardian = data["guardian"] or {"name": ""}
+        if _years(data["birth_date"], clock.today()) < 18 and not guardian["name"]:
             raise ValidationError("A patient under 18 needs a guardian.", "guardian")
 
 
@@ -225,18 +282,15 @@ class ReasonSchema(Schema):
     """The reason. Stored encrypted; codes are ICD-10-CM."""
 
     text = NormalizedString(lambda text: people.clean_text(text, limit=2000), required=True)
-    diagnoses = fields.List(
-        OptionalString(clean_diagnosis, label="Diagnosis"),
-        load_default=list,
-        validate=validate.Length(max=12),
-        metadata={"example": ["G90.511"]},
+    diagnoses = SomeStrings(
+        OptionalString(clean_diagnosis, name="diagnoses"), most=12, metadata={"example": ["G90.511"]}
     )
 
 
 class PayerSchema(Schema):
     """The payer. Stored encrypted."""
 
-    name = NormalizedString(single_line(120), required=True)
+    name = OptionalString(single_line(120), name="payer", load_default="")
     member_id = OptionalString(single_line(60))
 
 
@@ -247,17 +301,18 @@ class ReferralSchema(Schema):
     patient = fields.Nested(PatientSchema, required=True)
     reason = fields.Nested(ReasonSchema, required=True)
     payer = fields.Nested(PayerSchema, load_default=None, allow_none=True)
-    urgency = fields.String(
+    urgency = OptionalString(
+        clean_urgency,
         load_default="routine",
-        validate=validate.OneOf(("routine", "urgent")),
-        metadata={"description": "Emergencies are for the phone: 911, or 988 for a crisis of the mind."},
+        metadata={
+            "enum": ["routine", "urgent"],
+            "description": "Emergencies are for the phone: 911, or 988 for a crisis of the mind.",
+        },
     )
-    service = fields.String(load_default="consult", validate=validate.OneOf(("consult", "treat")))
-    attachments = fields.List(
-        OptionalString(single_line(200)), load_default=list, validate=validate.Length(max=20)
-    )
+    service = OptionalString(clean_service, load_default="consult", metadata={"enum": ["consult", "treat"]})
+    attachments = SomeStrings(OptionalString(single_line(200), name="attachments"), most=20)
     external_id = OptionalString(single_line(100))
-    sent_at = fields.AwareDateTime(load_default=None, allow_none=True, default_timezone=UTC)
+    sent_at = OptionalString(_moment, metadata={"format": "date-time", "example": "2026-03-02T17:30:00Z"})
     patient_informed = fields.Boolean(required=True, truthy={True}, falsy={False})
     agreed_to_email = fields.Boolean(load_default=False, truthy={True}, falsy={False})
     attestation = fields.String(
@@ -271,14 +326,13 @@ class ReferralSchema(Schema):
             known_wording(
                 data["attestation"], key="referral-attestation", language=language, field="attestation"
             )
-            if data["patient"]["email"] is None:
+            if not data["patient"]["email"]:
                 raise ValidationError({"patient": {"email": ["An email address is required."]}})
 
     @post_load
     def _dated(self, data: dict[str, Any], **_options: Any) -> dict[str, Any]:
-        sent: datetime | None = data["sent_at"]
-        now = clock.now()
-        data["sent_at"] = min(sent, now) if sent else now
+        sent, now = data["sent_at"], clock.now()
+        data["sent_at"] = min(sent, now) if isinstance(sent, datetime) else sent
         return data
 
 
@@ -289,7 +343,7 @@ class ReceiptSchema(Schema):
     left_out = fields.List(
         fields.String(),
         metadata={
-            "example": ["state"],
+            "example": ["State"],
             "description": "Optional fields that could not be read: staff see what they held. Absent if there are none.",
         },
     )

@@ -18,6 +18,7 @@ from crm.contacts.rules import Person
 from crm.core import clock, crypto, current, events
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.core.errors import Conflict
+from crm.intake.values import Unread
 from crm.leads import crisis, references, rules, stage_work
 from crm.leads.events import LeadOpened
 from crm.leads.models import Lead, Referral
@@ -41,7 +42,7 @@ class ContactRequest:
     heard_from: str | None = None
     first_touch: dict[str, str] | None = None
     wording: Wording | None = None
-    left_out: Sequence[str] = ()
+    left_out: Sequence[Unread] = ()
     is_spam: bool = False
 
 
@@ -64,7 +65,7 @@ class NewReferral:
     external_id: str | None = None
     patient_informed: bool = False
     attestation: Wording | None = None
-    left_out: Sequence[str] = ()  # optional values that could not be read, for staff
+    left_out: Sequence[Unread] = ()  # optional values that could not be read, for staff
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Inta
         )
         crisis.alert_if_crisis(request.message, lead_id=opened.lead_id, reference=opened.reference)
     _note_differences(opened, found, request.person)
-    note_left_out(opened, request.left_out)
+    _note_left_out(opened, request.left_out)
     if request.wording is not None and not request.is_spam:
         _request_confirmation(
             found, request.person, kind=ConfirmationKind.CONFIRMATION, topic="prospect_edu",
@@ -159,7 +160,7 @@ def open_referral(
             )
         crisis.alert_if_crisis(*_strings(referral.health), lead_id=opened.lead_id, reference=opened.reference)
     _note_differences(opened, found, referral.person)
-    note_left_out(opened, referral.left_out)
+    _note_left_out(opened, referral.left_out)
     if opened.is_new and referral.attestation is not None:
         _request_confirmation(
             found, referral.person, kind=ConfirmationKind.INVITATION, topic="referred_edu",
@@ -323,14 +324,16 @@ def _store(opened: IntakeResult, referral: NewReferral, clinician: Clinician) ->
     )
 
 
-def note_left_out(opened: IntakeResult, left_out: Sequence[str]) -> None:
+def _note_left_out(opened: IntakeResult, left_out: Sequence[Unread]) -> None:
     """Record optional values that could not be read, for staff to ask about."""
     if opened.is_new and left_out:
+        texts = [one.text for one in left_out]
+        crisis.alert_if_crisis(*texts, lead_id=opened.lead_id, reference=opened.reference)
         contacts.record_activity(
             contact_id=opened.contact_id,
             lead_id=opened.lead_id,
             kind="left_out",
-            text=f"Could not read: {'; '.join(left_out)}",
+            text=f"Could not read: {'; '.join(one.listed for one in left_out)}",
         )
 
 

@@ -20,15 +20,10 @@ from crm.core.errors import Invalid, NotFound
 from crm.leads import service
 from crm.leads.models import Lead
 from crm.portal import service as portal_service
+from crm.portal import texts
 from crm.staff import access
 
 pages = ConsolePages("referrals", __name__, url_prefix="/referrers/referrals")
-
-WRONG = {
-    "required": "Write a message first.",
-    "text_long": "Shorten the message to 2,000 characters.",
-    "text_control": "This holds characters that cannot be shown.",
-}
 
 
 def _referral(reference: str) -> Lead:
@@ -66,8 +61,7 @@ def write(reference: str) -> ResponseReturnValue:
     try:
         portal_service.write_message(lead=lead, text=request.form.get("text", ""), from_clinic=True)
     except Invalid as error:
-        code = error.fields["text"][0]
-        wrong = {"text": WRONG.get(code, WRONG["text_control"])}
+        wrong = {"text": texts.stored_problem(error.fields["text"][0])}
         abort(_show(lead, 422, errors=wrong, typed=request.form.get("text", "")))
     flash("Sent. The practice gets an email that there is a message.", "success")
     return redirect(url_for(".show", reference=lead.reference))

@@ -17,7 +17,7 @@ from flask_babel import gettext, lazy_gettext
 
 from crm.audit import service as audit
 from crm.consent import consent_texts
-from crm.contacts.rules import STATE_ZONES
+from crm.contacts.rules import STATE_ZONES, Problem
 from crm.core import clock, current
 from crm.core.blueprints import PortalEntry, PortalPages
 from crm.core.errors import Conflict, Invalid
@@ -96,7 +96,7 @@ def create() -> ResponseReturnValue:
         flash(gettext("Saved. Your draft is kept for 7 days; only you can see it."), "success")
         return redirect(url_for(".home"), code=303)
     own = {str(one.id): (one.name, one.npi) for one in queries.clinicians_of(person.practice_id)}
-    read = referral_form.read_form(typed, clinicians=own, today=clock.today())
+    read = referral_form.read_form(request.form, clinicians=own, today=clock.today())
     files = _files()
     if errors := _errors(read, files):
         return _form(typed, errors=errors)
@@ -104,11 +104,14 @@ def create() -> ResponseReturnValue:
     zone = current.settings().clinic.time_zone
     try:
         lead = service.submit(
-            person=person, clean=read.clean, language=page_context.language(), zone=zone, files=files
-        )
+            person=person, clean=read.clean, language=page_context.language(), zone=zone, files=files,
+            left_out=read.left_out,
+        )  # fmt: skip
     except Conflict as error:
         code, name = ("external_id", "external_id") if "external" in error.message else ("npi_taken", "npi")
-        return _form(typed, errors={name: words.problem(code, name)}, status=409)
+        return _form(typed, errors={name: words.problem(Problem(code), name)}, status=409)
+    if read.left_out:
+        flash(words.left_out(read.left_out), "warning")
     return redirect(
         url_for(".show", reference=lead.reference, sent=1, help=_help(read.clean["reason"])), code=303
     )
@@ -121,11 +124,11 @@ def _help(text: str) -> str | None:
 
 def _errors(read: FormResult, files: Sequence[UploadedFile]) -> dict[str, Any]:
     """Return field -> message; the browser drops chosen files, so any error asks to choose them again."""
-    errors: dict[str, Any] = {name: words.problem(code, name) for name, code in read.wrong.items()}
+    errors: dict[str, Any] = {name: words.problem(wrong, name) for name, wrong in read.wrong.items()}
     if wrong := service.check_files(files):
-        errors["files"] = [words.problem(code, "files") % {"name": name} for code, name in wrong]
+        errors["files"] = [words.problem(Problem(code), "files") % {"name": name} for code, name in wrong]
     elif errors and files:
-        errors["files"] = words.problem("files_again", "files")
+        errors["files"] = words.problem(Problem("files_again"), "files")
     return errors
 
 
@@ -203,7 +206,7 @@ def write(reference: str) -> ResponseReturnValue:
     try:
         service.write_message(lead=lead, text=text, from_clinic=False)
     except Invalid as error:
-        return _show(lead, errors={"text": words.problem(error.fields["text"][0], "text")}, typed=text[:4000])
+        return _show(lead, errors={"text": words.stored_problem(error.fields["text"][0])}, typed=text[:4000])
     flash(gettext("Your message was sent."), "success")
     return redirect(url_for(".show", reference=lead.reference, help=_help(text)), code=303)
 
@@ -220,7 +223,7 @@ def add_files(reference: str) -> ResponseReturnValue:
         service.add_files(lead=lead, files=files)
     except Invalid as error:
         wrong = [text.partition("|") for text in error.fields["files"]]
-        shown = [words.problem(code, "files") % {"name": name} for code, _bar, name in wrong]
+        shown = [words.problem(Problem(code), "files") % {"name": name} for code, _bar, name in wrong]
         return _show(lead, errors={"files": shown})
     flash(gettext("Your files were added."), "success")
     return redirect(url_for(".show", reference=lead.reference), code=303)

@@ -6,9 +6,9 @@ from datetime import date
 from typing import Any
 
 from crm.contacts import rules as people
-from crm.contacts.rules import InvalidValue, Person
+from crm.contacts.rules import InvalidValue, Person, Problem
 from crm.core.text import clean
-from crm.intake.values import clean_diagnosis, label_of, optional_value
+from crm.intake.values import Unread, clean_diagnosis, clean_service, clean_urgency, optional_value
 from crm.referrers.rules import is_npi_format
 
 FIELDS = (
@@ -17,11 +17,12 @@ FIELDS = (
     "diagnoses", "payer", "member_id", "urgency", "service", "informed", "agreed",
 )  # fmt: skip
 NEW_CLINICIAN = "new"
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "language": people.LANGUAGES,
-    "urgency": ("routine", "urgent"),
-    "service": ("consult", "treat"),
+CHOICES: Mapping[str, tuple[Callable[[str], str], str]] = {  # field -> rule, and what holds without an answer
+    "language": (people.clean_language, "en"),
+    "urgency": (clean_urgency, "routine"),
+    "service": (clean_service, "consult"),
 }
+REQUIRED = Problem("required")
 TYPED_LIMIT = 4000  # characters of one field that are kept as typed
 ADULT = 18
 NAMES = ("first_name", "last_name")  # one of them is enough
@@ -29,10 +30,11 @@ NAMES = ("first_name", "last_name")  # one of them is enough
 
 @dataclass(kw_only=True)
 class FormResult:
-    """What was read from a form: clean values, and field -> code of what is wrong."""
+    """What was read from a form: clean values, field -> what is wrong, and optional values that were left out."""
 
     clean: dict[str, Any] = field(default_factory=dict)
-    wrong: dict[str, str] = field(default_factory=dict)
+    wrong: dict[str, Problem] = field(default_factory=dict)
+    left_out: list[Unread] = field(default_factory=list)
 
 
 def typed_answers(values: Mapping[str, Any]) -> dict[str, str]:
@@ -76,7 +78,6 @@ def read_form(
 ) -> FormResult:
     """Read a form. `clinicians`: id -> (name, NPI) of the practice's own."""
     found = FormResult()
-    found.clean["left_out"] = []
     _who(found, answers, clinicians)
     for name, (rule, needed) in RULES.items():
         _take(found, name, answers.get(name, ""), rule, needed=needed)
@@ -87,11 +88,8 @@ def read_form(
         lambda text: people.read_birth_date(text, today=today),
         needed=True,
     )
-    for name, allowed in CHOICES.items():
-        value = answers.get(name) or allowed[0]
-        found.clean[name] = value
-        if value not in allowed:
-            found.wrong[name] = "choice"
+    for name, (rule, default) in CHOICES.items():
+        found.clean[name] = optional_value(name, answers.get(name, ""), rule, found.left_out) or default
     _read_diagnoses(found)
     _together(found, answers, today)
     return found
@@ -99,23 +97,22 @@ def read_form(
 
 def _take(found: FormResult, name: str, text: str, rule: Callable[[str], Any], *, needed: bool) -> None:
     if not needed and name not in NAMES:
-        found.clean[name] = optional_value(label_of(name), text, rule, found.clean["left_out"])
+        found.clean[name] = optional_value(name, text, rule, found.left_out)
         return
     found.clean[name] = None
     if people.means_nothing(text):
         if needed:
-            found.wrong[name] = "required"
+            found.wrong[name] = REQUIRED
         return
     try:
         found.clean[name] = rule(text)
     except InvalidValue as error:
-        found.wrong[name] = error.code
+        found.wrong[name] = error.problem
 
 
 def _read_diagnoses(found: FormResult) -> None:
     parts = (found.clean["diagnoses"] or "").replace(";", ",").split(",")
-    left_out = found.clean["left_out"]
-    codes = [optional_value("Diagnosis", part, clean_diagnosis, left_out) for part in parts]
+    codes = [optional_value("diagnoses", part, clean_diagnosis, found.left_out) for part in parts]
     found.clean["diagnoses"] = [code for code in codes if code]
 
 
@@ -125,30 +122,30 @@ def _who(found: FormResult, answers: Mapping[str, str], clinicians: Mapping[str,
         found.clean["clinician_name"], found.clean["npi"] = clinicians[chosen]
         return
     if clinicians and chosen != NEW_CLINICIAN:
-        found.wrong["clinician"] = "required" if not chosen else "choice"
+        found.wrong["clinician"] = REQUIRED if not chosen else Problem("choice")
         return
     _take(found, "clinician_name", answers.get("clinician_name", ""), _line(120), needed=True)
     npi = found.clean["npi"] = "".join(clean(answers.get("npi", "")).split())
     if not is_npi_format(npi):
-        found.wrong["npi"] = "npi" if npi else "required"
+        found.wrong["npi"] = Problem("npi") if npi else REQUIRED
 
 
 def _one_name(found: FormResult) -> None:
     """Require one of the two names."""
     if not any(found.clean[name] or name in found.wrong for name in NAMES):
-        found.wrong |= dict.fromkeys(NAMES, "required")
+        found.wrong |= dict.fromkeys(NAMES, REQUIRED)
 
 
 def _together(found: FormResult, answers: Mapping[str, str], today: date) -> None:
     _one_name(found)
     born = found.clean["birth_date"]
     if born and age(born, today) < ADULT and not found.clean["guardian_name"]:
-        found.wrong.setdefault("guardian_name", "guardian")
+        found.wrong.setdefault("guardian_name", Problem("guardian"))
     if answers.get("informed") != "yes":
-        found.wrong["informed"] = "informed"
+        found.wrong["informed"] = Problem("informed")
     found.clean["agreed"] = answers.get("agreed") == "yes"
     if found.clean["agreed"] and not found.clean["email"] and "email" not in found.wrong:
-        found.wrong["email"] = "agreed_without_email"
+        found.wrong["email"] = Problem("agreed_without_email")
 
 
 def person(clean: Mapping[str, Any], *, clinic_zone: str) -> Person:
@@ -169,7 +166,9 @@ def health(clean: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is stored encrypted, in the shape the API stores it."""
     return {
         "reason": {"text": clean["reason"], "diagnoses": clean["diagnoses"]},
-        "payer": {"name": clean["payer"], "member_id": clean["member_id"]} if clean["payer"] else None,
+        "payer": {"name": clean["payer"] or "", "member_id": clean["member_id"]}
+        if clean["payer"] or clean["member_id"]
+        else None,
         "attachments": [],
         "preferred_contact": "phone",
     }
@@ -177,10 +176,10 @@ def health(clean: Mapping[str, Any]) -> dict[str, Any]:
 
 def guardian(clean: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the parent or guardian, or None."""
-    if not clean["guardian_name"]:
+    if not any(clean[name] for name in ("guardian_name", "guardian_relation", "guardian_phone")):
         return None
     return {
-        "name": clean["guardian_name"],
+        "name": clean["guardian_name"] or "",
         "relation": clean["guardian_relation"] or "",
         "phone": clean["guardian_phone"],
     }

@@ -16,6 +16,7 @@ from crm.core import clock, crypto, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.intake.service import NewReferral, open_referral
+from crm.intake.values import Unread
 from crm.leads import crisis
 from crm.leads.models import Lead, Referral
 from crm.portal import file_types, referral_form
@@ -57,13 +58,14 @@ def submit(
     language: str,
     zone: str,
     files: Sequence[UploadedFile] = (),
+    left_out: Sequence[Unread] = (),
 ) -> Lead:
     """Take in a form that is in order; the same form again gives the same referral.
 
     `language` is that of the page, whose wordings were ticked; `zone` the clinic's time zone. Raises Conflict for a
     clinician of another practice, or an external id of another patient.
     """
-    lead, is_new = open_from_form(person=person, clean=clean, language=language, zone=zone)
+    lead, is_new = open_from_form(person=person, clean=clean, language=language, zone=zone, left_out=left_out)
     if is_new:
         add_files(lead=lead, files=files)
         _acknowledge(lead, person)
@@ -72,15 +74,19 @@ def submit(
 
 
 def open_from_form(
-    *, person: PortalPerson, clean: Mapping[str, Any], language: str, zone: str
+    *,
+    person: PortalPerson,
+    clean: Mapping[str, Any],
+    language: str,
+    zone: str,
+    left_out: Sequence[Unread] = (),
 ) -> tuple[Lead, bool]:
     """Open a referral, as `submit` does, for one of many: no email to the practice for each; a draft stays.
 
     Returns the referral and whether it is new. Raises Conflict as `submit`.
     """
-    opened = open_referral(
-        referral=_referral(person, clean, language=language, zone=zone), practice_id=person.practice_id
-    )
+    referral = _referral(person, clean, language=language, zone=zone, left_out=left_out)
+    opened = open_referral(referral=referral, practice_id=person.practice_id)
     db.session.flush()
     lead = get_for_practice(reference=opened.reference, practice_id=person.practice_id)
     if opened.is_new:
@@ -88,7 +94,14 @@ def open_from_form(
     return lead, opened.is_new
 
 
-def _referral(person: PortalPerson, clean: Mapping[str, Any], *, language: str, zone: str) -> NewReferral:
+def _referral(
+    person: PortalPerson,
+    clean: Mapping[str, Any],
+    *,
+    language: str,
+    zone: str,
+    left_out: Sequence[Unread],
+) -> NewReferral:
     return NewReferral(
         person=referral_form.person(clean, clinic_zone=zone),
         sender=Sender(clinician=clean["clinician_name"], npi=clean["npi"], practice=person.practice.name),
@@ -102,7 +115,7 @@ def _referral(person: PortalPerson, clean: Mapping[str, Any], *, language: str, 
         external_id=clean["external_id"],
         patient_informed=True,
         attestation=consent_texts.current("referral-attestation", language) if clean["agreed"] else None,
-        left_out=clean["left_out"],
+        left_out=left_out,
     )
 
 
@@ -215,16 +228,16 @@ def messages_of(lead_id: int) -> Sequence[PortalMessage]:
 def write_message(*, lead: Lead, text: str, from_clinic: bool) -> PortalMessage:
     """Add a message about a referral. The email to the other side does not contain it.
 
-    Raises Invalid with the code of what is wrong with the text, Conflict for a lead no practice sent.
+    Raises Invalid with the problem of the text, as text, Conflict for a lead no practice sent.
     """
     if lead.referral is None:
         raise Conflict("No practice sent this lead.")
     try:
         text = clean_text(text, limit=MESSAGE_LIMIT)
     except InvalidValue as error:
-        raise Invalid({"text": [error.code]}) from error
+        raise Invalid({"text": [error.problem.as_text("text")]}) from error
     if not text:
-        raise Invalid({"text": ["required"]})
+        raise Invalid({"text": ["required:text"]})
     row = PortalMessage(
         lead_id=lead.id, from_clinic=from_clinic, actor=audit.current().actor, text=text, at=clock.now()
     )

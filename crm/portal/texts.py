@@ -6,6 +6,10 @@ from typing import Any
 from flask_babel import force_locale, gettext
 from flask_babel import lazy_gettext as _
 
+from crm.contacts.rules import Problem
+from crm.contacts.texts import sentence
+from crm.intake.values import Unread
+
 STAGES: Mapping[str, tuple[Any, Any]] = {  # stage -> what it is called, what it means for the practice
     "received": (_("Received"), _("We have the referral and will review it within one business day.")),
     "in_review": (_("In review"), _("Our team is reviewing it.")),
@@ -49,27 +53,44 @@ REASONS: Mapping[str, Any] = {
     "other": _("another reason"),
 }
 
-WRONG: Mapping[str, Any] = {  # code of a problem -> words; "code:field" comes before "code"
+FIELDS: Mapping[str, Any] = {
+    "clinician": _("Clinician"),
+    "clinician_name": _("Name of the clinician"),
+    "npi": _("NPI"),
+    "contact_person": _("Contact person"),
+    "external_id": _("Your reference number for this referral"),
+    "first_name": _("First name"),
+    "last_name": _("Last name"),
+    "birth_date": _("Birth date"),
+    "phone": _("Phone"),
+    "email": _("Email address"),
+    "language": _("Language"),
+    "state": _("State where the patient lives"),
+    "guardian_name": _("Parent or guardian"),
+    "guardian_relation": _("Relation"),
+    "guardian_phone": _("Phone of the guardian"),
+    "reason": _("Reason"),
+    "diagnoses": _("ICD-10 codes"),
+    "payer": _("Insurance"),
+    "member_id": _("Member number"),
+    "urgency": _("How soon?"),
+    "service": _("Service requested"),
+}
+
+WRONG: Mapping[str, Any] = {  # what only the portal says: "code:field" comes before "code"
     "required": _("Enter this. It is required."),
+    "required:text": _("Write a message first."),
     "required:first_name": _("Enter the patient's first name."),
     "required:last_name": _("Enter the patient's last name."),
     "required:phone": _("Enter the patient's phone number. We will call it."),
     "required:reason": _("Enter the reason for the referral."),
     "required:birth_date": _("Enter the patient's birth date."),
     "required:clinician": _("Choose the referring clinician, or enter a name and an NPI below."),
-    "name_long": _("Use at most 60 characters for a name."),
-    "name_letters": _("Use letters, spaces, hyphens and apostrophes in a name."),
-    "name_link": _("Enter a name without web or email addresses in it."),
-    "email": _("Enter an email address such as name@example.com."),
-    "phone": _("Enter a US phone number with area code, such as 213 555 0142."),
     "birth_date": _("Enter a date of birth between 1900 and today, such as 5/17/1970."),
     "npi": _(
         "An NPI has ten digits; the last one checks the others. This one does not fit. Only the format is checked."
     ),
     "npi_taken": _("This NPI belongs to a clinician of another practice. Please call us."),
-    "text_long": _("This is too long. Please shorten it."),
-    "text_control": _("This holds characters we cannot show. Type it again without them."),
-    "choice": _("Choose one of the answers."),
     "guardian": _("The patient is under 18. Enter the name of a parent or guardian."),
     "informed": _("We can only take the referral when the patient knows about it. Tick the box to confirm."),
     "agreed_without_email": _("Enter the patient's email address, or untick the box about email."),
@@ -83,9 +104,27 @@ WRONG: Mapping[str, Any] = {  # code of a problem -> words; "code:field" comes b
 }
 
 
-def problem(code: str, field: str) -> str:
+def problem(wrong: Problem, name: str) -> str:
     """Return the words for a problem with a field."""
-    return str(WRONG.get(f"{code}:{field}") or WRONG.get(code) or WRONG["choice"])
+    own = WRONG.get(f"{wrong.code}:{name}") or WRONG.get(wrong.code)
+    return str(own) if own else sentence(wrong)
+
+
+def stored_problem(text: str) -> str:
+    """Return the words for a problem that a service gives as text."""
+    name, wrong = Problem.from_text(text)
+    return problem(wrong, name)
+
+
+def left_out(unread: Sequence[Unread]) -> str:
+    """Return which values of a referral could not be read, for the page that answers it."""
+    names = ", ".join(dict.fromkeys(str(FIELDS[one.field]) for one in unread))
+    return str(
+        gettext(
+            "The referral is with us without what we could not read: %(names)s. Please write it to us below.",
+            names=names,
+        )
+    )
 
 
 def stage_label(code: str) -> str:

@@ -14,21 +14,37 @@ from crm.core.errors import Conflict, NotFound
 from crm.staff.models import Alert, AlertLevel
 
 LevelName = Literal["danger", "warning", "info"]
-GROUPS: Mapping[
-    str, tuple[str, str | None]
-] = {  # kind -> text for several of them, and the page that lists them
-    "lead-late": ("Overdue leads", "/console/leads/work?list=overdue"),
+GROUPS: Mapping[str, tuple[str, str | None]] = {
     "crisis": ("Texts that may speak of a crisis. Read each one now and call", None),
+    "import-crisis": (
+        "Rows of imports that may speak of a crisis. Read each one now and call",
+        "/console/import",
+    ),
+    "lead-late": ("Overdue leads", "/console/leads/work?list=overdue"),
+    "portal-message": ("Messages from practices", None),
     "batch": ("Email batches refused or not built", "/console/mail#undecided"),
     "content": ("Approved content changed or expired; its emails wait", "/console/content"),
+    "review": ("Emails that wait for review", "/console/content"),
+    "comment": ("Comments on emails that need a reply", "/console/content"),
+    "changes": ("Emails with changes requested", "/console/content"),
+    "voided": ("Blocks that voided approvals", "/console/content?state=void"),
+    "content-expiry": ("Approvals that end soon or have ended", "/console/content"),
+    "authorization": ("Revoked testimonials; their emails wait", None),
+    "try": ("Test emails that could not be built", None),
+    "unreadable-plan": ("Sequences whose plan cannot be read", "/console/sequences"),
+    "untranslated": ("Live sequences without text in a language", "/console/sequences"),
     "campaign": ("Broadcasts paused automatically", "/console/campaigns"),
     "campaign-freeze": ("Broadcasts that cannot go on", "/console/campaigns"),
     "campaign-maintenance": ("Broadcasts that cannot go on", "/console/campaigns"),
     "campaign-refused": ("Broadcasts that are due and cannot begin", "/console/campaigns"),
+    "events-failed": ("Posts of mail events that were set aside", "/console/mail#events"),
     "job": ("Background jobs that fail", None),
+    "stream-near": ("Email streams close to their automatic stop", "/console/mail"),
     "stream-rates": ("Bounces or complaints about transactional mail", "/console/mail"),
     "stream": ("Email streams stopped automatically", "/console/mail"),
+    "views": ("Staff who opened many records in a short time", None),
 }
+"""Kind of alert -> text for several of them, and the page that lists them. The kind is what stands before the colon of a key."""
 SHOWN = 20  # single alerts under a group
 
 _RAISE = text("""

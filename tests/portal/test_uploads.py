@@ -157,13 +157,16 @@ def test_tables_of_all_kinds_are_read(encoding, delimiter):
 @pytest.mark.parametrize(
     ("mapping", "wrong"),
     [
-        ({str(n): name for n, name in enumerate(uploads_rules.NEEDED)}, []),
-        ({"0": "first_name"}, [("missing", one) for one in uploads_rules.NEEDED[1:]]),
+        (dict(zip("0123", ("last_name", "email", "birth_date", "reason"), strict=True)), []),
+        (
+            {"0": "member_id"},
+            [("missing", one) for one in ("first_name", "phone", "birth_date", "reason")],
+        ),
         ({"9": "first_name"}, [("choice", "")]),
         ({"²": "first_name"}, [("choice", "")]),
         ({"0": "informed"}, [("choice", "")]),
         (
-            {str(n): one for n, one in enumerate((*uploads_rules.NEEDED, "phone"))},
+            dict(zip("01234", ("last_name", "phone", "birth_date", "reason", "phone"), strict=True)),
             [("twice", "phone")],
         ),
     ],
@@ -177,16 +180,18 @@ def test_columns_that_do_not_fit(mapping, wrong):
     [
         (["Español"], "language", "es"),
         (["ENGLISH"], "language", "en"),
+        (["es-MX"], "language", "es"),
         (["Urgente"], "urgency", "urgent"),
         (["sí"], "urgency", "urgent"),
         (["Treatment"], "service", "treat"),
         (["'=1+1"], "payer", "=1+1"),
-        ([], "email", ""),
+        ([], "email", None),
     ],
 )
 def test_cells_are_read_as_answers(cells, field, value):
     answers = uploads_rules.answers_of(cells, mapping={"0": field}, clinician="7", npis={})
-    assert (answers[field], answers["clinician"], answers["agreed"]) == (value, "7", "")
+    read = uploads_rules.read_row(answers, clinicians={}, strangers=(), today=date(2026, 3, 3))
+    assert (read.clean[field], answers["clinician"], answers["agreed"]) == (value, "7", "")
 
 
 @pytest.mark.parametrize(
@@ -202,11 +207,13 @@ def test_cells_are_read_as_answers(cells, field, value):
 )
 def test_who_refers_is_the_one_of_the_row_or_the_one_for_all(npi, name, default, chosen, wrong):
     cells = ["Ana", "Ruiz", "5/17/1970", "213 555 0142", "pain", npi, name]
-    mapping = {str(n): one for n, one in enumerate((*uploads_rules.NEEDED, "npi", "clinician_name"))}
+    names = ("first_name", "last_name", "birth_date", "phone", "reason", "npi", "clinician_name")
+    mapping = {str(n): one for n, one in enumerate(names)}
     own = {"7": ("Dr. A", "1234567893")}
     answers = uploads_rules.answers_of(cells, mapping=mapping, clinician=default, npis={"1234567893": "7"})
     read = uploads_rules.read_row(answers, clinicians=own, strangers={"1558598797"}, today=date(2026, 3, 3))
-    assert (answers["clinician"], read.wrong) == (chosen, wrong)
+    assert answers["clinician"] == chosen
+    assert {name: problem.code for name, problem in read.wrong.items()} == wrong
 
 
 # the way through
@@ -245,9 +252,10 @@ def test_optional_cells_do_not_lose_the_patient(portal):
     upload_id = looked_at(portal, head + rows)
     page = portal.get(f"/refer/upload/{upload_id}").text
     for words in (
-        "State “Califrnia”",
-        "Phone “12”",
-        "Language “xx”",
+        "State where the patient lives: Use the two letters",
+        "Phone: Enter a US phone number",
+        "Language: Choose en (English) or es (Spanish).",
+        "How soon?: Choose one of the answers in the list.",
         "missing its partner",
         "more cells than the header",
     ):
@@ -257,6 +265,16 @@ def test_optional_cells_do_not_lose_the_patient(portal):
     assert states(upload_id) == [(2, "taken"), (3, "taken"), (4, "refused"), (5, "refused"), (6, "taken")]
     notes = db.session.scalars(select(Activity.text).where(Activity.kind == "left_out")).all()
     assert any("State “Califrnia”" in note for note in notes)
+    page = portal.get(f"/refer/upload/{upload_id}").text
+    assert "Sent without what cannot be read" in page
+    assert "State where the patient lives: Use the two letters" in page
+    lines = list(
+        csv.reader(
+            io.StringIO(portal.get(f"/refer/upload/{upload_id}/problems.csv").data.decode("utf-8-sig"))
+        )
+    )
+    assert [line[0] for line in lines[1:]] == ["3", "4", "5", "6"]
+    assert lines[1][1].startswith("This row goes in without what cannot be read: State where")
 
 
 def test_pressing_twice_and_uploading_again_sends_nobody_twice(database, nurse, portal):
@@ -279,7 +297,13 @@ def test_duplicates_by_form_or_in_the_file(portal):
     rows += ANA.replace("Back pain", "Knee").replace("ana@", "other@")  # name and birth date
     rows += "Maria,Ruiz,5/17/1999,213 555 0142,ana@patients.example,Knee\n"  # the address
     upload_id = looked_at(portal, HEAD + rows)
-    assert uploads.check_file(db.session.get(ReferralUpload, upload_id)).duplicates == {2, 4, 5}
+    first = db.session.scalars(select(Lead.reference)).one()
+    assert uploads.check_file(db.session.get(ReferralUpload, upload_id)).duplicates == {
+        2: f"repeats_lead::reference={first}", 4: "repeats_row::row=3", 5: "repeats_row::row=3",
+    }  # fmt: skip
+    page = portal.get(f"/refer/upload/{upload_id}").text
+    assert f"It is the same as {first}, which is in already." in page
+    assert "It is the same as row 3." in page
     send(portal, upload_id, also=["2", "5", "x", "99"])
     jobs.referrals(upload_id)
     assert states(upload_id) == [(2, "taken"), (3, "taken"), (4, "double"), (5, "taken")]
@@ -380,7 +404,7 @@ def test_problem_rows_are_safe_and_can_be_uploaded_again(portal):
         lines = list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig"))))
         assert lines[0][:3] == ["Line", "Problem", "First name"]
         assert lines[1][0] == "2"
-        assert lines[1][1].startswith("First name: Use letters")
+        assert lines[1][1].startswith("First name: A name cannot hold “=”")
         assert (lines[1][2], lines[1][7]) == ("'=cmd|' /C calc'!A0", "'@SUM(1)")
         assert len(lines) == 2
         send(portal, upload_id)

@@ -263,9 +263,9 @@ WRONG = [
     ({"first_name": None, "last_name": "-"}, {"first_name": ["This is required."], "last_name": ["This is required."]}),
     ({"first_name": "", "last_name": "N/A"}, {"first_name": ["This is required."], "last_name": ["This is required."]}),
     ({"first_name": "www.spam.com"}, {"first_name": ["A name cannot contain a web or email address."]}),
-    ({"last_name": "x" * 61}, {"last_name": ["Use at most 60 characters."]}),
+    ({"last_name": "x" * 61}, {"last_name": ["Use at most 60 characters for a name; this has 61."]}),
     ({"email": "ana\r\nBcc: b@example.com"}, {"email": ["Enter an email address such as name@example.com."]}),
-    ({"phone": 12}, {"phone": ["Not a valid string."]}),
+    ({"email": 12}, {"email": ["Enter an email address such as name@example.com."]}),
     ({"email": "none@none.com"}, {"email": ["This address reaches nobody. Leave it empty if there is none."]}),
     ({"time_zone": "Mars"}, {"time_zone": ["Use a time zone name such as America/Los_Angeles."]}),
     ({"message": "x" * 1001}, {"message": ["Use at most 1,000 characters; this has 1,001."]}),
@@ -290,7 +290,7 @@ def test_wrong_fields_of_a_contact_request(client, key, change, fields):
     assert rows(Contact) == 0
 
 
-UNREAD = {"phone": "12", "language": "fr", "state": "Califrnia", "heard_from": "radio"}
+UNREAD = {"phone": 12, "language": "fr", "state": ["Califrnia"], "heard_from": "radio"}
 
 
 def test_optional_values_are_left_out_and_listed(client, key):
@@ -304,17 +304,42 @@ def test_optional_values_are_left_out_and_listed(client, key):
     assert lead.first_touch == {"utm_source": "x" * rules.TOUCH_LIMIT}
     [line] = db.session.scalars(select(Activity).where(Activity.kind == "left_out"))
     assert line.lead_id == lead.id
-    assert line.text == ("Could not read: Phone “12”; Language “fr”; State “Califrnia”; Heard from “radio”")
+    assert line.text == 'Could not read: Phone “12”; Language “fr”; State “["Califrnia"]”; Heard from “radio”'
 
 
 def test_referrals_keep_what_can_be_read(client, key):
     body = referral(
-        reason={"text": "x", "diagnoses": ["g90511", "chronic pain", "G89.4\n"]},
+        reason={"text": "x", "diagnoses": ["g90511", "chronic pain", "G89.4\n", 7]},
         patient=PATIENT | {"birth_date": "5/17/70", "email": "n/a", "state": "Calif.", "language": "es-MX"},
         referrer=referral()["referrer"] | {"phone": "213 555 0100 ext 3", "fax": "none of your business"},
+        urgency="ASAP",
+        service="surgery",
+        attachments=["a.pdf"] * 21,
+        payer={"member_id": "M-1"},
+        sent_at="yesterday",
     )
     answer = post(client, key, body, "referrals")
-    assert (answer.status_code, answer.json.get("left_out")) == (201, ["Fax", "Diagnosis"])
+    assert (answer.status_code, answer.json.get("left_out")) == (
+        201, ["Referrer fax", "Diagnosis", "Diagnosis", "Service", "Attachment", "Sent at"],
+    )  # fmt: skip
+    kept = db.session.scalars(select(Referral)).one()
+    assert (kept.urgency, kept.service) == ("urgent", "consult")
+    assert json.loads(kept.health)["payer"] == {"name": "", "member_id": "M-1"}
+
+
+def test_a_patient_with_an_address_needs_no_readable_phone(client, key):
+    answer = post(client, key, referral(patient=PATIENT | {"phone": "ask the daughter"}), "referrals")
+    assert (answer.status_code, answer.json["left_out"]) == (201, ["Phone"])
+
+
+def test_codes_as_people_write_them(client, key):
+    body = referral(
+        reason={"text": "x", "diagnoses": ["g90511", "G89.4\n"]},
+        patient=PATIENT | {"birth_date": "5/17/70", "email": "n/a", "state": "Calif.", "language": "es-MX"},
+        referrer=referral()["referrer"] | {"phone": "213 555 0100 ext 3"},
+    )
+    answer = post(client, key, body, "referrals")
+    assert (answer.status_code, answer.json.get("left_out")) == (201, None)
     lead = db.session.scalars(select(Lead)).one()
     contact = lead.contact
     assert (contact.birth_date, contact.email, contact.state, contact.language) == (
@@ -356,8 +381,9 @@ WRONG_REFERRAL = [
     (referral(patient=PATIENT | {"birth_date": "17/05/1970"}), "patient.birth_date"),
     (referral(patient=PATIENT | {"birth_date": "2015-01-01"}), "patient.guardian"),
     (referral(patient=PATIENT | {"phone": None}), "patient.phone"),
-    (referral(reason={"text": "x", "diagnoses": [7]}), "reason.diagnoses.0"),
-    (referral(urgency="emergency"), "urgency"),
+    (referral(patient=PATIENT | {"phone": "12", "email": "ana"}), "patient.phone"),
+    (referral(reason={"text": "N/A"}), "reason.text"),
+    (referral(referrer=referral()["referrer"] | {"name": "-"}), "referrer.name"),
     (referral(agreed_to_email=True), "attestation"),
     (referral(agreed_to_email=True, attestation="contact-form/1"), "attestation"),
     (

@@ -12,6 +12,7 @@ from crm.core import csv_files
 from crm.core.blueprints import PortalEntry, PortalPages
 from crm.core.csv_files import MOST_COLUMNS, BadFile, csv_lines, shown
 from crm.core.errors import Invalid
+from crm.intake import file_texts
 from crm.portal import page_context
 from crm.portal import queries as portal_queries
 from crm.portal import texts as form_words
@@ -58,7 +59,7 @@ def _index(*, error: str | None = None) -> Response:
 @portal_session.signed_in
 def template() -> ResponseReturnValue:
     """A file to fill in: the columns' names, and one made-up patient."""
-    names = [str(words.FIELDS[name]) for name in rules.TEMPLATE]
+    names = [str(form_words.FIELDS[name]) for name in rules.TEMPLATE]
     example = [rules.EXAMPLE.get(name, "") for name in rules.TEMPLATE]
     return _file([names, example], name="referrals.csv")
 
@@ -103,7 +104,8 @@ def _show(row: ReferralUpload, **more: Any) -> Response:
     status = 422 if given["errors"] else 200
     if row.state not in service.NOT_SENT:
         rows = service.rows_of(row.id)
-        page = render_template("portal/uploads/sent.html", rows=rows, said=words.row_problem, **given)
+        said = {"said": words.row_problem, "without": words.row_without}
+        page = render_template("portal/uploads/sent.html", rows=rows, **said, **given)
     else:
         page = _before(row, given)
     return make_response(page, status)
@@ -123,11 +125,12 @@ def _before(row: ReferralUpload, given: dict[str, Any]) -> str:
         "portal/uploads/show.html",
         table=table,
         sample=csv_files.samples(table.header, list(table.rows.values())[:SAMPLE]),
-        fields=[(name, words.FIELDS[name]) for name in rules.FIELDS],
+        fields=[(name, form_words.FIELDS[name]) for name in rules.FIELDS],
         clinicians=[(str(one.id), f"{one.name} (NPI {one.npi})") for one in own],
         found=found,
         most=SHOWN,
         said=words.row_problem,
+        without=words.row_without,
         shown=shown,
         informed=consent_texts.current("referral-informed", page_context.language()),
         **given,
@@ -174,7 +177,7 @@ def send(upload_id: int) -> ResponseReturnValue:
     except Invalid as error:
         nothing = gettext("No row can be sent.")
         errors = {
-            name: nothing if name == "_" else form_words.problem(texts[0], name)
+            name: nothing if name == "_" else form_words.stored_problem(f"{texts[0]}:{name}")
             for name, texts in error.fields.items()
         }
         return _show(_own(upload_id), errors=errors, also=also)
@@ -184,10 +187,13 @@ def send(upload_id: int) -> ResponseReturnValue:
 @pages.get("/<int:upload_id>/problems.csv")
 @portal_session.signed_in
 def problems(upload_id: int) -> ResponseReturnValue:
-    """Download the rows that were not sent with their problems, to fix and upload again."""
+    """Download the rows to look at with their problems, to fix and upload again."""
     row = _own(upload_id)
-    rows = [[gettext("Line"), gettext("Problem"), *service.table_of(row).header]]
-    rows += [[str(line), words.row_problem(why), *cells] for line, why, cells in service.problems(row)]
+    rows = [[*file_texts.heading(), *service.table_of(row).header]]
+    rows += [
+        [str(line), words.row_without(why) if goes_in else words.row_problem(why), *cells]
+        for line, why, goes_in, cells in service.problems(row)
+    ]
     return _file(rows, name=f"referrals-{row.id}-problems.csv")
 
 

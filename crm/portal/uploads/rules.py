@@ -4,16 +4,14 @@ What is wrong is a code; `texts` has the words. A row is checked by the rules of
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from datetime import date
 from typing import Any
 
 from crm.contacts import column_names
-from crm.contacts.rules import InvalidValue, clean_language, means_nothing
+from crm.contacts.rules import Problem, means_nothing
 from crm.core import csv_files
 from crm.core.csv_files import Table, plain_cell
-from crm.core.text import fold
-from crm.intake.values import label_of, list_value
+from crm.intake.values import Unread
 from crm.portal import referral_form
 from crm.portal.referral_form import NEW_CLINICIAN, FormResult
 
@@ -21,7 +19,8 @@ MOST_BYTES = 2 * 1024 * 1024
 MOST_ROWS = 500
 FORM_ONLY = ("clinician", "informed", "agreed")  # chosen or ticked by the sender, never read from a file
 FIELDS = tuple(name for name in referral_form.FIELDS if name not in FORM_ONLY)
-NEEDED = ("first_name", "last_name", "birth_date", "phone", "reason")
+NEEDED = ("birth_date", "reason")
+ONE_OF = (("first_name", "last_name"), ("phone", "email"))  # of each pair one column is enough
 
 OTHER_NAMES: Mapping[str, str] = {
     **column_names.OF_A_PERSON,
@@ -48,16 +47,6 @@ OTHER_NAMES: Mapping[str, str] = {
     ),
     "npi": "cliniciannpi referrernpi referringnpi referringprovidernpi providernpi physiciannpi doctornpi npinumber numeronpi",
 }
-_VALUES: Mapping[str, Mapping[str, str]] = {
-    "urgency": {"urgente": "urgent", "yes": "urgent", "si": "urgent", "stat": "urgent", "asap": "urgent",
-                "no": "routine", "rutina": "routine",
-                "normal": "routine"},
-    "service": {
-        "advice": "consult", "consulta": "consult", "opinion": "consult", "consultation": "consult",
-        "consultation only": "consult", "solo consulta": "consult", "treatment": "treat", "tratamiento": "treat",
-        "evaluation and treatment": "treat", "evaluacion y tratamiento": "treat",
-    },
-}  # fmt: skip
 
 
 def read_table(content: bytes) -> Table:
@@ -72,6 +61,7 @@ def check_mapping(header: Sequence[str], mapping: Mapping[str, str]) -> list[tup
     if not set(mapping) <= places or not set(chosen) <= set(FIELDS):
         return [("choice", "")]
     wrong = [("twice", one) for one in FIELDS if chosen.count(one) > 1]
+    wrong += [("missing", pair[0]) for pair in ONE_OF if not set(pair) & set(chosen)]
     return wrong + [("missing", one) for one in NEEDED if one not in chosen]
 
 
@@ -83,15 +73,10 @@ def answers_of(
         name: plain_cell(cells[int(number)]).strip() if int(number) < len(cells) else ""
         for number, name in mapping.items()
     }
-    for name, known in _VALUES.items():
-        value = found.get(name, "")
-        found[name] = known.get(fold(value), value.lower())
-    with suppress(InvalidValue):
-        found["language"] = clean_language(found.get("language", ""))
     npi = "".join(found.get("npi", "").split())
     named = bool(npi or found.get("clinician_name"))
     found["clinician"] = npis.get(npi) or (NEW_CLINICIAN if named or not clinician else clinician)
-    return referral_form.typed_answers(found | {"informed": "yes"})
+    return dict.fromkeys(referral_form.FIELDS, "") | found | {"informed": "yes"}
 
 
 def read_row(
@@ -102,29 +87,24 @@ def read_row(
     today: date,
     problem: str = "",
 ) -> FormResult:
-    """Read a row by the rules of the form; `clean["left_out"]` lists what is optional and cannot be read.
+    """Read a row by the rules of the form.
 
     One way to reach the patient is enough, email or phone. `strangers`: NPIs of clinicians of other practices.
     `problem` is the code that the reader of the file gave the row.
     """
     read = referral_form.read_form(answers, clinicians=clinicians, today=today)
     if problem:
-        read.wrong = {"": problem}
+        read.wrong = {"": Problem(problem)}
         return read
-    for name in _LEFT_OUT & read.wrong.keys():
-        if name != "phone" or read.clean["email"]:
-            del read.wrong[name]
-            read.clean[name] = referral_form.CHOICES[name][0] if name in referral_form.CHOICES else None
-            if not means_nothing(answers[name]):
-                read.clean["left_out"].append(list_value(label_of(name), answers[name]))
-    if len(answers["reason"]) >= referral_form.TYPED_LIMIT:
-        read.wrong["reason"] = "text_long"
+    if (
+        read.clean["email"]
+        and (wrong := read.wrong.pop("phone", None))
+        and not means_nothing(answers["phone"])
+    ):
+        read.left_out.append(Unread(field="phone", text=answers["phone"], problem=wrong))
     if read.clean.get("npi") in strangers:
-        read.wrong.setdefault("npi", "npi_taken")
+        read.wrong.setdefault("npi", Problem("npi_taken"))
     return read
-
-
-_LEFT_OUT = {"phone", *referral_form.CHOICES}  # needed in the form, where one person can correct them
 
 
 EXAMPLE: Mapping[str, Any] = {

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
+from crm.contacts.rules import Problem
 from crm.core import clock, crypto, csv_files, current
 from crm.core.csv_files import Table
 from crm.core.db import db, transaction
@@ -130,12 +131,12 @@ def choose_columns(
 
 @dataclass(kw_only=True)
 class CheckedFile:
-    """A checked file: line -> what it says, line -> problem codes, and lines that look like duplicates."""
+    """A checked file: line -> what it says, line -> problems as text, and line -> what a duplicate repeats."""
 
     table: Table
     reads: dict[int, FormResult] = field(default_factory=dict)
     wrong: dict[int, str] = field(default_factory=dict)
-    duplicates: set[int] = field(default_factory=set)
+    duplicates: dict[int, str] = field(default_factory=dict)
 
     @property
     def ready(self) -> list[int]:
@@ -143,9 +144,9 @@ class CheckedFile:
         return [line for line in self.reads if line not in self.wrong and line not in self.duplicates]
 
     @property
-    def without(self) -> dict[int, list[str]]:
-        """Lines that can be sent, with what is left out because it cannot be read."""
-        found = {line: read.clean["left_out"] for line, read in self.reads.items() if line not in self.wrong}
+    def without(self) -> dict[int, str]:
+        """Lines that can be sent, with the problems of what is left out because it cannot be read."""
+        found = {line: _left_out(read) for line, read in self.reads.items() if line not in self.wrong}
         return {line: left_out for line, left_out in found.items() if left_out}
 
 
@@ -161,7 +162,11 @@ def check_file(row: ReferralUpload, *, duplicates: bool = True) -> CheckedFile:
 
 
 def _codes(read: FormResult) -> str:
-    return " ".join(f"{code}:{name}" for name, code in read.wrong.items())
+    return " ".join(problem.as_text(name) for name, problem in read.wrong.items())
+
+
+def _left_out(read: FormResult) -> str:
+    return " ".join(one.problem.as_text(one.field) for one in read.left_out)
 
 
 def _read(row: ReferralUpload, table: Table) -> dict[int, FormResult]:
@@ -188,25 +193,31 @@ def _read(row: ReferralUpload, table: Table) -> dict[int, FormResult]:
     }
 
 
-def _duplicates(clean: Mapping[int, Mapping[str, Any]], *, practice_id: int) -> set[int]:
-    """Return lines whose patient the practice sent before, or on an earlier line, by name and birth date or by email."""
+def _duplicates(clean: Mapping[int, Mapping[str, Any]], *, practice_id: int) -> dict[int, str]:
+    """Return lines whose patient the practice sent before, or on an earlier line, and what each repeats.
+
+    A patient is known by name and birth date, or by email.
+    """
     zone = current.calendar().zone.key
     keys = {}
     for line, values in clean.items():
         indexes = contacts.blind_indexes(referral_form.person(values, clinic_zone=zone))
         keys[line] = {one for one in (indexes["email_index"], indexes["name_birth_index"]) if one}
     seen = _sent(set().union(*keys.values()), practice_id=practice_id)
-    found = set()
+    found = {}
     for line, own in keys.items():
-        if own & seen:
-            found.add(line)
-        seen |= own
+        repeats = next((seen[key] for key in sorted(own) if key in seen), None)
+        if repeats is not None:
+            found[line] = repeats.as_text("")
+        for key in own:
+            seen.setdefault(key, Problem("repeats_row", {"row": line}))
     return found
 
 
-def _sent(wanted: Collection[bytes], *, practice_id: int) -> set[bytes]:
+def _sent(wanted: Collection[bytes], *, practice_id: int) -> dict[bytes, Problem]:
+    """Return which of these keys belong to patients whom the practice sent, and the newest referral of each."""
     query = (
-        select(Contact.email_index, Contact.name_birth_index)
+        select(Contact.email_index, Contact.name_birth_index, Lead.reference)
         .join(Lead, Lead.contact_id == Contact.id)
         .join(Referral, Referral.lead_id == Lead.id)
         .where(
@@ -214,8 +225,14 @@ def _sent(wanted: Collection[bytes], *, practice_id: int) -> set[bytes]:
             Lead.stage != "entered_in_error",
             or_(Contact.email_index.in_(wanted), Contact.name_birth_index.in_(wanted)),
         )
+        .order_by(Lead.id)
     )
-    return {bytes(one) for pair in db.session.execute(query) for one in pair if one}
+    return {
+        bytes(key): Problem("repeats_lead", {"reference": row.reference})
+        for row in db.session.execute(query)
+        for key in (row.email_index, row.name_birth_index)
+        if key
+    }
 
 
 def send_rows(
@@ -253,7 +270,7 @@ def _decide(upload_id: int, line: int, found: CheckedFile, also: Collection[int]
     if line in found.wrong:
         state, reason = RowState.REFUSED, found.wrong[line]
     elif line in found.duplicates and line not in also:
-        state, reason = RowState.DOUBLE, "double"
+        state, reason = RowState.DOUBLE, found.duplicates[line]
     return {"upload_id": upload_id, "line": line, "state": state, "reason": reason}
 
 
@@ -298,12 +315,18 @@ def _send_row(person: PortalPerson, read: FormResult | None, *, language: str) -
     try:
         with db.session.begin_nested():
             lead, is_new = portal.open_from_form(
-                person=person, clean=read.clean, language=language, zone=current.calendar().zone.key
-            )
+                person=person, clean=read.clean, language=language, zone=current.calendar().zone.key,
+                left_out=read.left_out,
+            )  # fmt: skip
     except Conflict as error:
         reason = "external_id:external_id" if "external" in error.message else "npi_taken:npi"
         return {"state": RowState.REFUSED, "reason": reason}
-    return {"state": RowState.TAKEN if is_new else RowState.KNOWN, "lead_id": lead.id}
+    without = _left_out(read) if is_new else ""
+    return {
+        "state": RowState.TAKEN if is_new else RowState.KNOWN,
+        "lead_id": lead.id,
+        "reason": without or None,
+    }
 
 
 def rows_of(upload_id: int) -> Sequence[Any]:
@@ -318,21 +341,25 @@ def rows_of(upload_id: int) -> Sequence[Any]:
     return db.session.execute(query.order_by(ReferralUploadRow.line)).all()
 
 
-def problems(row: ReferralUpload) -> Iterator[tuple[int, str, list[str]]]:
-    """Yield the lines not sent: line, problem codes, cells. Record the access."""
+def problems(row: ReferralUpload) -> Iterator[tuple[int, str, bool, list[str]]]:
+    """Yield the lines to look at: line, problems as text, whether the row goes in, cells. Record the access.
+
+    Listed are rows that are not sent, and rows that go in without a value that cannot be read.
+    """
     audit.record("referral_upload.problems", object_type="referral_upload", object_id=row.id, purpose="care")
     if row.state in NOT_SENT:
         found = check_file(row)
-        table, why = found.table, found.wrong | dict.fromkeys(found.duplicates, "double")
+        table, goes_in = found.table, found.without
+        stays: dict[int, str] = found.wrong | found.duplicates
     else:
-        table = table_of(row)
-        why = {
-            one.line: one.reason or ""
-            for one in rows_of(row.id)
-            if one.state in (RowState.REFUSED, RowState.DOUBLE)
+        table, rows = table_of(row), rows_of(row.id)
+        goes_in = {one.line: str(one.reason) for one in rows if one.state == RowState.TAKEN and one.reason}
+        stays = {
+            one.line: one.reason or "" for one in rows if one.state in (RowState.REFUSED, RowState.DOUBLE)
         }
+    why = goes_in | stays
     for line in sorted(why):
-        yield line, why[line], table.rows.get(line, [])
+        yield line, why[line], line not in stays, table.rows.get(line, [])
 
 
 def discard(*, upload_id: int, practice_id: int) -> None:

@@ -3,7 +3,7 @@
 from crm.core import current
 from crm.core.db import transaction
 from crm.core.queue import BULK, LOW, URGENT, job
-from crm.messages import alert_emails
+from crm.messages import alert_emails, service
 from crm.messages.engine import pipeline
 from crm.messages.engine import sweep as sweeping
 from crm.messages.engine.deliver import deliver as deliver_batch
@@ -34,6 +34,13 @@ def check_rates() -> None:
     """Stop streams whose bounce or complaint rate is too high."""
     with transaction():
         circuit_breakers.trip_streams()
+
+
+@job(queue=LOW, timeout=60, every=600)
+def release() -> None:
+    """Release batches that are held for content which has since been approved."""
+    with transaction():
+        service.release_approved()
 
 
 @job(queue=LOW, timeout=60, every=60)

@@ -6,7 +6,7 @@ from crm.core import queue
 from crm.core.db import transaction
 from crm.core.queue import BULK, LOW, job
 from crm.sequences import planner
-from crm.sequences.service import release_held
+from crm.sequences.service import release_held, resume_left_behind
 
 
 @job(queue=BULK, timeout=300, every=10)
@@ -25,6 +25,7 @@ def plan() -> None:
 
 @job(queue=LOW, timeout=60, every=600)
 def release() -> None:
-    """Release enrolments that wait for content which has since been approved."""
+    """Release enrolments that wait for content which has since been approved, or that a resume left behind."""
     with transaction():
         release_held()
+        resume_left_behind()

@@ -46,9 +46,10 @@ def show_campaign(campaign_id: int) -> dict[str, Any]:
 @blueprint.route("/campaigns/<int:campaign_id>/preflight")
 @require_scope(SCOPE)
 @blueprint.response(200, PreflightSchema)
-def preflight(campaign_id: int) -> queries.Preflight:
-    """Return how many people it would reach now, and how many it would skip, by reason."""
-    return queries.preflight(queries.get(campaign_id))
+def preflight(campaign_id: int) -> dict[str, Any]:
+    """Return how many people it would reach now, how many it would skip, by reason, and why a launch would be refused."""
+    campaign = queries.get(campaign_id)
+    return asdict(queries.preflight(campaign)) | {"refusal": service.launch_refusal(campaign)}
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/not-sent")

@@ -63,10 +63,14 @@ class CampaignSchema(Schema):
 
 
 class PreflightSchema(Schema):
-    """How many people it would reach now, and how many it would skip, by reason."""
+    """How many people it would reach now, how many it would skip, by reason, and whether it may be launched."""
 
     people = fields.Integer()
     skipped = fields.Dict(keys=fields.String(), values=fields.Integer())
+    had = fields.Integer(metadata={"description": "Had this very version, among both."})
+    refusal = fields.String(
+        metadata={"description": "Why a launch would be refused now; null when it would not."}
+    )
 
 
 class MissedSchema(Schema):

@@ -12,6 +12,8 @@ from rq import Queue
 from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.timeouts import JobTimeoutException
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from crm.core import current
 from crm.core.db import after_commit
@@ -21,6 +23,8 @@ log = structlog.get_logger()
 URGENT, BULK, EVENTS, LOW = "urgent", "bulk", "events", "low"
 QUEUES = (URGENT, EVENTS, BULK, LOW)  # the order in which a worker looks at them
 
+INTERRUPTIONS = (OperationalError, InterfaceError, JobTimeoutException)
+"""Errors that say nothing about the row at hand: the database was in the way, or the job's time was over."""
 FAILURE_TTL = 24 * 3600  # seconds a failed job stays in Redis to be looked at
 
 

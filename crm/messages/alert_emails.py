@@ -41,7 +41,11 @@ def send_alert_digest(*, clinic: Clinic) -> int:
         for address in addresses:
             contact_id = _contact(address, clinic.time_zone)
             service.send_transactional(
-                "staff-alert", contact_id=contact_id, language="en", params={"facts": {"reference": said}}
+                "staff-alert",
+                contact_id=contact_id,
+                language="en",
+                params={"facts": {"reference": said}},
+                passes_stop=True,
             )
     except NotFound:  # the text has no approved version; the console shows the alerts
         alerts.raise_alert(

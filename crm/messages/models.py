@@ -61,6 +61,7 @@ class Batch(HasId, Base):
     provider_id: Mapped[str | None] = mapped_column(Text)
     error: Mapped[str | None] = mapped_column(Text)  # a code and a capped text, nothing personal
     settled_by: Mapped[str | None] = mapped_column(Text)
+    passes_stop: Mapped[bool] = mapped_column(Boolean, server_default="false")  # alert emails to staff
 
 
 class Message(HasId, Base):

@@ -192,7 +192,8 @@ def after(fate: Fate, *, attempts: int, now: datetime, retry_at: float | None, j
             not_before = until + timedelta(seconds=2 * jitter)
             return Next(state=BatchState.READY, not_before=not_before, slow_until=until)
         case Fate.UNAUTHORISED:
-            return Next(state=BatchState.READY, not_before=now, stop_all=True)
+            # alert emails are not stopped: without the wait they would try the refused key again and again
+            return Next(state=BatchState.READY, not_before=now + backoff(attempts, jitter), stop_all=True)
         case Fate.REFUSED_SOME:
             return Next(state=BatchState.READY, not_before=now)
         case Fate.TRY_AGAIN:

@@ -27,9 +27,9 @@ TOO_LATE_TRANSACTIONAL = timedelta(hours=48)
 _SEND = """
     with made as (
         insert into batch (kind, stream, transport, content_version_id, language, size, state, error, created_at,
-            not_before, too_late_at, state_at)
+            not_before, too_late_at, state_at, passes_stop)
         values ('transactional', :stream, :transport, :version, :language, 1, :batch_state, :error,
-            :now, :now, :too_late_at, :now)
+            :now, :now, :too_late_at, :now, :passes_stop)
         returning id)
     insert into message (batch_id, contact_id, content_version_id, params, created_at, state, reason, state_at)
     select id, :contact_id, :version, :params, :now, :state, :reason, :state_at from made
@@ -38,11 +38,17 @@ _SEND = """
 
 
 def send_transactional(
-    kind: str, *, contact_id: int, language: str, params: Mapping[str, Any] | None = None
+    kind: str,
+    *,
+    contact_id: int,
+    language: str,
+    params: Mapping[str, Any] | None = None,
+    passes_stop: bool = False,
 ) -> int:
     """Queue one transactional email (`templates/email/<kind>`); return the message id.
 
-    `params` names links by row id and plain facts, see `envelope.from_params`. When policy allows no transport the
+    `params` names links by row id and plain facts, see `envelope.from_params`. With `passes_stop` it is sent while all
+    sending is stopped: for alert emails to staff only. When policy allows no transport the
     row is written as `blocked_policy`, with an alert. Raises NotFound without approved content.
     """
     now = clock.now()
@@ -58,6 +64,7 @@ def send_transactional(
         "params": as_json(params or {}),
         "now": now,
         "too_late_at": now + TOO_LATE_TRANSACTIONAL,
+        "passes_stop": passes_stop,
     }
     made = execute_raw(_SEND, given | _initial_state(transport, now)).one()
     if transport:
@@ -99,12 +106,12 @@ def queue_batches(
     topic: str,
     sequence_id: int,
     too_late_at: datetime | None,
-    window: Mapping[str, Any] | None,
+    window: Mapping[str, Any],
 ) -> list[int]:
     """Write message rows for sequence steps and their batches; return the batch ids.
 
-    `groups` maps (content version, language) to the emails. `window` is the stored send window, None for emails that
-    staff asked to send now. A constant number of statements per thousand rows.
+    `groups` maps (content version, language) to the emails. `window` is the stored send window. Takes
+    a constant number of statements per thousand rows.
     """
     now, transport = clock.now(), transports.route(STREAMS[stream])
     size = transports.batch_size(transport or "sendgrid")
@@ -288,6 +295,27 @@ def release_held(*, version_id: int, item_id: int, language: str) -> int:
     for row in freed:
         enqueue_delivery(row.id, kind=row.kind, number=row.attempts)
     return len(freed)
+
+
+_HELD_CONTENT = text("""
+    select distinct i.key, v.item_id, v.language from batch b join content_version v on v.id = b.content_version_id
+    join content_item i on i.id = v.item_id where b.state = 'held' and b.error like 'content%'
+""")
+
+
+def release_approved() -> int:
+    """Make every batch ready that is held for content of which an approved version exists now; return how many.
+
+    An approval releases them, too. It does not find a batch that is held afterwards, because its broadcast was paused
+    when the newer version was approved.
+    """
+    held = db.session.execute(_HELD_CONTENT).all()
+    approved = content.newest_approved({row.key for row in held}, now=clock.now()) if held else {}
+    return sum(
+        release_held(version_id=approved[row.key, row.language], item_id=row.item_id, language=row.language)
+        for row in held
+        if (row.key, row.language) in approved
+    )
 
 
 def cancel(*, campaign_id: int) -> int:

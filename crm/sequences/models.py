@@ -56,6 +56,13 @@ class Enrolment(HasId, Base):
         ),
         Index("ix_enrolment_contact", "contact_id", "id"),
         Index("ix_enrolment_due", "due_at", "id", postgresql_where=text("state = 'active'")),
+        Index(
+            "ix_enrolment_left",
+            "left_at",
+            "sequence_id",
+            "state",
+            postgresql_where=text("state in ('completed','exited')"),
+        ),
         Index("ix_enrolment_sequence", "sequence_id", "state", "step", "id"),
     )
 

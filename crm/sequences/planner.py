@@ -19,6 +19,7 @@ from crm.core import clock
 from crm.core.current import PerApp
 from crm.core.db import bigint_array, db, rows_as
 from crm.core.failpoints import failpoint
+from crm.core.queue import INTERRUPTIONS
 from crm.core.time_zones import zone_info
 from crm.messages import service as messages
 from crm.messages.limits.send_window import stored_window
@@ -32,12 +33,15 @@ from crm.staff import alerts
 log = structlog.get_logger()
 
 SLICE = 20_000  # large, so that batches of a dozen contents in two languages are full
+SEND_NOW_SPAN = timedelta(hours=1)  # for which an email that staff asked to send now may leave at any hour
 TOO_LATE = timedelta(days=3)  # a step that could not be sent for so long needs a decision of staff
 
 _REFUSAL = refusal_sql(topic="s.topic", transactional="false")
 # Due first come first; two planners never take the same rows. The topic differs from sequence to sequence.
 _DUE = text(f"""
-    select e.id, e.contact_id, {_REFUSAL.evidence} as record_id, e.sequence_id, e.version_id, e.step, e.send_now, e.due_at,
+    select e.id, e.contact_id, {_REFUSAL.evidence} as record_id, e.sequence_id, e.version_id, e.step, e.due_at,
+        e.send_now and e.due_at > cast(:asked as timestamptz) as send_now,
+        e.due_at <= cast(:late as timestamptz) as too_late,
         c.time_zone, c.language, c.snooze_until, {_REFUSAL.reason} as refusal,
         (select r.created_at from message r
          where r.contact_id = e.contact_id and r.created_at > cast(:week as timestamptz) and r.state is distinct from 'skipped'
@@ -60,8 +64,9 @@ class DueRow(NamedTuple):
     sequence_id: int
     version_id: int
     step: int
-    send_now: bool
     due_at: datetime
+    send_now: bool
+    too_late: bool
     time_zone: str
     language: str
     snooze_until: datetime | None
@@ -75,6 +80,7 @@ class DueFacts(NamedTuple):
     version_id: int
     step: int
     send_now: bool
+    too_late: bool
     time_zone: str
     language: str
     snooze_until: datetime | None
@@ -102,8 +108,15 @@ class _Same(NamedTuple):
 
 
 UNREADABLE = "plan_unreadable"
+NOT_PLANNED = "not_planned"
+MOST_SET_ASIDE = 20  # people of one slice; more means that the fault is not theirs
+LATER = timedelta(hours=1)  # after which they are tried again
 _HOLD = text("""
     update enrolment set state = 'held', due_at = null, reason = :reason where id = any(cast(:ids as bigint[]))
+""")
+
+_SET_ASIDE = text("""
+    update enrolment set due_at = cast(:until as timestamptz), reason = :reason where id = :id and state = 'active'
 """)
 
 _facts = attrgetter(*DueFacts._fields)
@@ -129,13 +142,56 @@ def plan_due() -> int:
             "now": now,
             "week": now - FREQUENCY_SPAN,
             "cap": FREQUENCY_CAP,
+            "asked": now - SEND_NOW_SPAN,
+            "late": now - TOO_LATE,
             "limit": SLICE,
         },
     )
     due = rows_as(DueRow, found)
-    if not due:
-        return 0
-    rows = _one_of_each_person(due)
+    if due:
+        aside = _plan_or_set_aside(_one_of_each_person(due), now, most=MOST_SET_ASIDE)
+        if aside:
+            _alert_set_aside(aside)
+        failpoint("planned")
+    return len(due)
+
+
+def _plan_or_set_aside(rows: Sequence[DueRow], now: datetime, *, most: int) -> list[str]:
+    """Plan these enrolments; where that fails, halve them until those are found that it fails for, and set these aside.
+
+    Returns the kind of error of each that was set aside. Raises the error when they are more than `most`.
+    """
+    try:
+        with db.session.begin_nested():
+            _plan(rows, now)
+    except INTERRUPTIONS:
+        raise
+    except Exception as error:
+        if not most:
+            raise
+        kind = type(error).__name__
+        if len(rows) == 1:
+            log.error("sequences.set_aside", enrolment=rows[0].id, error=kind)
+            db.session.execute(_SET_ASIDE, {"id": rows[0].id, "until": now + LATER, "reason": NOT_PLANNED})
+            return [kind]
+        middle = len(rows) // 2
+        aside = _plan_or_set_aside(rows[:middle], now, most=most)
+        return aside + _plan_or_set_aside(rows[middle:], now, most=most - len(aside))
+    return []
+
+
+def _alert_set_aside(kinds: Sequence[str]) -> None:
+    alerts.raise_alert(
+        key="not-planned",
+        level="danger",
+        text=f"The next email of {len(kinds)} people in sequences cannot be planned ({', '.join(sorted(set(kinds)))}). "
+        "It is tried again every hour; everyone else gets theirs.",
+        link="/console/sequences",
+    )
+
+
+def _plan(rows: Sequence[DueRow], now: datetime) -> None:
+    """Decide about these enrolments and carry it out."""
     plans = _plans({row.version_id for row in rows})
     rows = _set_unreadable_aside(rows, plans)
     items = {step.item for plan in plans.values() for step in plan.steps}
@@ -144,8 +200,6 @@ def plan_due() -> int:
     _advance(rows, decisions, now)
     _queue(rows, decisions, plans, versions, now)
     _report(decisions)
-    failpoint("planned")
-    return len(due)
 
 
 def _one_of_each_person(rows: Sequence[DueRow]) -> Sequence[DueRow]:
@@ -202,6 +256,7 @@ def _decide(
         content=due.step < len(plan.steps) and (plan.steps[due.step].item, due.language) in versions,
         capped_until=due.capped_from + FREQUENCY_SPAN if due.capped_from else None,
         send_now=due.send_now,
+        too_late=due.too_late,
     )
     return rules.decide(plan, facts, now)
 
@@ -279,7 +334,9 @@ def _queue(
             topic=sequence.topic,
             sequence_id=same.sequence_id,
             too_late_at=now + TOO_LATE - timedelta(days=0 if same.send_now else same.days_late),
-            window=None if same.send_now else stored_window(plans[same.plan_id].window),
+            window=stored_window(
+                plans[same.plan_id].window, any_hour_until=now + SEND_NOW_SPAN if same.send_now else None
+            ),
         )
 
 

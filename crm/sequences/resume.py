@@ -10,6 +10,7 @@ from crm.contacts.models import Contact
 from crm.core import clock
 from crm.core.db import db
 from crm.core.queue import enqueue
+from crm.core.time_zones import zone_info
 from crm.sequences import rules
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 from crm.sequences.rules import EnrolmentState, SequenceState
@@ -37,7 +38,7 @@ def resume_enrolment(*, contact_id: int, topic: str, record_id: int, since: date
     ).all()
     for enrolment, sequence_state, plan, zone in ended:
         _revive(
-            enrolment, rules.plan_from(plan), ZoneInfo(zone), paused=sequence_state is SequenceState.PAUSED
+            enrolment, rules.plan_from(plan), zone_info(zone), paused=sequence_state is SequenceState.PAUSED
         )
         enrolment.consent_record_id = record_id
         audit.record("enrolment.returned", object_type="enrolment", object_id=enrolment.id)

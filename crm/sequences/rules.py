@@ -115,6 +115,7 @@ class Facts:
     content: bool  # an approved version in the person's language exists
     capped_until: datetime | None  # when the frequency cap allows the next email
     send_now: bool  # staff asked for it: the window does not count this once
+    too_late: bool = False  # due so long ago that the email is listed as too late, at whatever hour
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def decide(plan: Plan, facts: Facts, now: datetime) -> Decision:
         return Decision(Act.WAIT, due_at=into_window(until, plan.window, facts.zone), reason=reason)
     if not facts.content:
         return Decision(Act.HOLD, reason="content_not_approved")
-    opens = now if facts.send_now else into_window(now, plan.window, facts.zone)
+    opens = now if facts.send_now or facts.too_late else into_window(now, plan.window, facts.zone)
     if opens > now:
         return Decision(Act.WAIT, due_at=opens)
     return _send(plan, facts, now)

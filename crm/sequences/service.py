@@ -161,13 +161,19 @@ EXIT_EVENTS = {"booked": "appointment_booked"}  # reason -> the name by which a 
 
 
 def exit_people(*, contact_ids: Sequence[int], reason: str, topic: str | None = None) -> int:
-    """End every open enrolment of these people (of one topic, or all) and skip their queued emails; return how many."""
+    """End every open enrolment of these people (of one topic, or all) and skip their queued emails; return how many.
+
+    An enrolment whose last email was not sent yet is open, too.
+    """
     now = clock.now()
     ended = db.session.execute(
         text("""
             update enrolment e set state = 'exited', due_at = null, reason = :reason, left_at = :now
             from sequence s
-            where s.id = e.sequence_id and e.contact_id = any(:contacts) and e.state in ('active', 'paused', 'held')
+            where s.id = e.sequence_id and e.contact_id = any(:contacts)
+                and (e.state in ('active', 'paused', 'held') or (e.state = 'completed' and exists (
+                    select 1 from message m join batch b on b.id = m.batch_id where m.enrolment_id = e.id
+                        and m.state is null and b.state not in ('accepted', 'cancelled'))))
                 and (cast(:topic as text) is null or s.topic = :topic)
                 and (cast(:event as text) is null or exists (select 1 from sequence_version v
                     where v.id = e.version_id
@@ -198,7 +204,7 @@ def pause(sequence_id: int) -> int:
     _set_state(sequence_id, old=SequenceState.LIVE, new=SequenceState.PAUSED, at=now)
     frozen = db.session.execute(
         text("""
-            update enrolment set state = 'paused', due_at = null,
+            update enrolment set state = 'paused', due_at = null, send_now = false,
                 paused_left = greatest(0, extract(epoch from due_at - cast(:now as timestamptz)))::bigint
             where sequence_id = :id and state = 'active'
         """),
@@ -211,18 +217,26 @@ def pause(sequence_id: int) -> int:
 
 def resume(sequence_id: int) -> int:
     """Resume a sequence; everyone keeps the wait that remained at the pause. Returns how many people."""
-    now = clock.now()
     _set_state(sequence_id, old=SequenceState.PAUSED, new=SequenceState.LIVE, at=None)
-    thawed = db.session.execute(
-        text("""
-            update enrolment set state = 'active', paused_left = null,
-                due_at = cast(:now as timestamptz) + coalesce(paused_left, 0) * interval '1 second'
-            where sequence_id = :id and state = 'paused'
-        """),
-        {"id": sequence_id, "now": now},
-    )
+    thawed = resume_left_behind()
     messages.unhold(sequence_id=sequence_id)
     audit.record("sequence.resumed", object_type="sequence", object_id=sequence_id)
+    return thawed
+
+
+def resume_left_behind() -> int:
+    """Let everyone continue who is paused in a live sequence; return how many.
+
+    A person who enters while the sequence is being resumed may come too late for it, see `release` in `jobs.sequences`.
+    """
+    thawed = db.session.execute(
+        text("""
+            update enrolment e set state = 'active', paused_left = null,
+                due_at = cast(:now as timestamptz) + coalesce(e.paused_left, 0) * interval '1 second'
+            from sequence s where s.id = e.sequence_id and s.state = 'live' and e.state = 'paused'
+        """),
+        {"now": clock.now()},
+    )
     return int(thawed.rowcount)  # type: ignore[attr-defined]
 
 

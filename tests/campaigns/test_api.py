@@ -34,7 +34,7 @@ def test_from_draft_to_finished(call, outbox, app):
     people = audience(3)
     drafted = call("", {"name": "News", "item": ITEM}, expect=201)
     path = f"/{drafted['id']}"
-    assert call(f"{path}/preflight") == {"people": 3, "skipped": {}}
+    assert call(f"{path}/preflight") == {"people": 3, "skipped": {}, "had": 0, "refusal": None}
     assert call(f"{path}/launch", {})["state"] == "freezing"
     freeze(drafted["id"])
     assert call(f"{path}/pause", {})["progress"]["waiting"] == 3
@@ -101,8 +101,13 @@ def test_repeats_are_left_out_unless_allowed(call, outbox, app):
     deliver(app)
     once = call("", {"name": "News", "item": ITEM}, expect=201)
     again = call("", {"name": "News", "item": ITEM, "repeat_allowed": True}, expect=201)
-    assert call(f"/{once['id']}/preflight") == {"people": 0, "skipped": {"had_already": 2}}
-    assert call(f"/{again['id']}/preflight") == {"people": 2, "skipped": {}}
+    assert call(f"/{once['id']}/preflight") == {
+        "people": 0,
+        "skipped": {"had_already": 2},
+        "had": 2,
+        "refusal": None,
+    }
+    assert call(f"/{again['id']}/preflight") == {"people": 2, "skipped": {}, "had": 2, "refusal": None}
 
 
 def test_an_unknown_tag_is_refused(call):

@@ -32,7 +32,7 @@ _WATCH = """
     begin
         insert into chaos_claim (batch_id, attempts, at, hours, closed, refused)
         select new.id, new.attempts, new.state_at, new.send_window,
-            case when control.stopped_at is not null then 'all sending'
+            case when control.stopped_at is not null and not new.passes_stop then 'all sending'
                 when exists (select 1 from stream_stop s where s.stream = new.stream) then 'the stream'
                 when exists (select 1 from campaign k where k.id = new.campaign_id
                     and k.state in ('paused', 'cancelled')) then 'the broadcast'

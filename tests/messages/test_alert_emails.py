@@ -9,10 +9,13 @@ from crm.contacts.addresses import address_index
 from crm.contacts.models import Contact, Tag
 from crm.core.clock import now
 from crm.core.db import db, transaction
+from crm.mailer import Fate, Outcome
 from crm.messages import alert_emails
+from crm.messages.limits import switches
 from crm.staff import alerts
 from crm.staff.models import Alert, User
 from tests.messages.test_engine import deliver_all
+from tests.support import factories
 from tests.support.browser_client import BrowserClient, member
 
 
@@ -47,6 +50,34 @@ def test_an_urgent_alert_is_emailed_once_without_personal_data(clinic, outbox, a
     assert set(db.session.scalars(select(Alert.emailed_at))) == {now()}
     clock.shift(7 * 86_400)
     assert tell(clinic) == 0
+
+
+def test_no_stop_holds_alert_emails(clinic, outbox, app, clock):
+    """Staff hear of what happens while all sending is stopped; patients get nothing, and a copy sends nothing at all."""
+    with transaction():
+        switches.stop(by="Kim", reason="We check an email")
+        factories.asked(factories.contact())  # a person waits for a confirmation
+    ring("crisis:1")
+    assert tell(clinic) == 1
+    assert sorted(deliver_all(app)) == ["accepted", "nothing"]
+    [(_, [recipient])] = outbox.sent
+    assert recipient.email == "alerts@clinic.example"
+    with transaction():
+        db.session.execute(text("update sending_control set instance = 'elsewhere'"))
+    clock.shift(86_400)
+    ring("crisis:2")
+    assert tell(clinic) == 1
+    assert set(deliver_all(app)) == {"nothing"}
+
+
+def test_a_refused_key_is_tried_again_after_a_while(clinic, outbox, app, clock):
+    outbox.answers.append(Outcome(fate=Fate.UNAUTHORISED, error="401"))
+    ring("a")
+    tell(clinic)
+    assert deliver_all(app) == ["ready"]
+    assert deliver_all(app) == ["nothing"]
+    clock.shift(10)
+    assert deliver_all(app) == ["accepted"]
 
 
 def test_many_alerts_are_one_email_per_quarter_hour(clinic, outbox, app, clock):

@@ -195,6 +195,8 @@ def test_a_release_is_above_a_mark_that_only_another_machine_knows(app, clock, r
     elsewhere = app.settings.sending_mark_file.read_bytes()
     lose_file(app)
     redis.flushall()
+    clock.shift(timedelta(minutes=3))
+    look()
     release()
     redis.flushall()
     app.settings.sending_mark_file.write_bytes(elsewhere)
@@ -211,6 +213,18 @@ def test_a_snapshot_from_before_a_release_is_older(app, seen):
     with transaction():
         db.session.execute(update(SendingControl).values(**kept))
     assert deliver(seen, settings=app.settings) == "nothing"
+
+
+def test_a_release_accepts_no_copy_without_an_alert(app, seen):
+    raise_outside(app)
+    with transaction():
+        switches.stop(by="Kim", reason="Holiday")
+    release()  # before the sweep has compared the marks
+    assert deliver(seen, settings=app.settings) == "nothing"
+    look()
+    assert open_alert() is not None
+    release()
+    assert deliver(seen, settings=app.settings) == "accepted"
 
 
 @pytest.mark.parametrize("lost", ["redis", "file"])

@@ -1,6 +1,7 @@
 """From consent to the last email: the planner, the claim, the send and the record on a real database."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, text
@@ -8,6 +9,7 @@ from sqlalchemy import select, text
 from crm.consent import consent_texts
 from crm.consent import service as consent
 from crm.contacts import service as contacts
+from crm.core import clock as clocks
 from crm.core.db import db, transaction
 from crm.mailer import Fate, Outcome
 from crm.messages import service
@@ -178,7 +180,19 @@ def test_every_answer_has_its_consequence(outbox, app, answer, batch, sent):
     assert len(outbox.sent) == sent
 
 
-def test_a_refused_key_stops_everything_and_loses_nothing(outbox, app):
+def test_resuming_keeps_the_pause_of_the_provider(outbox, app, clock):
+    enrolled()
+    plan()
+    with transaction():
+        switches.stop(by="Kim", reason="Holiday")
+        switches.throttle(until=clocks.now() + timedelta(minutes=5))
+        switches.release(by="Kim")
+    assert deliver_all(app) == ["nothing"]
+    clock.shift(300)
+    assert deliver_all(app) == ["accepted"]
+
+
+def test_a_refused_key_stops_everything_and_loses_nothing(outbox, app, clock):
     enrolled()
     plan()
     outbox.answers.append(Outcome(fate=Fate.UNAUTHORISED, error="401"))
@@ -188,6 +202,7 @@ def test_a_refused_key_stops_everything_and_loses_nothing(outbox, app):
     assert deliver_all(app) == ["nothing"]
     with transaction():
         switches.release(by="staff:1")
+    clock.shift(10)
     assert deliver_all(app) == ["accepted"]
     assert len(outbox.sent) == 1
 

@@ -6,18 +6,23 @@ import pytest
 from sqlalchemy import select, text
 
 from crm.campaigns import service as campaigns
+from crm.content.editor import service as editor
 from crm.core import clock as time
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict
 from crm.mailer import Fate, Outcome
 from crm.messages import service
-from crm.messages.engine import claim, record
+from crm.messages.engine import claim, record, sweep
+from crm.messages.engine.deliver import deliver as deliver_batch
 from crm.messages.models import Batch, Message
+from crm.sequences import planner
 from crm.sequences import service as sequences
 from crm.sequences.models import EmailSequence, Enrolment
 from crm.staff.models import Alert
+from jobs.sequences import release
 from tests.campaigns.conftest import audience, deliver, freeze, launched, reached
 from tests.messages.test_engine import DAY, deliver_all, enrolled, plan, states
+from tests.messages.test_held_content import WRITER, approve, newest
 from tests.support import factories as support_factories
 from tests.support.states import bring
 
@@ -196,17 +201,7 @@ def test_steps_due_long_ago_are_too_late(outbox, app, clock):
 def test_the_cap_counts_what_was_committed_meanwhile(outbox, app, clock):
     who = enrolled()
     plan()
-    version = db.session.scalars(select(Message.content_version_id).where(Message.contact_id == who)).first()
-    with transaction():
-        batch_id = db.session.scalars(select(Batch.id).where(Batch.kind == "transactional")).first()
-        for number in range(3):
-            db.session.execute(
-                text("""
-                    insert into message (batch_id, contact_id, content_version_id, campaign_id, created_at)
-                    values (:batch, :who, :version, :campaign, :now)
-                """),
-                {"batch": batch_id, "who": who, "version": version, "campaign": 900 + number, "now": time.now()},
-            )  # fmt: skip
+    other_emails(who, 3)
     deliver_all(app)
     assert outbox.sent == []
     assert ("skipped", "frequency_cap") in [row[1:] for row in states()]
@@ -304,14 +299,241 @@ def test_a_new_yes_continues_after_the_last_email(outbox, app, clock):
     assert db.session.get(Enrolment, again).step == 1
 
 
+def send_again() -> None:
+    """Fail every batch of bulk mail; a person sends it again."""
+    with transaction():
+        bring("batch", "failed", where="kind <> 'transactional' and state = 'ready'")
+        ids = db.session.scalars(select(Batch.id).where(Batch.state == "failed")).all()
+        service.decide(ids, send_again=True)
+
+
 def test_sending_again_asks_the_same(outbox, app):
     audience(2)
     campaign_id = launched()
     freeze(campaign_id)
     with transaction():
-        bring("batch", "failed", where="kind = 'campaign'")
         campaigns.pause(campaign_id)
-        batch_id = db.session.scalars(select(Batch.id).where(Batch.kind == "campaign")).one()
-        service.decide([batch_id], send_again=True)
+        bring("batch", "ready", where="kind = 'campaign'")
+    send_again()
     deliver(app)
     assert outbox.sent == []
+
+
+def other_emails(who: int, number: int) -> None:
+    """Give a person so many educational emails of other broadcasts today."""
+    with transaction():
+        db.session.execute(
+            text("""
+                insert into message (batch_id, contact_id, content_version_id, campaign_id, created_at)
+                select (select min(id) from batch where kind = 'transactional'), :who, 0, 900 + n, :now
+                from generate_series(1, :number) n
+            """),
+            {"who": who, "number": number, "now": time.now()},
+        )
+
+
+@pytest.mark.parametrize("reason", ["frequency_cap", "had_already"])
+def test_a_broadcast_sent_again_asks_cap_and_version_anew(outbox, app, clock, reason):
+    who = enrolled()
+    campaign_id = launched()
+    freeze(campaign_id)
+    attempt = claimed(app)  # its message rows are written
+    with transaction():
+        record.apply_outcome(attempt, UNAVAILABLE)
+    if reason == "frequency_cap":
+        other_emails(who, 3)
+    else:
+        plan()
+        sequence_batch = select(Batch.id).where(Batch.kind == "sequence")
+        deliver_batch(db.session.scalars(sequence_batch).one(), settings=app.settings)
+    before = len(outbox.sent)
+    send_again()
+    clock.shift(60)
+    deliver(app)
+    assert len(outbox.sent) == before
+    row = db.session.execute(
+        select(Message.state, Message.reason).where(Message.campaign_id == campaign_id)
+    ).one()
+    assert tuple(row) == ("skipped", reason)
+
+
+def test_booking_ends_a_series_whose_last_email_waits(outbox, app):
+    who = enrolled()
+    plan()
+    with transaction():
+        db.session.execute(text("update enrolment set state = 'completed', due_at = null, step = 6"))
+        bring("batch", "failed", where="kind = 'sequence'")
+        assert sequences.exit_people(contact_ids=[who], reason="booked") == 1
+    with transaction():
+        ids = db.session.scalars(select(Batch.id).where(Batch.state == "failed")).all()
+        service.decide(ids, send_again=True)
+    deliver_all(app)
+    assert outbox.sent == []
+    assert states()[0][1:] == ("skipped", "left_sequence")
+
+
+@pytest.mark.parametrize("hours", [0, 11])
+def test_send_next_now_skips_the_hour_only_for_an_hour(outbox, app, clock, hours):
+    """Whether the email waits as a step or as a batch: hours later the night counts again."""
+    who = enrolled()
+    clock.shift(hours * HOUR)
+    enrolment_id = db.session.scalars(select(Enrolment.id).where(Enrolment.contact_id == who)).one()
+    with transaction():
+        sequences.send_next_now(enrolment_id)
+    if not hours:
+        plan()
+    clock.shift(10 * HOUR if hours == 0 else 2 * HOUR)
+    plan()
+    deliver_all(app)
+    assert outbox.sent == []
+
+
+def test_a_pause_forgets_that_a_step_was_to_be_sent_now(outbox, app):
+    who = enrolled()
+    enrolment_id = db.session.scalars(select(Enrolment.id).where(Enrolment.contact_id == who)).one()
+    with transaction():
+        sequences.send_next_now(enrolment_id)
+        sequences.pause(sequence_id())
+        sequences.resume(sequence_id())
+    assert db.session.scalars(select(Enrolment.send_now)).one() is False
+
+
+def test_a_broadcast_asks_the_hour_where_people_are_now(outbox, app):
+    _, moves = audience(2)
+    campaign_id = launched()
+    freeze(campaign_id)
+    with transaction():
+        move = text("update contact set time_zone = 'Asia/Kolkata' where id = :id")
+        db.session.execute(move, {"id": moves})
+    deliver(app)
+    assert len(reached(outbox)) == 1
+    waiting = db.session.execute(
+        select(Batch.time_zones, Batch.not_before).where(Batch.state == "ready")
+    ).one()
+    assert waiting.time_zones == ["Asia/Kolkata"]
+    assert waiting.not_before > time.now()
+
+
+def test_a_batch_with_an_unknown_zone_delays_nobody(outbox, app):
+    audience(3)
+    spoiled, sound = launched(), launched(repeat_allowed=True)
+    for campaign_id in (spoiled, sound):
+        freeze(campaign_id)
+    with transaction():
+        db.session.execute(
+            text("update batch set time_zones = '{localtime,America/Chicago}' where campaign_id = :id"),
+            {"id": spoiled},
+        )
+    deliver(app)  # no sweep in between
+    assert len(reached(outbox)) == 3
+    with transaction():
+        sweep.run_sweep(production=False)
+    assert (
+        db.session.scalars(select(Batch.error).where(Batch.campaign_id == spoiled)).one()
+        == "time zone not found"
+    )
+
+
+def test_a_batch_that_cannot_be_built_delays_nobody(outbox, app, clock):
+    enrolled()
+    plan()
+    with transaction():
+        db.session.execute(text("""update batch set send_window = '{"start": 7}' where kind = 'sequence'"""))
+    audience(2)
+    campaign_id = launched()
+    freeze(campaign_id)
+    deliver(app)
+    assert len(reached(outbox)) == 2
+    batch = db.session.execute(select(Batch.id, Batch.error).where(Batch.kind == "sequence")).one()
+    assert batch.error == "cannot be built: TypeError"
+    assert db.session.scalar(select(Alert.level).where(Alert.key == f"batch:{batch.id}")) == "danger"
+    with transaction():
+        db.session.execute(text("update batch set send_window = null where kind = 'sequence'"))
+    clock.shift(600)
+    deliver_all(app)
+    assert len(reached(outbox)) == 3
+
+
+def test_people_who_cannot_be_planned_are_set_aside_alone(outbox, app, clock, monkeypatch):
+    people = [
+        enrolled(email=f"p{number}@patients.example", language=("en", "es")[number % 2])
+        for number in range(5)
+    ]
+    broken, decide = people[3], planner._decide
+
+    def fails(due, *rest):
+        if due.time_zone == "Asia/Kolkata":
+            raise RuntimeError("no row must stop the others")
+        return decide(due, *rest)
+
+    with transaction():
+        db.session.execute(
+            text("update contact set time_zone = 'Asia/Kolkata' where id = :id"), {"id": broken}
+        )
+    monkeypatch.setattr(planner, "_decide", fails)
+    plan()
+    planned = db.session.scalars(select(Message.contact_id).where(Message.step == 0))
+    assert sorted(planned) == sorted(set(people) - {broken})
+    row = db.session.execute(
+        select(Enrolment.state, Enrolment.reason).where(Enrolment.contact_id == broken)
+    ).one()
+    assert tuple(row) == ("active", "not_planned")
+    assert "1 people" in db.session.scalars(select(Alert.text).where(Alert.key == "not-planned")).one()
+    monkeypatch.undo()
+    clock.shift(12 * HOUR)  # a morning in Kolkata
+    plan()
+    assert db.session.scalar(
+        select(Message.contact_id).where(Message.contact_id == broken, Message.step == 0)
+    )
+
+
+def test_a_fault_of_everyone_sets_nobody_aside(outbox, monkeypatch):
+    monkeypatch.setattr(planner, "MOST_SET_ASIDE", 1)
+    monkeypatch.setattr(planner, "_decide", lambda *_: 1 / 0)
+    for number in range(3):
+        enrolled(email=f"p{number}@patients.example")
+    with pytest.raises(ZeroDivisionError):
+        plan()
+    db.session.rollback()
+    assert set(db.session.scalars(select(Enrolment.reason))) == {None}
+
+
+def test_an_email_that_is_days_late_is_listed_at_night_too(outbox, app, clock):
+    enrolled()
+    clock.shift(4 * DAY + 11 * HOUR)
+    plan()
+    with transaction():
+        sweep.run_sweep(production=False)
+    assert states() == [("failed", None, None)]
+
+
+def test_who_enters_while_a_sequence_resumes_is_not_left_behind(outbox, app):
+    enrolled()
+    with transaction():
+        sequences.pause(sequence_id())
+        db.session.execute(
+            text("update sequence set state = 'live', paused_at = null")
+        )  # the resume overlooked them
+    release()
+    assert plan() == 1
+
+
+def test_content_approved_during_a_pause_releases_what_is_held_later(outbox, app):
+    audience(2)
+    campaign_id = launched()
+    freeze(campaign_id)
+    with transaction():
+        campaigns.pause(campaign_id)
+        old = newest("contact-request/01-welcome")
+        db.session.execute(
+            text("update content_version set state = 'retired' where id = :id"), {"id": old.id}
+        )
+        made = editor.open_draft(old.item_id, language="en", actor=WRITER)
+        approve(made.id)
+        campaigns.resume(campaign_id)
+    deliver(app)
+    assert outbox.sent == []
+    with transaction():
+        assert service.release_approved() == 1
+    deliver(app)
+    assert len(reached(outbox)) == 2

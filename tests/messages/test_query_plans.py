@@ -88,6 +88,7 @@ ACTS = {
     "sweep": lambda app, ids: sweep.run_sweep(production=False),
     "breakers": lambda app, ids: (circuit_breakers.stream_rates(), circuit_breakers.campaign_rates(ids)),
     "looking after campaigns": lambda app, ids: look_after(),
+    "sequence list": lambda app, ids: sequences.every(),
     "sequence page": lambda app, ids: sequences.steps(_sequence()),
     "why": lambda app, ids: explain.of_campaign(ids[0], _somebody()),
 }

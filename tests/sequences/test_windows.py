@@ -9,7 +9,6 @@ from sqlalchemy import select, text
 from crm.core.db import db, transaction
 from crm.messages.limits import switches
 from crm.messages.limits.send_window import Window, into_window
-from crm.messages.models import Batch
 from crm.sequences.models import Enrolment
 from tests.messages.test_engine import deliver_all, enrolled, plan
 
@@ -91,4 +90,3 @@ def test_a_paced_step_waits_for_the_day(outbox, app, clock):
     assert len(outbox.sent) == 1
     clock.move_to(datetime(2026, 3, 4, 17, tzinfo=UTC))
     assert deliver_all(app) == ["accepted"]
-    assert db.session.scalar(select(Batch.time_zones).where(Batch.time_zones.is_not(None))) == [LA]

@@ -9,14 +9,14 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import TextClause, text
 
 from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
-from crm.core import clock, time_zones
+from crm.core import clock, queue, time_zones
 from crm.core.config import Clinic
 from crm.core.db import db, rows_as
 from crm.mailer import Mailer, PayloadError, PreparedCall
@@ -27,14 +27,15 @@ from crm.messages.models import Addressee, ClaimedBatch
 from crm.messages.rules import STREAMS, BatchState, Stream
 from crm.staff import alerts
 
-OUTSIDE_WINDOW = "waiting for the hours in which this sequence sends"
+OUTSIDE_WINDOW = "waiting for the hours in which this email may be sent"
+TRY_AGAIN = timedelta(minutes=10)  # after which a batch that could not be built is tried again
 
 # The one condition under which a batch may be sent, claimed by its id or as the next in line.
 _MAY_LEAVE = f"""
     state = 'ready' and not_before <= :now and (too_late_at is null or too_late_at > :now)
         and not exists (select 1 from stream_stop s where s.stream = b.stream)
         and {switches.OPEN}
-        and not exists (select 1 from unnest(b.time_zones) z where not {quiet_hours.is_day("z")})
+        and {quiet_hours.is_day_everywhere("b.time_zones")}
         and (b.campaign_id is null
             or exists (select 1 from campaign k where k.id = b.campaign_id and k.state in ('freezing', 'sending', 'finished')))
         and (b.sequence_id is null or exists (select 1 from sequence q where q.id = b.sequence_id and q.state = 'live'))
@@ -68,14 +69,16 @@ _RECENT = """
 """
 # The very version this batch carries, sent before by whatever way.
 _HAD = """
-    exists (select 1 from message h join batch hb on hb.id = h.batch_id
+    (not k.repeat_allowed and exists (select 1 from message h join batch hb on hb.id = h.batch_id
         where h.contact_id = c.id and h.content_version_id = cast(:version as bigint)
             and h.campaign_id is distinct from cast(:campaign as bigint)
-            and coalesce(h.state, hb.state) not in ('skipped', 'failed', 'cancelled'))
+            and coalesce(h.state, hb.state) not in ('skipped', 'failed', 'cancelled')))
 """
-# Two broadcasts at once would each count without the other's uncommitted rows: their claims take turns.
+# The claim of a broadcast writes what the limit per person counts. Another claim at that moment would count without
+# these uncommitted rows, so it takes its turn. Claims of one broadcast go side by side: nobody is in two of its batches.
 _TAKE_TURNS = text("select pg_advisory_xact_lock(:key)")
-_TURNS = 7_302_003  # the advisory lock key of claims while several broadcasts run
+_GO_BESIDE = text("select pg_advisory_xact_lock_shared(:key)")
+_TURNS = 7_302_003  # the advisory lock key of claims while a broadcast runs
 
 # The message rows of a broadcast are written here, once, skipped ones with their reason.
 _WRITE_FROZEN = text(f"""
@@ -83,7 +86,7 @@ _WRITE_FROZEN = text(f"""
         select nextval('message_id_seq') as id, c.id as contact_id, c.email, c.first_name, {_YES_ON} as day,
             cs.record_id, null::jsonb as params,
             c.time_zone, coalesce({REFUSAL_CASE}, case when {_RECENT.format(but="")} then 'frequency_cap'
-                when not k.repeat_allowed and {_HAD} then 'had_already' end) as refusal
+                when {_HAD} then 'had_already' end) as refusal
         from batch b join campaign k on k.id = b.campaign_id
         cross join lateral unnest(b.contact_ids) as a(contact_id) join contact c on c.id = a.contact_id
         {REFUSAL_JOINS}
@@ -107,8 +110,11 @@ _CHECK_AGAIN = text(f"""
     with asked as materialized (
         select m.id, m.contact_id, c.email, c.first_name, c.time_zone, {_YES_ON} as day, m.params,
             coalesce({REFUSAL_CASE}, case when e.state = 'exited' then 'left_sequence'
-                when m.enrolment_id is not null and {_RECENT.format(but=" and r.id <> m.id")} then 'frequency_cap' end) as refusal
-        from message m join contact c on c.id = m.contact_id left join enrolment e on e.id = m.enrolment_id {REFUSAL_JOINS}
+                when coalesce(m.enrolment_id, m.campaign_id) is not null
+                    and {_RECENT.format(but=" and r.id <> m.id")} then 'frequency_cap'
+                when {_HAD} then 'had_already' end) as refusal
+        from message m join contact c on c.id = m.contact_id left join enrolment e on e.id = m.enrolment_id
+        left join campaign k on k.id = m.campaign_id {REFUSAL_JOINS}
         where m.batch_id = :batch and m.state is null
     ), skipped as (
         update message m set state = 'skipped', reason = a.refusal, state_at = :now
@@ -125,6 +131,9 @@ _RELEASE = text("""
         attempts = attempts - 1
     where id = :id
 """)
+_SET_ASIDE = text("""
+    update batch set not_before = :until, error = :error, state_at = :now where id = :id and state = 'ready'
+""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +147,14 @@ class Attempt:
     message_ids: Sequence[int]
     mark: copy_guard.ClaimMark
     until: float  # by time.monotonic(): after this the lease may have expired
+
+
+class Unbuildable(Exception):
+    """A batch that cannot be built. Raised so that the claim is rolled back, see `set_aside`."""
+
+    def __init__(self, batch_id: int, cause: Exception) -> None:
+        super().__init__(f"batch {batch_id}")
+        self.batch_id, self.kind = batch_id, type(cause).__name__
 
 
 class NoCall(StrEnum):
@@ -168,16 +185,15 @@ def _claim(which: TextClause, given: dict[str, int], *, clinic: Clinic, public_u
     if not batches:
         return NoCall.NOTHING_READY
     batch = batches[0]
-    rendered = _content(batch, now)
-    if rendered is None:
-        return NoCall.BATCH_DONE
-    rows = _people(batch, now, zone=clinic.time_zone)
-    if isinstance(rows, NoCall):
-        return rows
-    mailer = transports.mailers()[batch.transport]
-    call = _call(batch, rows, rendered, mailer=mailer, clinic=clinic, public_url=public_url, now=now)
-    if call is None:
-        return NoCall.BATCH_DONE
+    try:
+        built = _build(batch, now, clinic=clinic, public_url=public_url)
+    except queue.INTERRUPTIONS:
+        raise
+    except Exception as error:  # whatever is wrong with this batch must not stop the others
+        raise Unbuildable(batch.id, error) from error
+    if isinstance(built, NoCall):
+        return built
+    call, rows = built
     detail = {"size": len(rows), "attempt": batch.attempts}
     mark = copy_guard.number_claim(batch.id, detail=detail)
     return Attempt(
@@ -188,6 +204,39 @@ def _claim(which: TextClause, given: dict[str, int], *, clinic: Clinic, public_u
         message_ids=[row.message_id for row in rows],
         mark=mark,
         until=started + rules.LEASE.total_seconds() / 2,
+    )
+
+
+def _build(
+    batch: ClaimedBatch, now: datetime, *, clinic: Clinic, public_url: str
+) -> tuple[PreparedCall, Sequence[Addressee]] | NoCall:
+    """Return the call of a claimed batch and whom it reaches."""
+    rendered = _content(batch, now)
+    if rendered is None:
+        return NoCall.BATCH_DONE
+    rows = _people(batch, now, zone=clinic.time_zone)
+    if isinstance(rows, NoCall):
+        return rows
+    mailer = transports.mailers()[batch.transport]
+    call = _call(batch, rows, rendered, mailer=mailer, clinic=clinic, public_url=public_url, now=now)
+    return (call, rows) if call is not None else NoCall.BATCH_DONE
+
+
+def set_aside(broken: Unbuildable) -> None:
+    """Let a batch that cannot be built wait, with an alert; it is tried again by itself."""
+    now = clock.now()
+    given = {
+        "id": broken.batch_id,
+        "now": now,
+        "until": now + TRY_AGAIN,
+        "error": f"cannot be built: {broken.kind}",
+    }
+    db.session.execute(_SET_ASIDE, given)
+    alerts.raise_alert(
+        key=f"batch:{broken.batch_id}",
+        level="danger",
+        text=f"An email cannot be built ({broken.kind}). It is tried again every ten minutes; other emails are sent.",
+        link=f"/console/mail/{broken.batch_id}",
     )
 
 
@@ -255,27 +304,21 @@ def _rows(batch: ClaimedBatch, stream: Stream, now: datetime, *, zone: str) -> S
         "zone": zone,
         "week": now - rules.FREQUENCY_SPAN,
         "cap": rules.FREQUENCY_CAP,
+        "version": batch.content_version_id,
+        "campaign": batch.campaign_id,
     }
-    if not batch.frozen:
-        return rows_as(Addressee, db.session.execute(_CHECK_AGAIN, given))
-    if batch.campaigns > 1:
-        db.session.execute(_TAKE_TURNS, {"key": _TURNS})
-    written = db.session.execute(
-        _WRITE_FROZEN,
-        {
-            **given,
-            "version": batch.content_version_id,
-            "campaign": batch.campaign_id,
-        },
-    )
-    return rows_as(Addressee, written)
+    if batch.campaigns and not stream.transactional:
+        alone = batch.campaigns > 1 or batch.campaign_id is None
+        db.session.execute(_TAKE_TURNS if alone else _GO_BESIDE, {"key": _TURNS})
+    asked = db.session.execute(_WRITE_FROZEN if batch.frozen else _CHECK_AGAIN, given)
+    return rows_as(Addressee, asked)
 
 
 def _inside_window(batch: ClaimedBatch, rows: Sequence[Addressee], now: datetime) -> Sequence[Addressee]:
-    """Move people whose send window is closed at this moment to batches that wait until it opens."""
-    if batch.send_window is None:
+    """Move people whose hours are closed at this moment to batches that wait until they open."""
+    window = _hours(batch, now)
+    if window is None:
         return rows
-    window = send_window.window_from(batch.send_window)
     opens = {
         name: send_window.into_window(now, window, time_zones.zone_info(name))
         for name in {row.time_zone for row in rows}
@@ -288,6 +331,17 @@ def _inside_window(batch: ClaimedBatch, rows: Sequence[Addressee], now: datetime
         return rows
     pacing.move_to_new_batches(batch.id, sorted(later.items()), why=OUTSIDE_WINDOW, now=now)
     return [row for row in rows if opens[row.time_zone] <= now]
+
+
+def _hours(batch: ClaimedBatch, now: datetime) -> send_window.Window | None:
+    """Return the hours a batch keeps to where each person is; None for mail that keeps to none."""
+    if batch.send_window is None:
+        return quiet_hours.DAYTIME if batch.campaign_id is not None else None
+    return (
+        None
+        if send_window.is_any_hour(batch.send_window, now)
+        else send_window.window_from(batch.send_window)
+    )
 
 
 def _first_of_each_address(batch_id: int, rows: Sequence[Addressee], now: datetime) -> Sequence[Addressee]:

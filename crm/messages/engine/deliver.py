@@ -17,7 +17,7 @@ from crm.core.db import retry_transaction, transaction
 from crm.core.failpoints import failpoint
 from crm.mailer import Fate, Outcome
 from crm.messages import rules
-from crm.messages.engine.claim import Attempt, claim_batch
+from crm.messages.engine.claim import Attempt, Unbuildable, claim_batch, set_aside
 from crm.messages.engine.record import apply_outcome
 
 log = structlog.get_logger()
@@ -39,13 +39,21 @@ def deliver(batch_id: int, *, settings: Settings) -> str:
 
 
 def claim_committed(claiming: Callable[[], Found]) -> Found:
-    """Claim in a transaction of its own. A commit that failed may have gone through; that claim is undone."""
+    """Claim in a transaction of its own. A commit that failed may have gone through; that claim is undone.
+
+    A batch that cannot be built is set aside, and the next one is claimed.
+    """
     failpoint("before-claim")
     found: list[Found] = []
     try:
         with transaction():
             found.append(claiming())
             failpoint("claimed")
+    except Unbuildable as broken:
+        log.error("batch.set_aside", batch=broken.batch_id, error=broken.kind)
+        with transaction():
+            set_aside(broken)
+        return claim_committed(claiming)
     except SQLAlchemyError:
         for attempt in found:
             if isinstance(attempt, Attempt):

@@ -35,9 +35,9 @@ _UNKNOWN_ZONE = text("""
     returning id
 """)
 _NIGHT = text(f"""
-    update batch set not_before = (select max({quiet_hours.opens("z")}) from unnest(time_zones) z)
+    update batch set not_before = (select max({quiet_hours.opens("name")}) from time_zone where name = any(time_zones))
     where state = 'ready' and not_before <= :now and time_zones is not null
-        and exists (select 1 from unnest(time_zones) z where not {quiet_hours.is_day("z")})
+        and not {quiet_hours.is_day_everywhere("time_zones")}
 """)
 # One event about any of its messages shows that the provider took the whole call.
 _SETTLED = text("""

@@ -34,7 +34,7 @@ _COUNT = text("""
     from unnest(cast(:scopes as text[]), cast(:more as bigint[]), cast(:ahead as timestamptz[])) as asked(scope, more, ahead)
     where pace.scope = asked.scope
 """)
-# Quiet hours hold for those who wait: a step planned for the morning must not be sent at night.
+# Quiet hours hold for those who wait; a batch of a sequence keeps to its own hours.
 _MOVE_TO_NEW_BATCHES = text("""
     with fresh as materialized (
         select number, until, nextval(pg_get_serial_sequence('batch', 'id')) as id
@@ -47,8 +47,8 @@ _MOVE_TO_NEW_BATCHES = text("""
         insert into batch (id, kind, stream, transport, content_version_id, language, topic, campaign_id, sequence_id,
             time_zones, send_window, size, state, error, created_at, not_before, too_late_at, state_at)
         select fresh.id, kind, stream, transport, content_version_id, language, topic, campaign_id, sequence_id,
-            case when fresh.until <= cast(:now as timestamptz) then time_zones else coalesce(time_zones,
-                (select array_agg(distinct time_zone) from chosen where batch_id = fresh.id)) end, send_window,
+            case when send_window is not null then null when fresh.until <= cast(:now as timestamptz) then time_zones
+                else (select array_agg(distinct time_zone) from chosen where batch_id = fresh.id) end, send_window,
             (select count(*) from chosen where batch_id = fresh.id), 'ready', cast(:why as text), created_at,
             fresh.until, too_late_at, cast(:now as timestamptz)
         from batch, fresh where batch.id = :batch
@@ -60,8 +60,8 @@ _MOVE_TO_NEW_BATCHES = text("""
 _PUT_OFF = text("""
     update batch set state = 'ready', error = :why, lease_until = null, state_at = :now, not_before = :until,
         attempts = attempts - 1,
-        time_zones = coalesce(time_zones, (select array_agg(distinct c.time_zone)
-            from message m join contact c on c.id = m.contact_id where m.batch_id = batch.id and m.state is null))
+        time_zones = case when send_window is null then coalesce(time_zones, (select array_agg(distinct c.time_zone)
+            from message m join contact c on c.id = m.contact_id where m.batch_id = batch.id and m.state is null)) end
     where id = :batch
 """)
 

@@ -3,7 +3,10 @@
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from crm.messages.limits.send_window import Window
+
 OPENS, CLOSES = 8, 20  # local hours
+DAYTIME = Window(time(OPENS), time(CLOSES), frozenset(range(7)))
 
 
 def quiet_until(now: datetime, zone: ZoneInfo) -> datetime | None:
@@ -19,6 +22,15 @@ def is_day(zone: str) -> str:
     """Return the SQL for "it is day in `zone`" (an SQL expression) at :now."""
     local = f"(cast(:now as timestamptz) at time zone {zone})"
     return f"(extract(hour from {local}) between {OPENS} and {CLOSES - 1})"
+
+
+def is_day_everywhere(zones: str) -> str:
+    """Return the SQL for "it is day in each of `zones`" (an SQL array) at :now; false where a name is no zone.
+
+    Only names of the table `time_zone` are computed with, so that no row makes a statement fail.
+    """
+    return f"""(not exists (select 1 from unnest({zones}) asked left join time_zone known on known.name = asked
+        where {is_day("known.name")} is not true))"""
 
 
 def opens(zone: str) -> str:

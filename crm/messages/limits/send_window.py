@@ -35,13 +35,20 @@ def window_from(stored: Mapping[str, Any]) -> Window:
     )
 
 
-def stored_window(window: Window) -> dict[str, Any]:
-    """Return the stored form of a window."""
-    return {
+def stored_window(window: Window, *, any_hour_until: datetime | None = None) -> dict[str, Any]:
+    """Return the stored form of a window; until `any_hour_until` the email may leave at any hour."""
+    stored: dict[str, Any] = {
         "start": window.start.isoformat("minutes"),
         "end": window.end.isoformat("minutes"),
         "weekdays": sorted(window.weekdays),
     }
+    return stored | ({"any_hour_until": any_hour_until.isoformat()} if any_hour_until else {})
+
+
+def is_any_hour(stored: Mapping[str, Any], moment: datetime) -> bool:
+    """Tell whether an email may leave at any hour at this moment, because staff just asked for it."""
+    until = stored.get("any_hour_until")
+    return until is not None and moment < datetime.fromisoformat(until)
 
 
 def into_window(moment: datetime, window: Window, zone: ZoneInfo) -> datetime:

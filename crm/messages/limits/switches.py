@@ -17,12 +17,14 @@ from crm.messages.models import BreakerReset, PhiAttestation, SendingControl, St
 from crm.messages.rules import STREAMS
 from crm.staff import alerts
 
+COPIED = "copied-database"  # the key of the alert about a copy
 MOST = 10_000_000  # emails a cap may allow
 MOST_DOMAINS = 20  # mailbox providers with a cap of their own
-# The condition under which any mail may be sent: part of every claim, so that none precedes the first `heartbeat`.
+# The condition under which a batch `b` may be sent: part of every claim, so that none precedes the first `heartbeat`.
+# Alert emails to staff pass the kill switch, not the throttle and not the copy guard.
 OPEN = f"""
     exists (select 1 from sending_control
-        where stopped_at is null and (throttled_until is null or throttled_until <= :now)
+        where (stopped_at is null or b.passes_stop) and (throttled_until is null or throttled_until <= :now)
             and (alive_at is null or alive_at > :now - interval '{LONGEST_SILENCE.total_seconds():.0f} seconds'))
     and {copy_guard.UNCHANGED}
 """
@@ -45,18 +47,15 @@ def stop(*, by: str, reason: str) -> None:
 
 
 def release(*, by: str) -> None:
-    """Resume sending. The sweep queues everything that is due."""
-    db.session.execute(
-        update(SendingControl).values(
-            stopped_at=None,
-            stopped_by=None,
-            stop_reason=None,
-            throttled_until=None,
-        )
-    )
-    copy_guard.accept()
+    """Resume sending; the sweep queues everything that is due. A pause that the provider asked for goes on to its end.
+
+    The database is marked anew. While it looks like a copy, that is so only once the alert has told staff.
+    """
+    db.session.execute(update(SendingControl).values(stopped_at=None, stopped_by=None, stop_reason=None))
+    if alerts.open_text(COPIED) is not None or copy_guard.difference() is None:
+        copy_guard.accept()
+        alerts.close(COPIED)
     alerts.close("provider-key")
-    alerts.close("copied-database")
     audit.record("sending.released", detail={"by": by})
 
 
@@ -153,7 +152,7 @@ def heartbeat(*, guard_silence: bool) -> None:
     if get().stopped_at is None:
         stop(by="system", reason=f"{reason} Check, then release.")
     alerts.raise_alert(
-        key="copied-database",
+        key=COPIED,
         level="danger",
         text=f"{reason} Nothing is sent until a person releases sending.",
         link="/console/mail",

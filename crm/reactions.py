@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from crm.consent import new_address
 from crm.consent.events import (
     AddressesSuppressed,
     ConfirmationRequested,
@@ -10,7 +11,7 @@ from crm.consent.events import (
     ConsentWithdrawn,
 )
 from crm.consultations import service as consultations
-from crm.contacts.events import ClinicalStopLifted, ClinicalStopSet
+from crm.contacts.events import AddressChanged, ClinicalStopLifted, ClinicalStopSet
 from crm.content.events import ContentApproved
 from crm.core.errors import Conflict, NotFound
 from crm.core.events import Event, Handler
@@ -82,6 +83,19 @@ def exit_sequences_of_topic(event: ConsentWithdrawn) -> None:
 def exit_all_sequences(event: AddressesSuppressed) -> None:
     """End all sequences of the contacts whose address was suppressed."""
     sequences.exit_people(contact_ids=event.contact_ids, reason=event.reason)
+
+
+def leave_old_address(event: AddressChanged) -> None:
+    """Skip the mail that was queued for the old address: sequences, broadcasts, and links made for it."""
+    if not event.undone:
+        sequences.exit_people(contact_ids=[event.contact_id], reason="address_changed")
+    messages.skip_confirmations(contact_id=event.contact_id, reason="address_changed")
+
+
+def ask_at_new_address(event: AddressChanged) -> None:
+    """Ask for consent at the new address, if the old one was asked."""
+    if not event.undone:
+        new_address.ask_at_new_address(contact_id=event.contact_id, before=event.before)
 
 
 def exit_on_clinical_stop(event: ClinicalStopSet) -> None:
@@ -207,6 +221,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ConsentRestored: (resume_sequence,),
     ConsentWithdrawn: (exit_sequences_of_topic,),
     AddressesSuppressed: (exit_all_sequences,),
+    AddressChanged: (leave_old_address, ask_at_new_address),
     ClinicalStopSet: (exit_on_clinical_stop, suspend_work),
     ClinicalStopLifted: (resume_work,),
     LeadOpened: (assign_lead,),

@@ -20,6 +20,9 @@ PAGES = {
     "work": "/console/leads/work",
     "leads": "/console/leads",
     "board": "/console/leads/board",
+    "contacts": "/console/contacts",
+    "person": "/console/contacts/{contact}",
+    "person-edit": "/console/contacts/{contact}?edit=1",
     "lead": "/console/leads/{lead}",
     "practices": "/console/referrers/",
     "sequences": "/console/sequences",
@@ -32,6 +35,7 @@ PAGES = {
     "refer": "/refer/new",
 }
 RECORDS = {
+    "contact": "select contact_id from lead where stage = 'consult_scheduled' order by id desc limit 1",
     "lead": "select reference from lead where stage = 'consult_scheduled' order by id desc limit 1",
     "sequence": "select id from sequence order by id limit 1",
 }

@@ -25,8 +25,9 @@ VERSIONED = frozenset({"lead", "contact"})  # forms made before the undo must no
 IN_THE_WAY = "This cannot be undone: {} was changed in the meantime. Change it by hand."
 NAMES = {
     "lead": "the lead", "referral": "the referral", "task": "a task", "lead_call": "the call", "lead_breach": "a deadline",
-    "contact": "the person", "contact_tag": "a tag", "consultation": "a consultation", "alert": "an alert",
-    "enrolment": "a sequence", "message": "an email", "consent_state": "the consent", "activity": "the timeline",
+    "contact": "the person", "contact_tag": "a tag", "contact_phone": "a phone number", "consultation": "a consultation",
+    "alert": "an alert", "enrolment": "a sequence", "message": "an email", "consent_state": "the consent",
+    "activity": "the timeline",
 }  # fmt: skip
 
 
@@ -62,15 +63,18 @@ def _set(name: str, value: str) -> None:
     db.session.execute(text("select set_config(:name, :value, true)"), {"name": name, "value": value})
 
 
-def undo(act_id: int, *, lead_id: int | None = None, by_anyone: bool = False) -> Undone:
-    """Restore every row that an act changed.
+def undo(
+    act_id: int, *, lead_id: int | None = None, kind: str | None = None, by_anyone: bool = False
+) -> Undone:
+    """Restore every row that an act (of this kind, if one is named) changed.
 
     Raises NotFound, also for the act of another person unless `by_anyone`; and Conflict when it is too late, a second
     time, or if one of its values was changed since.
     """
     db.session.flush()
     act = db.session.get(StaffAct, act_id, with_for_update=True, populate_existing=True)
-    if act is None or act.lead_id != lead_id or not (by_anyone or act.actor == audit.current().actor):
+    allowed = act is not None and act.lead_id == lead_id and kind in (None, act.kind)
+    if act is None or not allowed or not (by_anyone or act.actor == audit.current().actor):
         raise NotFound("Action not found.")
     if act.undone_at is not None:
         raise Conflict("This was already undone.")
@@ -87,6 +91,16 @@ def undo(act_id: int, *, lead_id: int | None = None, by_anyone: bool = False) ->
     db.session.expire_all()
     audit.record("act.undo", object_type="act", object_id=act_id, detail={"kind": act.kind})
     return Undone(kind=act.kind, changes=restored)
+
+
+def concerns(act_id: int, *, table: str, row_id: int) -> bool:
+    """Return whether an act changed this row."""
+    change = select(ActChange.id).where(
+        ActChange.act_id == act_id,
+        ActChange.table_name == table,
+        ActChange.row_key["id"].as_integer() == row_id,
+    )
+    return db.session.scalar(change.limit(1)) is not None
 
 
 def _restore(change: ActChange) -> bool:

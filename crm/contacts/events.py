@@ -18,3 +18,12 @@ class ClinicalStopLifted(Event):
     """Staff lifted a clinical stop."""
 
     contact_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddressChanged(Event):
+    """Staff changed the email address of a person. `before`: the blind index of the old one; `undone`: by an undo."""
+
+    contact_id: int
+    before: bytes | None
+    undone: bool = False

@@ -3,7 +3,17 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.db import Base, Encrypted, HasId
@@ -17,6 +27,10 @@ class TimeZone(Base):
     name: Mapped[str] = mapped_column(Text, primary_key=True)
 
 
+PHONE_KINDS = ("mobile", "home", "work", "guardian", "other")
+_KIND_IN = f"in {PHONE_KINDS}"
+
+
 class Contact(HasId, Base):
     """A person. Names and email are plain text for search and sending; phone and birth date are encrypted and found
     by blind index.
@@ -24,6 +38,15 @@ class Contact(HasId, Base):
 
     __tablename__ = "contact"
     __table_args__ = (
+        CheckConstraint(f"phone_kind {_KIND_IN}", name="phone_kind"),
+        Index("ix_contact_created", "created_at", "id"),
+        Index("ix_contact_language", "language", "id"),
+        Index("ix_contact_state", "state", "id", postgresql_where=text("state is not null")),
+        Index(
+            "ix_contact_chart_number",
+            text("lower(chart_number)"),
+            postgresql_where=text("chart_number is not null"),
+        ),
         Index("ix_contact_email_index", "email_index"),
         Index("ix_contact_phone_index", "phone_index"),
         Index("ix_contact_name_birth_index", "name_birth_index"),
@@ -52,13 +75,17 @@ class Contact(HasId, Base):
     created_at: Mapped[datetime]
     first_name: Mapped[str] = mapped_column(Text)
     last_name: Mapped[str] = mapped_column(Text)
+    preferred_name: Mapped[str | None] = mapped_column(Text)  # in place of the first name
     email: Mapped[str | None] = mapped_column(Text)  # normalized; None when erased or never given
     email_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     phone: Mapped[str | None] = mapped_column(Encrypted)  # E.164
+    phone_kind: Mapped[str | None] = mapped_column(Text)
     phone_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     phone_last4_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     phone_last7_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     birth_date: Mapped[str | None] = mapped_column(Encrypted)  # ISO date
+    chart_number: Mapped[str | None] = mapped_column(Text)  # the clinic's own
+    guardian: Mapped[str | None] = mapped_column(Encrypted)  # JSON: name, relation, phone
     name_birth_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     language: Mapped[str] = mapped_column(Text, server_default="en")
     time_zone: Mapped[str] = mapped_column(Text, ForeignKey("time_zone.name"))
@@ -68,6 +95,7 @@ class Contact(HasId, Base):
     stopped_at: Mapped[datetime | None]
     merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("contact.id"))
     erased_at: Mapped[datetime | None]
+    edited_at: Mapped[datetime | None]
     demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
     version: Mapped[int] = mapped_column(BigInteger, server_default="1")
 
@@ -76,6 +104,47 @@ class Contact(HasId, Base):
     @property
     def name(self) -> str:
         return f"{self.first_name} {self.last_name}".strip()
+
+    @property
+    def called(self) -> str:
+        """Return the name by which to greet the person: Ana Lopez, or Anita Lopez if she prefers that."""
+        return f"{self.preferred_name or self.first_name} {self.last_name}".strip()
+
+
+class ContactPhone(HasId, Base):
+    """A further phone number of a person; the first one stands on the contact."""
+
+    __tablename__ = "contact_phone"
+    __table_args__ = (
+        CheckConstraint(f"kind {_KIND_IN}", name="kind"),
+        UniqueConstraint("contact_id", "phone_index"),
+        *(
+            Index(f"ix_contact_phone_{name}", name, "contact_id")
+            for name in ("phone_index", "phone_last4_index", "phone_last7_index")
+        ),
+    )
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    kind: Mapped[str] = mapped_column(Text)
+    number: Mapped[str] = mapped_column(Encrypted)  # E.164
+    phone_index: Mapped[bytes] = mapped_column(LargeBinary)
+    phone_last4_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    phone_last7_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class ContactChange(HasId, Base):
+    """One field of a person that was edited: what it held before and after. Rows are only added."""
+
+    __tablename__ = "contact_change"
+    __table_args__ = (Index("ix_contact_change_contact", "contact_id", "id"),)
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(Text)
+    field: Mapped[str] = mapped_column(Text)
+    before: Mapped[str | None] = mapped_column(Encrypted)
+    after: Mapped[str | None] = mapped_column(Encrypted)
+    source: Mapped[str] = mapped_column(Text)  # edit, wrote_otherwise, merge, split, undo
 
 
 class ContactSearch(Base):

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from crm.contacts.addresses import address_index
-from crm.contacts.models import Activity, Contact, ContactSearch, Tag
+from crm.contacts.models import Activity, Contact, ContactPhone, ContactSearch, Tag
 from crm.contacts.phone_endings import ending_index
 from crm.contacts.rules import InvalidValue, clean_phone, number_of
 from crm.core import crypto, current, paging
@@ -163,11 +163,14 @@ def _lookups(typed: str, *, limit: int) -> list[Select[int]]:
     if "@" in typed:
         return _by_email(typed.lower())
     digits = re.sub(r"\D", "", typed)
+    chart = (
+        [_people(func.lower(Contact.chart_number) == typed.lower()).order_by(Contact.id)] if digits else []
+    )
     if re.fullmatch(r"[+(\d][\d ().x/-]*", typed) and len(digits) >= SHORTEST_ENDING:
-        return _by_phone(typed, digits, limit=limit)
+        return chart + _by_phone(typed, digits, limit=limit)
     words = str(db.session.scalar(_FOLDED, {"typed": typed.lower()})).split()
     ways = [words, joined] if (joined := _with_particles(words)) != words else [words]
-    return [_by_name(way) for way in ways if way and max(map(len, way)) >= SHORTEST_PREFIX]
+    return chart + [_by_name(way) for way in ways if way and max(map(len, way)) >= SHORTEST_PREFIX]
 
 
 def _with_particles(words: Sequence[str]) -> Sequence[str]:
@@ -197,20 +200,33 @@ def _by_email(typed: str) -> list[Select[int]]:
 
 def _by_phone(typed: str, digits: str, *, limit: int) -> list[Select[int]]:
     try:
-        phone = clean_phone(typed)
-        return [
-            _people(Contact.phone_index == crypto.blind_index("phone", number_of(phone))).order_by(Contact.id)
-        ]
+        return _numbered("phone_index", crypto.blind_index("phone", number_of(clean_phone(typed))))
     except InvalidValue:
         length = 7 if len(digits) >= 7 else 4
-    column = Contact.phone_last7_index if length == 7 else Contact.phone_last4_index
-    by_ending = _people(column == ending_index(digits, length)).order_by(Contact.id)
+    name, index = f"phone_last{length}_index", ending_index(digits, length)
     if len(digits) == length:
-        return [by_ending]
+        return _numbered(name, index)
     # between the lengths that are indexed: the few with the shorter ending, read and compared
-    rows = db.session.execute(by_ending.add_columns(Contact.phone).limit(limit)).all()
-    fitting = [row.id for row in rows if row.phone and number_of(row.phone).endswith(digits)]
+    fitting = [
+        found
+        for rows, number in zip(_numbered(name, index), (Contact.phone, ContactPhone.number), strict=True)
+        for found in _fitting(rows.add_columns(number).limit(limit), digits)
+    ]
     return [_people(Contact.id.in_(fitting)).order_by(Contact.id)] if fitting else []
+
+
+def _numbered(name: str, index: bytes | None) -> list[Select[int]]:
+    """Select people by an index of their first phone number, and of their others."""
+    other = getattr(ContactPhone, name) == index
+    return [
+        _people(getattr(Contact, name) == index).order_by(Contact.id),
+        _people(other).join(ContactPhone, ContactPhone.contact_id == Contact.id).order_by(Contact.id),
+    ]
+
+
+def _fitting(rows: Select[*tuple[Any, ...]], digits: str) -> list[int]:
+    found = db.session.execute(rows).all()
+    return [row.id for row in found if row[1] and number_of(row[1]).endswith(digits)]
 
 
 def _by_name(words: Sequence[str]) -> Select[int]:

@@ -37,6 +37,7 @@ from crm.desk.lead_page import (
     watch_volume,
 )
 from crm.desk.list_filters import KINDS, LABELS, SOURCES, STATES, address, filter_from, options
+from crm.desk.people import contact_search
 from crm.desk.search import LeadFilter
 from crm.leads import rules, service
 from crm.staff import access
@@ -93,7 +94,7 @@ def _filter_choices(asked: dict[str, str], owners: Sequence[User]) -> dict[str, 
             ("me", "Me"), ("nobody", "Unassigned"), *((user.id, user.name) for user in owners)
         ],
         "saved": saved_filters.filters_of(current_user.id),
-        "chosen": {name: asked[name] for name in saved_filters.KEPT if asked[name]},
+        "chosen": {name: asked[name] for name in saved_filters.KEPT["leads"] if asked[name]},
     }  # fmt: skip
 
 
@@ -136,11 +137,19 @@ def search() -> ResponseReturnValue:
     q = request.args.get("q", "").strip()
     shown = listing.find_leads(LeadFilter(q=q)) if q else None
     leads = list(shown.rows) if shown else []
-    audit.record("lead.search", detail={"ids": [lead.id for lead in leads]})
-    if len(leads) == 1:
+    people_found = contact_search.people_without_leads(q) if q and has_permission("see_identity") else []
+    audit.record(
+        "lead.search",
+        detail={"ids": [lead.id for lead in leads], "contacts": [one.id for one in people_found]},
+    )
+    if len(leads) == 1 and not people_found:
         return redirect(url_for(".show", reference=leads[0].reference))
+    if len(people_found) == 1 and not leads:
+        return redirect(url_for("console.contacts.show", contact_id=people_found[0].id))
     more = address(".index", q=q) if shown and shown.older else None
-    return render_template("console/desk/search.html", q=q, leads=leads, more=more, now=clock.now())
+    return render_template(
+        "console/desk/search.html", q=q, leads=leads, people=people_found, more=more, now=clock.now()
+    )
 
 
 @pages.get("/<reference>")

@@ -70,7 +70,7 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
         show=show,
         shows={name: label for name, (label, _) in lead_detail.TIMELINE_VIEWS.items()},
         attribution=lead_detail.attribution(lead, others),
-        emails=_emails(lead.contact_id),
+        emails=emails_to(lead.contact_id),
         stage_options=options(_next_stages(lead)),
         reopens_to=service.former_stage(lead) if lead.stage in rules.DEAD_ENDS else None,
         reason_options=options(_reasons(lead)),
@@ -134,8 +134,8 @@ def _reasons(lead: Lead) -> set[str]:
     return {reason for to in stages[lead.stage].to for reason in stages[to].reasons}
 
 
-def _emails(contact_id: int) -> list[dict[str, Any]]:
-    """What holds for each kind of email: may we write now, and why not."""
+def emails_to(contact_id: int) -> list[dict[str, Any]]:
+    """Return what holds for each kind of email: whether it may be sent now, and why not."""
     states = {state.topic: state for state in consent.states(contact_id)}
     refusals = consent.refusals(contact_id=contact_id, topics=sorted(states), now=clock.now())
     return [

@@ -12,12 +12,13 @@ from crm.staff.models import User
 
 
 class SavedFilter(HasId, Base):
-    """Named filters of the lead list, private or shared."""
+    """Named filters of a list (leads, contacts), private or shared."""
 
     __tablename__ = "saved_filter"
-    __table_args__ = (UniqueConstraint("user_id", "name"),)
+    __table_args__ = (UniqueConstraint("user_id", "list", "name"),)
 
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    list: Mapped[str] = mapped_column(Text, server_default="leads")
     name: Mapped[str] = mapped_column(Text)
     shared: Mapped[bool] = mapped_column(Boolean)
     filters: Mapped[dict[str, Any]]  # field -> code; never search words: they may be a name

@@ -1,4 +1,4 @@
-"""Saved filters of the lead list, private or shared with all staff."""
+"""Saved filters of a list, private or shared with all staff."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,18 +12,23 @@ from crm.desk.models import SavedFilter
 
 NAME_LIMIT = 60  # characters
 MOST = 30  # of one person
-KEPT = ("kind", "stage", "owner", "state", "source")  # never search words: they may be a name
+KEPT = {  # of each list; never search words: they may be a name
+    "leads": ("kind", "stage", "owner", "state", "source"),
+    "contacts": ("consent", "tag", "language", "state", "source", "leads", "added_from", "added_to", "sort"),
+}
 
 
-def save_filter(*, user_id: int, name: str, shared: bool, filters: Mapping[str, str]) -> SavedFilter:
+def save_filter(
+    *, user_id: int, name: str, shared: bool, filters: Mapping[str, str], of: str = "leads"
+) -> SavedFilter:
     """Save filters under a name, replacing a filter of the same name. Raises Invalid, and Conflict at the limit."""
     name = " ".join(name.split())
-    kept = {field: filters[field] for field in KEPT if filters.get(field)}
+    kept = {field: filters[field] for field in KEPT[of] if filters.get(field)}
     _check(name=name, kept=kept)
-    found = _find_or_add(user_id=user_id, name=name)
+    found = _find_or_add(user_id=user_id, name=name, of=of)
     found.shared, found.filters = shared, kept
     db.session.flush()
-    detail = {"filters": kept, "shared": shared}
+    detail = {"list": of, "filters": kept, "shared": shared}
     audit.record("filter.save", object_type="saved_filter", object_id=found.id, detail=detail)
     return found
 
@@ -38,21 +43,25 @@ def _check(*, name: str, kept: Mapping[str, str]) -> None:
         raise Invalid(wrong)
 
 
-def _find_or_add(*, user_id: int, name: str) -> SavedFilter:
-    mine = db.session.scalars(select(SavedFilter).where(SavedFilter.user_id == user_id)).all()
+def _find_or_add(*, user_id: int, name: str, of: str) -> SavedFilter:
+    mine = db.session.scalars(
+        select(SavedFilter).where(SavedFilter.user_id == user_id, SavedFilter.list == of)
+    ).all()
     for one in mine:
         if one.name == name:
             return one
     if len(mine) >= MOST:
         raise Conflict(f"You have {MOST} saved filters. Remove one first.")
-    added = SavedFilter(user_id=user_id, name=name, created_at=clock.now())
+    added = SavedFilter(user_id=user_id, list=of, name=name, created_at=clock.now())
     db.session.add(added)
     return added
 
 
-def filters_of(user_id: int) -> Sequence[SavedFilter]:
-    """Return the user's own filters and the shared ones, by name."""
-    rows = select(SavedFilter).where(or_(SavedFilter.user_id == user_id, SavedFilter.shared))
+def filters_of(user_id: int, *, of: str = "leads") -> Sequence[SavedFilter]:
+    """Return the user's own filters of a list and the shared ones, by name."""
+    rows = select(SavedFilter).where(
+        SavedFilter.list == of, or_(SavedFilter.user_id == user_id, SavedFilter.shared)
+    )
     return db.session.scalars(rows.order_by(SavedFilter.name, SavedFilter.id).limit(MOST * 2)).all()
 
 

@@ -31,6 +31,8 @@ EVENTS: Mapping[str, Label] = {
     "stopped": ("Clinical stop set: no more emails", "danger", "■"),
     "stop_lifted": ("Clinical stop lifted", "success", "✓"),
     "reopened": ("Reopened", "accent", "●"),
+    "edited": ("Details edited", "neutral", "✎"),
+    "difference_kept": ("Record kept as it was", "neutral", "●"),
     "act_undone": ("Action undone", "neutral", "●"),
     "merge_undone": ("Merge undone", "neutral", "●"),
     "merged": ("Another record was merged into this one", "neutral", "●"),
@@ -136,12 +138,23 @@ def _title(line: TimelineEntry) -> Label:
         words, kind, icon = MAIL.get(line.kind, (f"Email {label(line.kind)}", "neutral", "○"))
         return f"{words}: “{detail.get('subject')}”", kind, icon
     if line.source == "consent":
-        words, kind, icon = CONSENT.get(line.kind, ("Consent to %s noted", "neutral", "○"))
-        return words % TOPICS.get(detail.get("topic", ""), detail.get("topic", "")), kind, icon
+        _, kind, icon = CONSENT.get(line.kind, _OTHER_CONSENT)
+        return consent_label(line.kind, detail.get("topic", ""), source=detail.get("via")), kind, icon
     if line.source in ("entered", "left"):
         words, kind, icon = SERIES.get(line.kind, (label(line.kind).capitalize(), "neutral", "○"))
         return f"{words} “{detail.get('sequence')}”", kind, icon
     return _activity(line.kind, detail)
+
+
+_OTHER_CONSENT: Label = ("Consent to %s noted", "neutral", "○")
+_SPOKEN = "Spoken agreement to %s noted; invitation sent"
+
+
+def consent_label(action: str, topic: str, *, source: str | None = None) -> str:
+    """Return what one piece of evidence records."""
+    spoken = action == "attested" and source == "staff"
+    words = _SPOKEN if spoken else CONSENT.get(action, _OTHER_CONSENT)[0]
+    return words % ("all emails" if topic == "*" else TOPICS.get(topic, topic))
 
 
 def _activity(kind: str, detail: Mapping[str, Any]) -> Label:

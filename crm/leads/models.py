@@ -35,6 +35,7 @@ class Lead(HasId, Base):
         Index("ix_lead_owner_newest", "owner_id", "created_at", "id"),
         Index("ix_lead_kind_newest", "kind", "created_at", "id"),
         Index("ix_lead_source_newest", "source", "created_at", "id"),
+        Index("ix_lead_source_contact", "source", "contact_id"),
         Index(
             "ix_lead_open_newest",
             "created_at",

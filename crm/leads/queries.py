@@ -26,6 +26,12 @@ def leads_in_crisis() -> Sequence[Lead]:
     return db.session.scalars(select(Lead).where(Lead.id.in_(ids)).order_by(Lead.id)).all() if ids else []
 
 
+def leads_of(contact_id: int, *, limit: int = 50) -> Sequence[Lead]:
+    """Return a person's leads, newest first."""
+    rows = select(Lead).where(Lead.contact_id == contact_id).order_by(Lead.id.desc()).limit(limit)
+    return db.session.scalars(rows).all()
+
+
 def lead_sent_by(*, reference: str, actor: str, practice_id: int | None) -> Lead:
     """Return the lead with this reference if `actor` sent it or `practice_id` referred it. Raises NotFound."""
     by_actor = (

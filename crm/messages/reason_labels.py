@@ -24,6 +24,7 @@ REASONS: Mapping[str, str] = {
     "sequence_paused": "the sequence is paused",
     "content_not_approved": "the email has no approved version in the person's language",
     "not_in_version": "their version of the sequence does not have this email",
+    "address_changed": "the email address was changed",
     "booked": "an appointment was booked",
     "merged": "the record was merged into another one",
     "bounced": "the address does not exist or does not accept mail",

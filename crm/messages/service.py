@@ -223,6 +223,24 @@ def skip_waiting(
     return int(done.rowcount)  # type: ignore[attr-defined]
 
 
+_SKIP_CONFIRMATIONS = text("""
+    update message m set state = 'skipped', reason = :reason, state_at = :now
+    from batch b
+    where b.id = m.batch_id and b.state in ('ready', 'held', 'failed') and b.kind = 'transactional'
+        and m.contact_id = :contact and m.state is null and m.params->'links' ? 'confirm_url'
+""")
+
+
+def skip_confirmations(*, contact_id: int, reason: str) -> int:
+    """Skip a person's confirmation emails that did not leave yet; return how many.
+
+    Email goes to the address that a person has when it leaves, and a confirmation holds for one address only.
+    """
+    given = {"contact": contact_id, "reason": reason, "now": clock.now()}
+    done = db.session.execute(_SKIP_CONFIRMATIONS, given)
+    return int(done.rowcount)  # type: ignore[attr-defined]
+
+
 def decide(batch_ids: Sequence[int], *, send_again: bool) -> int:
     """Settle failed or unconfirmed batches as staff decided: send again, or treat as sent. Returns how many.
 

@@ -98,6 +98,10 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
         "name_birth_index",
         "state",
         "snooze_until",
+        "preferred_name",
+        "phone_kind",
+        "chart_number",
+        "guardian",
     )
 )
 
@@ -139,6 +143,8 @@ _FORGET = tuple(
                 detail = case when jsonb_typeof(detail) = 'object' then detail - 'tag' else detail end
             where contact_id = any(:records)""",
         "delete from contact_tag where contact_id = any(:records)",
+        "delete from contact_phone where contact_id = any(:records)",
+        "delete from contact_change where contact_id = any(:records)",
         # the images by which staff could undo what they did with this person in the last hour
         f"""delete from staff_act a where a.lead_id in ({_THEIRS}) or exists (
                 select 1 from act_change c,

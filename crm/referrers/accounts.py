@@ -44,6 +44,16 @@ def people_of(practice_id: int) -> Sequence[PortalPerson]:
     return db.session.scalars(query.order_by(PortalPerson.state, PortalPerson.name, PortalPerson.id)).all()
 
 
+def check_address(*, contact_id: int, email: str | None) -> None:
+    """Refuse a changed address for the record of a portal user, whose account holds the address. Raises Invalid."""
+    accounts = select(PortalPerson.email).where(PortalPerson.contact_id == contact_id)
+    held = db.session.scalar(accounts.limit(1))
+    if held is not None and held != email:
+        raise Invalid(
+            {"email": ["This person signs in to the portal with this address. Invite the new one."]}
+        )
+
+
 def waiting(limit: int = 50) -> Sequence[PortalPerson]:
     """Return the portal users who wait for approval, the oldest first."""
     query = (

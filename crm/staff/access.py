@@ -28,7 +28,11 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     ),  # messages, notes, birth dates, referral details
     "work_leads": _only("admin", "front_desk", "clinician"),  # stages, owner, notes, tasks
     "reopen_leads": _only("admin", "clinician"),  # from a final stage, with a reason
-    "manage_contacts": _only("admin", "front_desk"),
+    "see_contacts": _only(
+        "admin", "front_desk", "clinician", "marketer"
+    ),  # the list of people: tags, consent
+    "see_identity": _only("admin", "front_desk", "clinician"),  # on pages of people: names, addresses, phones
+    "manage_contacts": _only("admin", "front_desk"),  # edit, merge, split
     "clinical_stop": _only("admin", "clinician", "front_desk"),  # nothing may be sent to this person
     "lift_stop": _only("admin", "clinician"),  # stopping must be quick; lifting needs clinical judgment
     "see_sequences": _EVERYONE,

@@ -1,0 +1,1 @@
+"""People at the desk: the list of contacts, the page of one, editing, new entries, comparing records."""

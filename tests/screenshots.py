@@ -22,6 +22,8 @@ PAGES = {
     "board": "/console/leads/board",
     "contacts": "/console/contacts",
     "person": "/console/contacts/{contact}",
+    "new-lead": "/console/new",
+    "new-referral": "/console/new?what=referral",
     "person-edit": "/console/contacts/{contact}?edit=1",
     "lead": "/console/leads/{lead}",
     "practices": "/console/referrers/",

@@ -87,6 +87,24 @@ ALL: tuple[Wording, ...] = (
         ),
     ),
     Wording(
+        key="spoken-agreement",
+        version=1,
+        language="en",
+        text=(
+            "The person told us that they agree to one email from us that asks whether they would like educational "
+            "information. Nothing more is sent unless they say yes."
+        ),
+    ),
+    Wording(
+        key="spoken-agreement",
+        version=1,
+        language="es",
+        text=(
+            "La persona nos dijo que acepta recibir de nosotros un correo en el que se le pregunta si desea información "
+            "educativa. No se enviará nada más si no dice que sí."
+        ),
+    ),
+    Wording(
         key="referral-informed",
         version=1,
         language="en",

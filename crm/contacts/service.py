@@ -22,7 +22,7 @@ from crm.contacts.phone_endings import phone_endings
 from crm.contacts.rules import Match, Person, folded, match_person, number_of
 from crm.core import clock, crypto, events
 from crm.core.db import db, execute_raw, sealed
-from crm.core.errors import Invalid, NotFound
+from crm.core.errors import Conflict, Invalid, NotFound
 
 TAG_LIMIT = 40  # characters
 PHONE, NAME_BIRTH = "phone", "name+birth"
@@ -90,6 +90,18 @@ def find_or_create(*, person: Person, demo: bool = False) -> ContactMatch:
     for other in alike:
         record_activity(contact_id=contact.id, kind="possible_duplicate", detail={"contact_id": other})
     return ContactMatch(contact=contact, is_new=True)
+
+
+def match_chosen(*, contact_id: int, person: Person) -> ContactMatch:
+    """Return the contact that staff chose for `person`, with empty fields filled and nothing overwritten.
+
+    Raises NotFound, and Conflict if the record was merged.
+    """
+    contact = get(contact_id)
+    if contact.merged_into_id is not None:
+        raise Conflict("This record was merged into another one. Choose that one.")
+    differing = _fill_gaps(contact, person, blind_indexes(person))
+    return ContactMatch(contact=contact, is_new=False, differing=differing)
 
 
 def lock_contact_creation() -> None:

@@ -19,7 +19,16 @@ LABELS = {
 }
 KINDS = {"contact_request": "Contact request", "referral": "Referral"}
 STATES = {"open": "Open", "overdue": "Overdue", "ended": "Closed"}
-SOURCES = {"form": "Contact form", "api": "Other system", "portal": "Referrer portal", "import": "Import"}
+SOURCES = {
+    "form": "Contact form",
+    "api": "Other system",
+    "portal": "Referrer portal",
+    "import": "Import",
+    "phone": "Phone",
+    "walk_in": "Walk-in",
+    "fax": "Fax",
+    "event": "Event",
+}
 
 
 def address(endpoint: str, **arguments: Any) -> str:

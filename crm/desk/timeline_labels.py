@@ -31,6 +31,7 @@ EVENTS: Mapping[str, Label] = {
     "stopped": ("Clinical stop set: no more emails", "danger", "■"),
     "stop_lifted": ("Clinical stop lifted", "success", "✓"),
     "reopened": ("Reopened", "accent", "●"),
+    "contact_added": ("Contact added by staff", "accent", "●"),
     "edited": ("Details edited", "neutral", "✎"),
     "difference_kept": ("Record kept as it was", "neutral", "●"),
     "act_undone": ("Action undone", "neutral", "●"),
@@ -49,6 +50,10 @@ SOURCES = {
     "api": "another system",
     "portal": "the referrer portal",
     "import": "an import",
+    "phone": "the phone",
+    "walk_in": "a visit to the clinic",
+    "fax": "a fax",
+    "event": "an event",
 }
 CONSENT: Mapping[str, Label] = {
     "attested": ("Referrer states that the patient agreed to %s", "neutral", "○"),

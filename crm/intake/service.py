@@ -37,7 +37,8 @@ class ContactRequest:
     """
 
     person: Person
-    source: str  # form, api, import
+    source: str  # form, api, import, or one of `rules.BY_HAND`
+    contact_id: int | None = None  # the known record that staff chose
     message: str | None = None
     heard_from: str | None = None
     first_touch: dict[str, str] | None = None
@@ -55,8 +56,9 @@ class NewReferral:
 
     person: Person
     sender: Sender
-    source: str  # api, portal, import
+    source: str  # api, portal, import, or one of `rules.BY_HAND`
     sent_at: datetime
+    contact_id: int | None = None  # the known record that staff chose
     health: Mapping[str, Any] = field(default_factory=dict)
     guardian: Mapping[str, Any] | None = None
     urgency: str = "routine"
@@ -81,7 +83,7 @@ class IntakeResult:
 
 def open_contact_request(*, request: ContactRequest, demo: bool = False) -> IntakeResult:
     """Take in a contact request; the same request again within a day is the same lead."""
-    found = contacts.find_or_create(person=without_our_address(request.person), demo=demo)
+    found = find_person(request.person, contact_id=request.contact_id, demo=demo)
     content = _content_index(rules.CONTACT_REQUEST, request.message or "")
     opened = None if found.is_new else _same_open(found.contact, rules.CONTACT_REQUEST, content)
     if opened is None:
@@ -102,11 +104,21 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Inta
     _note_differences(opened, found, request.person)
     _note_left_out(opened, request.left_out)
     if request.wording is not None and not request.is_spam:
-        _request_confirmation(
+        request_confirmation(
             found, request.person, kind=ConfirmationKind.CONFIRMATION, topic="prospect_edu",
             wording=request.wording, source=request.source,
         )  # fmt: skip
     return opened
+
+
+def find_person(
+    person: Person, *, contact_id: int | None = None, demo: bool = False
+) -> contacts.ContactMatch:
+    """Return the contact that was chosen for a person, else find or create theirs."""
+    person = without_our_address(person)
+    if contact_id is not None:
+        return contacts.match_chosen(contact_id=contact_id, person=person)
+    return contacts.find_or_create(person=person, demo=demo)
 
 
 def without_our_address(person: Person) -> Person:
@@ -134,7 +146,7 @@ def open_referral(
     clinician = referrers.find_or_create(sender=referral.sender, practice_id=practice_id, demo=demo)
     if practice_id is not None and clinician.practice_id != practice_id:
         raise Conflict("This NPI belongs to a clinician of another practice.")
-    found = contacts.find_or_create(person=without_our_address(referral.person), demo=demo)
+    found = find_person(referral.person, contact_id=referral.contact_id, demo=demo)
     # the practice belongs to it: two practices may well say the same of one patient on one day
     content = _content_index(rules.REFERRAL, f"{clinician.practice_id} {_as_json(referral.health)}")
     opened = _same_referral(referral, clinician, found.contact)
@@ -162,14 +174,14 @@ def open_referral(
     _note_differences(opened, found, referral.person)
     _note_left_out(opened, referral.left_out)
     if opened.is_new and referral.attestation is not None:
-        _request_confirmation(
+        request_confirmation(
             found, referral.person, kind=ConfirmationKind.INVITATION, topic="referred_edu",
             wording=referral.attestation, source="referrer",
         )  # fmt: skip
     return opened
 
 
-def _request_confirmation(
+def request_confirmation(
     found: contacts.ContactMatch,
     person: Person,
     *,
@@ -178,7 +190,7 @@ def _request_confirmation(
     wording: Wording,
     source: str,
 ) -> None:
-    """Send the confirmation email, but never to a different address than the submitted one."""
+    """Ask the person by email to confirm, but never at a different address than the submitted one."""
     if person.email is None or found.contact.email != person.email:
         return
     consent.send_confirmation(
@@ -252,9 +264,9 @@ def _same_referral(referral: NewReferral, clinician: Clinician, contact: Contact
 _OPEN = f"""
     with opened as (
         insert into lead (reference, contact_id, kind, stage, source, heard_from, first_touch, message, content_index,
-            created_at, stage_at, due_at, closed_at, urgent, demo, version)
+            created_at, stage_at, due_at, closed_at, first_human_touch_at, urgent, demo, version)
         values (:reference, :contact_id, :kind, :stage, :source, :heard_from, :first_touch,
-            :message, :content_index, :now, :now, :due_at, :closed_at, :urgent, :demo, 1)
+            :message, :content_index, :now, :now, :due_at, :closed_at, :touched_at, :urgent, :demo, 1)
         on conflict (reference) do nothing
         returning id),
     moved as (
@@ -287,6 +299,7 @@ def _open(
         )
         if contact.stopped_at is None
         else None,
+        "touched_at": now if source in rules.SPOKEN_WITH else None,
         "closed_at": now if rules.STAGES[kind][stage].ends else None,
         **audit.actor_params(),
         "detail": as_json({"kind": kind, "source": source}),

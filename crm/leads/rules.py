@@ -256,6 +256,12 @@ def first_touch(values: Mapping[str, str | None]) -> dict[str, str] | None:
     return kept or None
 
 
+BY_HAND = ("phone", "walk_in", "fax", "event")
+"""Sources of leads that staff enter."""
+
+SPOKEN_WITH = frozenset({"phone", "walk_in"})
+"""Sources by which staff have spoken with the person: this is the first human touch."""
+
 HEARD_FROM = ("search", "doctor", "friend", "social", "insurance", "event", "other")
 SAME_WITHIN = timedelta(hours=24)  # the same request sent again in this time is the same lead
 MESSAGE_LIMIT = 1000  # characters

@@ -1,5 +1,6 @@
 """Practices and clinicians: found by NPI, created when unknown."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select, text
@@ -7,7 +8,7 @@ from sqlalchemy import select, text
 from crm.audit import service as audit
 from crm.core import clock
 from crm.core.db import db
-from crm.core.errors import Invalid
+from crm.core.errors import Invalid, NotFound
 from crm.referrers.models import Clinician, Practice
 from crm.referrers.rules import is_npi_format
 
@@ -53,6 +54,35 @@ def find_or_create(*, sender: Sender, practice_id: int | None = None, demo: bool
     db.session.flush()
     audit.record("clinician.create", object_type="clinician", object_id=clinician.id)
     return clinician
+
+
+FOUND = 20  # clinicians that a search shows
+
+_SEARCH = text("""
+    select c.id from clinician c join practice p on p.id = c.practice_id
+    where not exists (
+        select 1 from unnest(string_to_array(fold_name(lower(:typed)), ' ')) word
+        where strpos(' ' || fold_name(lower(c.name || ' ' || p.name)), ' ' || word) = 0)
+    order by c.name, c.id limit :limit
+""")
+
+
+def find_clinicians(typed: str) -> Sequence[Clinician]:
+    """Return the clinicians with this NPI, else those of whose or whose practice's name these words begin words."""
+    known = by_npi("".join(typed.split()))
+    if known is not None:
+        return [known]
+    ids = db.session.scalars(_SEARCH, {"typed": typed, "limit": FOUND}).all()
+    rows = select(Clinician).where(Clinician.id.in_(ids)).order_by(Clinician.name, Clinician.id)
+    return db.session.scalars(rows).all()
+
+
+def clinician(clinician_id: int) -> Clinician:
+    """Return a clinician. Raises NotFound."""
+    found = db.session.get(Clinician, clinician_id)
+    if found is None:
+        raise NotFound("Clinician not found.")
+    return found
 
 
 def by_npi(npi: str) -> Clinician | None:

@@ -13,6 +13,8 @@ PINNED = {
     ("invitation/1", "es"): "0807b3386fe820fe",
     ("preferences/1", "en"): "253c8c592a99ddfc",
     ("preferences/1", "es"): "4e6b4bf615347c01",
+    ("spoken-agreement/1", "en"): "da9158e518516cb9",
+    ("spoken-agreement/1", "es"): "e568644511220664",
     ("referral-informed/1", "en"): "372f8ba96905001e",
     ("referral-informed/1", "es"): "e15c921102820955",
 }
@@ -32,7 +34,9 @@ def test_every_version_in_both_languages():
     assert english == {wording.name for wording in consent_texts.ALL if wording.language == "es"}
 
 
-@pytest.mark.parametrize("key", ["contact-form", "referral-attestation", "invitation", "preferences"])
+@pytest.mark.parametrize(
+    "key", ["contact-form", "referral-attestation", "invitation", "preferences", "spoken-agreement"]
+)
 def test_newest_version_is_current(key):
     wording = consent_texts.current(key, "es")
     assert wording.version == max(other.version for other in consent_texts.ALL if other.key == key)

@@ -51,7 +51,7 @@ on('change', (event) => {
 for (const button of document.querySelectorAll('[data-print]')) button.hidden = false;
 on('click', (event) => event.target.closest('[data-print]') && print());
 
-const needs = { '[data-keys], #keys-help': './keys.js', '[data-challenge]': './proof.js', '[data-refresh]': './refresh.js', '[data-board]': './board.js', '[data-passkey]': './passkey.js' };
+const needs = { '[data-keys], #keys-help': './keys.js', '[data-challenge]': './proof.js', '[data-refresh]': './refresh.js', '[data-board]': './board.js', '[data-passkey]': './passkey.js', '[data-new]': './new.js' };
 for (const [selector, module] of Object.entries(needs)) {
   if (document.querySelector(selector)) import(module);
 }

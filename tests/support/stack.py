@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fasteners
 import psycopg
 import requests
 from redis import Redis
@@ -26,6 +28,7 @@ from crm.core.demo_clock import DemoClock
 from crm.dev import local
 from crm.sandbox.events.signing_key import public_key_base64
 from tests.support.forkserver import ForkedProcess, ForkServer
+from tests.support.servers import FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 FLASK = ["flask", "--app", "wsgi"]
@@ -297,13 +300,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def stopped_stack(**env: str) -> Iterator[Stack]:
-    """A fresh installation in a folder of its own, with its servers running and nothing in the database yet."""
+def stopped_stack(installed: Path | None = None, **env: str) -> Iterator[Stack]:
+    """A fresh installation in a folder of its own, or a copy of `installed`: its servers run, none of its processes."""
     folder, fork_server = Path(tempfile.mkdtemp(prefix="chaos-")), ForkServer()
     atexit.register(
         shutil.rmtree, folder, ignore_errors=True
     )  # the embedded server writes a lock file into it when it ends
     try:
+        if installed is not None:  # cp keeps the owner of PostgreSQL's files, shutil does not
+            subprocess.run(["cp", "-a", f"{installed}/.", folder], check=True)
         postgres, redis = local.postgres_url(folder), local.redis_url(folder)
         stack = Stack(folder, fork_server=fork_server, postgres=postgres, redis=redis)
         stack.env.update(env)
@@ -317,9 +322,32 @@ def stopped_stack(**env: str) -> Iterator[Stack]:
 @contextlib.contextmanager
 def running_stack(**env: str) -> Iterator[Stack]:
     """A fresh installation: migrated, content approved, sequences live, every process started."""
-    with stopped_stack(**env) as stack:
-        stack.flask("db", "upgrade")
-        stack.flask("content", "load", "--approved-by-demo")
-        stack.flask("sequences", "load", "--live")
-        with stack.started():
-            yield stack
+    with stopped_stack(_installed(), **env) as stack, stack.started():
+        yield stack
+
+
+def _installed() -> Path:
+    """Return the folder of an installation that nobody has used yet; made once a day for each state of the code."""
+    kept = FOLDER / "installed" / _state_of_code()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with fasteners.InterProcessLock(FOLDER / "installed.lock"):
+        if not kept.exists():
+            shutil.rmtree(kept.parent, ignore_errors=True)
+            kept.parent.mkdir()
+            with stopped_stack() as stack:
+                stack.flask("db", "upgrade")
+                stack.flask("content", "load", "--approved-by-demo")
+                stack.flask("sequences", "load", "--live")
+                local.shut_down(stack.folder)
+                shutil.rmtree(stack.folder / "run")  # of the process that made it
+                subprocess.run(["cp", "-a", stack.folder, f"{kept}.new"], check=True)
+            Path(f"{kept}.new").rename(kept)
+    return kept
+
+
+def _state_of_code() -> str:
+    digest = hashlib.sha256(datetime.now(UTC).date().isoformat().encode())
+    for path in sorted(path for name in ("crm", "jobs", "templates") for path in (ROOT / name).rglob("*")):
+        if path.is_file() and path.suffix not in (".pyc", ".mo"):
+            digest.update(f"{path} ".encode() + path.read_bytes())
+    return digest.hexdigest()[:24]

@@ -3,8 +3,10 @@
 from urllib.parse import urlsplit
 
 from flask import current_app, jsonify, redirect, render_template, request, url_for
+from flask.sansio.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
+from werkzeug.routing import BaseConverter
 
 from crm.consent import consent_texts
 from crm.core import current, limits
@@ -18,6 +20,19 @@ from crm.referrers import poster
 
 pages = PublicPages("contact", __name__, csrf=CsrfCheck.FORM)
 
+
+class MistypedAddress(BaseConverter):
+    """An address of the form as people type it from print: other case, a sign at the end, "contact-us"."""
+
+    regex = r"(?i:(?:contact(?:o|us|[-_]us|enos|\.html?)?)[^a-z0-9/]*/?[^a-z0-9/]*)"
+    part_isolating = False  # a slash may end it
+
+
+@pages.record
+def _know_mistyped(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters["mistyped_contact"] = MistypedAddress
+
+
 BODY_LIMIT = 32 * 1024  # bytes; the longest valid form has about 12,000
 
 
@@ -30,6 +45,13 @@ def _language() -> str:
 def in_spanish() -> ResponseReturnValue:
     """Redirect the Spanish address for print and phone to the form."""
     return redirect(_address("es"))
+
+
+@pages.get("/<mistyped_contact:typed>")
+def mistyped(typed: str) -> ResponseReturnValue:
+    """Redirect an address that was typed nearly right to the form."""
+    spanish = typed.lower().startswith(("contacto", "contactenos"))
+    return redirect(_address("es" if spanish else _language()))
 
 
 def _address(language: str) -> str:

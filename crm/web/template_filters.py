@@ -3,6 +3,7 @@
 import gzip
 from datetime import datetime, tzinfo
 from functools import lru_cache
+from html import escape
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,7 @@ def register(app: Flask) -> None:
     app.add_template_filter(lambda value: formatting.thousands(value, language=_language()), "thousands")
     app.add_template_filter(formatting.nice_ceiling, "nice_ceiling")
     app.add_template_filter(formatting.phone, "phone")
+    app.add_template_filter(_isolated, "bdi")
     app.after_request(_send_small)
 
 
@@ -44,6 +46,20 @@ def _local(at: datetime, style: str = "short") -> str:
 
 def _spoken(at: datetime, theirs: str | None = None) -> str:
     return formatting.spoken(at, zone=_zone(), theirs=theirs, language=_language())
+
+
+class _Html(str):
+    """Text that is HTML already; templates do not escape it."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str(self)
+
+
+def _isolated(name: str | None) -> _Html:
+    """Return a name that turns nothing around it: one in Hebrew or Arabic is read from the right, the page is not."""
+    return _Html(f"<bdi>{escape(str(name or ''))}</bdi>")
 
 
 def _send_small(response: Response) -> Response:

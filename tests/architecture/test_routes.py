@@ -4,10 +4,10 @@ from crm.web import access_guard
 
 PUBLIC = """
     /static/<path:filename> /bootstrap/static/<path:filename> /fs-static/<path:filename>
-    /health/live /health/ready /api/v1/openapi.json
+    /health/live /health/ready /health/proxy /api/v1/openapi.json
     /sign-in/<token>
     /c/<token> /u/<token> /u/<token>/topic /u/<token>/undo /p/<token>
-    /contact /contacto /contact/challenge /contact/sent
+    /contact /contacto /<mistyped_contact:typed> /contact/challenge /contact/sent
     /education /language-help /nondiscrimination /privacy-practices /health-data-privacy
     /refer/sign-in /refer/sign-in/sent /refer/sign-in/passkey /refer/sign-in/passkey/challenge
     /refer/in/<token> /refer/join /refer/join/sent

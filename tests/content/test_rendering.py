@@ -84,7 +84,7 @@ def test_the_subject_text_and_page_carry_the_values() -> None:
     assert mail.subject == "Welcome Ana"
     assert mail.text.startswith("Hello Ana,\n\nThank you, Ana. Your day: May 3, 2026.\n\nGo on:\n")
     assert "https://clinic.example/u/abc?x=1&y=2" in Words(mail.html).links
-    assert "(https://clinic.example/u/abc?x=1&y=2)" in mail.text
+    assert "\nhttps://clinic.example/u/abc?x=1&y=2\n" in mail.text
     assert RENDERED.fields == {"first_name", "signup_date", "unsubscribe_url", "preferences_url"}
 
 
@@ -116,9 +116,15 @@ MARKDOWN = [
     (
         "[us](https://clinic.example/guide)",
         'href="https://clinic.example/guide"',
-        "us (https://clinic.example/guide)",
+        "us:\nhttps://clinic.example/guide",
     ),
-    ("[all](education_url)", "/education?lang=en", "all (https://clinic.example/education?lang=en)"),
+    ("[all](education_url)", "/education?lang=en", "all:\nhttps://clinic.example/education?lang=en"),
+    (
+        "See [us](https://clinic.example/a), or [all](education_url). Call us.",
+        ">us</a>, or <a",
+        "See us:\nhttps://clinic.example/a\nor all:\nhttps://clinic.example/education?lang=en\nCall us.",
+    ),
+    ("- [us](https://clinic.example/a)\n- b", "<li><a", "- us:\n  https://clinic.example/a\n- b"),
     ("[x](https://clinic.example.evil.example/)", "x (https://clinic.example.evil.example/)", "x (https"),
     ("[x](//clinic.example/a)", "x (//clinic.example/a)", "x (//clinic.example/a)"),
     ("`x` is text", "`x` is text", "`x` is text"),

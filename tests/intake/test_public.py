@@ -196,6 +196,36 @@ def test_attribution_survives_errors(client, fill, send):
     }
 
 
+@pytest.mark.parametrize(
+    ("address", "leads_to"),
+    [
+        ("/contact/", "/contact?lang=en"),
+        ("/Contact", "/contact?lang=en"),
+        ("/CONTACT.", "/contact?lang=en"),
+        ("/contact),", "/contact?lang=en"),
+        ("/contact%20", "/contact?lang=en"),
+        ("/contact%C2%A0", "/contact?lang=en"),
+        ("/contact/.", "/contact?lang=en"),
+        ("/Contact-Us", "/contact?lang=en"),
+        ("/contact.html", "/contact?lang=en"),
+        ("/contacto/?utm_source=poster", "/contact?lang=es&utm_source=poster"),
+        ("/Contacto", "/contact?lang=es"),
+        ("/contactenos", "/contact?lang=es"),
+    ],
+)
+def test_addresses_typed_from_print(client, address, leads_to):
+    refresh()
+    answer = client.get(address)
+    assert (answer.status_code, answer.location) == (302, leads_to)
+
+
+@pytest.mark.parametrize(
+    "address", ["/contacts", "/contact/sent/x", "/contact1", "/xcontact", "/contact/us/now"]
+)
+def test_other_addresses_stay_unknown(client, address):
+    assert client.get(address).status_code == 404
+
+
 WRONG = [
     ({"first_name": "", "last_name": "-"}, "first_name", "required_first_name"),
     ({"first_name": "N/A", "last_name": " "}, "last_name", "required_last_name"),

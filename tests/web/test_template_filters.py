@@ -71,3 +71,9 @@ def test_newer_catalog_is_compiled(tmp_path):
     assert translations.compile_stale(tmp_path) == []
     os.utime(source, (made.stat().st_mtime + 5,) * 2)
     assert translations.compile_stale(tmp_path) == [made]
+
+
+def test_a_name_is_isolated_and_escaped(app):
+    with app.test_request_context("/"):
+        show = app.jinja_env.from_string("{{ name|bdi }} {{ _('by %(name)s', name=name|bdi) }}")
+        assert show.render(name="<b>حسن") == "<bdi>&lt;b&gt;حسن</bdi> by <bdi>&lt;b&gt;حسن</bdi>"

@@ -53,6 +53,46 @@ def test_the_guard_sees_what_it_should():
     assert [what for what, pattern in FORBIDDEN.items() if not re.search(pattern, bad)] == []
 
 
+NAMES = [
+    "contact",
+    "Contact",
+    "person",
+    "owner",
+    "practice",
+    "clinician",
+    "user",
+    "me",
+    "gone",
+    "file",
+    "one",
+]
+BARE_NAME = re.compile(rf"\{{\{{ ?\(?(?:\w+\.)*(?:{'|'.join(NAMES)})\.name\b(?![^}}]*\|bdi)[^}}]*\}}\}}")
+
+
+def bare_names(text: str) -> list[str]:
+    """Names printed beside other text without isolation: one read from the right would turn its neighbors around.
+
+    An attribute and the title of a page hold nothing else, and cannot hold an element.
+    """
+    found = []
+    for line in re.sub(r"\{% block (?:title|name) %\}.*?\{% endblock %\}", "", text).splitlines():
+        for name in BARE_NAME.finditer(line):
+            in_attribute = line[: name.start()].count('"') % 2
+            found += [] if in_attribute else [name[0]]
+    return found
+
+
+@pytest.mark.parametrize("path", pages("console", "portal"), ids=named)
+def test_names_are_isolated(path):
+    assert bare_names(path.read_text()) == []
+
+
+def test_bare_names_are_found():
+    assert bare_names("<p>{{ lead.contact.name or _('No name') }}: 5</p>") != []
+    assert bare_names("<p>{{ (lead.contact.name or _('No name'))|bdi }}: 5</p>") == []
+    assert bare_names('<a aria-label="{{ person.name }}">') == []
+
+
 def spoken_to_people() -> set[str]:
     """Every text marked for translation in what patients and referrers see."""
     found = set()

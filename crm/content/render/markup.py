@@ -16,6 +16,8 @@ from markdown_it.tree import SyntaxTreeNode
 from crm.content.render.fields import MARK_CLOSE, MARK_OPEN, URL_FIELDS, mark_fields
 
 WIDTH = 72
+LINK_END = "\x1f"  # after an address in plain text: it stands alone on its line, since mail programs take signs beside it
+_AFTER_LINK = re.compile(f"{LINK_END}[ .,;:)·|]*\n?")
 _RULES = [
     "heading",
     "lheading",
@@ -103,7 +105,7 @@ class Markup:
 def _lines(node: SyntaxTreeNode, *, width: int) -> list[str]:
     """Return the lines of a block node and all in it, paragraphs apart by an empty line."""
     if node.type == "inline":
-        return _wrap(_inline(node), width)
+        return _wrap(_AFTER_LINK.sub("\n", _inline(node)).strip("\n" + LINK_END), width)
     if node.type == "hr":
         return ["-" * 24, ""]
     if node.type == "heading":
@@ -153,5 +155,5 @@ def _inline(node: SyntaxTreeNode) -> str:
         return "\n"
     inside = "".join(_inline(child) for child in node.children)
     if node.type == "link" and node.attrs["href"] != inside:
-        return f"{inside} ({node.attrs['href']})"
+        return f"{inside}:\n{node.attrs['href']}{LINK_END}"
     return inside

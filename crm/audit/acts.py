@@ -4,7 +4,7 @@ Histories (audit log, timeline, stage moves) are never changed; an undo adds to 
 recalled.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,13 +21,15 @@ from crm.core.errors import Conflict, NotFound, Refusal
 UNDO_WITHIN = timedelta(hours=1)
 KEPT_FOR = timedelta(days=1)  # after that; images of rows may hold personal data
 PURGED = 100  # old acts removed with each new one
-VERSIONED = frozenset({"lead", "contact"})  # forms made before the undo must not fit after it
+VERSIONED = frozenset({"lead", "contact", "practice"})  # forms made before the undo must not fit after it
 IN_THE_WAY = "This cannot be undone: {} was changed in the meantime. Change it by hand."
 NAMES = {
     "lead": "the lead", "referral": "the referral", "task": "a task", "lead_call": "the call", "lead_breach": "a deadline",
     "contact": "the person", "contact_tag": "a tag", "contact_phone": "a phone number", "consultation": "a consultation",
     "alert": "an alert", "enrolment": "a sequence", "message": "an email", "consent_state": "the consent",
-    "activity": "the timeline",
+    "activity": "the timeline", "practice": "the practice", "clinician": "a clinician", "portal_person": "a portal user",
+    "practice_note": "a note", "practice_task": "a task", "referral_upload": "an upload",
+    "api_key": "an API key", "user": "an account",
 }  # fmt: skip
 
 
@@ -64,16 +66,16 @@ def _set(name: str, value: str) -> None:
 
 
 def undo(
-    act_id: int, *, lead_id: int | None = None, kind: str | None = None, by_anyone: bool = False
+    act_id: int, *, lead_id: int | None = None, kinds: Collection[str] | None = None, by_anyone: bool = False
 ) -> Undone:
-    """Restore every row that an act (of this kind, if one is named) changed.
+    """Restore every row that an act (of these kinds, if any are named) changed.
 
     Raises NotFound, also for the act of another person unless `by_anyone`; and Conflict when it is too late, a second
     time, or if one of its values was changed since.
     """
     db.session.flush()
     act = db.session.get(StaffAct, act_id, with_for_update=True, populate_existing=True)
-    allowed = act is not None and act.lead_id == lead_id and kind in (None, act.kind)
+    allowed = act is not None and act.lead_id == lead_id and (kinds is None or act.kind in kinds)
     if act is None or not allowed or not (by_anyone or act.actor == audit.current().actor):
         raise NotFound("Action not found.")
     if act.undone_at is not None:
@@ -137,7 +139,7 @@ def _statement(change: ActChange) -> str:
 
     Table and column names come from the trigger, never from a request.
     """
-    table = change.table_name
+    table = f'"{change.table_name}"'  # one is called "user"
     keys = " and ".join(f'r."{key}" = k."{key}"' for key in sorted(change.row_key))
     same = f"{keys} and to_jsonb(r) @> (:after)::jsonb"
     if change.after is None:
@@ -146,7 +148,7 @@ def _statement(change: ActChange) -> str:
     if change.before is None:
         return f"delete from {table} r using jsonb_populate_record(null::{table}, :row_key) k where {same}"
     values = [f'"{name}" = b."{name}"' for name in sorted(change.before)]
-    values += ["version = r.version + 1"] if table in VERSIONED else []
+    values += ["version = r.version + 1"] if change.table_name in VERSIONED else []
     return (
         f"update {table} r set {', '.join(values)} from jsonb_populate_record(null::{table}, :row_key) k, "
         f"jsonb_populate_record(null::{table}, :before) b where {same}"

@@ -38,6 +38,7 @@ from crm.desk.lead_page import (
 )
 from crm.desk.list_filters import KINDS, LABELS, SOURCES, STATES, address, filter_from, options
 from crm.desk.people import contact_search
+from crm.desk.practices import practice_numbers
 from crm.desk.search import LeadFilter
 from crm.leads import rules, service
 from crm.staff import access
@@ -137,18 +138,25 @@ def search() -> ResponseReturnValue:
     q = request.args.get("q", "").strip()
     shown = listing.find_leads(LeadFilter(q=q)) if q else None
     leads = list(shown.rows) if shown else []
+    practices = practice_numbers.find_practices(q).rows[:5] if q and has_permission("see_practices") else []
     people_found = contact_search.people_without_leads(q) if q and has_permission("see_identity") else []
     audit.record(
         "lead.search",
         detail={"ids": [lead.id for lead in leads], "contacts": [one.id for one in people_found]},
     )
-    if len(leads) == 1 and not people_found:
+    if len(leads) == 1 and not people_found and not practices:
         return redirect(url_for(".show", reference=leads[0].reference))
-    if len(people_found) == 1 and not leads:
+    if len(people_found) == 1 and not leads and not practices:
         return redirect(url_for("console.contacts.show", contact_id=people_found[0].id))
     more = address(".index", q=q) if shown and shown.older else None
     return render_template(
-        "console/desk/search.html", q=q, leads=leads, people=people_found, more=more, now=clock.now()
+        "console/desk/search.html",
+        q=q,
+        leads=leads,
+        people=people_found,
+        practices=practices,
+        more=more,
+        now=clock.now(),
     )
 
 

@@ -107,6 +107,7 @@ class Referral(Base):
             postgresql_where=text("external_id is not null"),
         ),
         Index("ix_referral_practice", "practice_id", "lead_id"),
+        Index("ix_referral_clinician", "clinician_id", "lead_id"),
         Index(
             "ix_referral_external_id",
             text("lower(external_id)"),

@@ -6,19 +6,25 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.core.db import Base, EnumText, HasId
-from crm.staff.models import OneTime
+from crm.core.db import Base, Encrypted, EnumText, HasId
+from crm.staff.models import OneTime, User
 
 
 class Practice(HasId, Base):
     """A referring practice."""
 
     __tablename__ = "practice"
-    __table_args__ = (Index("ix_practice_name_lower", text("lower(name) text_pattern_ops")),)
+    __table_args__ = (
+        Index("ix_practice_name_lower", text("lower(name) text_pattern_ops")),
+        Index(
+            "ix_practice_merged_into", "merged_into_id", postgresql_where=text("merged_into_id is not null")
+        ),
+    )
 
     name: Mapped[str] = mapped_column(Text)
     phone: Mapped[str | None] = mapped_column(Text)
     fax: Mapped[str | None] = mapped_column(Text)
+    address: Mapped[str | None] = mapped_column(Text)
     city: Mapped[str | None] = mapped_column(Text)
     state: Mapped[str | None] = mapped_column(Text)
     language: Mapped[str] = mapped_column(Text, server_default="en")
@@ -28,7 +34,47 @@ class Practice(HasId, Base):
         Boolean, server_default="false"
     )  # of patients, in the portal's list
     created_at: Mapped[datetime]
+    merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("practice.id"))
     demo: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    version: Mapped[int] = mapped_column(BigInteger, server_default="1")
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own form
+
+
+class PracticeNote(HasId, Base):
+    """What staff noted about a practice: a note, a call, a visit."""
+
+    __tablename__ = "practice_note"
+    __table_args__ = (
+        CheckConstraint("kind in ('note', 'call', 'visit')", name="kind"),
+        Index("ix_practice_note_practice", "practice_id", "at", "id"),
+    )
+
+    practice_id: Mapped[int] = mapped_column(ForeignKey("practice.id"))
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Encrypted)
+
+
+class PracticeTask(HasId, Base):
+    """A task about a practice."""
+
+    __tablename__ = "practice_task"
+    __table_args__ = (
+        Index("ix_practice_task_practice", "practice_id", "due_at", "id"),
+        Index("ix_practice_task_open", "due_at", "id", postgresql_where=text("done_at is null")),
+    )
+
+    practice_id: Mapped[int] = mapped_column(ForeignKey("practice.id"))
+    title: Mapped[str] = mapped_column(Text)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
+    due_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
+    done_by: Mapped[str | None] = mapped_column(Text)
+
+    owner: Mapped[User | None] = relationship(lazy="joined")
 
 
 class Clinician(HasId, Base):

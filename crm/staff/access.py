@@ -46,6 +46,9 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     "decide_mail": _only("admin", "marketer"),  # failed and uncertain mail
     "stop_sending": _only("admin"),
     "close_alerts": _only("admin", "marketer", "front_desk", "clinician"),
+    "see_practices": _only(
+        "admin", "front_desk", "clinician", "marketer"
+    ),  # their numbers; notes, visits and tasks about them
     "manage_referrers": _only("admin", "front_desk"),
     "manage_staff": _only("admin"),
     "see_settings": _only("admin"),

@@ -189,7 +189,7 @@ def tag_many() -> ResponseReturnValue:
 @access.require("work_leads")
 def undo_tags(act_id: int) -> ResponseReturnValue:
     """Undo the tagging of many contacts."""
-    undone = acts.undo(act_id, kind="tag_contacts")
+    undone = acts.undo(act_id, kinds={"tag_contacts"})
     for change in undone.changes:
         contacts.record_activity(
             contact_id=change.row_key["contact_id"], kind="act_undone", detail={"what": "tags"}

@@ -115,7 +115,7 @@ def resume_work(event: ClinicalStopLifted) -> None:
 
 def assign_lead(event: LeadOpened) -> None:
     """Assign a new lead by turns, if assignment is on."""
-    assignment.assign_next(lead_id=event.lead_id, language=event.language)
+    assignment.assign_new([event.lead_id])
 
 
 def end_consultation(event: StageMoved) -> None:

@@ -26,6 +26,7 @@ EVENTS: Mapping[str, Label] = {
     "clock_ran_out": ("Overdue", "warning", "!"),
     "outcome_sent": ("Outcome sent to the referrer", "success", "✓"),
     "told_otherwise": ("Submitted details differ from the record", "warning", "!"),
+    "sent_again": ("The practice sent the referral again with another text", "warning", "!"),
     "left_out": ("Values that could not be read", "warning", "!"),
     "possible_duplicate": ("Possible duplicate of another record", "warning", "!"),
     "stopped": ("Clinical stop set: no more emails", "danger", "■"),

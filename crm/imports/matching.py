@@ -20,7 +20,6 @@ from crm.core.db import as_json, db, execute_raw, sealed
 from crm.imports.rules import LEADS, Row
 from crm.leads import assignment, crisis, references
 from crm.leads import rules as leads
-from crm.leads.assignment import Unassigned
 from crm.leads.crisis_words import mentions_crisis
 from crm.staff import alerts
 
@@ -326,13 +325,8 @@ def _open_leads(plans: Sequence[_Plan], common: Mapping[str, Any]) -> list[int]:
         "due_at": due,
     }
     execute_raw(_LEADS, given | dict(common))
-    assignment.assign_all([Unassigned(plan.lead_id or 0, *_language_and_state(plan)) for plan in plans])
+    assignment.assign_new(ids)
     return ids
-
-
-def _language_and_state(plan: _Plan) -> tuple[str, str | None]:
-    person = plan.row.person if plan.known is None else contacts.as_person(plan.known)
-    return person.language, person.state
 
 
 def _references(count: int) -> list[str]:

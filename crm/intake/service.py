@@ -149,7 +149,7 @@ def open_referral(
     found = find_person(referral.person, contact_id=referral.contact_id, demo=demo)
     # the practice belongs to it: two practices may well say the same of one patient on one day
     content = _content_index(rules.REFERRAL, f"{clinician.practice_id} {_as_json(referral.health)}")
-    opened = _same_referral(referral, clinician, found.contact)
+    opened = _same_referral(referral, clinician, found.contact, content)
     if opened is None and not found.is_new:
         opened = _same_open(found.contact, rules.REFERRAL, content)
     if opened is None:
@@ -247,17 +247,33 @@ def _again(row: Any) -> IntakeResult:
     )
 
 
-def _same_referral(referral: NewReferral, clinician: Clinician, contact: Contact) -> IntakeResult | None:
+def _same_referral(
+    referral: NewReferral, clinician: Clinician, contact: Contact, content: bytes
+) -> IntakeResult | None:
     if referral.external_id is None:
         return None
     row = db.session.execute(
-        select(Lead.id, Lead.contact_id, Lead.reference, Lead.stage)
+        select(Lead.id, Lead.contact_id, Lead.reference, Lead.stage, Lead.content_index)
         .join(Referral, Referral.lead_id == Lead.id)
         .where(Referral.practice_id == clinician.practice_id, Referral.external_id == referral.external_id)
     ).first()
     if row is not None and row.contact_id != contact.id:
         raise Conflict("This external id belongs to the referral of another patient.")
+    if row is not None and bytes(row.content_index or b"") != content:
+        _note_other_text(_again(row), referral)
     return _again(row) if row else None
+
+
+def _note_other_text(opened: IntakeResult, referral: NewReferral) -> None:
+    """Keep what a referral says differently that was sent before: the first one stays, and nothing is lost."""
+    texts = list(_strings(referral.health))
+    contacts.record_activity(
+        contact_id=opened.contact_id,
+        lead_id=opened.lead_id,
+        kind="sent_again",
+        text="\n".join(filter(None, texts)),
+    )
+    crisis.alert_if_crisis(*texts, lead_id=opened.lead_id, reference=opened.reference)
 
 
 # The lead, the first line of its history, of the timeline and of the audit log: one statement, one round trip.

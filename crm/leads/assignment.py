@@ -1,10 +1,9 @@
 """Assignment of new leads: round-robin among staff on duty who match language, state and capacity."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Row, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from crm.audit import service as audit
@@ -16,87 +15,58 @@ from crm.staff.models import User
 
 LANGUAGES = ("en", "es")
 CAPACITY_LIMIT = 10_000  # open leads
+_DETAIL = "jsonb_build_object('owner_id', owner_id, 'by', 'rule')"
 STATES = frozenset(code for code, _ in us_states.STATES)
 
-# One statement. The leads themselves give the turn: the staff member whose last lead is oldest is next. A rule that names
-# the language comes before one for all languages, then one that names the state.
-_ASSIGN = """
-    with next as (
-        select a.user_id from assignee a join "user" u on u.id = a.user_id and u.active and u.practice_id is null
-        where a.on_duty and (a.languages = '{}' or :language = any(a.languages))
-            and (a.states = '{}' or exists (
-                select 1 from lead l join contact c on c.id = l.contact_id
-                where l.id = :lead_id and c.state = any(a.states)))
-            and (a.capacity is null or a.capacity > (
-                select count(*) from (
-                    select 1 from lead l where l.owner_id = a.user_id and l.closed_at is null limit a.capacity) full_up))
-        order by a.languages = '{}', a.states = '{}',
-            (select l.created_at from lead l where l.owner_id = a.user_id order by l.created_at desc, l.id desc limit 1)
-                nulls first,
-            a.user_id
-        limit 1),
-    given as (
-        update lead set owner_id = next.user_id from next where lead.id = :lead_id and lead.owner_id is null
-        returning lead.id, lead.contact_id, lead.owner_id)
-    insert into activity (contact_id, lead_id, at, kind, actor, detail)
-    select contact_id, id, :now, 'assigned', 'system', jsonb_build_object('owner_id', owner_id, 'by', 'rule') from given
-    returning detail
-"""
-
-
-def assign_next(*, lead_id: int, language: str) -> int | None:
-    """Assign a new lead to the next staff member; return their id, or None if no one matches."""
-    row = execute_raw(_ASSIGN, {"lead_id": lead_id, "language": language, "now": clock.now()}).first()
-    if row is None:
-        return None
-    audit.record_now("lead.assign", object_type="lead", object_id=lead_id, detail=row.detail)
-    owner_id: int = row.detail["owner_id"]
-    return owner_id
-
-
+# The leads themselves give the turn: the staff member whose last lead is oldest is next. Open leads are counted as far as
+# the capacity asks.
 _STAFF = """
     select a.user_id, a.languages, a.states, a.capacity,
-        (select count(*) from lead l where l.owner_id = a.user_id and l.closed_at is null) as open,
+        (select count(*) from (
+            select 1 from lead l where l.owner_id = a.user_id and l.closed_at is null limit coalesce(a.capacity, 0)
+        ) counted) as open,
         (select l.created_at from lead l where l.owner_id = a.user_id order by l.created_at desc, l.id desc limit 1) as last
     from assignee a join "user" u on u.id = a.user_id and u.active and u.practice_id is null
     where a.on_duty order by a.user_id
 """
-_GIVE = """
+_LEADS = """
+    select l.id, c.language, c.state from lead l join contact c on c.id = l.contact_id
+    where l.id = any(:ids::bigint[]) and l.owner_id is null order by l.id
+"""
+_GIVE = f"""
     with given as (
         update lead set owner_id = one.user_id
         from unnest(:lead_id::bigint[], :user_id::bigint[]) as one (lead_id, user_id)
         where lead.id = one.lead_id and lead.owner_id is null
-        returning lead.id, lead.contact_id, lead.owner_id)
+        returning lead.id, lead.contact_id, lead.owner_id),
+    logged as (
+        insert into audit_entry (at, actor, action, object_type, object_id, ip_index, detail)
+        select :now, :actor, 'lead.assign', 'lead', id, :ip_index, {_DETAIL} from given)
     insert into activity (contact_id, lead_id, at, kind, actor, detail)
-    select contact_id, id, :now, 'assigned', 'system', jsonb_build_object('owner_id', owner_id, 'by', 'rule') from given
+    select contact_id, id, :now, 'assigned', 'system', {_DETAIL} from given
 """
 
 
-@dataclass(frozen=True)
-class Unassigned:
-    """A new lead of a file, and what the rules ask about it."""
+def assign_new(lead_ids: Sequence[int]) -> None:
+    """Assign new leads, one after the other, each to the staff member whose turn it is; leave those nobody may take.
 
-    lead_id: int
-    language: str
-    state: str | None
-
-
-def assign_all(leads: Sequence[Unassigned]) -> None:
-    """Assign many new leads by the rule of `assign_next`, one after the other, in two statements."""
-    staff = [row._asdict() for row in execute_raw(_STAFF, {})] if leads else []
-    given = []
-    for turn, lead in enumerate(leads):
-        able = [one for one in staff if _may_take(one, lead)]
-        if able:
+    Every way in ends here: the form, the API, the portal, an entry by hand with one lead, a file with a thousand.
+    """
+    staff = [row._asdict() for row in execute_raw(_STAFF, {})] if lead_ids else []
+    if not staff:
+        return
+    given: dict[int, int] = {}
+    for turn, lead in enumerate(execute_raw(_LEADS, {"ids": list(lead_ids)})):
+        if able := [one for one in staff if _may_take(one, lead)]:
             chosen = min(able, key=_turn)
             chosen["open"], chosen["turn"] = chosen["open"] + 1, turn
-            given.append((lead.lead_id, chosen["user_id"]))
+            given[lead.id] = chosen["user_id"]
     if given:
-        columns = {"lead_id": [lead for lead, _ in given], "user_id": [user for _, user in given]}
-        execute_raw(_GIVE, columns | {"now": clock.now()})
+        columns = {"lead_id": list(given), "user_id": list(given.values())}
+        execute_raw(_GIVE, columns | {"now": clock.now(), **audit.actor_params()})
 
 
-def _may_take(one: Mapping[str, Any], lead: Unassigned) -> bool:
+def _may_take(one: Mapping[str, Any], lead: Row[Any]) -> bool:
     return (
         (not one["languages"] or lead.language in one["languages"])
         and (not one["states"] or lead.state in one["states"])
@@ -105,6 +75,7 @@ def _may_take(one: Mapping[str, Any], lead: Unassigned) -> bool:
 
 
 def _turn(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A rule that names the language comes before one for all languages, then one that names the state."""
     last = one["last"].timestamp() if one["last"] else -1.0
     return not one["languages"], not one["states"], one.get("turn", -1), last, one["user_id"]
 

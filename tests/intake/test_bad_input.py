@@ -96,9 +96,9 @@ class Doors:
         problems = list(service.problems(run.id))[1:]
         return (422, problems[0][1]) if problems else (201, "")
 
-    def imported(self, content):
+    def imported(self, content, kind="leads"):
         with transaction():
-            run = service.upload(file=io.BytesIO(content), name="people.csv", kind="leads", user_id=self.desk)
+            run = service.upload(file=io.BytesIO(content), name="people.csv", kind=kind, user_id=self.desk)
             service.check(run_id=run.id, mapping=run.mapping, user_id=self.desk)
         jobs.work(run.id)
         with transaction():

@@ -3,55 +3,146 @@
 import pytest
 from sqlalchemy import select, update
 
+from crm.contacts.rules import Person
 from crm.core.db import db, transaction
 from crm.desk import worklists
+from crm.intake import by_hand
+from crm.intake.by_hand import Entry
 from crm.leads import call_log, queries, service
 from crm.leads.models import Lead
 from crm.portal import service as portal_service
 from crm.staff import alerts
 from crm.staff.models import Alert
-from tests.intake.test_bad_input import Doors, doors  # noqa: F401 - a fixture
+from tests.intake.test_bad_input import HEAD, doors  # noqa: F401 - a fixture
 from tests.portal.test_portal import enter, refer
+from tests.portal.test_uploads import sent_off
+from tests.web.test_api import PATIENT, post, referral
 
 WORDS = "I want to kill myself"
+
+
+CRISES = (WORDS, "Ya no quiero vivir, me quiero matar", "I took a whole bottle of pills")
+FALSE_ALARMS = (
+    "I am not suicidal", "The pain is killing me", "A killer headache", "Denies suicidal ideation",
+    "No tengo ideas suicidas", "Me muero de dolor",
+)  # fmt: skip
 
 
 def open_alerts():
     return db.session.scalars(select(Alert).where(Alert.key.like("crisis:%"))).all()
 
 
-def note(lead):
-    service.add_note(lead_id=lead.id, text=WORDS)
+def raised():
+    """How many alerts about a crisis there are, of a lead or of a row of a file."""
+    keys = db.session.scalars(select(Alert.key)).all()
+    return sum(key.startswith(("crisis:", "import-crisis:")) for key in keys)
 
 
-def call(lead):
-    call_log.log_call(lead_id=lead.id, channel="phone", outcome="voicemail", note=WORDS)
+class Writers:
+    """One call per way in, each time about another person."""
+
+    def __init__(self, ways):
+        self.doors, self.number = ways, 0
+
+    def _next(self):
+        self.number += 1
+        return f"p{self.number}@example.test"
+
+    def form(self, text):
+        self.doors.form("Ana", email=self._next(), message=text)
+
+    def api(self, text):
+        self.doors.api("Ana", email=self._next(), message=text)
+
+    def referral(self, text):
+        body = referral(patient=PATIENT | {"email": self._next()}, external_id=None, reason={"text": text})
+        assert post(self.doors.client, self.doors.key, body, "referrals").status_code == 201
+
+    def referral_sent_again(self, text):
+        """The same number of the practice, with another text."""
+        for reason in ("Back pain", text):
+            body = referral(
+                external_id=f"x{self.number}", patient=PATIENT | {"email": f"r{self.number}@x.test"}
+            )
+            body["reason"] = {"text": reason}
+            assert post(self.doors.client, self.doors.key, body, "referrals").status_code in (200, 201)
+        self.number += 1
+
+    def portal(self, text):
+        if not self.number:
+            self.visitor = enter(self.doors.app, self.doors.nurse)
+        assert refer(self.visitor, email=self._next(), reason=text).status_code == 303
+
+    def upload(self, text):
+        if not self.number:
+            self.visitor = enter(self.doors.app, self.doors.nurse)
+        head = "First name,Last name,DOB,Phone,Email,Reason\n"
+        sent_off(self.visitor, f'{head}Ana,R{self.number},5/17/1970,213 555 0142,{self._next()},"{text}"\n')
+
+    def by_hand(self, text):
+        person = Person(
+            first_name="Ana", last_name="Ruiz", email=self._next(), time_zone="America/Los_Angeles"
+        )
+        with transaction():
+            by_hand.open_lead(Entry(person=person, source="phone"), message=text, heard_from=None)
+
+    def import_of_leads(self, text):
+        self._imported(f'Ana,Ruiz,{self._next()},,,"{text}"')
+
+    def import_of_contacts(self, text):
+        self._imported(f'Ana,Ruiz,{self._next()},,,"{text}"', kind="contacts")
+
+    def refused_row(self, text):
+        self._imported(f'Ana,Ruiz,,,,"{text}"')
+
+    def repeated_row(self, text):
+        email = self._next()
+        self._imported(f'Ana,Ruiz,{email},,,Hi\nAna,Ruiz,{email},,,"{text}"', kind="contacts")
+
+    def cell_left_out(self, text):
+        """A message that is too long to be stored."""
+        self._imported(f'Ana,Ruiz,{self._next()},,,"{"x " * 6000}. {text}"')
+
+    def _imported(self, lines, kind="leads"):
+        self.doors.imported((HEAD + lines + "\n").encode(), kind=kind)
+
+    def _about_a_referral(self):
+        self.doors.referral("Ana", last_name=f"R{self.number}", email=self._next())
+        return db.session.scalars(select(Lead).order_by(Lead.id.desc())).first()
+
+    def note(self, text):
+        lead = self._about_a_referral()
+        with transaction():
+            service.add_note(lead_id=lead.id, text=text)
+
+    def call(self, text):
+        lead = self._about_a_referral()
+        with transaction():
+            call_log.log_call(lead_id=lead.id, channel="phone", outcome="voicemail", note=text)
+
+    def message_of_the_practice(self, text):
+        lead = self._about_a_referral()
+        with transaction():
+            portal_service.write_message(lead=lead, text=text, from_clinic=False)
+
+    def message_of_the_clinic(self, text):
+        lead = self._about_a_referral()
+        with transaction():
+            portal_service.write_message(lead=lead, text=text, from_clinic=True)
 
 
-def practice(lead):
-    portal_service.write_message(lead=lead, text="The patient wants to die.", from_clinic=False)
-
-
-def clinic(lead):
-    portal_service.write_message(lead=lead, text="The patient wants to die.", from_clinic=True)
-
-
-@pytest.mark.parametrize("write", [note, call, practice, clinic])
-def test_texts_about_a_referral(doors, write):  # noqa: F811
-    doors.referral("Ana")
-    lead = db.session.scalars(select(Lead)).one()
-    assert open_alerts() == []
-    with transaction():
-        write(lead)
-    [alert] = open_alerts()
-    assert (alert.level, alert.link) == ("danger", f"/console/leads/{lead.reference}")
-    assert lead.contact.last_name not in alert.text
-
-
-@pytest.mark.parametrize("door", ["form", "api"])
-def test_message(doors: Doors, door):  # noqa: F811
-    getattr(doors, door)("Ana", message=WORDS)
-    assert len(open_alerts()) == 1
+@pytest.mark.parametrize("way", [name for name in vars(Writers) if not name.startswith("_")])
+def test_every_way_in_is_watched(doors, way):  # noqa: F811
+    write = getattr(Writers(doors), way)
+    for text in FALSE_ALARMS:
+        write(text)
+    assert raised() == 0
+    for number, text in enumerate(CRISES, start=1):
+        write(text)
+        assert raised() == number, text
+    alert = db.session.scalars(select(Alert).where(Alert.level == "danger")).first()
+    assert alert is not None
+    assert "Ruiz" not in alert.text
 
 
 def test_portal_shows_whom_to_call(doors):  # noqa: F811

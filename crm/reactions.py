@@ -109,7 +109,7 @@ def suspend_work(event: ClinicalStopSet) -> None:
 
 
 def resume_work(event: ClinicalStopLifted) -> None:
-    """Bring back the tasks and clocks that a stop suspended."""
+    """Resume the tasks and deadlines that a clinical stop suspended."""
     stage_work.resume(event.contact_id)
 
 

@@ -22,7 +22,7 @@ _EVIDENCE_OF = {
 }
 
 
-def send_confirmation(
+def request_confirmation(
     *,
     contact: Contact,
     topics: Collection[str],
@@ -31,7 +31,7 @@ def send_confirmation(
     language: str,
     source: str,
 ) -> Confirmation | None:
-    """Record that consent was requested and, where allowed, send the person the confirmation email.
+    """Record that consent was requested and, where allowed, request the confirmation email; `crm.reactions` sends it.
 
     Evidence is always written. None means that no email is sent: the person has no address, is suppressed, was asked
     within the last 24 hours, or has already consented. Callers respond the same way in every case, so that nobody

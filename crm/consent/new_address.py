@@ -12,7 +12,7 @@ from sqlalchemy import Row, text
 from crm.audit import service as audit
 from crm.consent import consent_texts
 from crm.consent.consent_texts import Wording
-from crm.consent.double_opt_in import send_confirmation
+from crm.consent.double_opt_in import request_confirmation
 from crm.consent.queries import refusals
 from crm.consent.rules import ConfirmationKind, ConsentAction, may_ask
 from crm.contacts.models import Contact
@@ -56,7 +56,7 @@ def _ask(contact: Contact, kind: ConfirmationKind, rows: Sequence[Row[Any]]) -> 
     of_kind = [row for row in rows if _kind(row.action) is kind]
     if not of_kind:
         return False
-    made = send_confirmation(
+    made = request_confirmation(
         contact=contact,
         topics=[row.topic for row in of_kind],
         kind=kind,

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from crm.audit import service as audit
 from crm.consent import consent_texts, ledger, queries, rules, suppressions
 from crm.consent.consent_texts import Wording
-from crm.consent.double_opt_in import known_topics, send_confirmation
+from crm.consent.double_opt_in import known_topics, request_confirmation
 from crm.consent.events import ConsentGiven, ConsentRestored, ConsentWithdrawn
 from crm.consent.ledger import EVERYTHING, Evidence
 from crm.consent.models import Confirmation
@@ -22,7 +22,7 @@ from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.events import publish
 
 __all__ = [
-    "NewSuppression", "PreferenceChange", "can_undo", "confirm", "merge_consent", "record_unmerge", "send_confirmation",
+    "NewSuppression", "PreferenceChange", "can_undo", "confirm", "merge_consent", "record_unmerge", "request_confirmation",
     "set_language", "set_topics", "snooze", "suppress", "suppress_many", "undo_withdraw", "withdraw",
 ]  # fmt: skip
 
@@ -193,7 +193,7 @@ def set_topics(
     wording = consent_texts.current("preferences", language)
     _grant(contact, known_topics(at_once), wording=wording, language=language, source=source)
     if by_email:
-        send_confirmation(
+        request_confirmation(
             contact=contact,
             topics=by_email,
             kind=ConfirmationKind.CONFIRMATION,

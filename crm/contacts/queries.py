@@ -143,9 +143,9 @@ _FOLDED = text("select fold_name(:typed)")
 def matching_ids(typed: str, *, limit: int) -> CompoundSelect[int] | None:
     """Select the ids of people by email address, phone number or name; None when nothing can match.
 
-    A name is found by any of its words, in any order, without accents and apostrophes; a word may be only begun. A
-    number is found whole or by its last four or more digits. Merged records are found as the record that is left.
-    An id may come more than once. Each lookup reads a bounded part of an index, however many contacts are stored.
+    A name matches if each typed word is the beginning of one of its words, in any order; accents and apostrophes are
+    ignored. A number matches whole or by its last four or more digits. A merged record gives the id of the record it
+    was merged into. An id may be repeated. Each lookup reads a bounded part of an index, however many contacts exist.
     """
     typed = " ".join(clean(typed).split())
     if len(typed) < SHORTEST_PREFIX:
@@ -206,7 +206,7 @@ def _by_phone(typed: str, digits: str, *, limit: int) -> list[Select[int]]:
     name, index = f"phone_last{length}_index", ending_index(digits, length)
     if len(digits) == length:
         return _numbered(name, index)
-    # between the lengths that are indexed: the few with the shorter ending, read and compared
+    # no index has this length: read the few numbers with the same shorter ending, and compare them
     fitting = [
         found
         for rows, number in zip(_numbered(name, index), (Contact.phone, ContactPhone.number), strict=True)

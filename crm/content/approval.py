@@ -138,7 +138,7 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
     alerts.raise_alert(
         key=f"review:{version.id}",
         level="info",
-        text=f"“{version.item.title}” ({version.language}) waits for review.",
+        text=f"“{version.name}” ({version.language}) waits for review.",
         link=f"/console/content/versions/{version.id}",
     )
     db.session.flush()
@@ -233,7 +233,7 @@ def _tell_voided(version: ContentVersion) -> None:
         alerts.raise_alert(
             key=f"voided:{version.id}",
             level="warning",
-            text=f"A new “{version.item.title}” block voided {len(users)} emails; they wait until they are approved again.",
+            text=f"A new “{version.name}” block voided {len(users)} emails; they wait until they are approved again.",
             link="/console/content?state=void",
         )
 
@@ -286,7 +286,8 @@ def retire(version_id: int) -> None:
 
 
 _ENDING = text("""
-    select distinct on (v.item_id, v.language) v.id, v.item_id, v.language, v.expires_at, v.approved_at, i.title
+    select distinct on (v.item_id, v.language) v.id, v.item_id, v.language, v.expires_at, v.approved_at,
+        coalesce(nullif(v.subject, ''), i.title) as name
     from content_version v join content_item i on i.id = v.item_id
     where v.state = 'approved' and i.kind <> 'block' order by v.item_id, v.language, v.number desc
 """)
@@ -323,7 +324,7 @@ def _remind(row: Row[Any], mark: int) -> None:
     alerts.raise_alert(
         key=key,
         level="warning" if mark <= rules.REMIND[1].days else "info",
-        text=f"The approval of “{row.title}” ({row.language}) {words}.",
+        text=f"The approval of “{row.name}” ({row.language}) {words}.",
         link=f"/console/content/versions/{row.id}",
     )
     audit.record("content.reminded", object_type="content_version", object_id=row.id, detail={"days": mark})

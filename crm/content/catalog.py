@@ -56,10 +56,8 @@ class CatalogRow:
 
 def title(item: ContentItem, statuses: Iterable[LanguageStatus]) -> str:
     """Return the subject in the first language that has one, else the purpose; for a block its name."""
-    if item.kind == "block":
-        return item.title.replace("-", " ").capitalize()
     subjects = (one.subject for row in statuses for one in (row.used, row.open) if one)
-    return next((said for said in subjects if said), item.title)
+    return next((said for said in subjects if said), item.label)
 
 
 def list_items(wanted: Filters, *, now: datetime) -> list[CatalogRow]:

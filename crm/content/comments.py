@@ -36,7 +36,7 @@ def add_comment(version_id: int, *, actor: str, body: str, sentence: str = "", k
         alerts.raise_alert(
             key=f"comment:{version.id}",
             level="info",
-            text=f"A comment on “{version.item.title}” ({version.language}) needs a reply.",
+            text=f"A comment on “{version.name}” ({version.language}) needs a reply.",
             link=f"/console/content/versions/{version.id}",
         )
     return row.id
@@ -75,7 +75,7 @@ def request_changes(version_id: int, *, actor: str, roles: Collection[str], reas
     alerts.raise_alert(
         key=f"changes:{version.id}",
         level="info",
-        text=f"Changes requested in “{version.item.title}” ({version.language}).",
+        text=f"Changes requested in “{version.name}” ({version.language}).",
         link=f"/console/content/drafts/{version.id}",
     )
     audit.record("content.changes_asked", object_type="content_version", object_id=version.id)

@@ -32,6 +32,11 @@ class ContentItem(HasId, Base):
     stream: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
 
+    @property
+    def label(self) -> str:
+        """The name of a block, else the purpose: what people read where there is no subject."""
+        return self.title.replace("-", " ").capitalize() if self.kind == "block" else self.title
+
 
 class VersionState(StrEnum):
     """The state of a version. What it is worth today is `rules.Status`."""
@@ -74,6 +79,11 @@ class ContentVersion(HasId, Base):
     version: Mapped[int] = mapped_column(BigInteger, server_default="1")
 
     item: Mapped[ContentItem] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def name(self) -> str:
+        """What people read: the subject, for a block its name."""
+        return self.subject or self.item.label
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own form
 

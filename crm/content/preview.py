@@ -35,7 +35,7 @@ def preview(version: ContentVersion, *, look: Appearance) -> Personal:
     """Return a version as one made-up person would see it. Raises ContentError for a text that cannot be rendered."""
     rendered = rendering(version)
     mail = personalise(rendered, fields(look.person, language=version.language))
-    # a frame follows the system's colours, so the wish is written into the page
+    # a frame follows the system's colors, so the wish is written into the page
     html = _DARK.sub("@media all" if look.dark else "@media not all", mail.html)
     return Personal(mail.subject, mail.preheader, html, mail.text, mail.language)
 

@@ -13,6 +13,6 @@ def decrypt(sealed: bytes) -> bytes:
     return current.services().field_keys.decrypt(sealed)
 
 
-def blind_index(kind: str, normalised: str) -> bytes:
+def blind_index(kind: str, normalized: str) -> bytes:
     """Return 32 bytes that are equal for equal values of one kind and reveal nothing else about them."""
-    return current.services().field_keys.blind_index(kind, normalised)
+    return current.services().field_keys.blind_index(kind, normalized)

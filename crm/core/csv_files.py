@@ -34,7 +34,7 @@ _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"%
 
 
 class BadFile(ValueError):
-    """A file that cannot be read as CSV. `code` says why; `count` is how many there were of what was too many.
+    """A file that cannot be read as CSV. `code` says why; `count` is the number of columns or rows if that is too many.
 
     Codes: empty, big, archive, not_text, cells, columns, no_rows, rows.
     """
@@ -321,8 +321,8 @@ def remember_columns(
 ) -> dict[str, str]:
     """Return what to remember for the next file: folded name of a column -> field, empty where it is left out.
 
-    That a column is left out is not remembered where its name stands twice or not at all: in the next file it may
-    stand once.
+    An ignored column is not remembered if its name is empty or occurs twice, because in the next file the name may
+    occur once.
     """
     doubled = {fold(_NUMBERED.sub("", name)) for name in header if _NUMBERED.search(name)}
     chosen = {}

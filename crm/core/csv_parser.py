@@ -1,8 +1,8 @@
 """CSV text to rows, for files that people write and edit by hand. Pure.
 
-The parser of the standard library reads an open quotation mark to the end of the file and so swallows every row after
-it. This one takes such a mark for a mistake of the row where it stands, gives that row with a problem, and reads on
-with the next line.
+If a quotation mark is never closed, the parser of the standard library reads the rest of the file as one cell, and all
+later rows are lost. This parser treats the mark as an error in its own row, yields that row with a problem code, and
+continues with the next line.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Fail points: places where a fault test kills or freezes this process, to show that nothing is lost. Off in production.
 
-Armed for the process and not for one app: what dies or freezes is the process, with every app in it.
+A point is armed for the whole process, not for one app, because the signal kills or freezes the whole process.
 """
 
 import os

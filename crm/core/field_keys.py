@@ -35,6 +35,6 @@ class FieldKeys:
         except (KeyError, InvalidTag) as error:
             raise CannotDecrypt("FIELD_KEYS has no key for a stored field.") from error
 
-    def blind_index(self, kind: str, normalised: str) -> bytes:
+    def blind_index(self, kind: str, normalized: str) -> bytes:
         """Return 32 bytes that are equal for equal values of one kind and reveal nothing else about them."""
-        return hmac.digest(self._index_key, f"{kind}\0{normalised}".encode(), hashlib.sha256)
+        return hmac.digest(self._index_key, f"{kind}\0{normalized}".encode(), hashlib.sha256)

@@ -24,7 +24,7 @@ URGENT, BULK, EVENTS, LOW = "urgent", "bulk", "events", "low"
 QUEUES = (URGENT, EVENTS, BULK, LOW)  # the order in which a worker looks at them
 
 INTERRUPTIONS = (OperationalError, InterfaceError, JobTimeoutException)
-"""Errors that say nothing about the row at hand: the database was in the way, or the job's time was over."""
+"""Errors that the current row did not cause: the database failed, or the job timed out."""
 FAILURE_TTL = 24 * 3600  # seconds a failed job stays in Redis to be looked at
 
 

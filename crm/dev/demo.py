@@ -1,7 +1,7 @@
 """A believable demo clinic: clearly marked, removable by one command. Never in production.
 
-Its past is not made up row by row: 90 days are lived through by the real verbs, planner and sender, with a clock that
-pretends and a transport that keeps mail to itself.
+The real services, planner and sender produce 90 days of data, with a simulated clock and a transport that keeps all
+email in memory.
 """
 
 import random
@@ -111,7 +111,7 @@ def fill() -> None:
         db.session.rollback()
         _empty()  # half a demo would look like a whole one to the next start
         raise
-    queue.redis().flushdb()  # bells of a made-up past
+    queue.redis().flushdb()  # jobs that were queued for simulated times
 
 
 @group.command()
@@ -242,7 +242,7 @@ def _let_a_referrer_in() -> None:
 
 
 def _live_through() -> None:
-    """Ninety days, four looks at the clock a day: people come in, answer, are worked, get their emails."""
+    """Simulate 90 days in steps of six hours: leads arrive, people confirm or opt out, staff work, email is sent."""
     from faker import Faker  # noqa: PLC0415 - a second to import, for this command alone
 
     dice, made_up = random.Random(SEED), {"en": Faker("en_US"), "es": Faker("es_MX")}  # noqa: S311 - a demo's dice
@@ -322,21 +322,21 @@ def _later(dice: random.Random, contact_id: int, lead_id: int) -> list[tuple[dat
     now = clock.now()
     acts: list[tuple[datetime, Callable[[], None]]] = []
     if dice.random() < 0.75:
-        acts.append((now + timedelta(minutes=dice.randrange(5, 2_000)), lambda: _say_yes(contact_id)))
+        acts.append((now + timedelta(minutes=dice.randrange(5, 2_000)), lambda: _confirm(contact_id)))
     if dice.random() < 0.08:
-        acts.append((now + timedelta(days=dice.uniform(4, 30)), lambda: _say_no(contact_id)))
+        acts.append((now + timedelta(days=dice.uniform(4, 30)), lambda: _opt_out(contact_id)))
     at = now
     for _ in range(dice.randrange(2, 9)):
         at += timedelta(hours=dice.uniform(1, 90))
         acts.append((_office_hour(at), lambda: _work_lead(dice, lead_id)))
-    if dice.random() < 0.95:  # a desk that leaves hardly anything lying
+    if dice.random() < 0.95:  # staff finish work on most leads
         for _ in range(8):
             at += timedelta(hours=dice.uniform(4, 48))
             acts.append((_office_hour(at), lambda: _work_lead(dice, lead_id)))
     return acts
 
 
-def _say_yes(contact_id: int) -> None:
+def _confirm(contact_id: int) -> None:
     found = db.session.execute(
         text(
             "select id from confirmation where contact_id = :id and confirmed_at is null and expires_at > :now"
@@ -349,13 +349,13 @@ def _say_yes(contact_id: int) -> None:
             consent.confirm(confirmation_id=found)
 
 
-def _say_no(contact_id: int) -> None:
+def _opt_out(contact_id: int) -> None:
     with acting("public"), transaction():
         consent.withdraw(contact_id=contact_id, topic=None, source="one_click")
 
 
 def _work_lead(dice: random.Random, lead_id: int) -> None:
-    """A member of staff moves the lead one stage on, as often forward as real life does."""
+    """Move the lead to another stage as a staff member, in most cases to one that needs no reason."""
     with acting("system"), transaction():
         lead = db.session.get_one(Lead, lead_id)
         stage = lead_rules.STAGES[lead.kind][lead.stage]

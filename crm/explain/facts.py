@@ -91,7 +91,7 @@ def of_content(version_id: int) -> Iterator[Fact]:
     yield Fact(
         at=version.created_at,
         part="content",
-        text=f"Written: “{version.subject or version.item.title}”, version {version.number} ({version.language})",
+        text=f"Written: “{version.name}”, version {version.number} ({version.language})",
         ids={"content_version": version.id, "hash": version.hash.hex()[:16]},
     )
     rows = select(Approval).where(Approval.version_id == version_id).order_by(Approval.id).limit(MOST)

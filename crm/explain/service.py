@@ -1,5 +1,6 @@
-"""Why did this person get, or not get, this, and when: one answer from the rows that hold it, for any email ever queued
-and for a broadcast's or a sequence's email that a person did not get.
+"""Explanations of emails: why and when a person got, or did not get, an email.
+
+They cover every email ever queued, and the emails of a broadcast or sequence that a person did not get.
 """
 
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ def of_message(message_id: int) -> Answer:
         got=got,
         short=short,
         reason=said if got != "yes" else None,
-        about=version.subject or version.item.title,
+        about=version.name,
         at=message.state_at if message.state else batch.state_at,
         message_id=message.id,
         batch_id=batch.id,
@@ -103,7 +104,7 @@ def of_campaign(campaign_id: int, contact_id: int) -> Answer:
         got=got,
         short="Queued." if got == "waiting" else "Not sent.",
         reason=reason,
-        about=mail.subjects([item.key]).get(item.key, item.title),
+        about=mail.subjects([item.key]).get(item.key, item.label),
         at=at,
         batch_id=batch_id,
         campaign_id=campaign.id,

@@ -1,6 +1,6 @@
 """Matching of imported rows with known people, a thousand at a time, in a constant number of statements.
 
-An import adds people and leads. It changes no known person and no consent: what a file says differently is a note.
+An import adds people and leads. It changes no known person and no consent; a differing value is added as a note.
 """
 
 import hashlib
@@ -124,9 +124,10 @@ def _content(row: Row) -> bytes:
 
 
 def _repeated(plan: _Plan, kind: str, seen: dict[bytes, int]) -> int | None:
-    """Return the number of the earlier row that is the same person (and, for leads, request); else note this one.
+    """Return the number of the earlier row that is the same person (and, for leads, request); else remember the row.
 
-    As `match_person` has it: one address or phone and one full name, unless two birth dates differ.
+    The rule is that of `match_person`: the same address or phone and the same full name, and no two different birth
+    dates.
     """
     person, indexes = plan.row.person, plan.indexes
     reach = indexes["email_index"] or indexes["phone_index"] or b""
@@ -231,7 +232,7 @@ def _write(
 
 
 def _find_alike(fresh: Sequence[_Plan]) -> None:
-    """Mark new people of this batch who may be one: the database does not hold them yet when they are compared."""
+    """Mark new people of this batch who may be the same person: `_match` compared them only with stored people."""
     first: dict[bytes, _Plan] = {}
     for plan in fresh:
         for name in contacts.KEYS:

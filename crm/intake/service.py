@@ -193,7 +193,7 @@ def request_confirmation(
     """Ask the person by email to confirm, but never at a different address than the submitted one."""
     if person.email is None or found.contact.email != person.email:
         return
-    consent.send_confirmation(
+    consent.request_confirmation(
         contact=found.contact,
         topics=[topic],
         kind=kind,

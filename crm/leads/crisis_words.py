@@ -1,8 +1,8 @@
 """Crisis words: text that speaks of dying or of harming oneself, in English and Spanish. Pure.
 
-The net is wide on purpose: a person looks at what it catches, and a needless look costs a minute. It still leaves
-alone what people in pain say every day ("the pain is killing me", "I hurt myself lifting a box") and what a clinician
-writes to rule a crisis out ("denies suicidal ideation"), because an alert that is mostly wrong is soon ignored.
+The patterns are broad on purpose: a staff member reads each match, and a false alert costs a minute. They do not match
+everyday phrases about pain ("the pain is killing me", "I hurt myself lifting a box") or a clinician's negative finding
+("denies suicidal ideation"), because staff soon ignore alerts that are mostly false.
 """
 
 import re

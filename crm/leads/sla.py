@@ -19,7 +19,7 @@ SLICE = 100  # leads in one transaction
 ACT_WITHIN = timedelta(hours=1)  # opening time
 BACKLOG = timedelta(
     days=7
-)  # what is later than this is one alert for all: nobody works off a hundred of them
+)  # leads that are overdue for longer share one alert: staff cannot process a hundred alerts
 
 
 def escalate_overdue() -> int:

@@ -39,7 +39,7 @@ FUTURE, PAST = timedelta(hours=1), timedelta(days=400)  # how far from the recei
 
 
 class BadKey(ValueError):
-    """The configured public key is not one."""
+    """The configured value is not a public key."""
 
 
 @lru_cache(maxsize=8)
@@ -110,7 +110,7 @@ class Event(NamedTuple):
 
 
 class Post(NamedTuple):
-    """The events of a post, and how often what was not understood."""
+    """The events of a post, and a count of each kind of problem."""
 
     events: list[Event]
     unclear: Counter[Unclear]
@@ -191,7 +191,7 @@ def _items(raw: bytes) -> tuple[list[Any], int]:
 
 
 def _has_doubled_keys(raw: bytes, items: Sequence[Any]) -> bool:
-    """Tell whether a key may stand twice in an item: the fast reader keeps the last without a word."""
+    """Return whether an item may hold a key twice: orjson keeps only the last one and reports nothing."""
     objects = [one for one in items if isinstance(one, dict)]
     return b'"\\u' in raw or any(
         raw.count(quoted) > sum([key in one for one in objects]) for key, quoted in _KEY_BYTES

@@ -1,4 +1,4 @@
-"""The referral form of the portal: what was typed in, what we take from it, and codes of what is wrong. Pure."""
+"""The referral form of the portal: typed values, clean values, and error codes. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

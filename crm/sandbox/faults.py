@@ -1,4 +1,4 @@
-"""What can be made to go wrong, read from JSON. Pure.
+"""Faults that the sandbox simulates, read from JSON. Pure.
 
 | kind | what happens to a request | its own keys |
 |---|---|---|
@@ -64,7 +64,7 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class EventFaults:
-    """What goes wrong with the events: kept back, told in another order, told twice, compressed, beside broken items."""
+    """Faults of events: held back, reordered, sent twice, compressed, mixed with malformed items."""
 
     hold: bool = False
     shuffle: bool = False

@@ -157,7 +157,7 @@ def plan_due() -> int:
 
 
 def _plan_or_set_aside(rows: Sequence[DueRow], now: datetime, *, most: int) -> list[str]:
-    """Plan these enrolments; where that fails, halve them until those are found that it fails for, and set these aside.
+    """Plan these enrolments. If that fails, split them in halves until the failing ones are found; set those aside.
 
     Returns the kind of error of each that was set aside. Raises the error when they are more than `most`.
     """

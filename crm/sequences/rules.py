@@ -75,7 +75,7 @@ class Plan:
 
 
 def plan_from(data: Mapping[str, Any]) -> Plan:
-    """Build a plan from its stored form. Raises ValueError with the reason.
+    """Build a plan from its stored form; `crm/content/render/library.py` reads the file. Raises ValueError with the reason.
 
     Shape: {"window": {"start": "09:00", "end": "17:00", "weekdays": [0, ...]},
             "steps": [{"item": key, "wait": {"amount": 2, "unit": "days"}}, ...]}

@@ -198,10 +198,10 @@ def _apply_all(
 
 
 def _own(events: Sequence[Event]) -> Sequence[Event]:
-    """Take our message id away from events about mail of another installation that shares the provider's account.
+    """Remove the message id from events about mail that another installation sent from the same provider account.
 
-    Its ids are numbers too. Such an event names another call and another address than our message; the address is
-    still suppressed, but the event says nothing about our message.
+    Both installations number their messages, so one of its ids may equal one of ours. An event belongs to it if the
+    call and the address both differ from those of our message. The address is still suppressed.
     """
     named = [event for event in events if event.call is not None and event.message_id is not None]
     if not named:
@@ -274,7 +274,9 @@ def _suppress(events: Sequence[Event], unclear: Counter[Unclear]) -> None:
                 scope=scope,
                 reason=reason,
                 source="provider",
-                message_id=None if event.listed else event.message_id,  # a drop is not this email's doing
+                message_id=None
+                if event.listed
+                else event.message_id,  # the address was on the list before this email
                 contact_id=_concerned(event, owner, bytes(index)),
             )
         )
@@ -282,9 +284,9 @@ def _suppress(events: Sequence[Event], unclear: Counter[Unclear]) -> None:
 
 
 def _concerned(event: Event, owner: Row[Any] | None, index: bytes) -> int | None:
-    """Return the contact for whom this ends more than the address.
+    """Return the contact that the suppression concerns as a person, or None if it concerns only the address.
 
-    A complaint or an opt-out is the person's own act. A bounce or a drop is about the address, which they may not have any more.
+    A complaint or an opt-out is the person's own act. A bounce or a drop is about the address, which may have changed.
     """
     own_act = event.kind in (EventKind.COMPLAINED, EventKind.UNSUBSCRIBED)
     return owner.contact_id if owner is not None and (own_act or owner.email_index == index) else None

@@ -1,4 +1,4 @@
-"""Nothing lies: every function, setting, permission and role is used somewhere."""
+"""No dead code: every function, setting, permission and role is used somewhere."""
 
 import ast
 import re

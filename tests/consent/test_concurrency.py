@@ -48,7 +48,7 @@ def at_once(app, act, times=4):
 
 def ask(contact_id):
     with transaction():
-        question = service.send_confirmation(
+        question = service.request_confirmation(
             contact=db.session.get(Contact, contact_id),
             topics=["prospect_edu"],
             kind=ConfirmationKind.CONFIRMATION,

@@ -219,7 +219,7 @@ class World:
             "opted_out",
             "withdrawn",
         )
-        question = service.send_confirmation(
+        question = service.request_confirmation(
             contact=contact,
             topics=[topic],
             kind="confirmation",

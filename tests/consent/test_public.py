@@ -45,7 +45,7 @@ def question(client):
     """A question that waits for its answer, as (token, id, contact id)."""
     with transaction():
         contact = person("new@example.org")
-        asked = service.send_confirmation(
+        asked = service.request_confirmation(
             contact=contact,
             topics=[EDU],
             kind=ConfirmationKind.CONFIRMATION,

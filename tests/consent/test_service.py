@@ -29,7 +29,7 @@ EDU = "prospect_edu"
 
 
 def ask(contact, *, topics=(EDU,), kind=ConfirmationKind.CONFIRMATION, key="contact-form"):
-    return service.send_confirmation(
+    return service.request_confirmation(
         contact=contact,
         topics=topics,
         kind=kind,

@@ -1,4 +1,4 @@
-"""What is not exactly what was approved does not leave: wherever a byte changed, and however it ends."""
+"""Content that differs from its approved version by one byte is not sent, wherever the byte changed."""
 
 import pytest
 from sqlalchemy import select, text

@@ -1,4 +1,4 @@
-"""Breakers: who bounces or annoys too much stops, a person lets it go on, and what was before does not count again."""
+"""Circuit breakers: too many bounces or complaints stop a stream; staff resume it; old events do not count again."""
 
 from dataclasses import replace
 

@@ -96,7 +96,7 @@ def test_what_a_recipient_gets(outbox, app):
         (lambda who: sequences.exit_people(contact_ids=[who], reason="booked"), "booked"),
     ],
 )
-def test_a_no_between_planning_and_sending_counts(outbox, app, change, reason):
+def test_changes_after_planning_prevent_sending(outbox, app, change, reason):
     who = enrolled()
     plan()
     with transaction():
@@ -251,7 +251,7 @@ def test_a_late_answer_of_the_same_attempt_still_counts(outbox, app, clock):
     assert states() == [("accepted", None, None)]
 
 
-def test_a_stranger_cannot_record(outbox, app):
+def test_an_attempt_with_another_token_cannot_record(outbox, app):
     enrolled()
     plan()
     batch_id = db.session.scalar(select(Batch.id).where(Batch.kind == "sequence"))
@@ -321,7 +321,7 @@ def test_pause_and_resume_keep_the_remaining_wait(outbox, app, clock):
 def test_mail_about_patients_needs_a_baa_or_a_named_person(outbox, app):
     with transaction():
         who = support_factories.contact()
-        made = consent.send_confirmation(
+        made = consent.request_confirmation(
             contact=who,
             topics=["referred_edu"],
             kind="invitation",
@@ -338,7 +338,7 @@ def test_mail_about_patients_needs_a_baa_or_a_named_person(outbox, app):
     with transaction():
         switches.attest_phi(transport="sendgrid", wording="v1", by="staff:1")
         other = support_factories.contact(email="ben@patients.example", first_name="Ben")
-        consent.send_confirmation(
+        consent.request_confirmation(
             contact=other,
             topics=["referred_edu"],
             kind="invitation",

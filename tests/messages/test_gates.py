@@ -1,4 +1,4 @@
-"""The claim asks everything at the moment of sending, whatever happened between planning and now."""
+"""The claim repeats every check right before sending, whatever changed since planning."""
 
 from datetime import timedelta
 
@@ -288,7 +288,7 @@ def test_a_series_does_not_begin_again_after_booking_or_its_end(outbox, app, lef
         assert sequences.enrol(contact_id=who, topic="prospect_edu", record_id=1) is None
 
 
-def test_a_new_yes_continues_after_the_last_email(outbox, app, clock):
+def test_new_consent_resumes_after_the_last_email(outbox, app, clock):
     who = enrolled()
     plan()
     deliver_all(app)

@@ -81,7 +81,7 @@ def test_a_known_outcome_is_recorded_again(database):
     assert db.session.scalars(select(SendingControl.per_minute)).one() == 7
 
 
-def test_patience_ends(database):
+def test_retries_stop_after_the_time_limit(database):
     with pytest.raises(OperationalError):
         retry_transaction(_undone, seconds=0)
 

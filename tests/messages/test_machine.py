@@ -1,8 +1,8 @@
 """Any interleaving of two workers, a sweep, deaths and answers, against a simple model of what may leave.
 
-The machine plays claims, calls, deaths between them, late records, sweeps and decisions in any order hypothesis can
-think of. The judge is the transport: a message leaves once, and again only after a person said "send again" about an
-unconfirmed batch. That the judge is awake is tested too: with any one of the fences taken down it finds a second copy.
+Hypothesis runs claims, calls, crashes between them, late records, sweeps and staff decisions in random order. The
+transport counts the copies: a message is sent once, and a second time only after staff chose "send again" for an
+unconfirmed batch. A second test removes one guard at a time and requires that a second copy is found.
 """
 
 from contextlib import nullcontext

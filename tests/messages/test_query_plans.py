@@ -1,4 +1,4 @@
-"""Sending asks indexes, whatever the tables hold: no statement of claim, freezing, planning or sweeping reads one whole."""
+"""Query plans of sending: no statement of claim, freezing, planning or sweep scans a whole table."""
 
 import re
 from collections.abc import Callable

@@ -96,7 +96,7 @@ def test_another_sites_page_cannot_change_anything(client: FlaskClient) -> None:
     assert client.get("/sandbox/status").json["messages"] == 1  # type: ignore[index]
 
 
-def test_the_stand_in_knows_nothing_of_the_project() -> None:
+def test_the_sandbox_imports_nothing_else_of_the_project() -> None:
     imported = {
         name
         for path in HERE.rglob("*.py")

@@ -138,7 +138,7 @@ def test_a_fault_that_makes_no_sense_is_explained(
         (["spamreport", "delivered"], "Complaint"),
     ],
 )
-def test_the_gravest_event_names_the_mail(kinds: list[str], word: str) -> None:
+def test_the_worst_event_names_the_mail(kinds: list[str], word: str) -> None:
     assert worst_outcome({"event": kind} for kind in kinds).word == word
 
 

@@ -85,7 +85,7 @@ def _copied(cursor: Any, name: str) -> bytes:
 
 def asked(who: Contact, topic: str = "prospect_edu") -> int:
     """The person asked to hear from us; return the id of the open confirmation."""
-    made = consent.send_confirmation(
+    made = consent.request_confirmation(
         contact=who,
         topics=[topic],
         kind="confirmation",

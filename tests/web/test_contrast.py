@@ -48,15 +48,15 @@ def test_contrast_ratio():
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read(scheme):
-    colours = palette(scheme)
-    faint = {(ink, on): round(contrast(colours[ink], colours[on]), 2) for ink, on in TEXT}
+    colors = palette(scheme)
+    faint = {(ink, on): round(contrast(colors[ink], colors[on]), 2) for ink, on in TEXT}
     assert {pair: ratio for pair, ratio in faint.items() if ratio < 4.5} == {}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_edges_of_controls_can_be_seen(scheme):
-    colours = palette(scheme)
-    faint = {(mark, on): round(contrast(colours[mark], colours[on]), 2) for mark, on in CONTROLS}
+    colors = palette(scheme)
+    faint = {(mark, on): round(contrast(colors[mark], colors[on]), 2) for mark, on in CONTROLS}
     assert {pair: ratio for pair, ratio in faint.items() if ratio < 3} == {}
 
 
@@ -67,7 +67,7 @@ def test_dark_and_light_colors():
 
 
 @pytest.mark.parametrize("sheet", ["app.css", "bootstrap.css"])
-def test_colours_stand_in_the_tokens_alone(sheet):
+def test_colors_stand_in_the_tokens_alone(sheet):
     rules = re.sub(r"/\*.*?\*/", "", (CSS / sheet).read_text(), flags=re.DOTALL)
     assert re.findall(r":[^;{]*?(#[0-9a-fA-F]{3,8}\b|\b(?:rgba?|hsla?|oklch)\()", rules) == []
 

@@ -47,7 +47,7 @@ def test_time_of_the_person(theirs, language, said):
     assert formatting.spoken(AT, zone=PACIFIC, theirs=theirs, language=language) == said
 
 
-def test_summer_time_is_the_zones_affair():
+def test_daylight_saving_follows_the_zone():
     july = datetime(2026, 7, 1, 17, 5, tzinfo=UTC)
     assert formatting.local(july, zone=EASTERN, now=july) == "Jul 1, 1:05 PM"
 

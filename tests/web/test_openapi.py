@@ -35,7 +35,7 @@ def described(client, database, redis, clock):
         database.settings = kept
 
 
-def test_every_operation_keeps_its_word(described):
+def test_every_operation_matches_its_description(described):
     schema, key = described
     tried = 0
     for found in schema.get_all_operations():

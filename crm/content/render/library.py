@@ -1,4 +1,7 @@
-"""The shipped content, read from its files and checked as a whole. Touches no database."""
+"""The shipped content: sequences (`sequence.yaml`), emails, pages and blocks, read from files and checked as a whole.
+
+Touches no database.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -67,17 +67,18 @@ _RECENT = """
             and r.state is distinct from 'skipped' and (r.enrolment_id is not null or r.campaign_id is not null){but}
         limit cast(:cap as int)) recent) >= cast(:cap as int)
 """
-# The very version this batch carries, sent before by whatever way.
+# Whether the person got this version before, in a sequence or another broadcast.
 _HAD = """
     (not k.repeat_allowed and exists (select 1 from message h join batch hb on hb.id = h.batch_id
         where h.contact_id = c.id and h.content_version_id = cast(:version as bigint)
             and h.campaign_id is distinct from cast(:campaign as bigint)
             and coalesce(h.state, hb.state) not in ('skipped', 'failed', 'cancelled')))
 """
-# The claim of a broadcast writes what the limit per person counts. Another claim at that moment would count without
-# these uncommitted rows, so it takes its turn. Claims of one broadcast go side by side: nobody is in two of its batches.
-_TAKE_TURNS = text("select pg_advisory_xact_lock(:key)")
-_GO_BESIDE = text("select pg_advisory_xact_lock_shared(:key)")
+# The claim of a broadcast inserts message rows, which the frequency cap counts. A concurrent claim cannot see these
+# rows before the commit, so it waits for the exclusive lock. Claims of one broadcast share the lock, because no person
+# is in two of its batches.
+_LOCK_EXCLUSIVE = text("select pg_advisory_xact_lock(:key)")
+_LOCK_SHARED = text("select pg_advisory_xact_lock_shared(:key)")
 _TURNS = 7_302_003  # the advisory lock key of claims while a broadcast runs
 
 # The message rows of a broadcast are written here, once, skipped ones with their reason.
@@ -309,7 +310,7 @@ def _rows(batch: ClaimedBatch, stream: Stream, now: datetime, *, zone: str) -> S
     }
     if batch.campaigns and not stream.transactional:
         alone = batch.campaigns > 1 or batch.campaign_id is None
-        db.session.execute(_TAKE_TURNS if alone else _GO_BESIDE, {"key": _TURNS})
+        db.session.execute(_LOCK_EXCLUSIVE if alone else _LOCK_SHARED, {"key": _TURNS})
     asked = db.session.execute(_WRITE_FROZEN if batch.frozen else _CHECK_AGAIN, given)
     return rows_as(Addressee, asked)
 
@@ -334,7 +335,7 @@ def _inside_window(batch: ClaimedBatch, rows: Sequence[Addressee], now: datetime
 
 
 def _hours(batch: ClaimedBatch, now: datetime) -> send_window.Window | None:
-    """Return the hours a batch keeps to where each person is; None for mail that keeps to none."""
+    """Return the send window of a batch, in each recipient's time zone; None if it may be sent at any hour."""
     if batch.send_window is None:
         return quiet_hours.DAYTIME if batch.campaign_id is not None else None
     return (

@@ -64,7 +64,10 @@ def claim_committed(claiming: Callable[[], Found]) -> Found:
 
 
 def post(attempt: Attempt) -> Outcome:
-    """Make the call of a committed attempt, unless the lease may have expired or no mark can be kept outside."""
+    """Make the call of a committed attempt.
+
+    Make no call if the lease may have expired, or if neither Redis nor the file stores the number of the claim.
+    """
     if not attempt.mark.publish():
         return NOT_CALLED
     if time.monotonic() > attempt.until:

@@ -29,7 +29,7 @@ _FAIL = text("""
 """)
 
 
-# A batch that comes back while its broadcast or sequence was paused or cancelled waits, or ends, with it.
+# If the broadcast or sequence was paused or cancelled during the call, its batch is held or cancelled, not sent again.
 _FOLLOW_STOP = text("""
     update batch b set state_at = :now,
         state = case when exists (select 1 from campaign k where k.id = b.campaign_id and k.state = 'cancelled')

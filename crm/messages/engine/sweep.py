@@ -27,7 +27,7 @@ _READY = text("""
     select id, kind, attempts from batch where state = 'ready' and not_before <= :now
     order by not_before, id limit :limit
 """)
-# One zone that PostgreSQL cannot read would make every statement fail that asks for the hour there.
+# A statement that computes the local hour fails if one of the time zones is unknown to PostgreSQL.
 _UNKNOWN_ZONE = text("""
     update batch b set state = 'failed', state_at = :now, error = 'time zone not found'
     where b.state = 'ready' and b.not_before <= :now and b.time_zones is not null
@@ -91,7 +91,7 @@ def enqueue_ready(now: datetime) -> int:
 
 
 def _set_aside_unknown_zones(now: datetime) -> None:
-    """Fail the batches that hold an unknown time zone, with an alert: their people are listed, all others get theirs."""
+    """Fail the batches with an unknown time zone, and raise an alert. All other batches are sent."""
     if db.session.execute(_UNKNOWN_ZONE, {"now": now}).first() is not None:
         alerts.raise_alert(
             key="unknown-zone",

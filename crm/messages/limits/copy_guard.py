@@ -6,9 +6,10 @@ A copy carries in itself what it takes to send every email of the original again
   restore to a moment, on a standby that took over, and in a data folder that was copied and started elsewhere;
 - outside, in Redis and in a file: the number of the newest claim. A snapshot put back lacks that claim.
 
-Each claim takes its number at its end and writes it outside after its commit, before the provider is called. A claim
-reads the outside before its first statement. So what it reads was committed before, and a healthy database always has
-it. PostgreSQL may hand out the number of an uncommitted claim again after a crash; such a number was never outside.
+The last statement of a claim assigns its number. After the commit and before the provider is called, the number is
+written outside. A claim reads the outside number before its first statement. That number was therefore committed, and a
+healthy database contains it. After a crash PostgreSQL may assign the number of an uncommitted claim again; that number
+was never written outside.
 """
 
 import json
@@ -45,7 +46,7 @@ _MARKS = f"""
         cast(cast(:outside as jsonb) ->> here.database as bigint) as outside
     from sending_control control, ({_HERE}) here
 """
-# The same as `copy_rules.find`, without the silence: part of every claim, so that none is quicker than the sweep.
+# The checks of `copy_rules.find` except silence, in SQL. Each claim runs them, so it need not wait for the sweep.
 UNCHANGED = f"""
     exists (select 1 from ({_MARKS}) marks
         where (instance is null or instance = here or here like instance || '/%')
@@ -103,7 +104,7 @@ def read_marks() -> Marks:
 
 
 def check(*, now: datetime, guard_silence: bool) -> str | None:
-    """Note a healthy database as alive, and return None; else return why sending must be held, as far as it must.
+    """Record that a healthy database is alive, and return None; otherwise return the reason if sending must be held.
 
     Called by every sweep. It also writes back a mark outside that was lost in one of the two places.
     """

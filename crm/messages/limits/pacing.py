@@ -34,7 +34,7 @@ _COUNT = text("""
     from unnest(cast(:scopes as text[]), cast(:more as bigint[]), cast(:ahead as timestamptz[])) as asked(scope, more, ahead)
     where pace.scope = asked.scope
 """)
-# Quiet hours hold for those who wait; a batch of a sequence keeps to its own hours.
+# A batch that waits respects quiet hours; a batch of a sequence respects its own send window instead.
 _MOVE_TO_NEW_BATCHES = text("""
     with fresh as materialized (
         select number, until, nextval(pg_get_serial_sequence('batch', 'id')) as id

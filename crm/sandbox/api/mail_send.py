@@ -35,7 +35,7 @@ def apply_faults_and_check_key() -> Response | None:
     where = "send" if request.path == "/v3/mail/send" else "all"
     for fault in fault_store.take_due(sandbox().store, where=where):
         g.note = fault.in_words()
-        if answer := _strike(fault):
+        if answer := _apply_fault(fault):
             return answer
     given = request.headers.get("Authorization", "")
     if not given:
@@ -146,7 +146,7 @@ def _validates_only(body: dict[str, Any]) -> bool:
     return setting.get("enable") is True
 
 
-def _strike(fault: Fault) -> Response | None:
+def _apply_fault(fault: Fault) -> Response | None:
     if fault.kind == "delay":
         time.sleep(fault.seconds)
     if fault.kind == "drop_before":

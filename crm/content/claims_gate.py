@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from crm.content.claims import LANGUAGES, Finding, check, check_content
+from crm.content.claims.document import names_health
 from crm.content.render.fields import ContentError
 from crm.content.render.source import Block, parse, parse_block
 from crm.content.testimonials.findings import with_testimonial_findings
@@ -64,6 +65,19 @@ def neutral_sender(name: str) -> str:
             "CLINIC_SHORT_NAME: write the sender of every email with Latin letters; mail headers lose others."
         )
     return name
+
+
+def check_hosts(hosts: Mapping[str, str]) -> None:
+    """Check the names of hosts that every email shows: in its sender, its List-Id and its links.
+
+    `hosts` maps settings to addresses. Raises ConfigError for one with a word about health.
+    """
+    for setting, address in hosts.items():
+        if names_health(address):
+            raise ConfigError(
+                f"{setting}: “{address}” is seen by mail companies and on shared screens and may not name health. "
+                "Use a domain without such words."
+            )
 
 
 def is_block(text: str) -> bool:

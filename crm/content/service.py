@@ -44,8 +44,15 @@ class NotSendable:
 
 @lru_cache(maxsize=8)
 def facts_of(settings: Settings) -> ClinicFacts:
-    """Return what every rendering shows about a clinic. Raises ConfigError for a sender name that is not neutral."""
+    """Return what every rendering shows about a clinic. Raises ConfigError for a name or a host that is not neutral."""
     clinic = settings.clinic
+    claims_gate.check_hosts(
+        {
+            "CLINIC_FROM_EMAIL": clinic.from_email.rpartition("@")[2],
+            "CLINIC_CARE_EMAIL": clinic.care_email.rpartition("@")[2],
+            "PUBLIC_URL": urlsplit(settings.public_url).hostname or "",
+        }
+    )
     return ClinicFacts(
         name=clinic.name,
         short_name=claims_gate.neutral_sender(clinic.short_name),

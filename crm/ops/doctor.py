@@ -10,9 +10,10 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from crm.content.service import count_waiting
-from crm.core import clock, queue
+from crm.core import clock, current, queue
 from crm.core.config import Settings
 from crm.core.db import db
+from crm.leads import rules as leads_rules
 from crm.mailer import dns_records
 from crm.mailer.sendgrid_lists import LACKS_SCOPE, REFUSED, ListsError, SendGridLists
 from crm.messages import queries as messages_queries
@@ -27,6 +28,7 @@ SLOW_BACKLOG = timedelta(minutes=10)
 SLOW_EVENTS = timedelta(minutes=5)
 NO_PULSE = timedelta(minutes=2)  # the sweep marks its round every ten seconds
 UNCOMPARED = timedelta(days=2)
+REPORT_PROMISED = timedelta(days=7)  # templates/content/referring-provider
 TOLD = frozenset({"backlog", "events-wait", "webhook-silent"})  # these raise an alert by themselves
 
 
@@ -222,6 +224,21 @@ def _content() -> Iterator[Finding]:
     waiting = count_waiting()
     if waiting:
         yield Finding("note", f"Content versions that wait for a reviewer: {waiting:,}.", "review")
+    yield from _promises()
+
+
+def _promises() -> Iterator[Finding]:
+    """The emails to referring clinicians promise a report within seven days; opening hours may allow longer."""
+    days = [
+        clock.now() + timedelta(days=number) for number in range(28)
+    ]  # so that one holiday does not count
+    ends = [
+        leads_rules.due_at(kind=leads_rules.REFERRAL, stage="seen", since=day, calendar=current.calendar())
+        for day in days
+    ]
+    if all(end is not None and end - day > REPORT_PROMISED for day, end in zip(days, ends, strict=True)):
+        words = "Emails to clinicians promise a report within seven days; your opening hours allow longer. Change one of them."
+        yield Finding("note", words, "promises")
 
 
 def _key(settings: Settings) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from crm.content.claims.readability import (
     too_hard,
 )
 from crm.content.claims.sentences import sentences
-from crm.content.claims_gate import neutral_sender
+from crm.content.claims_gate import check_hosts, neutral_sender
 from crm.content.cli import content
 from crm.content.render.source import Block, Source, parse, parse_block
 from crm.core.config import ConfigError
@@ -362,6 +362,13 @@ def test_a_neutral_sender_may_write(name: str) -> None:
 def test_a_sender_that_says_what_it_is_about_is_refused_at_the_start(name: str) -> None:
     with pytest.raises(ConfigError, match="CLINIC_SHORT_NAME"):
         neutral_sender(name)
+
+
+@pytest.mark.parametrize("host", ["mail.arizonapain.example", "infusiones.example", "ketamina-az.example"])
+def test_a_host_that_says_what_mail_is_about_is_refused_at_the_start(host: str) -> None:
+    check_hosts({"PUBLIC_URL": "clinic.example"})
+    with pytest.raises(ConfigError, match="CLINIC_FROM_EMAIL"):
+        check_hosts({"PUBLIC_URL": "clinic.example", "CLINIC_FROM_EMAIL": host})
 
 
 # ---- a whole email ----------------------------------------------------------------------------------------------------

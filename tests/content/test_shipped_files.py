@@ -1,6 +1,7 @@
 """Every shipped file, in every language: whole, neutral outside, honest inside, and light."""
 
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from itertools import accumulate
 
@@ -10,6 +11,8 @@ from crm.content.render.fields import ContentError
 from crm.content.render.library import TEMPLATES, Send, Wait, load_library, parse_sequence
 from crm.content.render.rendering import ClinicFacts, personalise, render, render_page
 from crm.content.render.source import BlockRef, Claim, Prose, Source, parse, parse_block
+from crm.leads import contact_attempts
+from crm.leads import rules as leads_rules
 
 LIBRARY = load_library()
 CLINIC = ClinicFacts(
@@ -278,7 +281,8 @@ def test_every_claim_stands_in_the_text_with_a_full_source() -> None:
     for name, body, claim in _claims():
         assert flat(claim.claim) in flat(body), (name, claim.id)
         assert re.search(
-            r"doi:|PubMed \d+|hdl:|PMC\d+|prescribing information|Food and Drug|U\.S\.C\.", claim.source
+            r"doi:|PubMed \d+|hdl:|PMC\d+|prescribing information|Food and Drug|U\.S\.C\.|CFR \d",
+            claim.source,
         ), claim
 
 
@@ -379,3 +383,38 @@ def test_a_broken_library_names_the_file(broken: str, tmp_path) -> None:
     with pytest.raises(ContentError) as refused:
         load_library(tmp_path)
     assert refused.value.field == f"contact-request/{one.name}"
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"[*_>\-\\]", " ", text).split())
+
+
+@each("language", ["en", "es"])
+def test_every_warning_has_its_source(language):
+    """Fair balance: what is said about risks is as well sourced as anything else."""
+    block = parse_block(LIBRARY.blocks[language]["risk-full"])
+    sentences = [
+        one for line in block.body.splitlines() if line.startswith("- ") for one in [line[2:].strip()]
+    ]
+    assert len(sentences) == 6
+    assert {_plain(one) for one in sentences} <= {_plain(one.claim) for one in block.claims}
+    assert any("Schedule III" in one.claim or "Lista III" in one.claim for one in block.claims)
+
+
+def test_what_clinicians_are_promised_is_what_staff_are_held_to():
+    promised = EMAILS["referring-provider/05-closing-the-loop/en"].body
+    assert "within one business day" in promised
+    assert leads_rules.REFERRAL_STAGES["received"].within == timedelta(days=1)
+    assert "at least three times, in at least two ways, over a week" in promised
+    assert (contact_attempts.LEAST_ATTEMPTS, contact_attempts.LEAST_CHANNELS) == (3, 2)
+    assert timedelta(days=7) == contact_attempts.LEAST_TIME
+    assert "a report within seven days" in promised
+    assert leads_rules.REFERRAL_STAGES["seen"].within == timedelta(days=5)  # of opening: a week
+
+
+def test_the_review_is_cited_with_what_it_covers_and_found():
+    for name, source in ALL.items():
+        text = " ".join(claim.claim for claim in source.claims if "CD015373" in claim.source)
+        if "67" in text:
+            assert re.search(r"cancer|cáncer", text), name
+    assert "protocol" not in " ".join(one.source for source in ALL.values() for one in source.claims)

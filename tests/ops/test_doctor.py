@@ -16,8 +16,8 @@ from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 from sqlalchemy import text
 
+from crm.core import business_hours, current, queue
 from crm.core import clock as clocks
-from crm.core import current, queue
 from crm.core.db import db, transaction
 from crm.mailer import dns_records
 from crm.messages.limits import copy_guard, switches
@@ -216,6 +216,16 @@ def test_what_waits_for_a_person(outbox, house, state, error, code):
         states.bring("batch", state, where="kind = 'sequence'")
         db.session.execute(text("update batch set error = :error where kind = 'sequence'"), {"error": error})
     assert code in said(house, level="note")
+
+
+@pytest.mark.parametrize(
+    ("hours", "kept"),
+    [("Mon-Fri 08:00-17:00", True), ("Mon-Thu 08:00-17:00", False), ("Tue 08:00-17:00", False)],
+)
+def test_opening_hours_that_do_not_keep_what_emails_promise(outbox, app, house, monkeypatch, hours, kept):
+    opened = business_hours.calendar(zone=current.calendar().zone, hours=hours, closed="")
+    monkeypatch.setattr(app.services, "calendar", opened)
+    assert ("promises" not in said(house, level="note")) is kept
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,6 @@ def _all_links(book: Book, texts: Mapping[str, str], hosts: frozenset[str]) -> I
 
 
 def _links(book: Book, text: str, where: str, hosts: frozenset[str]) -> Iterator[Finding]:
-    health = re.compile("|".join(_HEALTH_IN_LINKS))
     for found in _LINK.finditer(text):
         group = 1 if found[1] else 2
         address, (start, end) = unquote(found[group]), found.span(group)
@@ -139,10 +138,15 @@ def _links(book: Book, text: str, where: str, hosts: frozenset[str]) -> Iterator
             link.netloc and link.hostname not in hosts
         ):
             yield finding(book.rule("link-host"), text=text, start=start, end=end, where=where)
-        if health.search(fold(address)[0]):
+        if names_health(address):
             yield finding(book.rule("link-words"), text=text, start=start, end=end, where=where)
     for found in _IMAGE.finditer(text):
         yield finding(book.rule("image"), text=text, start=found.start(), end=found.end(), where=where)
+
+
+def names_health(address: str) -> bool:
+    """Tell whether an address or the name of a host contains a word about health."""
+    return bool(re.search("|".join(_HEALTH_IN_LINKS), fold(address)[0]))
 
 
 _HEALTH_IN_LINKS = (

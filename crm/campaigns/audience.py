@@ -20,6 +20,7 @@ from crm.content.models import ContentItem, ContentVersion
 from crm.core import clock, queue
 from crm.core.db import after_commit, db, rows_as
 from crm.core.failpoints import failpoint
+from crm.messages import service as messages
 from crm.messages import transports
 from crm.messages.engine import pipeline
 from crm.messages.limits import quiet_hours
@@ -127,6 +128,8 @@ def freeze_slice(campaign_id: int, *, first: int = FIRST_SLICE, largest: int = S
     given = _audience(campaign) | _batches(campaign) | {"limit": limit}
     (stored,) = rows_as(Slice, db.session.execute(statement, given))
     db.session.expire(campaign)
+    if given["error"] and stored.people:  # the transport went away after the launch
+        messages.alert_blocked_policy()
     if stored.ready:
         requests = pipeline.lane_requests(stored.ready, key=f"c{campaign_id}-{number}")
         after_commit(lambda: queue.push(requests))

@@ -36,6 +36,10 @@ REASONS: Mapping[str, str] = {
     "no transport with a BAA": "no transport may carry mail to patients",
     "too late to be sent": "it expired before it could be sent",
     "waiting for its turn": "held back by our sending limits",
+    "waiting for the hours in which this email may be sent": "waits for the hours in which it may be sent",
+    "time zone not found": "the time zone of its recipients is unknown",
+    "plan_unreadable": "the plan of the sequence cannot be read",
+    "not_planned": "planning it failed; it is tried again every hour",
     "nobody left to send to": "no one in the batch may get it any more",
     "staff": "removed by staff",
 }

@@ -71,7 +71,7 @@ def send_transactional(
         enqueue_delivery(made.batch_id, kind=BatchKind.TRANSACTIONAL, number=0)
     else:
         publish(MessageBlocked(message_id=made.id, contact_id=contact_id, stream=version.stream))
-        _alert_blocked_policy()
+        alert_blocked_policy()
     return int(made.id)
 
 
@@ -90,11 +90,12 @@ def _initial_state(transport: str | None, now: datetime) -> dict[str, Any]:
     }
 
 
-def _alert_blocked_policy() -> None:
+def alert_blocked_policy() -> None:
+    """Raise the alert that policy allows no transport for mail to patients."""
     alerts.raise_alert(
         key="blocked-policy",
         level="warning",
-        text="Mail to patients waits: no transport with a business associate agreement is set up.",
+        text="Mail to patients is not sent: no transport with a business associate agreement is set up.",
         link="/console/mail",
     )
 
@@ -142,7 +143,7 @@ def queue_batches(
     if transport:
         _queue_delivery(ids)
     else:
-        _alert_blocked_policy()
+        alert_blocked_policy()
     return ids
 
 

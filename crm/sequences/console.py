@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from crm.audit import service as audit
 from crm.core import clock
 from crm.core.blueprints import ConsoleEntry, ConsolePages
+from crm.messages import reason_labels
 from crm.sequences import queries, service
 from crm.staff import access
 
@@ -52,6 +53,7 @@ def show(sequence_id: int) -> ResponseReturnValue:
         ],
         older=_address(sequence_id, asked | {"cursor": people.next}) if people.next else None,
         newest=_address(sequence_id, asked) if request.args.get("cursor") else None,
+        reason=reason_labels.reason,
         now=clock.now(),
     )
 

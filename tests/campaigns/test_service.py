@@ -437,6 +437,20 @@ def test_a_due_broadcast_waits_while_no_transport_may_carry_it(outbox, clock):
     assert db.session.execute(alert).scalar_one() is not None
 
 
+def test_a_transport_that_goes_away_after_the_launch_raises_an_alert(outbox):
+    transports.use({"smtp": MemoryMailer(name="smtp", has_baa=True)})
+    with transaction():
+        who = support_factories.contact()
+        support_factories.opted_in(who, "referred_edu")
+        campaign_id = service.create(name="News", item=PATIENTS)
+        service.launch(campaign_id)
+    transports.use({"sendgrid": MemoryMailer(name="sendgrid")})
+    freeze(campaign_id)
+    assert db.session.scalar(select(Alert.level).where(Alert.key == "blocked-policy")) == "warning"
+    missed = queries.not_sent(campaign_id).rows
+    assert [(one.state, one.reason) for one in missed] == [("failed", "blocked_policy")]
+
+
 def test_a_discarded_draft_to_the_rest_does_not_block_another(outbox):
     audience(2)
     campaign_id = launched()

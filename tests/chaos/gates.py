@@ -205,7 +205,7 @@ def _until(stack: Stack, true: Any, what: str) -> None:
         stack.ring()
         return bool(true())
 
-    wait_until(rung, seconds=60, what=what, pause=0.2)
+    wait_until(rung, seconds=180, what=what, pause=0.2)
 
 
 def _moves(desk: StaffSession, campaign_id: int, verb: str) -> bool:

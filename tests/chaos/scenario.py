@@ -167,7 +167,7 @@ _WAITING = """
 """
 
 
-def settle(stack: Stack, *, keep_faults: bool = False, seconds: float = 120) -> None:
+def settle(stack: Stack, *, keep_faults: bool = False, seconds: float = 240) -> None:
     """Wait until nothing moves any more, without faults unless asked. What waits for a time, the clock is moved to it."""
     stack.ensure()
     stack.await_servers()

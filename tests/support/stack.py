@@ -21,6 +21,7 @@ import fasteners
 import psycopg
 import requests
 from redis import Redis
+from redis.exceptions import RedisError
 
 import jobs  # noqa: F401 - declares every job, as wsgi.py does
 from crm.core import queue
@@ -255,7 +256,13 @@ class Stack:
             yield connection
 
     def ring(self) -> None:
-        """Queue planning, sweeping and applying now, as the scheduler does every few seconds."""
+        """Queue planning, sweeping and applying now, as the scheduler does every few seconds.
+
+        Not while many of these wait: on a slow machine, more would keep the workers from the last queue.
+        """
+        with contextlib.suppress(RedisError), Redis.from_url(self.redis_url) as redis:
+            if int(redis.llen(f"rq:queue:{queue.LOW}")) > 10:
+                return
         self.rings += 1
         requests = [
             queue.JobRequest(name, key=f"ring-{self.rings}")

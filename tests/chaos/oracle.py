@@ -31,7 +31,8 @@ _WATCH = """
     create or replace function chaos_claim() returns trigger language plpgsql as $$
     begin
         insert into chaos_claim (batch_id, attempts, at, hours, closed, refused)
-        select new.id, new.attempts, new.state_at, new.send_window,
+        select new.id, new.attempts, new.state_at,
+            case when (new.send_window ->> 'any_hour_until')::timestamptz > new.state_at then null else new.send_window end,
             case when control.stopped_at is not null and not new.passes_stop then 'all sending'
                 when exists (select 1 from stream_stop s where s.stream = new.stream) then 'the stream'
                 when exists (select 1 from campaign k where k.id = new.campaign_id

@@ -87,14 +87,14 @@ def exit_all_sequences(event: AddressesSuppressed) -> None:
 
 def leave_old_address(event: AddressChanged) -> None:
     """Skip the mail that was queued for the old address: sequences, broadcasts, and links made for it."""
-    if not event.undone:
+    if event.asks:
         sequences.exit_people(contact_ids=[event.contact_id], reason="address_changed")
     messages.skip_confirmations(contact_id=event.contact_id, reason="address_changed")
 
 
 def ask_at_new_address(event: AddressChanged) -> None:
     """Ask for consent at the new address, if the old one was asked."""
-    if not event.undone:
+    if event.asks:
         new_address.ask_at_new_address(contact_id=event.contact_id, before=event.before)
 
 

@@ -95,6 +95,14 @@ def undo(
     return Undone(kind=act.kind, changes=restored)
 
 
+def created(act_id: int, *, table: str) -> list[int]:
+    """Return the ids of the rows of a table that an act inserted."""
+    rows = select(ActChange.row_key["id"].as_integer()).where(
+        ActChange.act_id == act_id, ActChange.table_name == table, ActChange.before.is_(None)
+    )
+    return list(db.session.scalars(rows))
+
+
 def concerns(act_id: int, *, table: str, row_id: int) -> bool:
     """Return whether an act changed this row."""
     change = select(ActChange.id).where(

@@ -66,10 +66,12 @@ def edit(
     values: Mapping[str, Any],
     phones: Sequence[tuple[str, str]] | None = None,
     source: str = "edit",
+    asks: bool = True,
 ) -> list[str]:
     """Set clean values of a contact that is still at `version`; return the names of the fields that changed.
 
-    `phones`: all further numbers as (kind, number); None keeps them. Raises NotFound, and Conflict if the contact
+    `phones`: all further numbers as (kind, number); None keeps them. `asks`: consent may be asked at a new address.
+    Raises NotFound, and Conflict if the contact
     was changed in the meantime, merged or erased.
     """
     contact = locked(contact_id, version)
@@ -93,7 +95,7 @@ def edit(
     service.record_activity(contact_id=contact_id, kind="edited", detail=detail)
     audit.record("contact.edit", object_type="contact", object_id=contact_id, detail=detail)
     if contact.email_index != index_before:
-        events.publish(AddressChanged(contact_id=contact_id, before=index_before))
+        events.publish(AddressChanged(contact_id=contact_id, before=index_before, asks=asks))
     return changed
 
 
@@ -173,7 +175,7 @@ def undo(act_id: int, *, contact_id: int) -> None:
             _note(contact_id, name, was[name], value, source="undo")
     service.record_activity(contact_id=contact_id, kind="act_undone", detail={"what": "edit"})
     if contact.email_index != index_was:
-        events.publish(AddressChanged(contact_id=contact_id, before=index_was, undone=True))
+        events.publish(AddressChanged(contact_id=contact_id, before=index_was, asks=False))
 
 
 # --- what a person wrote that differs from the record

@@ -22,8 +22,11 @@ class ClinicalStopLifted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AddressChanged(Event):
-    """Staff changed the email address of a person. `before`: the blind index of the old one; `undone`: by an undo."""
+    """Staff changed the email address of a person. `before`: the blind index of the old one.
+
+    `asks`: consent may be asked anew; not after an undo or a merge, which bring consent of their own.
+    """
 
     contact_id: int
     before: bytes | None
-    undone: bool = False
+    asks: bool = True

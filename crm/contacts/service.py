@@ -92,6 +92,12 @@ def find_or_create(*, person: Person, demo: bool = False) -> ContactMatch:
     return ContactMatch(contact=contact, is_new=True)
 
 
+def create(*, person: Person, demo: bool = False) -> Contact:
+    """Create a contact without looking for a known one: staff know that it is another person."""
+    db.session.flush()
+    return _create(person, blind_indexes(person), demo=demo)
+
+
 def match_chosen(*, contact_id: int, person: Person) -> ContactMatch:
     """Return the contact that staff chose for `person`, with empty fields filled and nothing overwritten.
 

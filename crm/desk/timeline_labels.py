@@ -33,6 +33,8 @@ EVENTS: Mapping[str, Label] = {
     "stop_lifted": ("Clinical stop lifted", "success", "✓"),
     "reopened": ("Reopened", "accent", "●"),
     "contact_added": ("Contact added by staff", "accent", "●"),
+    "split_off": ("Split from a record that held two people", "neutral", "●"),
+    "split": ("A second person was split off into another record", "neutral", "●"),
     "edited": ("Details edited", "neutral", "✎"),
     "difference_kept": ("Record kept as it was", "neutral", "●"),
     "act_undone": ("Action undone", "neutral", "●"),

@@ -16,6 +16,7 @@ from crm.contacts.models import Activity, Contact, Tag
 from crm.core import clock, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
+from crm.duplicates import fields
 from crm.duplicates.models import Merge
 from crm.leads.events import ContactsMerged
 from crm.leads.models import Lead
@@ -57,9 +58,10 @@ def candidates(contact: Contact) -> list[Candidate]:
     ]  # fmt: skip
 
 
-def merge_contacts(*, kept_id: int, gone_id: int) -> Merge:
+def merge_contacts(*, kept_id: int, gone_id: int, taken: Collection[str] | None = None) -> Merge:
     """Move a record's leads, timeline and tags into another one; its names and addresses stay with it, unused.
 
+    `taken`: fields whose value the kept record takes from the other one (`crm.duplicates.fields`); None: no field.
     An opt-out or clinical stop of either record applies afterwards. It can be undone for 30 days.
     Raises NotFound, Invalid, Conflict.
     """
@@ -69,6 +71,8 @@ def merge_contacts(*, kept_id: int, gone_id: int) -> Merge:
     if gone.merged_into_id is not None or kept.merged_into_id is not None:
         raise Conflict("One of these records was already merged.")
     with acts.begin("merge", within=UNDO_WITHIN) as act:
+        if taken is not None:
+            fields.apply(kept, gone, taken)
         _merge(kept, gone)
     made = Merge(kept_id=kept_id, gone_id=gone_id, at=clock.now(), actor=audit.current().actor, act_id=act.id)
     db.session.add(made)

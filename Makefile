@@ -11,7 +11,7 @@ FLASK := $(VENV)/bin/flask --app wsgi
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: $(STAMP)  ## everything running on this machine, with a demo clinic: http://127.0.0.1:8000
+run: $(STAMP)  ## everything running on this machine, with a demo clinic: http://localhost:8000
 	@$(VENV)/bin/python -m crm.dev.launch
 
 dev: $(STAMP)  ## the same, reloading when code or templates change

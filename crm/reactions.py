@@ -13,11 +13,13 @@ from crm.consent.events import (
 from crm.consultations import service as consultations
 from crm.contacts.events import AddressChanged, ClinicalStopLifted, ClinicalStopSet
 from crm.content.events import ContentApproved
+from crm.core import current
 from crm.core.errors import Conflict, NotFound
 from crm.core.events import Event, Handler
 from crm.leads import assignment, stage_work
 from crm.leads import service as leads
 from crm.leads.events import ConsultationChanged, ContactsMerged, LeadOpened, ReplyRequested, StageMoved
+from crm.messages import alert_emails
 from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
 from crm.portal import texts as portal_texts
@@ -26,7 +28,11 @@ from crm.referrers.events import PortalLinkMade
 from crm.sequences import resume as sequences_resume
 from crm.sequences import service as sequences
 from crm.staff import alerts
+from crm.staff import service as staff
+from crm.staff import texts as staff_texts
+from crm.staff.events import OwnerNotice, StaffLinkMade
 
+STAFF_LANGUAGE = "en"  # as the console
 BOOKED = frozenset({"scheduled", "consult_scheduled"})  # stages that end the nurture sequence
 APPOINTMENTS = {  # what happened to a consultation -> the email that says so
     "booked": "appointment-booked",
@@ -183,6 +189,36 @@ def send_portal_link(event: PortalLinkMade) -> None:
     _email_practice("portal-signin", event, {"links": {"signin_url": event.link_id}})
 
 
+def tell_account_owner(event: OwnerNotice) -> None:
+    """Email the owner of a staff account what happened to it; without an approved text, raise an alert."""
+    params = {"facts": {"reference": staff_texts.notice(event.what, language=STAFF_LANGUAGE)}}
+    try:
+        _email_staff("staff-notice", event.user_id, params)
+    except NotFound:
+        alerts.raise_alert(
+            key="no-text-staff-notice",
+            level="warning",
+            text="Staff are not told by email what happens to their accounts: the email has no approved text.",
+            link="/console/content",
+        )
+
+
+def send_staff_link(event: StaffLinkMade) -> None:
+    """Email a member of staff their sign-in link. Raises Conflict, which undoes the link, without an approved text."""
+    try:
+        _email_staff("staff-signin", event.user_id, {"links": {"staff_signin_url": event.link_id}})
+    except NotFound as error:
+        raise Conflict(
+            "The email with the sign-in link has no approved text yet, so no link was sent. Approve it under Content, "
+            "or print a link on the server: flask --app wsgi staff sign-in-link."
+        ) from error
+
+
+def _email_staff(kind: str, user_id: int, params: Mapping[str, object]) -> None:
+    contact_id = alert_emails.contact_of(staff.get(user_id).email, current.settings().clinic.time_zone)
+    messages.send_transactional(kind, contact_id=contact_id, language=STAFF_LANGUAGE, params=params)
+
+
 def acknowledge_referral(event: ReferralSubmitted) -> None:
     """Email the sender the reference of their referral, and nothing about the patient."""
     _email_practice("acknowledgement-referrer", event, {"facts": {"reference": event.reference}})
@@ -231,6 +267,8 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ConsultationChanged: (email_appointment,),
     ContentApproved: (release_held_emails,),
     MessageBlocked: (request_call,),
+    OwnerNotice: (tell_account_owner,),
+    StaffLinkMade: (send_staff_link,),
     PortalLinkMade: (send_portal_link,),
     ReferralSubmitted: (acknowledge_referral,),
     ClinicWrote: (notify_of_message,),

@@ -22,6 +22,7 @@ from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
 from crm.core.queue import enqueue
 from crm.staff import access
+from crm.staff.sign_in import staff_session
 
 pages = ConsolePages(
     "content",
@@ -317,6 +318,7 @@ def submit_again() -> ResponseReturnValue:
 
 @pages.post("/versions/<int:version_id>/approve")
 @access.require("review_content")
+@staff_session.own
 def approve(version_id: int) -> ResponseReturnValue:
     """Say yes to exactly these bytes."""
     kind = request.form.get("kind", "")

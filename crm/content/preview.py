@@ -77,6 +77,7 @@ def fields(person: str, *, language: str) -> dict[str, str]:
         "preferences_url": f"{home}/p/preview",
         "confirm_url": f"{home}/c/preview",
         "signin_url": f"{home}/refer/in/preview",
+        "staff_signin_url": f"{home}/sign-in/preview",
     }
 
 

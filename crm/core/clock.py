@@ -21,6 +21,11 @@ def now() -> datetime:
     return real + current.services().demo_clock.offset() if has_app_context() else real
 
 
+def real_now() -> datetime:
+    """Return the present moment in UTC, whatever the demo clock says: for what keeps people out or lets them in."""
+    return datetime.now(UTC)
+
+
 def today() -> date:
     """Return the clinic's present day: in the evening of Los Angeles, UTC is a day ahead. Only inside an app context."""
     return now().astimezone(current.calendar().zone).date()

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from crm.core import time_zones
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_PORT = 8000
+STAFF_ROLES = ("admin", "marketer", "front_desk", "clinician", "viewer")  # as in crm.staff.access
 
 
 class ConfigError(Exception):
@@ -48,6 +49,20 @@ class Clinic:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SingleSignOn:
+    """An OpenID provider by which staff sign in (Google Workspace, Microsoft Entra, Okta)."""
+
+    issuer: str  # its discovery document is at <issuer>/.well-known/openid-configuration
+    client_id: str
+    client_secret: str
+    name: str  # on the button
+    domains: frozenset[str]  # of email addresses that may sign in
+    roles: Mapping[str, str]  # group -> role; empty: roles are given in the console
+    create_accounts: bool  # for people the console does not know yet
+    has_two_steps: bool  # the provider asks everybody for a second step
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that may differ between two installations."""
 
@@ -73,6 +88,7 @@ class Settings:
     api_per_minute: int = 600
     reviewers: int = 2  # people who look at content before it leaves, never its author among them
     metrics_token: str = ""  # with it, /metrics answers its bearer; without, only this machine
+    sso: SingleSignOn | None = None
     fail_point: str | None = None  # for fault tests; see crm.core.failpoints
 
     @property
@@ -92,7 +108,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         {name: value for name, value in (os.environ if environ is None else environ).items() if value}
     )
     port, sandbox_port = _ports(given)
-    public_url = given.get("PUBLIC_URL", "").rstrip("/") or f"http://127.0.0.1:{port}"
+    public_url = given.get("PUBLIC_URL", "").rstrip("/") or f"http://localhost:{port}"
     production = given.get("CRM_MODE") == "production" or not _is_this_machine(public_url)
     local_dir = Path(given.get("LOCAL_DIR", ROOT / ".local"))
     if production:
@@ -113,7 +129,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         sendgrid_webhook_keys=_list(env.get("SENDGRID_WEBHOOK_KEY", "")),
         smtp_url=env.get("SMTP_URL"),
         smtp_has_baa=_flag(env, "SMTP_HAS_BAA"),
-        two_factor_required=_flag(env, "TWO_FACTOR_REQUIRED"),
+        two_factor_required=_flag(env, "TWO_FACTOR_REQUIRED")
+        or (production and "TWO_FACTOR_REQUIRED" not in env),
+        sso=_sso(env),
         trusted_proxies=_proxies(env),
         sandbox_port=sandbox_port,
         port=port,
@@ -137,6 +155,7 @@ SECRETS = (
     "SENDGRID_WEBHOOK_KEY",
     "SMTP_URL",
     "METRICS_TOKEN",
+    "OIDC_CLIENT_SECRET",
 )
 """Settings that may stand in a file: `SECRET_KEY_FILE=/run/secrets/secret_key`."""
 
@@ -205,6 +224,40 @@ def _refuse_gaps(env: Mapping[str, str], public_url: str) -> None:
         raise ConfigError(
             "This cannot start in production: " + "; ".join(wrong) + ". docs/configuration.md lists them all."
         )
+
+
+def _sso(env: Mapping[str, str]) -> SingleSignOn | None:
+    issuer = env.get("OIDC_ISSUER", "").rstrip("/")
+    if not issuer:
+        return None
+    pairs = [pair.partition("=") for pair in _list(env.get("OIDC_ROLES", ""))]
+    roles = {group.strip(): role.strip() for group, _, role in pairs}
+    if wrong := [*_sso_gaps(env), *_wrong_sso(env, issuer, roles)]:
+        raise ConfigError("Single sign-on is not complete: " + "; ".join(wrong) + ".")
+    return SingleSignOn(
+        issuer=issuer,
+        client_id=env["OIDC_CLIENT_ID"].strip(),
+        client_secret=env["OIDC_CLIENT_SECRET"].strip(),
+        name=env.get("OIDC_NAME", "single sign-on").strip(),
+        domains=frozenset(_list(env["OIDC_DOMAINS"].lower())),
+        roles=roles,
+        create_accounts=_flag(env, "OIDC_CREATE_ACCOUNTS"),
+        has_two_steps=_flag(env, "OIDC_HAS_TWO_STEPS"),
+    )
+
+
+def _sso_gaps(env: Mapping[str, str]) -> list[str]:
+    needed = ("OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_DOMAINS")
+    return [f"{name} is missing" for name in needed if not env.get(name, "").strip()]
+
+
+def _wrong_sso(env: Mapping[str, str], issuer: str, roles: Mapping[str, str]) -> Iterator[str]:
+    if not issuer.startswith("https://") and not _is_this_machine(issuer):
+        yield "OIDC_ISSUER must start with https://"
+    if "" in roles or not set(roles.values()) <= set(STAFF_ROLES):
+        yield f"OIDC_ROLES must be `group=role` pairs with the roles {', '.join(STAFF_ROLES)}"
+    if _flag(env, "OIDC_CREATE_ACCOUNTS") and not roles:
+        yield "OIDC_CREATE_ACCOUNTS needs OIDC_ROLES, or new accounts would have no role"
 
 
 def _clinic(env: Mapping[str, str]) -> Clinic:

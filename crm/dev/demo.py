@@ -146,7 +146,7 @@ def show_sign_ins() -> None:
             select(User).where(User.demo, User.practice_id.is_(None)).order_by(User.id)
         ):
             role = user.roles[0].name
-            token = staff.sign_in_link(user=user, life=LINK_LIFE)
+            token = staff.sign_in_link(user=user, life=LINK_LIFE, by_owner=True)
             click.echo(f"    {role:11} {settings.public_url}/sign-in/{token}")
         nurse = db.session.scalar(select(PortalPerson).where(PortalPerson.email == NURSE))
         if nurse is not None:

@@ -23,6 +23,7 @@ from crm.core.tokens import Purpose
 from crm.exports import service
 from crm.exports.models import ExportState
 from crm.staff import access
+from crm.staff.sign_in import staff_session
 
 pages = ConsolePages(
     "exports",
@@ -60,6 +61,8 @@ def _index(status: int = 200, **more: Any) -> Response:
 
 @pages.post("")
 @access.require("export_people")
+@staff_session.fresh
+@staff_session.tells_owner("export")
 def create() -> ResponseReturnValue:
     """Export data."""
     try:

@@ -39,7 +39,7 @@ def send_alert_digest(*, clinic: Clinic) -> int:
     said = summary(urgent=waiting.urgent, others=waiting.others)
     try:
         for address in addresses:
-            contact_id = _contact(address, clinic.time_zone)
+            contact_id = contact_of(address, clinic.time_zone)
             service.send_transactional(
                 "staff-alert",
                 contact_id=contact_id,
@@ -80,8 +80,8 @@ def summary(*, urgent: int, others: int) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _contact(address: str, zone: str) -> int:
-    """Return the contact that stands only for this address; the first alert creates it."""
+def contact_of(address: str, zone: str) -> int:
+    """Return the contact that stands only for this address of staff; the first email to it creates it."""
     index = address_index(address)
     same = (
         select(Contact.id)
@@ -94,7 +94,7 @@ def _contact(address: str, zone: str) -> int:
     now = clock.now()
     made = Contact(
         created_at=now,
-        first_name="Alerts",
+        first_name="Email",
         last_name="for staff",
         email=address,
         email_index=index,

@@ -22,6 +22,7 @@ from crm.leads import service as leads
 from crm.leads.models import Lead
 from crm.privacy import rules, service
 from crm.staff import access
+from crm.staff.sign_in import staff_session
 
 pages = ConsolePages("privacy", __name__, url_prefix="/erase")
 
@@ -54,6 +55,8 @@ def _show(lead: Lead, status: int = 200, **more: Any) -> Response:
 
 @pages.post("/<reference>")
 @access.require("erase_people")
+@staff_session.fresh
+@staff_session.tells_owner("erasure")
 def erase(reference: str) -> ResponseReturnValue:
     """Erase the person for good, when the reference was typed."""
     lead = leads.by_reference(reference)

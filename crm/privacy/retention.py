@@ -77,6 +77,16 @@ TASKS: Mapping[str, tuple[Callable[[datetime], int], ...]] = {
         """),
     ),
     "links": (_rows(_EXPIRED.format(table="sign_in_link")), _rows(_EXPIRED.format(table="portal_link"))),
+    "sign-ins": (
+        _rows("""
+            with old as (select key from secret_try where forget_at < :before order by forget_at limit :limit)
+            delete from secret_try using old where secret_try.key = old.key
+        """),
+        _rows("""
+            with old as (select id from staff_session where begun_at < :before order by id limit :limit)
+            delete from staff_session using old where staff_session.id = old.id
+        """),
+    ),
     "undo": (
         _rows("""
             with old as (select id from staff_act where undo_until < :before order by undo_until limit :limit)

@@ -59,6 +59,7 @@ KEPT_FOR: Mapping[str, timedelta] = {
     "receipts": timedelta(days=30),  # webhook posts as they came, once they are applied
     "answers of mailboxes": timedelta(days=90),  # the words beside a provider's event; the event itself stays
     "links": timedelta(days=30),  # sign-in links, after their end
+    "sign-ins": timedelta(days=30),  # sessions of staff; tries at secrets
     "undo": timedelta(days=1),  # images of rows by which staff undo what they did
     "acts": timedelta(days=30),  # what was done to many leads at once
     "spam": timedelta(days=30),  # people known from nothing but spam, after it was marked

@@ -156,9 +156,14 @@ LINKS = OneTimeLinks(
 def use_link(token: str) -> PortalPerson:
     """Use a link up and return the portal user it signs in. Raises NotFound."""
     person = LINKS.use(token)
+    signed_in(person)
+    return person
+
+
+def signed_in(person: PortalPerson) -> None:
+    """Record that a portal user signed in."""
     person.last_seen_at = clock.now()
     audit.record("portal.sign_in", object_type="portal_person", object_id=person.id)
-    return person
 
 
 def _send_link(person: PortalPerson, *, life: timedelta) -> None:

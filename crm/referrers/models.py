@@ -3,11 +3,11 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from crm.core.db import Base, Encrypted, EnumText, HasId
-from crm.staff.models import OneTime, User
+from crm.staff.models import OneTime, PasskeyRow, User
 
 
 class Practice(HasId, Base):
@@ -130,22 +130,9 @@ class PortalLink(OneTime):
     person_id: Mapped[int] = mapped_column(ForeignKey("portal_person.id"), index=True)
 
 
-class Passkey(HasId, Base):
-    """A passkey of a portal user; only its public key is stored."""
+class Passkey(PasskeyRow):
+    """A passkey of a portal user."""
 
     __tablename__ = "referrer_passkey"
-    __table_args__ = (
-        # WebAuthn Level 2, section 4 "Credential ID": at most 1023 bytes; section 6.1: the counter has 32 bits
-        CheckConstraint("octet_length(credential_id) between 1 and 1023", name="credential_id"),
-        CheckConstraint("sign_count between 0 and 4294967295", name="sign_count"),
-    )
 
     person_id: Mapped[int] = mapped_column(ForeignKey("portal_person.id", ondelete="CASCADE"), index=True)
-    credential_id: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
-    public_key: Mapped[bytes] = mapped_column(LargeBinary)  # COSE_Key
-    sign_count: Mapped[int] = mapped_column(BigInteger)  # always 0 if the device does not count
-    name: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime]
-    last_used_at: Mapped[datetime | None]
-
-    person: Mapped[PortalPerson] = relationship(lazy="joined", innerjoin=True)

@@ -9,7 +9,9 @@ from crm.core import current, limits
 from crm.core.blueprints import PortalPages
 from crm.core.errors import Conflict, NotAllowed, TooMany
 from crm.core.limits import Limit
-from crm.referrers import passkeys, portal_session
+from crm.referrers import portal_session
+from crm.referrers.passkeys import PASSKEYS
+from crm.staff.sign_in import passkey_challenge, passkeys
 
 pages = PortalPages("refer_account", __name__, url_prefix="/refer/account")
 
@@ -26,9 +28,9 @@ def _show(refused: str = "") -> Response:
     page = render_template(
         "portal/account.html",
         person=person,
-        passkeys=passkeys.of_person(person),
+        passkeys=PASSKEYS.of(person),
         most=passkeys.MOST,
-        site=portal_session.site(),
+        site=passkey_challenge.site(),
         refused=refused,
     )
     return make_response(page, 422 if refused else 200)
@@ -38,16 +40,16 @@ def _show(refused: str = "") -> Response:
 @portal_session.signed_in
 def challenge() -> ResponseReturnValue:
     """Return the options a browser needs to create a passkey."""
-    person, site = portal_session.person(), portal_session.site_or_404()
+    person, site = portal_session.person(), passkey_challenge.site_or_404()
     reached = limits.hit([Limit(name="refer-passkey", who=str(person.id), most=20, seconds=3600)])
     if reached is not None:
         raise TooMany(
             gettext("That was a little too often. Please wait, then try again."),
             retry_after=reached.retry_after,
         )
-    made = portal_session.issue_challenge(passkeys.adding(person))
+    made = passkey_challenge.issue(PASSKEYS.adding(person), adding=True)
     name = current.settings().clinic.name
-    options = passkeys.add_options(person, site=site, challenge=made, clinic=name)
+    options = PASSKEYS.add_options(person, site=site, challenge=made, clinic=name)
     return Response(options, mimetype="application/json")
 
 
@@ -55,11 +57,13 @@ def challenge() -> ResponseReturnValue:
 @portal_session.signed_in
 def add() -> ResponseReturnValue:
     """Store the passkey that the browser created."""
-    person, site = portal_session.person(), portal_session.site_or_404()
+    person, site = portal_session.person(), passkey_challenge.site_or_404()
     name = " ".join(request.form.get("name", "").split()) or gettext("Passkey")
     answer = request.form.get("credential", "")
     try:
-        passkeys.add(person, site=site, challenge=portal_session.take_challenge(), answer=answer, name=name)
+        PASSKEYS.add(
+            person, site=site, challenge=passkey_challenge.claim(adding=True), answer=answer, name=name
+        )
     except Conflict:
         return _show(gettext("This passkey is here already, or you have as many as fit. Remove one first."))
     except NotAllowed as error:
@@ -73,6 +77,6 @@ def add() -> ResponseReturnValue:
 @portal_session.signed_in
 def remove(passkey_id: int) -> ResponseReturnValue:
     """Remove a passkey."""
-    passkeys.remove(portal_session.person(), passkey_id)
+    PASSKEYS.remove(portal_session.person(), passkey_id)
     flash(gettext("The passkey was removed. It does not sign you in any more."), "success")
     return redirect(url_for(".show"), code=303)

@@ -10,18 +10,13 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from crm.audit import service as audit
-from crm.core import current
 from crm.core.db import db
-from crm.core.errors import NotFound
-from crm.referrers import passkeys, rules
 from crm.referrers.models import PortalPerson, PortalState
-from crm.referrers.rules import Site
 from crm.staff import sessions
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 _KEY = "portal"
-_CHALLENGE = "passkey"
 
 
 def signed_in(view: View) -> View:
@@ -56,31 +51,6 @@ def who() -> PortalPerson | None:
     if found is None or found.state is not PortalState.OPEN or found.serial != serial:
         return None
     return found
-
-
-def site() -> Site | None:
-    """Return the site that passkeys are bound to; None if this installation cannot have passkeys."""
-    return rules.passkey_site(current.settings().public_url)
-
-
-def site_or_404() -> Site:
-    """Return the site that passkeys are bound to. Raises NotFound if there can be none."""
-    found = site()
-    if found is None:
-        raise NotFound(gettext("There is no page at this address."))
-    return found
-
-
-def issue_challenge(purpose: str) -> bytes:
-    """Create a challenge for this browser; it replaces the one before."""
-    made = passkeys.new_challenge(purpose)
-    session[_CHALLENGE] = made.hex()
-    return made
-
-
-def take_challenge() -> bytes:
-    """Return the challenge of this browser and remove it; empty if there is none."""
-    return bytes.fromhex(session.pop(_CHALLENGE, ""))
 
 
 def check(stack: ExitStack) -> ResponseReturnValue | None:

@@ -16,7 +16,10 @@ from crm.core import limits
 from crm.core.blueprints import PublicPages
 from crm.core.errors import NotAllowed, TooMany
 from crm.core.limits import Limit
-from crm.referrers import accounts, passkeys, portal_session
+from crm.referrers import accounts, portal_session
+from crm.referrers.passkeys import PASSKEYS
+from crm.staff.sign_in import passkey_challenge, secret_guard
+from crm.staff.sign_in.secret_guard import takes_secret
 
 pages = PublicPages("refer_in", __name__)
 
@@ -45,7 +48,11 @@ def request_link() -> ResponseReturnValue:
 
 def _page(*, errors: Mapping[str, str] | None = None, email: str = "", refused: str = "") -> str:
     return render_template(
-        "portal/sign_in.html", errors=errors or {}, email=email, refused=refused, site=portal_session.site()
+        "portal/sign_in.html",
+        errors=errors or {},
+        email=email,
+        refused=refused,
+        site=passkey_challenge.site(),
     )
 
 
@@ -70,16 +77,21 @@ def sent() -> ResponseReturnValue:
 
 
 @pages.get("/refer/in/<token>")
+@takes_secret("link", methods=("GET",))
 def confirm(token: str) -> ResponseReturnValue:
     """Show a button: scanners open every link, and this one works once."""
-    return render_template("portal/sign_in_link.html", person=accounts.LINKS.owner_of(token), token=token)
+    person = accounts.LINKS.owner_of(token)
+    secret_guard.accepted()
+    return render_template("portal/sign_in_link.html", person=person, token=token)
 
 
 @pages.post("/refer/in/<token>")
+@takes_secret("link")
 def enter(token: str) -> ResponseReturnValue:
     """Sign in."""
-    _refuse_floods()
-    portal_session.begin(accounts.use_link(token))
+    person = accounts.use_link(token)
+    secret_guard.accepted()
+    portal_session.begin(person)
     return redirect(url_for("refer.home"), code=303)
 
 
@@ -87,21 +99,23 @@ def enter(token: str) -> ResponseReturnValue:
 def challenge() -> ResponseReturnValue:
     """Return the options a browser needs to sign in with a passkey."""
     _refuse_floods()
-    options = passkeys.sign_in_options(
-        site=portal_session.site_or_404(), challenge=portal_session.issue_challenge(passkeys.SIGN_IN)
+    options = PASSKEYS.sign_in_options(
+        site=passkey_challenge.site_or_404(), challenge=passkey_challenge.issue(PASSKEYS.sign_in_purpose())
     )
     return Response(options, mimetype="application/json")
 
 
 @pages.post("/refer/sign-in/passkey")
+@takes_secret("passkey")
 def enter_by_passkey() -> ResponseReturnValue:
     """Sign in with a passkey. The audit log has the reason of a refusal; the page does not."""
-    _refuse_floods()
-    site, answer = portal_session.site_or_404(), request.form.get("credential", "")
+    site, answer = passkey_challenge.site_or_404(), request.form.get("credential", "")
     try:
-        person = passkeys.sign_in(site=site, challenge=portal_session.take_challenge(), answer=answer)
+        person = PASSKEYS.sign_in(site=site, challenge=passkey_challenge.claim(), answer=answer)
     except NotAllowed as error:
         audit.record("portal.passkey_refused", detail={"why": error.message})
         return _page(refused=str(BAD_PASSKEY)), 422
+    secret_guard.accepted()
+    accounts.signed_in(person)
     portal_session.begin(person)
     return redirect(url_for("refer.home"), code=303)

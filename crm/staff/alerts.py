@@ -20,6 +20,7 @@ GROUPS: Mapping[str, tuple[str, str | None]] = {
         "Rows of imports that may speak of a crisis. Read each one now and call",
         "/console/import",
     ),
+    "guessing": ("Passwords, codes or links are being guessed", "/console/audit?action=secret."),
     "lead-late": ("Overdue leads", "/console/leads/work?list=overdue"),
     "portal-message": ("Messages from practices", None),
     "batch": ("Email batches refused or not built", "/console/mail#undecided"),

@@ -24,9 +24,8 @@ def create(email: str, roles: tuple[str, ...], name: str | None) -> None:
     try:
         with transaction():
             user = service.create(email=email, name=name or email.partition("@")[0], roles=roles)
-            click.echo(
-                f"Invitation for {user.email}: {_address(service.sign_in_link(user=user, life=INVITATION_LIFE))}"
-            )
+            link = service.sign_in_link(user=user, life=INVITATION_LIFE, by_owner=_is_demo())
+            click.echo(f"Invitation for {user.email}: {_address(link)}")
     except Invalid as error:
         raise click.ClickException(
             " ".join(text for texts in error.fields.values() for text in texts)
@@ -41,7 +40,8 @@ def sign_in_link(email: str, minutes: int) -> None:
     try:
         with transaction():
             user = service.by_email(email)
-            click.echo(_address(service.sign_in_link(user=user, life=timedelta(minutes=minutes))))
+            link = service.sign_in_link(user=user, life=timedelta(minutes=minutes), by_owner=_is_demo())
+            click.echo(_address(link))
     except NotFound as error:
         raise click.ClickException(error.message) from error
 
@@ -66,6 +66,11 @@ def disable(email: str) -> None:
             service.disable(user_id=service.by_email(email).id)
     except (NotFound, Invalid) as error:
         raise click.ClickException(error.message) from error
+
+
+def _is_demo() -> bool:
+    """Tell whether this is one person's machine, where who prints a link is who uses it."""
+    return not current.settings().production
 
 
 def _address(token: str) -> str:

@@ -24,6 +24,10 @@ from crm.staff import access, service
 from crm.staff import alerts as alert_service
 from crm.staff.models import User
 from crm.staff.one_time_links import INVITATION_LIFE
+from crm.staff.sign_in import own_sessions, passkey_challenge, secret_guard, staff_session
+from crm.staff.sign_in.passkeys import MOST
+from crm.staff.sign_in.secret_guard import takes_secret
+from crm.staff.sign_in.staff_passkeys import PASSKEYS
 
 pages = ConsolePages(
     "staff",
@@ -53,8 +57,9 @@ def _index(status: int = 200, **more: Any) -> Response:
 
 @pages.post("/staff")
 @access.require("manage_staff")
+@staff_session.fresh
 def invite() -> ResponseReturnValue:
-    """Create an account and show its invitation, once."""
+    """Create an account and email its invitation to its owner."""
     try:
         user = service.create(
             email=request.form.get("email", ""),
@@ -63,24 +68,25 @@ def invite() -> ResponseReturnValue:
         )
     except Invalid as error:
         abort(_index(422, errors=error.fields, typed=request.form))
-    link = _link(service.sign_in_link(user=user, life=INVITATION_LIFE))
-    return _index(link=link, link_for=user, link_days=INVITATION_LIFE.days)
+    service.mail_link(user=user, life=INVITATION_LIFE)
+    flash(f"Invitation sent to {user.email}. It works once, within {INVITATION_LIFE.days} days.", "success")
+    return redirect(url_for(".index"))
 
 
 @pages.post("/staff/<int:user_id>/link")
 @access.require("manage_staff")
+@staff_session.fresh
 def make_link(user_id: int) -> ResponseReturnValue:
-    """Show a one-time sign-in link for a staff member who lost a password or is throttled."""
+    """Email a sign-in link to a staff member who lost a password: only the owner of the mailbox gets to see it."""
     user = service.get(user_id)
-    return _index(link=_link(service.sign_in_link(user=user)), link_for=user, link_minutes=15)
-
-
-def _link(token: str) -> str:
-    return f"{current.settings().public_url}{url_for('sign_in.confirm', token=token)}"
+    service.mail_link(user=user)
+    flash(f"Sign-in link sent to {user.email}. It works once, within 15 minutes.", "success")
+    return redirect(url_for(".index"))
 
 
 @pages.post("/staff/<int:user_id>/roles")
 @access.require("manage_staff")
+@staff_session.fresh
 def roles(user_id: int) -> ResponseReturnValue:
     """Change the roles of a staff member."""
     service.set_roles(user_id=user_id, roles=request.form.getlist("roles"))
@@ -90,6 +96,7 @@ def roles(user_id: int) -> ResponseReturnValue:
 
 @pages.post("/staff/<int:user_id>/disable")
 @access.require("manage_staff")
+@staff_session.fresh
 def disable(user_id: int) -> ResponseReturnValue:
     """Close an account."""
     service.disable(user_id=user_id)
@@ -103,6 +110,7 @@ def disable(user_id: int) -> ResponseReturnValue:
 
 @pages.post("/staff/<int:user_id>/enable")
 @access.require("manage_staff")
+@staff_session.fresh
 def enable(user_id: int) -> ResponseReturnValue:
     """Reopen an account."""
     service.enable(user_id=user_id)
@@ -112,6 +120,7 @@ def enable(user_id: int) -> ResponseReturnValue:
 
 @pages.post("/staff/<int:user_id>/second-factor")
 @access.require("manage_staff")
+@staff_session.fresh
 def remove_two_step(user_id: int) -> ResponseReturnValue:
     """Remove the authenticator app of a staff member."""
     service.remove_two_step(user_id=user_id)
@@ -128,9 +137,19 @@ def account() -> ResponseReturnValue:
 
 def _account(status: int = 200, **more: Any) -> Response:
     zones = [(name, name) for name in sorted(time_zones.NAMES)]
-    return make_response(
-        render_template("console/staff/account.html", user=_me(), zone_options=zones, **more), status
+    user = _me()
+    page = render_template(
+        "console/staff/account.html",
+        user=user,
+        zone_options=zones,
+        sessions=own_sessions.of(user.id),
+        here=staff_session.here(),
+        passkeys=PASSKEYS.of(user),
+        most_passkeys=MOST,
+        site=passkey_challenge.site(),
+        **more,
     )
+    return make_response(page, status)
 
 
 def _me() -> User:
@@ -139,16 +158,21 @@ def _me() -> User:
 
 @pages.post("/account/password")
 @access.require("use_console")
+@staff_session.fresh
+@takes_secret("password", owner=secret_guard.me)
 def set_password() -> ResponseReturnValue:
     """Set the reader's password; other devices are signed out."""
     user = _me()
     if user.password and not user.verify_and_update_password(request.form.get("current", "")):
         abort(_account(422, errors={"current": ["This is not your current password."]}))
+    secret_guard.accepted()
+    begun_by = staff_session.here().begun_by
     try:
         service.set_password(user=user, password=request.form.get("password", ""))
     except Invalid as error:
         abort(_account(422, errors=error.fields))
     db.session.flush()
+    staff_session.first_step("password", begun_by=begun_by)
     login_user(user, authn_via=["password"])
     flash("Password saved. Other devices are signed out.", "success")
     return redirect(url_for(".account"))

@@ -5,7 +5,19 @@ from enum import StrEnum
 from typing import Any
 
 from flask_security import RoleMixin, UserMixin
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, LargeBinary, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -49,7 +61,8 @@ class User(HasId, UserMixin, Base):
     tf_primary_method: Mapped[str | None] = mapped_column(Text)
     tf_totp_secret: Mapped[str | None] = mapped_column(Text)
     tf_phone_number: Mapped[str | None] = mapped_column(Text)
-    mf_recovery_codes: Mapped[list[str] | None] = mapped_column(MutableList.as_mutable(ARRAY(Text)))
+    tf_counter: Mapped[int | None] = mapped_column(BigInteger)  # of the last code used: each is valid once
+    mf_recovery_codes: Mapped[list[str] | None] = mapped_column(MutableList.as_mutable(ARRAY(Text)))  # hashes
     time_zone: Mapped[str | None] = mapped_column(Text)
     alert_emails: Mapped[bool] = mapped_column(Boolean, server_default="false")  # gets emails about alerts
     practice_id: Mapped[int | None] = mapped_column(BigInteger)  # set for people of a referring practice
@@ -75,6 +88,71 @@ class SignInLink(OneTime):
     __tablename__ = "sign_in_link"
 
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    made_by: Mapped[str | None] = mapped_column(Text)  # the actor; None: the owner of the mailbox asked
+
+
+class PasskeyRow(HasId, Base):
+    """The columns of a passkey; only its public key is stored."""
+
+    __abstract__ = True
+    __table_args__ = (
+        # WebAuthn Level 2, section 4 "Credential ID": at most 1023 bytes; section 6.1: the counter has 32 bits
+        CheckConstraint("octet_length(credential_id) between 1 and 1023", name="credential_id"),
+        CheckConstraint("sign_count between 0 and 4294967295", name="sign_count"),
+    )
+
+    credential_id: Mapped[bytes] = mapped_column(LargeBinary, unique=True, sort_order=1)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary, sort_order=1)  # COSE_Key
+    sign_count: Mapped[int] = mapped_column(BigInteger, sort_order=1)  # always 0 if the device does not count
+    name: Mapped[str] = mapped_column(Text, sort_order=1)
+    created_at: Mapped[datetime] = mapped_column(sort_order=1)
+    last_used_at: Mapped[datetime | None] = mapped_column(sort_order=1)
+
+
+class StaffPasskey(PasskeyRow):
+    """A passkey of a member of staff."""
+
+    __tablename__ = "staff_passkey"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+
+
+class StaffIdentity(HasId, Base):
+    """Who a member of staff is at the provider of single sign-on."""
+
+    __tablename__ = "staff_identity"
+    __table_args__ = (UniqueConstraint("issuer", "subject"), UniqueConstraint("user_id", "issuer"))
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+    issuer: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    linked_at: Mapped[datetime]
+
+
+class StaffSession(HasId, Base):
+    """A signed-in browser of a member of staff. The cookie holds the key, this row its hash."""
+
+    __tablename__ = "staff_session"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    browser: Mapped[str] = mapped_column(Text)  # such as "Firefox on Windows"
+    via: Mapped[str] = mapped_column(Text)  # password, code, passkey, link, sso
+    begun_by: Mapped[str | None] = mapped_column(Text)  # the actor who made the link, unless its owner asked
+    begun_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class SecretTry(Base):
+    """Tries at secrets by one account or network address; `key` is a blind index of it."""
+
+    __tablename__ = "secret_try"
+
+    key: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    count: Mapped[int]
+    forget_at: Mapped[datetime] = mapped_column(index=True)
+    wait_until: Mapped[datetime | None]
 
 
 class ApiKey(HasId, Base):

@@ -3,13 +3,13 @@
 A link works once and for a short time. That time is real time, so moving the demo clock does not extend it.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from crm.core import tokens
+from crm.core import clock, tokens
 from crm.core.db import HasId, db
 from crm.core.errors import NotFound
 from crm.core.tokens import Purpose
@@ -41,7 +41,7 @@ class OneTimeLinks(Generic[Account]):
     def make(self, account: Account, *, life: timedelta = LINK_LIFE) -> int:
         """Store a link that works once, within `life`; return its id."""
         values: dict[str, Any] = {self._owner.key: account.id}
-        link = self._table(made_at=_real_now(), expires_at=_real_now() + life, **values)
+        link = self._table(made_at=clock.real_now(), expires_at=clock.real_now() + life, **values)
         db.session.add(link)
         db.session.flush()
         return link.id
@@ -55,7 +55,7 @@ class OneTimeLinks(Generic[Account]):
             .where(
                 table.id == self._id(token),
                 table.used_at.is_(None),
-                table.expires_at > _real_now(),
+                table.expires_at > clock.real_now(),
                 self._active,
             )
         )
@@ -69,7 +69,7 @@ class OneTimeLinks(Generic[Account]):
         won = db.session.scalar(
             update(self._table)
             .where(self._table.id == self._id(token), self._table.used_at.is_(None))
-            .values(used_at=_real_now())
+            .values(used_at=clock.real_now())
             .returning(self._table.id)
         )
         if won is None:
@@ -81,13 +81,9 @@ class OneTimeLinks(Generic[Account]):
         db.session.execute(
             update(self._table)
             .where(self._owner == account.id, self._table.used_at.is_(None))
-            .values(used_at=_real_now())
+            .values(used_at=clock.real_now())
         )
 
     def _id(self, token: str) -> int:
         link_id, _ = tokens.read(self._purpose, token)
         return link_id
-
-
-def _real_now() -> datetime:
-    return datetime.now(UTC)

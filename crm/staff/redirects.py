@@ -18,3 +18,11 @@ def safe_next_url() -> str | None:
     if not address.startswith(_HOME) or not address.isprintable() or "\\" in address or len(address) > 2000:
         raise Invalid({"back": ["This does not lead to a page of the console."]})
     return address
+
+
+def safe_path(address: str) -> str | None:
+    """Return a path on this site; None for anything a made-up link could send people away with."""
+    plain = address.startswith("/") and not address.startswith(("//", "/\\"))
+    return (
+        address if plain and address.isprintable() and "\\" not in address and len(address) <= 2000 else None
+    )

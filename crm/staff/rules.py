@@ -1,11 +1,18 @@
-"""Password strength, sign-in throttling, and when alert emails are due."""
+"""Password strength, sign-in throttling, the site of passkeys, and when alert emails are due."""
 
+import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 SHORTEST, LONGEST = 12, 128  # characters; NIST SP 800-63B-4 asks for 15 where a password stands alone
+
+FEWEST_GUESSES = 10**10  # zxcvbn's line to "very unguessable", offline attacks on slow hashes included
+_JUDGED = 48  # characters; more cost seconds and only add guesses
+FAMOUS = frozenset({"correcthorsebatterystaple", "thequickbrownfox", "ilovemydaughter", "tobeornottobe"})
 
 URGENT_GAP = timedelta(minutes=15)  # between two emails about urgent alerts
 DIGEST_AFTER = timedelta(hours=1)  # other alerts wait this long: most are closed by then
@@ -13,6 +20,8 @@ DIGEST_GAP = timedelta(hours=4)  # between any email and a digest of the others
 
 FREE_TRIES = 10  # of one account from one network address
 FREE_TRIES_ANYWHERE = 50  # of one account from all addresses together
+TRIES_PER_MINUTE = 30  # of one network address, whatever the account
+HALF_TRIES = 5  # codes after one right password, or after one link
 _FIRST_WAIT, _LONGEST_WAIT = 30, 15 * 60  # seconds
 
 _COMMON = """
@@ -46,7 +55,21 @@ def password_refused(password: str, *, about: Iterable[str] = ()) -> str | None:
         _left(text, own) < 5 for text in (_letters(password), _letters(core, swap=True))
     ):
         return "This is easy to guess. Use words that have nothing to do with you or your work."
+    if _letters(password) in FAMOUS or _guesses(password, own) < FEWEST_GUESSES:
+        return (
+            "This is a common password, or close to one that was stolen elsewhere. Use a few unrelated words."
+        )
     return None
+
+
+def _guesses(password: str, own: set[str]) -> float:
+    """Return how many guesses an attacker needs who tries the passwords of known breaches, names and words first.
+
+    The lists are those of zxcvbn: 30,000 passwords of breaches, 40,000 words, names and surnames (USENIX Security 2016).
+    """
+    from zxcvbn import zxcvbn  # noqa: PLC0415 - its lists cost half a second, and only a new password needs them
+
+    return float(zxcvbn(password[:_JUDGED], user_inputs=sorted(own), max_length=_JUDGED)["guesses"])
 
 
 def _letters(text: str, *, swap: bool = False) -> str:
@@ -102,3 +125,39 @@ def alert_email_due(
         return True
     gathered = others_since is not None and now - others_since >= DIGEST_AFTER
     return gathered and since_last >= DIGEST_GAP
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What passkeys are bound to: the host's name, and the origin (scheme, host, port) browsers report."""
+
+    name: str
+    origin: str
+
+
+def passkey_site(public_url: str) -> Site | None:
+    """Return the site that passkeys of an installation are bound to; None if there can be none.
+
+    They need a host with a name, not a number, and HTTPS unless the name is localhost
+    (W3C, "Web Authentication: Level 2", sections 5.1.3 and 13.4.9; "Secure Contexts", section 3.1).
+
+    >>> passkey_site("http://localhost:8000")
+    Site(name='localhost', origin='http://localhost:8000')
+    >>> passkey_site("http://127.0.0.1:8000") is None
+    True
+    """
+    parts = urlsplit(public_url)
+    name = parts.hostname or ""
+    if not name or _is_number(name) or (parts.scheme != "https" and name != "localhost"):
+        return None
+    usual = {"https": 443, "http": 80}[parts.scheme]
+    port = f":{parts.port}" if parts.port not in (None, usual) else ""
+    return Site(name=name, origin=f"{parts.scheme}://{name}{port}")
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -10,13 +10,15 @@ from flask_security import hash_password
 from sqlalchemy import select
 
 from crm.audit import service as audit
-from crm.core import clock, time_zones, tokens
+from crm.core import clock, events, time_zones, tokens
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.tokens import Purpose
 from crm.staff import access, rules
+from crm.staff.events import StaffLinkMade
 from crm.staff.models import Role, SignInLink, User
 from crm.staff.one_time_links import LINK_LIFE, OneTimeLinks
+from crm.staff.sign_in import notices, own_sessions
 
 
 def get(user_id: int) -> User:
@@ -101,6 +103,7 @@ def set_roles(*, user_id: int, roles: Collection[str]) -> None:
     was = sorted(role.name for role in user.roles)
     user.roles = _roles(roles)
     _end_sign_ins(user)
+    notices.tell_owner(user.id, "roles")
     detail = {"was": was, "now": sorted(roles)}
     audit.record("staff.roles", object_type="staff", object_id=user.id, detail=detail)
 
@@ -114,6 +117,7 @@ def disable(*, user_id: int) -> None:
     user.active = False
     _end_sign_ins(user)
     LINKS.void(user)
+    notices.tell_owner(user.id, "closed")
     audit.record("staff.disable", object_type="staff", object_id=user.id)
 
 
@@ -121,6 +125,7 @@ def enable(*, user_id: int) -> None:
     """Reopen a closed account. Raises NotFound."""
     user = get(user_id)
     user.active = True
+    notices.tell_owner(user.id, "reopened")
     audit.record("staff.enable", object_type="staff", object_id=user.id)
 
 
@@ -132,6 +137,7 @@ def _keep_an_admin(user: User) -> None:
 
 def _end_sign_ins(user: User) -> None:
     user.fs_uniquifier = secrets.token_hex(32)  # every session carries it, so every session ends
+    own_sessions.end_all(user.id)
 
 
 def sign_out_everywhere(user: User) -> None:
@@ -148,6 +154,7 @@ def set_password(*, user: User, password: str) -> None:
         raise Invalid({"password": [why_not]})
     user.password = hash_password(password)
     _end_sign_ins(user)
+    notices.tell_owner(user.id, "password")
     audit.record("staff.password", object_type="staff", object_id=user.id)
 
 
@@ -165,12 +172,29 @@ def set_time_zone(*, user: User, zone: str) -> None:
     user.time_zone = stored
 
 
-def remove_two_step(*, user_id: int) -> None:
+def remove_two_step(*, user_id: int, end_sessions: bool = True) -> None:
     """Remove the authenticator app of a staff member, for example after a lost phone. Raises NotFound."""
     user = get(user_id)
     user.tf_primary_method = user.tf_totp_secret = user.mf_recovery_codes = None
-    _end_sign_ins(user)
+    if end_sessions:
+        _end_sign_ins(user)
+    notices.tell_owner(user.id, "two_step_off")
     audit.record("staff.second_factor_dropped", object_type="staff", object_id=user.id)
+
+
+def note_second_factor(*, user_id: int) -> None:
+    """Record a new authenticator app; the recovery codes of the one before end. Raises NotFound."""
+    user = get(user_id)
+    user.mf_recovery_codes = None
+    notices.tell_owner(user.id, "two_step_on")
+    audit.record("staff.second_factor", object_type="staff", object_id=user.id)
+
+
+def note_recovery_codes(*, user_id: int, used: bool) -> None:
+    """Record that recovery codes were made, or that one was used."""
+    notices.tell_owner(user_id, "recovery_used" if used else "recovery_made")
+    action = "staff.recovery_code_used" if used else "staff.recovery_codes_made"
+    audit.record(action, object_type="staff", object_id=user_id)
 
 
 LINKS = OneTimeLinks(
@@ -179,15 +203,43 @@ LINKS = OneTimeLinks(
     account=User,
     active=User.active.expression,
     purpose=Purpose.SIGN_IN,
-    expired="This link was used or has expired. Ask an administrator for a new one, or sign in with your password.",
+    expired="This link was used or has expired. Request a new one, or sign in with your password.",
 )
 
 
-def sign_in_link(*, user: User, life: timedelta = LINK_LIFE) -> str:
-    """Return the token of a link that signs this person in once, within `life`."""
+def sign_in_link(*, user: User, life: timedelta = LINK_LIFE, by_owner: bool = False) -> str:
+    """Return the token of a link that signs this person in once, within `life`.
+
+    Unless its owner asked for it, the session it begins is marked with who did.
+    """
+    return tokens.sign(Purpose.SIGN_IN, _make_link(user, life=life, by_owner=by_owner))
+
+
+def _make_link(user: User, *, life: timedelta, by_owner: bool) -> int:
     link_id = LINKS.make(user, life=life)
+    db.session.get_one(SignInLink, link_id).made_by = None if by_owner else audit.current().actor
     audit.record("staff.link_made", object_type="staff", object_id=user.id)
-    return tokens.sign(Purpose.SIGN_IN, link_id)
+    return link_id
+
+
+def mail_link(*, user: User, life: timedelta = LINK_LIFE, by_owner: bool = False) -> None:
+    """Email a sign-in link to the mailbox of its owner: nobody else gets to see it. Raises Conflict without a text."""
+    link_id = _make_link(user, life=life, by_owner=by_owner)
+    events.publish(StaffLinkMade(user_id=user.id, link_id=link_id))
+
+
+def ask_link(email: str) -> None:
+    """Email a sign-in link to this address if it has an active account; never reveal whether it has."""
+    user = db.session.scalar(select(User).where(User.email == email.strip().lower(), User.active))
+    if user is not None and user.practice_id is None:
+        mail_link(user=user, by_owner=True)
+
+
+def use_link(token: str) -> tuple[User, str | None]:
+    """Use a link up; return the account it signs in, and the actor who made it unless its owner did. Raises NotFound."""
+    user = LINKS.use(token)
+    link_id, _ = tokens.read(Purpose.SIGN_IN, token)
+    return user, db.session.get_one(SignInLink, link_id).made_by
 
 
 def names_of(actors: Collection[str]) -> dict[str, str]:

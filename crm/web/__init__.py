@@ -9,7 +9,7 @@ from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 from werkzeug.routing import IntegerConverter
 
-from crm.staff import sign_in
+from crm.staff.sign_in import setup as sign_in
 from crm.web import access_guard, api, console, errors, headers, language, portal, public, template_filters
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ An endpoint that is neither public nor names a permission is refused: a forgotte
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from flask import Flask, current_app, flash, g, redirect, request, session, url_for
+from flask import Flask, Response, current_app, flash, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_security import current_user, logout_user
 
@@ -16,6 +16,7 @@ from crm.core.db import transaction
 from crm.core.errors import NotAllowed
 from crm.referrers import portal_session
 from crm.staff import access, sessions
+from crm.staff.sign_in import secret_guard, staff_session
 
 OPEN = frozenset({"static", "bootstrap.static", "security.static", "api-docs.openapi_json"})
 """Endpoints for everybody that belong to no Blueprint of public pages."""
@@ -33,6 +34,7 @@ def init_guard(app: Flask, *, public: Iterable[str]) -> None:
     app.extensions["public_blueprints"] = frozenset(public)
     app.before_request(_name_actor)
     app.before_request(_check)
+    app.after_request(_finish)
     app.teardown_request(_forget_actor)
 
 
@@ -69,6 +71,8 @@ def _check() -> ResponseReturnValue | None:
     if request.endpoint is None:
         return None  # not found
     kind = kind_of(current_app, request.endpoint)
+    if kind is not None:
+        secret_guard.begin(current_app.view_functions[request.endpoint])
     if kind in ("public", "key"):  # views with an API key check it themselves
         return None
     if kind == "referrer":
@@ -76,8 +80,27 @@ def _check() -> ResponseReturnValue | None:
     return _check_staff(kind)
 
 
+def _finish(response: Response) -> Response:
+    """Record a failed try at a secret, and tell the owner of the account what was done."""
+    if request.endpoint is None:
+        return response
+    response = secret_guard.finish(response)
+    staff_session.finish(current_app.view_functions[request.endpoint], response)
+    return response
+
+
+def _ended() -> str | None:
+    """Return why the session of the signed-in member of staff has ended; None while it lasts."""
+    if not current_user.is_authenticated:
+        return None
+    why = sessions.ended(session, browser=request.user_agent.string)
+    return why or (
+        None if staff_session.load() else "You were signed out on another device. Please sign in again."
+    )
+
+
 def _check_staff(kind: str | None) -> ResponseReturnValue | None:
-    if current_user.is_authenticated and (why := sessions.ended(session, browser=request.user_agent.string)):
+    if why := _ended():
         logout_user()
         flash(why, "info")
         return redirect(_sign_in())
@@ -87,7 +110,7 @@ def _check_staff(kind: str | None) -> ResponseReturnValue | None:
     if not current_user.is_authenticated:
         return redirect(_sign_in())
     _require_permission(kind)
-    return None
+    return staff_session.check(current_app.view_functions[str(request.endpoint)])
 
 
 def _require_permission(kind: str | None) -> None:

@@ -12,7 +12,9 @@ ABOUT = ("Ana Ruiz", "ana.ruiz@clinic.example")
 @pytest.mark.parametrize(
     "password",
     [
-        "short words", "x" * 129, "password1234", "Password123!!", "P@ssw0rd2026!!", "qwertyuiop12", "1qaz2wsx3edc",
+        "short words", "x" * 129, "liverpool2024!", "Liverpool-Liverpool", "chickenwing101", "michelle1987love",
+        "correct horse battery staple", "1qaz2wsx3edc4rfv",
+        "password1234", "Password123!!", "P@ssw0rd2026!!", "qwertyuiop12", "1qaz2wsx3edc",
         "aaaaaaaaaaaa", "abababababab", "123456789012", "abcdefghijkl", "AnaRuiz-clinic-1", "monkeydragon12",
         "KetamineClinic2026", "contraseña1234",
     ],

@@ -47,6 +47,7 @@ FIELD_WORDS = {
     "portal_url": "Link: portal",
     "confirm_url": "Link: confirm",
     "signin_url": "Link: sign in",
+    "staff_signin_url": "Link: sign in to the console",
     "console_url": "Link: console",
 }
 

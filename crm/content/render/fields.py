@@ -30,6 +30,7 @@ ON_REQUEST = frozenset(
         "preferences_url",
         "unsubscribe_url",
         "signin_url",
+        "staff_signin_url",
         "reference",
         "appointment_time",
     }
@@ -44,6 +45,7 @@ URL_FIELDS = frozenset(
         "referral_url",
         "portal_url",
         "signin_url",
+        "staff_signin_url",
         "console_url",
     }
 )

@@ -18,6 +18,7 @@ from crm.messages.rules import Stream
 PATHS: Mapping[str, tuple[str, tokens.Purpose]] = {
     "confirm_url": ("/c/", tokens.Purpose.CONFIRM),
     "signin_url": ("/refer/in/", tokens.Purpose.PORTAL_SIGN_IN),
+    "staff_signin_url": ("/sign-in/", tokens.Purpose.SIGN_IN),
 }
 
 

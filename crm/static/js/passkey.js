@@ -46,7 +46,7 @@ async function go(form) {
   said.textContent = said.dataset.working;
   try {
     const options = await challenge(form);
-    form.elements.namedItem('credential').value = written(await ways[form.dataset.passkey](options));
+    form.querySelector('[data-passkey-answer]').value = written(await ways[form.dataset.passkey](options));
     said.textContent = '';
     form.submit();
   } catch (error) {

@@ -19,7 +19,7 @@ from flask_security import (
 )
 from sqlalchemy import select, update
 
-from crm.core import clock
+from crm.core import clock, current
 from crm.core.db import db
 from crm.staff import redirects, service
 from crm.staff.models import Role, User
@@ -131,9 +131,7 @@ def init_sign_in(app: Flask, settings: "Settings") -> None:
         totp_cls=OnceTotp,
     )
     app.extensions["security"].login_context_processor(
-        lambda: {
-            "sign_in_ways": {"site": passkey_challenge.site(), "provider": settings.sso and settings.sso.name}
-        }
+        lambda: {"sign_in_ways": {"site": passkey_challenge.site(), "provider": _provider()}}
     )
     init_single_sign_on(app, settings.sso)
     user_authenticated.connect(staff_session.begin, app)
@@ -189,6 +187,11 @@ def verify() -> ResponseReturnValue:
     if wrong or request.method == "GET":
         return staff_session.confirm_page(wrong)
     return redirect(redirects.safe_path(request.args.get("next", "")) or url_for("console.home"))
+
+
+def _provider() -> str | None:
+    sso = current.settings().sso
+    return sso.name if sso else None
 
 
 def _totp_key(field_key: bytes) -> str:

@@ -131,7 +131,7 @@ def confirm() -> str | None:
 
 def _right_password(user: User) -> bool:
     typed = unicodedata.normalize("NFKD", request.form.get("confirm_password", ""))
-    return bool(user.password) and user.verify_and_update_password(typed) is True
+    return bool(user.password and user.verify_and_update_password(typed))
 
 
 def _right_passkey(user: User) -> bool:

@@ -47,7 +47,7 @@ def test_the_guarded_places_are_these(app):
 
 
 def test_every_view_that_checks_a_secret_is_marked():
-    """Whoever adds a view that compares a password, uses a link or verifies a passkey must mark it."""
+    """A view that compares a password, uses a link or verifies a passkey is marked."""
     found, bare = set(), set()
     for path in sorted((ROOT / "crm").rglob("*.py")):
         for view in _views(path):

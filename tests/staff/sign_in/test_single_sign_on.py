@@ -195,7 +195,7 @@ def test_a_provider_that_does_not_answer_is_a_refusal(settings_of, ana):
     assert refusals() == ["unreachable"]
 
 
-def test_without_a_provider_there_is_no_such_page(client):
+def test_without_a_provider_the_page_is_not_found(client):
     assert client.get("/sign-in/sso").status_code == 404
 
 

@@ -98,7 +98,7 @@ def test_another_persons_session_is_not_found(ana, visitor, boss):
     assert is_in(visitor)
 
 
-def test_a_session_by_an_administrators_link_is_marked_and_approves_nothing(ana, database):
+def test_a_session_by_anothers_link_is_marked_and_approves_nothing(ana, database):
     with transaction(), audit.acting("staff:99"):
         token = service.sign_in_link(user=ana)
     visitor = BrowserClient(database)

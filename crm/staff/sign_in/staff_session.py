@@ -108,7 +108,7 @@ def check(view: object) -> Response | None:
 
 def is_fresh() -> bool:
     """Tell whether this person signed in, or confirmed who they are, in the last five minutes."""
-    return 0 <= time.time() - session.get(_CONFIRMED, 0) < FRESH
+    return 0 <= time.time() - float(session.get(_CONFIRMED, 0)) < FRESH
 
 
 def _has_answer() -> bool:

@@ -4,6 +4,8 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
+from crm.intake.schemas import CleanString, single_line
+
 TAG = validate.Regexp(r"^[\w .:-]{1,60}\Z", error="Use up to 60 letters, digits, spaces and . : - _")
 
 
@@ -14,7 +16,7 @@ def _tags() -> "fields.List[Any]":
 class DraftSchema(Schema):
     """A draft. People who had this very version of the email are left out, unless `repeat_allowed`."""
 
-    name = fields.String(required=True, metadata={"example": "Autumn news"})
+    name = CleanString(single_line(200), required=True, metadata={"example": "Autumn news"})
     item = fields.String(required=True, metadata={"example": "contact-request/01-welcome"})
     tags = _tags()
     exclude_tags = _tags()

@@ -23,6 +23,7 @@ from crm.contacts.rules import Match, Person, folded, match_person, number_of
 from crm.core import clock, crypto, events
 from crm.core.db import db, execute_raw, sealed
 from crm.core.errors import Conflict, Invalid, NotFound
+from crm.core.text import clean
 
 TAG_LIMIT = 40  # characters
 PHONE, NAME_BIRTH = "phone", "name+birth"
@@ -256,7 +257,7 @@ _ALL_TAGS = text("""
 
 def clean_tag(text: str) -> str:
     """Return a tag as it is stored. Raises Invalid."""
-    tag = " ".join(text.split()).lower()
+    tag = clean(text, lines=False).lower()
     if not 0 < len(tag) <= TAG_LIMIT or not all(c.isalnum() or c in " -_" for c in tag):
         raise Invalid({"tag": [f"Use up to {TAG_LIMIT} letters, digits, spaces and hyphens."]})
     return tag

@@ -8,6 +8,7 @@ from flask import Flask, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import OperationalError
 
+from crm.core.clean_request import CleanRequest
 from crm.core.config import Settings
 from crm.core.db import collided, transaction
 from crm.core.services import Services
@@ -20,6 +21,7 @@ log = structlog.get_logger()
 class CrmApp(Flask):
     """Flask with one transaction per request: return to keep, raise to refuse."""
 
+    request_class = CleanRequest
     services: Services
 
     @property

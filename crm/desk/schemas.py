@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from crm.consultations import service as consultations
+from crm.intake.schemas import CleanString, single_line, text_of
 from crm.leads import contact_attempts as attempts
 from crm.leads import rules
 
@@ -103,7 +104,7 @@ class OwnerSchema(Schema):
 class NoteSchema(Schema):
     """A note for the timeline; stored encrypted."""
 
-    text = fields.String(required=True, validate=validate.Length(min=1, max=4000))
+    text = CleanString(text_of(4000), required=True)
 
 
 class NotedSchema(Schema):
@@ -141,14 +142,14 @@ class CallSchema(Schema):
 
     channel = fields.String(required=True, validate=validate.OneOf(sorted(attempts.CHANNELS)))
     outcome = fields.String(required=True, validate=validate.OneOf(sorted(attempts.OUTCOMES)))
-    note = fields.String(load_default="", validate=validate.Length(max=2000))
+    note = CleanString(text_of(2000), load_default="")
     call_again_at = fields.AwareDateTime(load_default=None, allow_none=True)
 
 
 class NewTaskSchema(Schema):
     """A task with a due time. The title shows in lists: no health details."""
 
-    title = fields.String(required=True, validate=validate.Length(min=1, max=120))
+    title = CleanString(single_line(120), required=True)
     due_at = fields.AwareDateTime(required=True)
     owner_id = fields.Integer(
         load_default=None, allow_none=True, strict=True, validate=validate.Range(min=1, max=BIGGEST_ID)

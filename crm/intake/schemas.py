@@ -28,8 +28,8 @@ from crm.referrers.rules import is_npi_format
 from crm.referrers.service import NPI_HINT
 
 
-class NormalizedString(fields.String):
-    """Text that a rule normalizes or refuses; "" and "N/A" mean not given. A number is read as its digits."""
+class CleanString(fields.String):
+    """Text that a rule cleans or refuses. A number is read as its digits. No other field takes text from people."""
 
     def __init__(self, rule: Callable[[str], Any], **options: Any) -> None:
         super().__init__(**options)
@@ -38,15 +38,26 @@ class NormalizedString(fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
         text = super()._deserialize(_digits(value), attr, data, **options)
         try:
-            if people.means_nothing(text):
+            if self.says_nothing(text):
                 return self._nothing()
             return self.rule(text)
         except InvalidValue as error:
             raise ValidationError(str(error)) from error
 
+    def says_nothing(self, text: str) -> bool:
+        """Return whether a text counts as not given."""
+        return not clean(text)
+
     def _nothing(self) -> None:
         if self.required:
             raise InvalidValue("required")
+
+
+class NormalizedString(CleanString):
+    """A value that a rule normalizes or refuses; "N/A" and the like mean not given, too."""
+
+    def says_nothing(self, text: str) -> bool:
+        return people.means_nothing(text)
 
 
 def _digits(value: Any) -> Any:
@@ -126,9 +137,9 @@ def single_line(limit: int) -> Callable[[str], str]:
     return lambda text: people.clean_text(text, limit=limit, lines=False)
 
 
-def message_text(text: str) -> str:
-    """Return the message of a contact request."""
-    return people.clean_text(text, limit=rules.MESSAGE_LIMIT)
+def text_of(limit: int) -> Callable[[str], str]:
+    """Return a rule for text of several lines and at most `limit` characters."""
+    return lambda text: people.clean_text(text, limit=limit)
 
 
 def _heard_from(text: str) -> str:
@@ -201,7 +212,7 @@ class ContactRequestSchema(PersonSchema):
 
     email = NormalizedString(people.clean_email, required=True, metadata={"example": "ana.ruiz@example.com"})
     heard_from = OptionalString(_heard_from, metadata={"enum": list(rules.HEARD_FROM)})
-    message = NormalizedString(message_text, load_default=None, allow_none=True)
+    message = NormalizedString(text_of(rules.MESSAGE_LIMIT), load_default=None, allow_none=True)
     educational_email = fields.Boolean(load_default=False, truthy={True}, falsy={False})
     wording = fields.String(load_default=None, allow_none=True, metadata={"example": "contact-form/1"})
     first_touch = fields.Nested(FirstTouchSchema, load_default=None, allow_none=True)
@@ -281,7 +292,7 @@ def _years(born: date, today: date) -> int:
 class ReasonSchema(Schema):
     """The reason. Stored encrypted; codes are ICD-10-CM."""
 
-    text = NormalizedString(lambda text: people.clean_text(text, limit=2000), required=True)
+    text = NormalizedString(text_of(2000), required=True)
     diagnoses = SomeStrings(
         OptionalString(clean_diagnosis, name="diagnoses"), most=12, metadata={"example": ["G90.511"]}
     )

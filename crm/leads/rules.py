@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from crm.core.business_hours import Calendar
+from crm.core.text import clean
 
 
 class LeadKind(StrEnum):
@@ -250,7 +251,7 @@ def first_touch(values: Mapping[str, str | None]) -> dict[str, str] | None:
         value = values.get(key) or ""
         if key == "landing_page":
             value = value.partition("?")[0].partition("#")[0]
-        value = "".join(character for character in value if character.isprintable()).strip()[:TOUCH_LIMIT]
+        value = "".join(filter(str.isprintable, clean(value, lines=False)))[:TOUCH_LIMIT].strip()
         if value:
             kept[key] = value
     return kept or None

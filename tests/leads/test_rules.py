@@ -143,7 +143,7 @@ def test_first_touch():
         "utm_term": None,
     }
     assert rules.first_touch(told) == {
-        "utm_source": "newsletter",
+        "utm_source": "news letter",
         "utm_campaign": "x" * 100,
         "landing_page": "/pain",
     }

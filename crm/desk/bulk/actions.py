@@ -105,9 +105,12 @@ def _move(to: str, reason: str) -> dict[str, Any]:
 
 
 def _task(title: str, due_at: str) -> dict[str, Any]:
-    title = " ".join(title.split())
-    wrong = {}
-    if not 0 < len(title) <= service.TITLE_LIMIT or not title.isprintable():
+    wrong: dict[str, Sequence[str]] = {}
+    try:
+        title = service.typed_text("title", title, limit=service.TITLE_LIMIT, lines=False)
+    except Invalid as error:
+        wrong |= error.fields
+    if not title:
         wrong["title"] = ["Enter a title of up to 120 characters."]
     try:
         due = datetime.fromisoformat(due_at)

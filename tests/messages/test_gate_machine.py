@@ -42,6 +42,7 @@ ITEMS = [
     "contact-request/01-welcome",
     *(f"contact-request/0{n}" for n in ("4-research", "5-safety", "6-talk")),
 ]
+RUNNING = ["freezing", "sending"]
 ZONES = ["America/Los_Angeles", "Pacific/Honolulu"]
 ANSWERS = st.sampled_from([Fate.TRY_AGAIN] * 3 + [Fate.ACCEPTED] * 2 + [Fate.THROTTLED, Fate.REFUSED])
 OUR_REASONS = {"left_sequence", "opted_out", "booked", "frequency_cap", "had_already", "no_consent"}
@@ -91,10 +92,11 @@ class Gates(Engine):
     @rule(verb=st.sampled_from(["pause", "pause", "resume", "cancel"]))
     def staff_move_a_broadcast(self, verb: str) -> None:
         campaign_id = max(set(self.planned) - self.ended)
-        gate = f"campaign:{campaign_id}"
-        state = db.session.scalar(text("select state from campaign where id = :id"), {"id": campaign_id})
-        db.session.rollback()
-        if state == "finished" or (verb == "pause") == (gate in self.closed) != (verb == "cancel"):
+        gate, possible = (
+            f"campaign:{campaign_id}",
+            {"pause": RUNNING, "resume": ["paused"], "cancel": [*RUNNING, "paused"]},
+        )
+        if self.state_of(campaign_id) not in possible[verb]:
             return
         with transaction():
             getattr(campaigns, verb)(campaign_id)
@@ -104,6 +106,10 @@ class Gates(Engine):
             self.closed.add(gate)
         if verb == "cancel":
             self.ended.add(campaign_id)
+
+    def state_of(self, campaign_id: int) -> str:
+        with transaction():
+            return db.session.scalar(text("select state from campaign where id = :id"), {"id": campaign_id})
 
     @rule()
     def staff_pause_or_resume_the_sequence(self) -> None:
@@ -231,8 +237,10 @@ class Gates(Engine):
                 switches.release(by="Kim")
             if "sequence" in self.closed:
                 sequences.resume(self.sequence)
-            for campaign_id in set(self.planned) - self.ended:
-                if f"campaign:{campaign_id}" in self.closed:
+            for campaign_id in self.planned:
+                if (
+                    self.state_of(campaign_id) == "paused"
+                ):  # by staff, or because the provider refused its batches
                     campaigns.resume(campaign_id)
             self.set_content(expired=False)
         self.dawdling, self.closed = [], {f"campaign:{campaign_id}" for campaign_id in self.ended}

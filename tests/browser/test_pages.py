@@ -11,7 +11,8 @@ pytestmark = [pytest.mark.xdist_group("browser")]
 PUBLIC = ["/contact", "/education", "/login", "/c/nonsense", "/nowhere"]
 CONSOLE = ["/console", "/console/leads", "/console/sequences", "/console/mail", "/console/alerts", "/console/staff",
            "/console/audit", "/console/settings", "/console/campaigns", "/console/content", "/console/mail/pace",
-           "/console/account"]  # fmt: skip
+           "/console/account", "/console/contacts", "/console/new", "/console/new?what=referral", "/console/referrers/",
+           "/console/referrers/new"]  # fmt: skip
 
 
 def check(page: Page, address: str, *, fine: tuple[int, ...] = (200,)) -> None:

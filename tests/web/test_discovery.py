@@ -57,7 +57,7 @@ def test_every_audience_is_found(app, audience, kind, known):
 def test_navigation_order_and_links(app):
     assert list(console.sections()) == [
         "Leads",
-        "Referrers",
+        "People",
         "Sequences",
         "Content",
         "Broadcasts",
@@ -75,5 +75,5 @@ def test_navigation_order_and_links(app):
 def test_pages_of_a_larger_section_name_it():
     names = {pages.name for pages in discovery.find_blueprints("console", ConsolePages)}
     parts = {pages.part_of for pages in discovery.find_blueprints("console", ConsolePages)} - {None}
-    assert parts == {"leads", "content"}
+    assert parts == {"leads", "content", "mail", "contacts", "practices"}
     assert parts < names

@@ -27,7 +27,7 @@ pages = ConsolePages(
     "contacts",
     __name__,
     url_prefix="/contacts",
-    entries=[ConsoleEntry(label="Contacts", permission="see_contacts", order=15)],
+    entries=[ConsoleEntry(label="Contacts", permission="see_contacts", order=15, section="People")],
 )
 
 MOST = 500  # contacts that one action tags

@@ -17,7 +17,7 @@ from crm.core.blueprints import ConsolePages
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.desk.lead_page import has_permission, submitted_version
 from crm.desk.list_filters import KINDS
-from crm.desk.people.contact_page import present
+from crm.desk.people.contact_page import LANGUAGES, PHONE_KINDS, present
 from crm.duplicates import fields, split
 from crm.duplicates import service as duplicates
 from crm.leads import queries as leads
@@ -55,6 +55,7 @@ def show_compare(contact_id: int, other_id: int) -> ResponseReturnValue:
         gone=gone,
         rows=[row for row in fields.compare(kept, gone) if row.name not in hidden],
         labels=edit_form.LABELS,
+        words={"language": LANGUAGES, "phone_kind": PHONE_KINDS},
         leads={one.id: leads.leads_of(one.id) for one in (kept, gone)},
         code_label=label,
         kinds=KINDS,

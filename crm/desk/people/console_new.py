@@ -30,8 +30,6 @@ from crm.staff import access
 
 pages = ConsolePages("new", __name__, url_prefix="/new", part_of="leads")
 
-NEW_PERSON = "new"
-
 
 @pages.get("")
 @access.require("work_leads")

@@ -40,10 +40,16 @@ SOURCES_OF_CHANGE = {
     "split": "split into another record",
     "undo": "undone",
 }
-ZONES = (
-    "America/Los_Angeles", "America/Denver", "America/Phoenix", "America/Chicago", "America/New_York",
-    "America/Anchorage", "Pacific/Honolulu", "America/Puerto_Rico",
-)  # fmt: skip
+ZONES = {
+    "America/Los_Angeles": "Pacific time",
+    "America/Denver": "Mountain time",
+    "America/Phoenix": "Arizona time",
+    "America/Chicago": "Central time",
+    "America/New_York": "Eastern time",
+    "America/Anchorage": "Alaska time",
+    "Pacific/Honolulu": "Hawaii time",
+    "America/Puerto_Rico": "Atlantic time (Puerto Rico)",
+}
 
 
 def name_of(contact: Contact) -> str:
@@ -125,9 +131,9 @@ def form_of(
     typed: Mapping[str, str], numbers: list[tuple[str, str]], errors: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return what the form shows: the typed values, room for further numbers, and the choices."""
-    zones = [(zone, zone) for zone in ZONES]
+    zones = list(ZONES.items())
     if (chosen := typed.get("time_zone")) and chosen not in ZONES:
-        zones.append((chosen, chosen))
+        zones.append((chosen, chosen.rpartition("/")[2].replace("_", " ")))
     return {
         "typed": typed,
         "numbers": [*numbers, ("mobile", "")][: edit_form.MOST_PHONES],

@@ -24,7 +24,7 @@ pages = ConsolePages(
     "practices",
     __name__,
     url_prefix="/referrers",
-    entries=[ConsoleEntry(label="Practices", permission="see_practices", order=20)],
+    entries=[ConsoleEntry(label="Practices", permission="see_practices", order=20, section="People")],
 )
 
 KINDS = frozenset({"edit_practice", "merge_practices", "note_practice", "task_practice"})  # of acts

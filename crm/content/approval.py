@@ -14,6 +14,7 @@ from crm.content import claims_gate, preview, rules, service
 from crm.content.claims.document import LARGEST
 from crm.content.events import ContentApproved
 from crm.content.models import Approval, Autosave, ContentItem, ContentVersion, VersionState
+from crm.content.questions import service as questions
 from crm.content.render.fields import ContentError
 from crm.content.render.source import parse
 from crm.content.testimonials import service as testimonials
@@ -167,6 +168,7 @@ def approval_request(
         given={role: one.reviewer for role, one in approvals_of(version).items()},
         changed=has_changed(version),
         blocked=_blocked(version),
+        open_questions=sum(one.is_open for one in questions.questions_of(version)),
         unauthorized=testimonial_problem(version),
         reviewers=reviewers(),
     )

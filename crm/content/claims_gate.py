@@ -1,9 +1,9 @@
 """The claims check over stored text: with the blocks it would leave with, and remembered by its bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from crm.content.claims import LANGUAGES, Finding, check, check_content
+from crm.content.claims import LANGUAGES, Finding, check, check_content, check_rules
 from crm.content.claims.document import names_health
 from crm.content.render.fields import ContentError
 from crm.content.render.source import Block, parse, parse_block
@@ -19,23 +19,35 @@ def findings(text: str, *, blocks: Mapping[str, str], host: str) -> list[Finding
 
     `blocks` maps names to block files of the text's language; `host` is where links may lead.
     """
-    return list(_found(text, tuple(sorted(blocks.items())), host))
+    return list(_found(text, tuple(sorted(blocks.items())), host, learned=True))
 
 
 def blocked(text: str, *, blocks: Mapping[str, str], host: str) -> tuple[str, ...]:
-    """Return the ids of the rules that keep a text from going out."""
-    return tuple(dict.fromkeys(one.id for one in findings(text, blocks=blocks, host=host) if one.blocks))
+    """Return what keeps a text from being submitted and approved: ids of rules, and of kinds that the reader is sure of."""
+    return _ids(findings(text, blocks=blocks, host=host))
+
+
+def blocked_by_rules(text: str, *, blocks: Mapping[str, str], host: str) -> tuple[str, ...]:
+    """Return the ids of the rules that keep an approved text from being sent.
+
+    The reader is not asked: people approved exactly these bytes, and a newly trained reader stops no mail that they approved.
+    """
+    return _ids(_found(text, tuple(sorted(blocks.items())), host, learned=False))
+
+
+def _ids(found: Iterable[Finding]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.id for one in found if one.blocks))
 
 
 @lru_cache(maxsize=512)
-def _found(text: str, blocks: Blocks, host: str) -> tuple[Finding, ...]:
+def _found(text: str, blocks: Blocks, host: str, *, learned: bool) -> tuple[Finding, ...]:
+    sentences = check if learned else check_rules
     if is_block(text):
         block = parse_block(text)
-        return tuple(check(block.body, language=block.language))
+        return tuple(sentences(block.body, language=block.language))
     source = parse(text)
-    return tuple(
-        with_testimonial_findings(check_content(source, blocks=_parsed(blocks), hosts=[host]), source=source)
-    )
+    found = check_content(source, blocks=_parsed(blocks), hosts=[host], check=sentences)
+    return tuple(with_testimonial_findings(found, source=source))
 
 
 @lru_cache(maxsize=32)
@@ -54,7 +66,9 @@ def neutral_sender(name: str) -> str:
 
     Also for a name without a letter that a mail header can hold.
     """
-    told = {one.words for language in LANGUAGES for one in check(name, language=language, where="subject")}
+    told = {
+        one.words for language in LANGUAGES for one in check_rules(name, language=language, where="subject")
+    }
     if told:
         raise ConfigError(
             f"CLINIC_SHORT_NAME stands on locked screens as the sender of every email and may not say "

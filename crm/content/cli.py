@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 import orjson
@@ -10,6 +11,7 @@ from flask.cli import with_appcontext
 from crm.content import files, seed
 from crm.content.claims import Finding, Severity, check, check_content, check_text
 from crm.content.claims.corpus import BadLine, Score, measure, read_lines
+from crm.content.questions import service as questions
 from crm.content.render.source import LANGUAGES, Block, ContentError, parse, parse_block
 from crm.content.testimonials.findings import with_testimonial_findings
 from crm.core.db import transaction
@@ -131,6 +133,18 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}."
     return str(error)
+
+
+@content.command("answers")
+@click.argument("file", type=click.File("wb"))
+@with_appcontext
+def answers_command(file: BinaryIO) -> None:
+    """Write the reviewers' answers to the claims check into FILE as lines of the corpus ("-" is standard output)."""
+    count = 0
+    for line in questions.corpus_lines():
+        file.write(orjson.dumps(line) + b"\n")
+        count += 1
+    click.echo(f"Content: {count} answers written.", err=True)
 
 
 @content.command("load")

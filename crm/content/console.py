@@ -132,7 +132,7 @@ def version(version_id: int) -> ResponseReturnValue:
         mine=actor() in approval.authors(found) | {found.submitted_by},
         looks=_looks(),
         people=preview.PEOPLE,
-        names=_people(found, approvals.values(), notes),
+        names=_people(found, approvals.values(), notes, report),
         months=list(rules.MONTHS),
         **compared.facts,
         **_discussion(notes, compared.sentences),
@@ -195,10 +195,15 @@ def _voided_by(version: ContentVersion) -> Sequence[ContentVersion]:
 
 
 def _people(
-    version: ContentVersion, approvals: Iterable[Approval], notes: Iterable[Comment]
+    version: ContentVersion,
+    approvals: Iterable[Approval],
+    notes: Iterable[Comment],
+    report: editor_hints.Report,
 ) -> dict[str, str]:
     reviewers = [one.reviewer for one in approvals]
     writers = [who for note in notes for who in (note.author, note.settled_by)]
+    answers = [one.question.answer for one in report.findings if one.question is not None]
+    reviewers += [one.author for one in answers if one is not None]
     return catalog.display_names([version.author, version.submitted_by, *reviewers, *writers])
 
 

@@ -118,6 +118,40 @@ class Comment(HasId, Base):
     settled_at: Mapped[datetime | None]
 
 
+class AnswerVerdict(StrEnum):
+    """A reviewer's answer about a sentence that the claims check is not sure about."""
+
+    NO_CLAIM = "no_claim"
+    SUPPORTED = "supported"  # by a claim of the text that has its source
+    CLAIM = "claim"  # it must be changed
+
+
+class Answer(HasId, Base):
+    """What a reviewer answered about one sentence. The row never changes; a newer one about the same sentence counts."""
+
+    __tablename__ = "content_answer"
+    __table_args__ = (
+        CheckConstraint("verdict in ('no_claim','supported','claim')", name="verdict"),
+        CheckConstraint("(verdict = 'supported') = (claim <> '')", name="claim"),
+        CheckConstraint("reason <> ''", name="reason"),
+        CheckConstraint("place in ('body','subject')", name="place"),
+        Index("ix_content_answer_digest", "digest", text("id desc")),
+    )
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary)  # over the sentence and the one before it
+    language: Mapped[str] = mapped_column(Text)
+    place: Mapped[str] = mapped_column(Text)
+    sentence: Mapped[str] = mapped_column(Text)
+    before: Mapped[str] = mapped_column(Text)
+    kinds: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    verdict: Mapped[AnswerVerdict] = mapped_column(EnumText(AnswerVerdict))
+    claim: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    version_id: Mapped[int] = mapped_column(ForeignKey("content_version.id"), index=True)
+    author: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
 class Autosave(HasId, Base):
     """An earlier text of a draft."""
 

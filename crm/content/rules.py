@@ -36,6 +36,7 @@ class ApprovalRequest:
     given: Mapping[str, str]
     changed: bool  # the text, a block or the layout changed since it was submitted
     blocked: bool  # the claims check found something that may not go out
+    open_questions: int = 0  # sentences that the claims check asks about, and no reviewer has cleared
     unauthorized: str | None = None  # why the patient's words in it may not be printed
     reviewers: int  # how many people this clinic has for it: 1 or 2
 
@@ -56,10 +57,17 @@ def approval_problem(asked: ApprovalRequest) -> str | None:
         return f"The {asked.kind} approval is already given."
     if asked.actor in asked.given.values():
         return "You gave the other approval. A second person has to give this one."
+    return _text_problem(asked)
+
+
+def _text_problem(asked: ApprovalRequest) -> str | None:
+    """Return what in the text itself stands against an approval."""
     if asked.changed:
         return "The text, a block in it or the layout changed after it was submitted. Submit it again."
     if asked.blocked:
         return "The claims check found problems. Fix them first."
+    if asked.open_questions:
+        return "The claims check asks about sentences. Answer each of them first."
     return asked.unauthorized
 
 

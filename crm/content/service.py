@@ -131,7 +131,7 @@ def _rendered(
     """Render and check once per process and set of bytes, so that sending costs neither."""
     named = dict(blocks)
     rendered = render(parse(source), blocks=named, layout=frame, clinic=clinic)
-    blocked = claims_gate.blocked(source, blocks=named, host=_host(clinic))
+    blocked = claims_gate.blocked_by_rules(source, blocks=named, host=_host(clinic))
     return _digest(source, blocks, frame), rendered, blocked
 
 

@@ -131,6 +131,7 @@ def test_what_the_check_blocks_by_now_cannot_be_approved_or_sent(monkeypatch):
     monkeypatch.setattr("crm.content.claims_gate.blocked", lambda *_, **__: ("cure-claim",))
     with pytest.raises(NotAllowed, match="found problems"):
         approval.approve(made.id, actor=DOCTOR, roles=["clinician"], kind="clinical")
+    monkeypatch.setattr("crm.content.claims_gate.blocked_by_rules", lambda *_, **__: ("cure-claim",))
     service._rendered.cache_clear()
     old = select(ContentVersion.id).where(
         ContentVersion.item_id == made.item_id, ContentVersion.state == "approved"

@@ -12,7 +12,16 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crm.content.claims import BadRules, Severity, check, check_content, check_text, engine, rulebook
+from crm.content.claims import (
+    BadRules,
+    Severity,
+    check,
+    check_content,
+    check_rules,
+    check_text,
+    engine,
+    rulebook,
+)
 from crm.content.claims.corpus import measure, read_lines
 from crm.content.claims.readability import (
     english_syllables,
@@ -28,7 +37,11 @@ from crm.content.render.source import Block, Source, parse, parse_block
 from crm.core.config import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.jsonl"))
+CORPUS = [
+    path
+    for path in sorted((Path(__file__).parent / "corpus").glob("*.jsonl"))
+    if not path.name.startswith("blind-")  # read by the figures only
+]
 SHIPPED = sorted(
     path
     for folder in ("content", "email")
@@ -62,6 +75,10 @@ def ids(text: str, language: str = "en", where: str = "body") -> set[str]:
     return {one.id for one in check(text, language=language, where=where)}
 
 
+def blocking(text: str, language: str = "en") -> set[str]:
+    return {one.id for one in check(text, language=language) if one.blocks}
+
+
 # ---- how well it tells them apart -------------------------------------------------------------------------------------
 
 
@@ -86,9 +103,26 @@ def test_precision_and_recall_overall_per_language_and_per_rule() -> None:
     assert short == {}
 
 
-def test_every_sentence_rule_is_in_the_corpus_in_some_line() -> None:
+def test_the_corpus_names_kinds_that_have_a_reason_and_a_source() -> None:
     expected = {rule for path in CORPUS for line in read_lines(path) for rule in line.expect or ()}
-    assert expected == {rule.id for rule in rulebook("en").rules if rule.patterns}
+    assert expected <= {rule.id for rule in rulebook("en").rules}
+    assert {rule.id for rule in rulebook("en").rules if rule.patterns} <= expected
+
+
+def test_rules_are_few_and_each_is_right_about_the_whole_corpus() -> None:
+    books = [rulebook(language) for language in ("en", "es")]
+    guards = sum(len(one.patterns) + len(one.not_these) for book in books for one in book.guards.values())
+    rules = [rule for book in books for rule in book.rules]
+    lines = sum(len(rule.patterns) + len(rule.exceptions) + len(rule.denied) for rule in rules)
+    assert lines + guards + sum(len(book.breaks) for book in books) <= 600
+    wrong = [
+        (line.id, one.id)
+        for path in CORPUS
+        for line in read_lines(path)
+        if not line.expect and not line.before
+        for one in check_rules(line.text, language=line.language, where=line.where)
+    ]
+    assert wrong == []
 
 
 @pytest.mark.skipif(not SEED.exists(), reason="the clinic's article is not on this machine")
@@ -120,7 +154,7 @@ def test_shipped_content_has_no_finding(path: Path) -> None:
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_suggested_wording_passes_its_own_rules(language: str) -> None:
     for rule in rulebook(language).rules:
-        assert ids(rule.suggestion, language) == set(), rule.id
+        assert check_rules(rule.suggestion, language=language) == [], rule.id
 
 
 # ---- what excuses and what does not -----------------------------------------------------------------------------------
@@ -171,7 +205,7 @@ def test_suggested_wording_passes_its_own_rules(language: str) -> None:
 )
 def test_pairs_in_english(bad: str, rule: str, good: str) -> None:
     assert rule in ids(bad)
-    assert ids(good) == set()
+    assert blocking(good) == set()
 
 
 @pytest.mark.parametrize(
@@ -188,7 +222,7 @@ def test_pairs_in_english(bad: str, rule: str, good: str) -> None:
 )
 def test_pairs_in_spanish(bad: str, rule: str, good: str) -> None:
     assert rule in ids(bad, "es")
-    assert ids(good, "es") == set()
+    assert blocking(good, "es") == set()
 
 
 @pytest.mark.parametrize(
@@ -203,7 +237,7 @@ def test_pairs_in_spanish(bad: str, rule: str, good: str) -> None:
     ],
 )
 def test_disguises_do_not_help(text: str) -> None:
-    assert "guarantee" in ids(text)
+    assert blocking(text)
 
 
 def test_accents_may_be_composed_or_not() -> None:
@@ -288,7 +322,7 @@ def test_sentences_end_where_a_reader_would_end_them() -> None:
 def test_any_text_can_be_read_and_every_finding_points_at_its_words(
     text: str, language: str, where: str
 ) -> None:
-    for one in check(text, language=language, where=where):
+    for one in check_rules(text, language=language, where=where):
         assert text[one.start : one.end] == one.words
         assert one.words
 
@@ -316,7 +350,7 @@ def test_any_text_can_be_read_and_every_finding_points_at_its_words(
 def test_work_grows_with_length_only(piece: str) -> None:
     def steps(length: int) -> int:
         text = (piece * length)[:length] + str(length)  # a text not read before
-        return _calls(lambda: check(text, language="en"))
+        return _calls(lambda: check_rules(text, language="en"))
 
     steps(100)
     short, long = steps(2_000), steps(8_000)

@@ -1,7 +1,8 @@
 """How well the rules tell good sentences from bad ones: precision and recall over lines with known verdicts.
 
 A line is `{"id", "lang", "where", "text", "expect"}`; `expect` names the rules that must find something, none for a sentence that
-is fine. A sentence counts as flagged when at least one finding is not a WARN.
+is fine. `before` may hold the sentence that it answers or continues. A sentence counts as flagged when at least one finding is
+not a WARN.
 """
 
 from collections import defaultdict
@@ -12,7 +13,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from crm.content.claims.engine import check
+from crm.content.claims.engine import Finding
+from crm.content.claims.judge import check
+from crm.content.claims.rulebook import Severity
 
 
 class Line(NamedTuple):
@@ -23,6 +26,7 @@ class Line(NamedTuple):
     where: str
     text: str
     expect: tuple[str, ...] | None
+    before: str = ""
 
 
 class BadLine(ValueError):
@@ -79,12 +83,12 @@ def _line(path: Path, number: int, row: str) -> Line:
         raise BadLine(f"{place}: not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise BadLine(f"{place}: must be an object with id, lang, where and text.")
-    raw = {"where": "body", "id": number, "expect": None} | raw
+    raw = {"where": "body", "id": number, "expect": None, "before": ""} | raw
     for is_right, wrong in _FIELDS:
         if not is_right(raw):
             raise BadLine(f"{place}: {wrong.format_map(defaultdict(str, raw))}")
     known = None if raw["expect"] is None else tuple(raw["expect"])
-    return Line(raw["id"], raw["lang"], raw["where"], raw["text"], known)
+    return Line(raw["id"], raw["lang"], raw["where"], raw["text"], known, raw["before"])
 
 
 def _is_list_of_texts(value: object) -> bool:
@@ -96,6 +100,7 @@ _FIELDS: Sequence[
 ] = (  # what a line needs, and the error without it
     (lambda raw: isinstance(raw["id"], str | int), "id must be a string or a number."),
     (lambda raw: isinstance(raw.get("text"), str), "text must be a string."),
+    (lambda raw: isinstance(raw["before"], str), "before must be a string."),
     (lambda raw: raw.get("lang") in ("en", "es"), "lang must be en or es, not {lang!r}."),
     (lambda raw: raw["where"] in ("body", "subject"), "where must be body or subject, not {where!r}."),
     (
@@ -103,6 +108,16 @@ _FIELDS: Sequence[
         "expect must be a list of rule ids.",
     ),
 )
+
+
+def check_line(line: Line) -> list[Finding]:
+    """Return what the check says about a line, read after the sentence before it."""
+    if not line.before:
+        return check(line.text, language=line.language, where=line.where)
+    text = f"{line.before}\n{line.text}"
+    return [
+        one for one in check(text, language=line.language, where=line.where) if one.start > len(line.before)
+    ]
 
 
 def measure(lines: Iterable[Line]) -> dict[str, Score]:
@@ -114,8 +129,8 @@ def measure(lines: Iterable[Line]) -> dict[str, Score]:
     for line in lines:
         if line.expect is None:
             continue
-        found = check(line.text, language=line.language, where=line.where)
-        blocking = {one.id for one in found if one.blocks}
+        found = check_line(line)
+        blocking = {one.id for one in found if one.severity is not Severity.WARN}
         for name in ("all", line.language, f"{line.language} {line.where}"):
             scores[name].count(str(line.id), flagged=bool(blocking), bad=bool(line.expect))
         for rule in blocking | set(line.expect):

@@ -1,13 +1,14 @@
 """What a whole email needs beside good sentences: its warnings, its sources, its footer, its links."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
-from crm.content.claims.engine import Finding, check, finding
+from crm.content.claims import judge
+from crm.content.claims.engine import Finding, finding
 from crm.content.claims.readability import too_hard
-from crm.content.claims.rulebook import Book, rulebook
+from crm.content.claims.rulebook import Book, Severity, rulebook
 from crm.content.claims.sentences import fold
 from crm.content.render.source import (
     COMMERCIAL,
@@ -19,6 +20,8 @@ from crm.content.render.source import (
     Claim,
     Source,
 )
+
+Check = Callable[..., list[Finding]]
 
 LARGEST = 102 * 1024  # bytes of HTML
 OFF_LABEL, RISKS, EVIDENCE, EMERGENCY, NOT_ADVICE = (
@@ -51,20 +54,25 @@ _NOT_WORD = re.compile(r"[^a-z0-9]+")
 
 
 def check_content(
-    source: Source, *, blocks: Mapping[str, Block], hosts: Iterable[str] = (), html: str | None = None
+    source: Source,
+    *,
+    blocks: Mapping[str, Block],
+    hosts: Iterable[str] = (),
+    html: str | None = None,
+    check: Check = judge.check,
 ) -> list[Finding]:
     """Return everything that is wrong with an email or page, missing things last.
 
     `blocks` are the shared blocks of its language by name, footers among them; `hosts` are the names its links may lead to beside
-    link fields; `html` is the rendered mail, if there is one, for its size.
+    link fields; `html` is the rendered mail, if there is one, for its size; `check` reads sentences, by rules alone if wanted.
     """
     book = rulebook(source.language)
     names = [part.name for part in source.parts if isinstance(part, BlockRef)]
     used = {name: blocks[name] for name in names if name in blocks}
     texts = {"body": source.body} | {f"block:{name}": block.body for name, block in used.items()}
     return [
-        *_envelope(source),
-        *_all_sentences(source, used, texts),
+        *_envelope(source, check),
+        *_all_sentences(source, used, texts, check),
         *_all_links(book, texts, frozenset(hosts)),
         *_missing_blocks(book, source, used, _names_the_drug(texts.values())),
         *_unknown_blocks(book, names, blocks),
@@ -78,7 +86,7 @@ def check_content(
 def check_text(text: str, *, language: str) -> list[Finding]:
     """Return what is wrong with plain text that may become an email: sentences, and the warnings it would need."""
     book = rulebook(language)
-    found = check(text, language=language)
+    found = judge.check(text, language=language)
     plain = fold(text)[0]
     if not _DRUG.search(plain):
         return found
@@ -89,7 +97,7 @@ def check_text(text: str, *, language: str) -> list[Finding]:
     return found
 
 
-def _envelope(source: Source) -> Iterator[Finding]:
+def _envelope(source: Source, check: Check) -> Iterator[Finding]:
     if source.stream == PAGE:
         return
     for where in ("subject", "preheader", "why"):
@@ -100,16 +108,23 @@ def _envelope(source: Source) -> Iterator[Finding]:
                 yield replace(one, where=where)
 
 
-def _all_sentences(source: Source, used: Mapping[str, Block], texts: Mapping[str, str]) -> Iterator[Finding]:
+def _all_sentences(
+    source: Source, used: Mapping[str, Block], texts: Mapping[str, str], check: Check
+) -> Iterator[Finding]:
     claims = [*source.claims, *(claim for block in used.values() for claim in block.claims)]
     for where, text in texts.items():
-        yield from _sentences(text, source.language, where, claims)
+        for one in check(text, language=source.language):
+            if (kept := _unless_cited(one, claims)) is not None:
+                yield replace(kept, where=where)
 
 
-def _sentences(text: str, language: str, where: str, claims: list[Claim]) -> Iterator[Finding]:
-    for one in check(text, language=language):
-        if one.id != "statistic" or not _cited(one.sentence, claims):
-            yield replace(one, where=where)
+def _unless_cited(one: Finding, claims: list[Claim]) -> Finding | None:
+    """A number with its source is fine; what the reader thinks of a sourced sentence is for a reviewer to decide."""
+    if not _cited(one.sentence, claims):
+        return one
+    if one.id == "statistic":
+        return None
+    return replace(one, severity=Severity.ASK) if one.unit is not None else one
 
 
 def _cited(sentence: str, claims: list[Claim]) -> bool:

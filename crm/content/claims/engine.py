@@ -8,6 +8,7 @@ from functools import lru_cache
 from crm.content.claims.patterns import Match, Pattern, find
 from crm.content.claims.rulebook import LANGUAGES, Book, Guard, Rule, Severity, rulebook
 from crm.content.claims.sentences import BREAK, Sentence, fold, sentences
+from crm.content.claims.units import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,19 @@ class Finding:
     why: str
     suggestion: str
     where: str = "body"
+    probability: float = 1.0  # as the reader sees it; a rule is sure
+    nearest: tuple[str, ...] = ()  # labelled sentences that the reader found most alike
+    unit: Unit | None = None  # what the reader judged
 
     @property
     def blocks(self) -> bool:
         """Whether content with this finding may not go out."""
-        return self.severity is not Severity.WARN
+        return self.severity in (Severity.BLOCK, Severity.REQUIRE)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a reviewer must answer before content with this finding may go out."""
+        return self.severity is Severity.ASK
 
 
 LONGEST_SUBJECT = 78

@@ -18,9 +18,10 @@ WORD_SETS = ("askers", "affirmations", "denials", "yes_or_no", "readers")
 
 
 class Severity(StrEnum):
-    """BLOCK: may not go out. REQUIRE: something that must be there is missing. WARN: a person should look."""
+    """BLOCK: may not go out. REQUIRE: something is missing. ASK: a reviewer must answer. WARN: a person should look."""
 
     BLOCK = "BLOCK"
+    ASK = "ASK"
     REQUIRE = "REQUIRE"
     WARN = "WARN"
 

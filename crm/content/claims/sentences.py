@@ -17,6 +17,11 @@ _LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁһкмтвнΑΒΕΖΗΙΚΜΝΟΡΤΥΧαεινορτυχ’‘ʼ´`＇…‐‑−–—―",
     "aeopcyxijsdhkmtbnABEZHIKMNOPTYXaeivoptyx''''''.---–––",
 )
+_LEET = str.maketrans("013457@$", "oieastas")
+_MIXED = re.compile(
+    r"(?<![a-z0-9@$])[a-z]+[013457@$]+[a-z]{1,20}(?![a-z0-9])"
+)  # "cur3s", "p4in", not "b12" or "h2o"
+_SPACED = re.compile(r"(?<![a-z0-9])[a-z](?:[ .*_-]{1,2}[a-z]){3,30}(?![a-z0-9])")  # "c u r e s", "c.u.r.e"
 _WORD = re.compile(
     r"[0-9]+(?:[.,][0-9]+)*|[a-z]+(?:'[a-z]+)?|[%$€&,]|#(?=[ ]?[0-9])|[;:()\[\]{}|–]|(?<=\s)-+(?=\s)"
 )
@@ -86,10 +91,23 @@ def _fold_char(char: str) -> str:
     return kept.replace("\u00a0", " ")
 
 
+def plain(text: str) -> str:
+    """Return the folded text with disguises undone: digits that stand for letters, letters set apart."""
+    return _SPACED.sub(_joined, _MIXED.sub(_lettered, fold(text)[0]))
+
+
+def _lettered(found: re.Match[str]) -> str:
+    return found.group().translate(_LEET)
+
+
+def _joined(found: re.Match[str]) -> str:
+    return "".join(char for char in found.group() if char.isalpha())
+
+
 def sentences(text: str) -> list[Sentence]:
     """Split text (plain or Markdown) into sentences. Headings, list items and table cells each stand alone."""
     folded, origin = fold(text)
-    masked = _SKIP.sub(lambda found: " " * len(found.group()), folded)
+    masked = _MIXED.sub(_lettered, _SKIP.sub(lambda found: " " * len(found.group()), folded))
     found: list[Sentence] = []
     begin = 0
     for end in (*_ends(masked), len(masked)):

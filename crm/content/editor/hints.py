@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from crm.content import claims_gate, service
 from crm.content.claims import Finding
 from crm.content.models import ContentVersion
+from crm.content.questions import service as questions
+from crm.content.questions.service import Question
 from crm.content.render.fields import ContentError
 
 LONGEST_SENTENCE = 700
@@ -37,11 +39,18 @@ class Hint:
     from_: int = -1  # of the sentence that the suggestion would stand for
     to: int = -1
     block: str = ""
+    nearest: tuple[str, ...] = ()
+    question: Question | None = None
 
     @property
     def stops(self) -> bool:
         """Whether this finding keeps the text from being submitted."""
-        return self.severity != "WARN"
+        return self.severity in ("BLOCK", "REQUIRE")
+
+    @property
+    def asks(self) -> bool:
+        """Whether a reviewer still has to answer about this sentence."""
+        return self.question is not None and self.question.is_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +74,12 @@ def check_version(version: ContentVersion) -> Report:
     except ContentError as error:
         return Report([], f"{error.field}: {error.detail}")
     body = version.source.partition("\n---")[2].partition("\n")[2].replace("\r\n", "\n")
-    return Report([_told(number, one, body) for number, one in enumerate(found)])
+    asked = {one.finding: one for one in questions.with_answers(found, language=version.language)}
+    shown = [one for one in found if not one.asks or one in asked]  # one question a sentence
+    return Report([_told(number, one, body, asked.get(one)) for number, one in enumerate(shown)])
 
 
-def _told(number: int, one: Finding, body: str) -> Hint:
+def _told(number: int, one: Finding, body: str, question: Question | None) -> Hint:
     texts = {"body": (body, 1 if body.startswith("\n") else 0)}
     text, shift = texts.get(one.where, ("", 0))
     start = end = from_ = to = -1
@@ -94,6 +105,8 @@ def _told(number: int, one: Finding, body: str) -> Hint:
         from_=from_,
         to=to,
         block=BLOCKS.get(one.id, ""),
+        nearest=one.nearest,
+        question=question,
     )
 
 

@@ -1,0 +1,1 @@
+"""Questions of the claims check about single sentences, and the reviewers' answers."""

@@ -37,6 +37,7 @@ PAGES = {
     "contacts_days": "/console/contacts?added_from=2020-01-01&added_to=2036-12-31",
     "contacts_no_lead": "/console/contacts?leads=none",
     "contacts_many_filters": "/console/contacts?leads=open&language=es&source=api&sort=name",
+    "practices": "/console/referrers/",
     "imports": "/console/import",
     "exports": "/console/export",
 }

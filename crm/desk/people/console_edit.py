@@ -14,7 +14,7 @@ from crm.core.errors import Conflict, Invalid
 from crm.desk.lead_page import has_permission, submitted_version
 from crm.desk.people.contact_page import flash_undo, form_of, present, render_contact
 from crm.referrers import accounts
-from crm.staff import access
+from crm.staff import access, redirects
 
 pages = ConsolePages("people", __name__, url_prefix="/contacts", part_of="contacts")
 
@@ -51,7 +51,7 @@ def edit(contact_id: int) -> ResponseReturnValue:
         flash_undo(_said(changed), contact=contact, act=act)
     else:
         flash(gettext("Nothing was changed."), "info")
-    return redirect(url_for("console.contacts.show", contact_id=contact.id))
+    return redirect(redirects.safe_next_url() or url_for("console.contacts.show", contact_id=contact.id))
 
 
 def _show_again(

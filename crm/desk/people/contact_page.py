@@ -23,6 +23,7 @@ from crm.desk.list_filters import KINDS, address
 from crm.duplicates import service as duplicates
 from crm.leads import queries as leads
 from crm.leads.rules import label
+from crm.staff import redirects
 from crm.staff import service as staff
 
 LANGUAGES = {"en": "English", "es": "Spanish"}
@@ -98,6 +99,7 @@ def render_contact(contact: Contact, status: int = 200, **more: Any) -> Response
         differences=editing.differences(contact) if may_edit else [],
         changes=_changes(contact.id) if may_edit else [],
         edit_form=more.pop("edit_form", None) or (_form(contact) if _wants_edit(may_edit) else None),
+        back=redirects.safe_next_url(),
         kinds=KINDS,
         phone_kinds=PHONE_KINDS,
         languages=LANGUAGES,

@@ -32,11 +32,22 @@ _NUMBERS = text("""
         from stage_move s where s.lead_id = l.id) m
     where l.stage not in ('duplicate', 'entered_in_error')
 """)
+# The portal is above this feature in the import order, so its tables are read here by name. Texts stay on their page.
+_MESSAGES = text("""
+    select l.reference, m.at, m.from_clinic
+    from (select lead_id from referral where practice_id = :practice order by lead_id desc limit :counted) r
+    join lead l on l.id = r.lead_id
+    cross join lateral (
+        select at, from_clinic from portal_message p where p.lead_id = r.lead_id order by p.id desc limit 1) m
+    order by m.at desc limit :shown
+""")
 _LAST_CONTACT = text("""
     select max(at) from (
         select max(at) as at from practice_note where practice_id = :practice
-        union all select max(last_seen_at) from portal_person where practice_id = :practice) contact
+        union all select max(last_seen_at) from portal_person where practice_id = :practice
+        union all select cast(:message_at as timestamptz)) contact
 """)
+MESSAGES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +100,23 @@ class Numbers:
 
 
 def numbers_of(practice_id: int) -> Numbers:
-    """Return the numbers of one practice: two bounded statements."""
+    """Return the numbers of one practice: three bounded statements."""
     given = {"practice": practice_id, "counted": COUNTED, "year": clock.now() - YEAR}
     row = db.session.execute(_NUMBERS, given).one()
-    last = db.session.scalar(_LAST_CONTACT, {"practice": practice_id})
+    newest = messages_of(practice_id)
+    message_at = newest[0].at if newest else None
+    last = db.session.scalar(_LAST_CONTACT, {"practice": practice_id, "message_at": message_at})
     days = float(row.median_days) if row.median_days is not None else None
     return Numbers(
         total=row.total, accepted=row.accepted, scheduled=row.scheduled, attended=row.attended,
         this_year=row.this_year, median_days=days, newest=row.newest, last_contact=last,
     )  # fmt: skip
+
+
+def messages_of(practice_id: int) -> Sequence[Any]:
+    """Return the newest message of each referral that has any, newest first: reference, at, from_clinic."""
+    given = {"practice": practice_id, "counted": COUNTED, "shown": MESSAGES}
+    return db.session.execute(_MESSAGES, given).all()
 
 
 def referrals_of(practice_id: int, *, cursor: str | None = None) -> Page[Lead]:

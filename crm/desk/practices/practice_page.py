@@ -30,6 +30,7 @@ def render_practice(practice: Practice, status: int = 200, **more: Any) -> Respo
         practice=practice,
         numbers=practice_numbers.numbers_of(practice.id),
         counted=practice_numbers.COUNTED,
+        messages=practice_numbers.messages_of(practice.id),
         referrals=referrals.rows,
         older=older + "#referrals" if referrals.next else None,
         clinicians=practice_numbers.clinicians_of(practice.id),

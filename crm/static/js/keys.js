@@ -38,7 +38,7 @@ function press(target) {
   const menu = target.closest('summary')?.parentElement;
   if (menu) {
     menu.open = true;
-    (menu.querySelector('select, input:not([type=hidden]), textarea, button') ?? target).focus();
+    (menu.querySelector('select, input:not([type=hidden]), textarea, button, .menu-body a') ?? target).focus();
   } else if (target.matches('button, a')) target.click();
   else target.focus();
 }

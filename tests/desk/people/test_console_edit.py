@@ -60,6 +60,14 @@ def test_save_and_undo(desk, ana):
     assert desk.post(undo).status_code == 409
 
 
+def test_edit_leads_back_to_the_lead(desk, ana):
+    back = "/console/leads/C-222222"
+    page = desk.get(f"/console/contacts/{ana.id}?edit=1&back={back}").text
+    assert f'name="back" value="{back}"' in page
+    answer = desk.post(f"/console/contacts/{ana.id}/edit", form(ana, first_name="Anna", back=back))
+    assert answer.location == back
+
+
 def test_nothing_changed(desk, ana):
     desk.post(f"/console/contacts/{ana.id}/edit", form(ana))
     assert "Nothing was changed." in desk.get(f"/console/contacts/{ana.id}").text

@@ -179,6 +179,6 @@ def test_a_new_clinician(desk):
 
 def test_new_is_a_key_on_every_page(desk, client, database):
     page = desk.get("/console/account").text
-    assert re.search(r'data-key="c"', page)
+    assert re.search(r'data-key="\+"', page)
     assert 'href="/console/new?what=referral"' in page
     assert "/console/new" not in signed_in(database, "viewer").get("/console/account").text

@@ -14,6 +14,7 @@ from crm.intake import service as intake
 from crm.intake.service import NewReferral
 from crm.leads import service as leads
 from crm.leads.models import Lead, Referral, StageMove
+from crm.portal.models import PortalMessage
 from crm.referrers import accounts, practices
 from crm.referrers.models import Clinician, PortalPerson, Practice, PracticeNote, PracticeTask
 from crm.referrers.service import Sender
@@ -91,6 +92,19 @@ def test_referrals_page_by_page(practice, monkeypatch):
         ["Patc", "Patb", "Pata"],
         None,
     )
+
+
+def test_messages_of_its_referrals(desk, practice):
+    lead = db.session.scalars(select(Lead)).first()
+    with transaction():
+        message = PortalMessage(
+            lead_id=lead.id, from_clinic=False, actor="referrer:1", text="Secret words", at=core_clock.now()
+        )
+        db.session.add(message)
+    page = desk.get(f"/console/referrers/{practice.id}").text
+    assert f"/console/referrers/referrals/{lead.reference}" in page
+    assert "Secret words" not in page
+    assert practice_numbers.numbers_of(practice.id).last_contact == message.at
 
 
 @pytest.mark.parametrize("typed", ["medicine", "fam med", "field", "1234567893", "FÁMILY"])

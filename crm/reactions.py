@@ -1,6 +1,7 @@
 """Reactions: the table of what happened and who acts. The only module besides the app that sees every feature."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from crm.consent import new_address
 from crm.consent.events import (
@@ -16,9 +17,17 @@ from crm.content.events import ContentApproved
 from crm.core import current
 from crm.core.errors import Conflict, NotFound
 from crm.core.events import Event, Handler
-from crm.leads import assignment, stage_work
+from crm.leads import assignment, crisis, stage_work
 from crm.leads import service as leads
-from crm.leads.events import ConsultationChanged, ContactsMerged, LeadOpened, ReplyRequested, StageMoved
+from crm.leads.events import (
+    ConsultationChanged,
+    ContactsMerged,
+    LeadOpened,
+    MessageReceived,
+    ReplyRequested,
+    StageMoved,
+)
+from crm.leads.queries import CRISIS_KEY
 from crm.messages import alert_emails
 from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
@@ -30,7 +39,7 @@ from crm.sequences import service as sequences
 from crm.staff import alerts
 from crm.staff import service as staff
 from crm.staff import texts as staff_texts
-from crm.staff.events import OwnerNotice, StaffLinkMade
+from crm.staff.events import AlertClosed, OwnerNotice, StaffLinkMade
 
 STAFF_LANGUAGE = "en"  # as the console
 BOOKED = frozenset({"scheduled", "consult_scheduled"})  # stages that end the nurture sequence
@@ -119,6 +128,12 @@ def resume_work(event: ClinicalStopLifted) -> None:
     stage_work.resume(event.contact_id)
 
 
+def end_crisis(event: AlertClosed) -> None:
+    """Resume the work on a person whose crisis alert was closed."""
+    if event.key.startswith(CRISIS_KEY):
+        crisis.end(event.key)
+
+
 def assign_lead(event: LeadOpened) -> None:
     """Assign a new lead by turns, if assignment is on."""
     assignment.assign_new([event.lead_id])
@@ -171,6 +186,14 @@ def send_reply(event: ReplyRequested) -> None:
         messages.send_transactional(event.kind, contact_id=event.contact_id, language=event.language)
     except NotFound as error:
         raise Conflict("This text is not approved yet. Call instead, or have it approved.") from error
+
+
+def acknowledge_message(event: MessageReceived) -> None:
+    """Email a person that their message arrived, if that text is approved."""
+    with suppress(NotFound):
+        messages.send_transactional(
+            "acknowledgement-patient", contact_id=event.contact_id, language=event.language
+        )
 
 
 def request_call(event: MessageBlocked) -> None:
@@ -260,7 +283,9 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     AddressChanged: (leave_old_address, ask_at_new_address),
     ClinicalStopSet: (exit_on_clinical_stop, suspend_work),
     ClinicalStopLifted: (resume_work,),
+    AlertClosed: (end_crisis,),
     LeadOpened: (assign_lead,),
+    MessageReceived: (acknowledge_message,),
     StageMoved: (end_consultation, exit_on_stage),
     ContactsMerged: (exit_merged_record,),
     ReplyRequested: (send_reply,),

@@ -18,6 +18,12 @@ class Consultation(HasId, Base):
         CheckConstraint("state in ('booked','rescheduled','cancelled','no_show','attended')", name="state"),
         Index("ix_consultation_lead", "lead_id", "id"),
         Index("ix_consultation_starts", "starts_at", "id"),
+        Index(
+            "ix_consultation_booked_starts",
+            "starts_at",
+            "lead_id",
+            postgresql_where=text("state = 'booked'"),
+        ),
         Index("uq_consultation_booked", "lead_id", unique=True, postgresql_where=text("state = 'booked'")),
     )
 

@@ -19,7 +19,7 @@ from crm.leads import service
 from crm.leads.events import ConsultationChanged
 from crm.leads.models import Lead
 from crm.leads.rules import CONTACT_REQUEST, REFERRAL
-from crm.leads.stage_work import STAGE_WORK, Visit
+from crm.leads.stage_work import STAGE_WORK, Visit, close_tasks
 
 LENGTHS = (15, 30, 45, 60, 90, 120)  # minutes
 MAX_AHEAD = timedelta(days=366)
@@ -68,6 +68,7 @@ def rebook(
     _check(starts_at=starts_at, minutes=minutes, confirmed=confirmed)
     _end(old, ConsultationState.RESCHEDULED)
     made = _store(old.lead, starts_at=starts_at, minutes=minutes, moved=old)
+    close_tasks(old.lead_id, kinds=("result",))
     _record(made, "moved")
     return made
 
@@ -232,6 +233,8 @@ def _record(consultation: Consultation, what: str) -> None:
     detail = {"what": what, "starts_at": consultation.starts_at.isoformat(), "id": consultation.id}
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="consultation", detail=detail)
     audit.record("consultation." + what, object_type="lead", object_id=lead.id, detail=detail)
+    if what == ConsultationState.ATTENDED:
+        contacts.record_touch(lead.contact_id)
     _publish(lead, what, starts_at=consultation.starts_at)
 
 

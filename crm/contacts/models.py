@@ -93,6 +93,7 @@ class Contact(HasId, Base):
     snooze_until: Mapped[datetime | None]
     stop_reason: Mapped[str | None] = mapped_column(Text)  # of the clinical stop
     stopped_at: Mapped[datetime | None]
+    touched_at: Mapped[datetime | None]  # when staff last spoke or wrote to the person, or saw them
     merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("contact.id"))
     erased_at: Mapped[datetime | None]
     edited_at: Mapped[datetime | None]

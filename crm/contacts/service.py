@@ -10,7 +10,7 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import make_transient_to_detached
 
@@ -63,13 +63,14 @@ _CANDIDATES = """
     select id from contact
     where (email_index = :email_index or phone_index = :phone_index
            or name_birth_index = :name_birth_index)
-        and merged_into_id is null and erased_at is null
+        and erased_at is null
     order by id limit 50
 """
 
 
 def find_or_create(*, person: Person, demo: bool = False) -> ContactMatch:
-    """Return the contact for `person`; create one when no known contact matches.
+    """Return the contact for `person`; create one when no known contact matches. Who matches a merged record is the
+    person of the record that is left.
 
     Locks the address, phone and birth date until the transaction ends, so that equal intakes that arrive at the same
     time find each other. Fills empty fields of a known contact but never overwrites: anyone can submit a form.
@@ -80,15 +81,15 @@ def find_or_create(*, person: Person, demo: bool = False) -> ContactMatch:
     db.session.flush()
     execute_raw(_LOCK, {"keys": keys, "everybody": _EVERYBODY})
     alike = []
-    for contact in _known(found):
+    for contact, survivor in _known(found):
         by_email = found["email_index"] is not None and contact.email_index == found["email_index"]
         match = match_person(person, as_person(contact), by_email=by_email)
         if match is Match.SAME:
-            return ContactMatch(contact=contact, is_new=False, differing=_fill_gaps(contact, person, found))
+            return ContactMatch(contact=survivor, is_new=False, differing=_fill_gaps(survivor, person, found))
         if match is Match.LOOK_ALIKE:
-            alike.append(contact.id)
+            alike.append(survivor.id)
     contact = _create(person, found, demo=demo)
-    for other in alike:
+    for other in dict.fromkeys(alike):
         record_activity(contact_id=contact.id, kind="possible_duplicate", detail={"contact_id": other})
     return ContactMatch(contact=contact, is_new=True)
 
@@ -133,13 +134,26 @@ def as_person(contact: Contact) -> Person:
     )
 
 
-def _known(found: Mapping[str, bytes | None]) -> list[Contact]:
-    """Return the contacts with the same address, phone, or name and birth date; same address first."""
+def _known(found: Mapping[str, bytes | None]) -> list[tuple[Contact, Contact]]:
+    """Return the records with the same address, phone, or name and birth date, each with the one that is left of it.
+
+    The same address comes first, then records that were not merged.
+    """
     ids = [row.id for row in execute_raw(_CANDIDATES, found)]
     if not ids:
         return []
     known = db.session.scalars(select(Contact).where(Contact.id.in_(ids)).order_by(Contact.id)).all()
-    return sorted(known, key=lambda one: one.email_index != found["email_index"])
+    pairs = [(one, survivor) for one in known if (survivor := surviving(one)) is not None]
+    return sorted(
+        pairs, key=lambda pair: (pair[0].email_index != found["email_index"], pair[0] is not pair[1])
+    )
+
+
+def surviving(contact: Contact) -> Contact | None:
+    """Return the record that is left of a merged one; the record itself if it was not merged, None if that was erased."""
+    while contact.merged_into_id is not None:
+        contact = db.session.get_one(Contact, contact.merged_into_id)
+    return contact if contact.erased_at is None else None
 
 
 _COLUMNS = [column.key for column in Contact.__table__.columns if column.key != "id"]
@@ -217,6 +231,11 @@ def record_activity(
             detail=detail,
         )
     )
+
+
+def record_touch(contact_id: int) -> None:
+    """Record that staff were in touch with a person just now: educational mail to them waits for a while."""
+    db.session.execute(update(Contact).where(Contact.id == contact_id).values(touched_at=clock.now()))
 
 
 def set_clinical_stop(*, contact_id: int, reason: str) -> None:

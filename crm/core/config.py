@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -86,6 +87,7 @@ class Settings:
     clinic: Clinic = field(default_factory=Clinic)
     log_level: str = "INFO"
     api_per_minute: int = 600
+    touch_hold: timedelta = timedelta(hours=24)  # no educational email so soon after staff were in touch
     reviewers: int = 2  # people who look at content before it leaves, never its author among them
     metrics_token: str = ""  # with it, /metrics answers its bearer; without, only this machine
     sso: SingleSignOn | None = None
@@ -140,6 +142,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         clinic=_clinic(env),
         log_level=env.get("LOG_LEVEL", "INFO").upper(),
         api_per_minute=_int(env, "API_PER_MINUTE", 600),
+        touch_hold=_touch_hold(env),
         reviewers=_reviewers(env),
         metrics_token=env.get("METRICS_TOKEN", ""),
         fail_point=env.get("FAIL_POINT"),
@@ -307,6 +310,13 @@ def _proxies(env: Mapping[str, str]) -> int:
             "TRUSTED_PROXIES must be the number of proxies in front of the web process, 0 to 10."
         )
     return number
+
+
+def _touch_hold(env: Mapping[str, str]) -> timedelta:
+    hours = _int(env, "TOUCH_HOLD_HOURS", 24)
+    if not 0 <= hours <= 24 * 14:
+        raise ConfigError("TOUCH_HOLD_HOURS must be between 0 and 336.")
+    return timedelta(hours=hours)
 
 
 def _reviewers(env: Mapping[str, str]) -> int:

@@ -177,7 +177,7 @@ def add_task(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]
     """Add a task with a due time."""
     _refuse_practice_keys()
     lead = service.by_reference(reference)
-    if data["owner_id"] is not None and data["owner_id"] not in {user.id for user in staff.at_work()}:
+    if data["owner_id"] is not None and data["owner_id"] not in {user.id for user in staff.lead_workers()}:
         raise Invalid({"owner_id": ["Staff member not found."]})
     task = service.add_task(lead_id=lead.id, kind="other", **data)
     return {"id": task.id}, 201

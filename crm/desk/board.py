@@ -1,4 +1,4 @@
-"""Lead board: open leads in one column per stage, longest waiting first."""
+"""Lead board: open leads in one column per stage, a crisis first, then longest waiting."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from crm.core.db import db
 from crm.desk.bulk.actions import VISIT_STAGES
 from crm.leads.index_scan import Key
 from crm.leads.models import Lead
+from crm.leads.queries import crisis_first, leads_in_crisis
 from crm.leads.rules import STAGES
 
 NOT_BY_STAFF = frozenset({"new", "unconfirmed", "confirmed", "spam"})  # set by confirmations or filters
@@ -63,7 +64,11 @@ def load_board(
     found = db.session.execute(union_all(*parts)).all()
     counts = {row.place: row.many for row in found if not row.id}
     leads = _load([row.id for row in found if row.id])
-    return [_column(name, leads[name], counts[place]) for place, name in enumerate(stages)]
+    crises = [lead for lead in leads_in_crisis() if lead.kind == kind]
+    return [
+        _column(name, leads[name], counts[place], [] if after and name == stage else crises)
+        for place, name in enumerate(stages)
+    ]
 
 
 _WAITING_LONGEST = (Lead.stage_at, Lead.id)
@@ -96,11 +101,11 @@ def _load(ids: Sequence[int]) -> Mapping[str, Sequence[Lead]]:
     return by_stage
 
 
-def _column(stage: str, leads: Sequence[Lead], count: int) -> BoardColumn:
+def _column(stage: str, leads: Sequence[Lead], count: int, crises: Sequence[Lead]) -> BoardColumn:
     more, leads = len(leads) > SHOWN, leads[:SHOWN]
     return BoardColumn(
         stage=stage,
-        leads=leads,
+        leads=crisis_first(leads, crises=crises, belongs=lambda lead: lead.stage == stage),
         count=f"{COUNTED - 1}+" if count >= COUNTED else str(count),
         next=paging.encode(leads[-1].stage_at, leads[-1].id) if more else None,
     )

@@ -40,7 +40,7 @@ from crm.desk.list_filters import KINDS, LABELS, SOURCES, STATES, address, filte
 from crm.desk.people import contact_search
 from crm.desk.practices import practice_numbers
 from crm.desk.search import LeadFilter
-from crm.leads import rules, service
+from crm.leads import queries, rules, service
 from crm.staff import access
 from crm.staff import service as staff
 from crm.staff.models import User
@@ -68,11 +68,14 @@ def index() -> ResponseReturnValue:
     shown = listing.find_leads(
         filter_from(asked), older=request.args.get("older"), newer=request.args.get("newer")
     )
-    audit.record("lead.list", detail={"ids": [lead.id for lead in shown.rows], "filters": _codes(asked)})
-    owners = staff.at_work()
+    first_page = not (request.args.get("older") or request.args.get("newer"))
+    leads = queries.crisis_first(shown.rows) if first_page else shown.rows
+    audit.record("lead.list", detail={"ids": [lead.id for lead in leads], "filters": _codes(asked)})
+    owners = staff.lead_workers()
     return render_template(
         "console/desk/leads.html",
-        leads=shown.rows,
+        leads=leads,
+        in_crisis=queries.people_in_crisis(),
         asked=asked,
         tags=_tags(asked, {str(user.id): user.name for user in owners}),
         older=address(".index", **asked, older=shown.older) if shown.older else None,
@@ -137,7 +140,8 @@ def search() -> ResponseReturnValue:
     """Search by name prefix, email address, phone number or reference."""
     q = request.args.get("q", "").strip()
     shown = listing.find_leads(LeadFilter(q=q)) if q else None
-    leads = list(shown.rows) if shown else []
+    found = shown.rows if shown else []
+    leads = queries.crisis_first(found, belongs=lambda lead: lead in found)
     practices = practice_numbers.find_practices(q).rows[:5] if q and has_permission("see_practices") else []
     people_found = contact_search.people_without_leads(q) if q and has_permission("see_identity") else []
     audit.record(
@@ -156,6 +160,7 @@ def search() -> ResponseReturnValue:
         people=people_found,
         practices=practices,
         more=more,
+        in_crisis=queries.people_in_crisis(),
         now=clock.now(),
     )
 
@@ -249,10 +254,14 @@ def add_note(reference: str) -> ResponseReturnValue:
 @pages.post("/<reference>/outcome")
 @access.require("work_leads")
 def outcome(reference: str) -> ResponseReturnValue:
-    """Record that the outcome was sent to the referrer."""
+    """Record what was sent to the referrer, and how."""
     lead = service.by_reference(reference)
-    with acts.begin("outcome", lead_id=lead.id) as act:
-        service.record_outcome_sent(lead_id=lead.id)
+    what, how = request.form.get("what", ""), request.form.get("how", "")
+    try:
+        with acts.begin("outcome", lead_id=lead.id) as act:
+            service.record_outcome_sent(lead_id=lead.id, what=what, how=how)
+    except Invalid as error:
+        abort(render_lead(lead, 422, errors=error.fields))
     flash_undo("Outcome marked as sent.", lead=lead, act=act)
     return redirect_back(lead)
 

@@ -17,7 +17,7 @@ from crm.core.errors import Invalid
 from crm.core.paging import Page
 from crm.desk import replies
 from crm.desk.lead_page import flash_undo, has_permission, redirect_back, render_lead, submitted_version
-from crm.leads import index_scan, rules, service
+from crm.leads import index_scan, queries, rules, service
 from crm.leads.models import Lead
 from crm.staff import access
 
@@ -41,7 +41,8 @@ def unanswered(tab: str, *, me: int, cursor: str | None = None, limit: int = ROW
         index_scan.first_ids(rows, *wanted, limit=limit + 1), Lead.created_at, Lead.id
     )
     last = found[limit - 1] if len(found) > limit else None
-    return Page(rows=found[:limit], next=paging.encode(last.created_at, last.id) if last else None)
+    shown = found[:limit] if cursor else queries.crisis_first(found[:limit])
+    return Page(rows=shown, next=paging.encode(last.created_at, last.id) if last else None)
 
 
 @pages.get("/inbox")
@@ -59,6 +60,7 @@ def index() -> ResponseReturnValue:
     return render_template(
         "console/desk/inbox.html",
         leads=shown.rows,
+        in_crisis=queries.people_in_crisis(),
         tab=tab,
         tabs_of=TABS,
         clinical=clinical,

@@ -17,7 +17,7 @@ from crm.desk.bulk import service as bulk
 from crm.desk.bulk.actions import ACTIONS
 from crm.desk.list_filters import KINDS, LABELS, address, filter_from
 from crm.desk.models import BulkRun
-from crm.leads import rules
+from crm.leads import queries, rules
 from crm.staff import access, redirects
 from crm.staff import service as staff
 
@@ -149,6 +149,7 @@ def board() -> ResponseReturnValue:
         kinds=KINDS,
         mine=mine,
         columns=columns,
+        in_crisis=queries.people_in_crisis(),
         ways=boards.drop_targets,
         code_label=rules.label,
         now=clock.now(),

@@ -20,7 +20,7 @@ from crm.desk import worklists
 from crm.desk.lead_page import flash_undo, redirect_back, render_lead, submitted_version
 from crm.desk.list_filters import KINDS
 from crm.duplicates import service as duplicates
-from crm.leads import assignment, call_log, queries, service
+from crm.leads import assignment, call_log, crisis, queries, service
 from crm.leads.models import Lead
 from crm.staff import access
 from crm.staff import service as staff
@@ -54,7 +54,7 @@ def index() -> ResponseReturnValue:
         lists=worklists.LISTS,
         counts=worklists.list_counts(me=current_user.id),
         leads=leads,
-        in_crisis={lead.id for lead in queries.leads_in_crisis()},
+        in_crisis=queries.people_in_crisis(),
         day=day,
         later=later,
         kinds=KINDS,
@@ -73,6 +73,7 @@ def tasks() -> ResponseReturnValue:
     return render_template(
         "console/desk/tasks.html",
         items=shown.rows,
+        in_crisis=queries.people_in_crisis(),
         everybody=everybody,
         later=url_for(".tasks", who=who, cursor=shown.next) if shown.next else None,
         now=clock.now(),
@@ -146,7 +147,7 @@ def add_task(reference: str) -> ResponseReturnValue:
         title, owner_id = request.form.get("title", ""), _number("task_owner")
         if not clock.now() < due < clock.now() + timedelta(days=366):
             raise Invalid({"due_at": ["Choose a time within the next year."]})
-        if owner_id is not None and owner_id not in {user.id for user in staff.at_work()}:
+        if owner_id is not None and owner_id not in {user.id for user in staff.lead_workers()}:
             raise Invalid({"task_owner": ["Staff member not found."]})
         with acts.begin("task", lead_id=lead.id) as act:
             service.add_task(lead_id=lead.id, kind="other", title=title, due_at=due, owner_id=owner_id)
@@ -163,6 +164,27 @@ def undo(reference: str, act_id: int) -> ResponseReturnValue:
     lead = service.by_reference(reference)
     consultations.undo_act(act_id, lead_id=lead.id)
     flash(gettext("Undone."), "success")
+    return redirect_back(lead)
+
+
+@pages.post("/<reference>/crisis/assign")
+@access.require("work_leads")
+def assign_crisis(reference: str) -> ResponseReturnValue:
+    """Assign the crises of a lead's person to the signed-in user; their leads then stand in lists by age."""
+    lead = service.by_reference(reference)
+    crisis.assign(lead.contact_id, owner_id=current_user.id)
+    flash(gettext("The crisis is assigned to you."), "success")
+    return redirect_back(lead)
+
+
+@pages.post("/<reference>/crisis/close")
+@access.require("work_leads")
+def end_crisis(reference: str) -> ResponseReturnValue:
+    """Close the crises of a lead's person; the work on them resumes."""
+    lead = service.by_reference(reference)
+    with acts.begin("crisis", lead_id=lead.id) as act:
+        crisis.close(lead.contact_id)
+    flash_undo(gettext("Crisis closed. Tasks and deadlines run again."), lead=lead, act=act)
     return redirect_back(lead)
 
 
@@ -241,7 +263,7 @@ def assignment_rules() -> ResponseReturnValue:
 def _render_rules(status: int = 200, errors: dict[str, list[str]] | None = None) -> tuple[str, int]:
     taking = {one.user_id: one for one in assignment.assignees()}
     page = render_template(
-        "console/desk/assignment.html", people=staff.at_work(), taking=taking, errors=errors or {}
+        "console/desk/assignment.html", people=staff.lead_workers(), taking=taking, errors=errors or {}
     )
     return page, status
 

@@ -21,7 +21,7 @@ from crm.desk import lead_detail, timeline_labels
 from crm.desk import search as listing
 from crm.desk.list_filters import KINDS, SOURCES, address, options
 from crm.intake.texts import HEARD_FROM
-from crm.leads import rules, service
+from crm.leads import queries, rules, service
 from crm.leads.models import Lead
 from crm.staff import access, alerts, redirects
 from crm.staff import service as staff
@@ -72,9 +72,15 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
         attribution=lead_detail.attribution(lead, others),
         emails=emails_to(lead.contact_id),
         stage_options=options(_next_stages(lead)),
+        outcomes_sent=list(rules.OUTCOMES_SENT.items()) if lead.stage in rules.HAS_OUTCOME else [],
+        sent_by=list(rules.SENT_BY.items()),
+        outcome_words=rules.OUTCOMES_SENT,
+        sent_by_words=rules.SENT_BY,
+        in_crisis=queries.people_in_crisis(),
+        crisis_is_open=queries.open_crises().get(lead.id) is False,
         reopens_to=service.former_stage(lead) if lead.stage in rules.DEAD_ENDS else None,
         reason_options=options(_reasons(lead)),
-        owner_options=[(user.id, user.name) for user in staff.at_work()],
+        owner_options=[(user.id, user.name) for user in staff.lead_workers()],
         stops=list(STOPS.items()),
         their_now=clock.now().astimezone(ZoneInfo(lead.contact.time_zone)),
         tasks=listing.tasks_of(lead),

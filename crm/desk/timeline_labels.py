@@ -7,7 +7,7 @@ from typing import Any
 
 from crm.contacts.queries import TimelineEntry
 from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
-from crm.leads.rules import label
+from crm.leads.rules import OUTCOMES_SENT, SENT_BY, label
 from crm.mailer import DROP_REASONS
 
 TOPICS = {
@@ -24,13 +24,13 @@ EVENTS: Mapping[str, Label] = {
     "task_done": ("Task done", "success", "✓"),
     "note": ("Note", "neutral", "✎"),
     "clock_ran_out": ("Overdue", "warning", "!"),
-    "outcome_sent": ("Outcome sent to the referrer", "success", "✓"),
     "told_otherwise": ("Submitted details differ from the record", "warning", "!"),
     "sent_again": ("The practice sent the referral again with another text", "warning", "!"),
     "left_out": ("Values that could not be read", "warning", "!"),
     "possible_duplicate": ("Possible duplicate of another record", "warning", "!"),
     "stopped": ("Clinical stop set: no more emails", "danger", "■"),
     "stop_lifted": ("Clinical stop lifted", "success", "✓"),
+    "became_urgent": ("The practice sent the referral again as urgent", "danger", "!"),
     "reopened": ("Reopened", "accent", "●"),
     "contact_added": ("Contact added by staff", "accent", "●"),
     "split_off": ("Split from a record that held two people", "neutral", "●"),
@@ -198,11 +198,18 @@ def _assigned(detail: Mapping[str, Any]) -> Label:
     return ("Assigned" if detail.get("owner_id") else "Unassigned"), "neutral", "@"
 
 
+def _outcome_sent(detail: Mapping[str, Any]) -> Label:
+    what, how = OUTCOMES_SENT.get(str(detail.get("what"))), SENT_BY.get(str(detail.get("how")))
+    said = f": {what} ({how.lower()})" if what and how else ""
+    return f"Outcome sent to the referrer{said}", "success", "✓"
+
+
 _LABELED_BY_DETAIL: Mapping[str, Callable[[Mapping[str, Any]], Label]] = {
     "consultation": _consultation,
     "called": _called,
     "stage_moved": _stage_moved,
     "lead_opened": _lead_opened,
+    "outcome_sent": _outcome_sent,
     "tagged": lambda detail: (f"Tag added: {detail.get('tag')}", "neutral", "#"),
     "untagged": lambda detail: (f"Tag removed: {detail.get('tag')}", "neutral", "#"),
     "assigned": _assigned,

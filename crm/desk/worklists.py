@@ -8,18 +8,21 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, or_, select, tuple_, union_all
 from sqlalchemy.orm import InstrumentedAttribute
 
+from crm.consultations import queries as consultations
+from crm.consultations.models import Consultation
 from crm.contacts.models import Contact
 from crm.core import clock, paging
 from crm.core.db import db
 from crm.core.paging import Page
 from crm.leads import index_scan
 from crm.leads.models import Lead, Task
-from crm.leads.queries import leads_in_crisis
+from crm.leads.queries import CRISIS, crisis_first, leads_in_crisis
 from crm.leads.rules import CONTACT_REQUEST, PAUSED, REFERRAL, UNTOUCHED
 from crm.staff.models import User
 
 PAGE = 50
 COUNTED = 100  # rows read for a count; above that it shows "99+"
+MOST_PAST = 500  # past consultations that the list without an outcome is made of
 STALE_AFTER = timedelta(days=14)
 BETWEEN_ATTEMPTS = timedelta(hours=3)
 CALLING_HOURS = (8, 21)  # local time of the person: 47 CFR 64.1200(c)(1)
@@ -63,6 +66,11 @@ def _call_now(row: Any, now: datetime, _me: int) -> Sequence[ColumnElement[bool]
     return (row.stage.in_(TO_CALL), rested, callable_now)
 
 
+def _past_consultation(row: Any, _now: datetime, _me: int) -> Sequence[ColumnElement[bool]]:
+    past = consultations.without_outcome().order_by(Consultation.starts_at).limit(MOST_PAST).subquery()
+    return (row.id.in_(select(past.c.lead_id)),)
+
+
 def _call_ranks(row: Any, now: datetime) -> Sequence[ColumnElement[bool]]:
     """Return the parts of "Call now" in their order; each lead belongs to the first part it meets.
 
@@ -90,6 +98,12 @@ LISTS: Mapping[str, WorkList] = {
         empty="Nothing is overdue.",
         conditions=lambda row, now, _me: (row.due_at < now,),
         by=Lead.due_at,
+    ),
+    "outcome": WorkList(
+        label="Outcome missing",
+        empty="Every past consultation has an outcome.",
+        conditions=_past_consultation,
+        by=Lead.stage_at,
     ),
     "waiting": WorkList(
         label="Waiting on referrer",
@@ -126,11 +140,7 @@ def load_list(name: str, *, me: int, cursor: str | None = None, limit: int = PAG
     The first page of every list begins with the leads in crisis that nobody has taken.
     """
     page = _load(LISTS[name], name, me=me, cursor=cursor, limit=limit)
-    if cursor:
-        return page
-    first = leads_in_crisis()
-    known = {lead.id for lead in first}
-    return Page(rows=[*first, *(lead for lead in page.rows if lead.id not in known)], next=page.next)
+    return page if cursor else Page(rows=crisis_first(page.rows), next=page.next)
 
 
 def _load(wanted: WorkList, name: str, *, me: int, cursor: str | None, limit: int) -> Page[Lead]:
@@ -231,20 +241,37 @@ class OpenTask:
 
 
 def open_tasks(*, me: int | None, cursor: str | None = None, limit: int = PAGE) -> Page[OpenTask]:
-    """Return open tasks, most urgent first: the user's, or (None) all. Raises Invalid."""
+    """Return open tasks, most urgent first: the user's, or (None) all. Raises Invalid.
+
+    The first page begins with the tasks of the crises that nobody has taken, also those of others.
+    """
     after = paging.decode(cursor, (datetime, int)) if cursor else None
     ids = (
         _tasks_of(me, limit=limit + 1, after=after)
         if me is not None
         else _urgent(select(Task.id), limit + 1, after)
     )
+    found = _tasks(Task.id.in_(ids))
+    last = found[limit - 1].task if len(found) > limit else None
+    first = [] if cursor else _crisis_tasks()
+    known = {item.task.id for item in first}
+    return Page(
+        rows=[*first, *(item for item in found[:limit] if item.task.id not in known)],
+        next=paging.encode(last.due_at, last.id) if last else None,
+    )
+
+
+def _tasks(which: ColumnElement[bool]) -> list[OpenTask]:
     rows = (
         select(Task, Lead, User.name)
         .join(Lead, Lead.id == Task.lead_id)
         .outerjoin(User, User.id == Task.owner_id)
-        .where(Task.id.in_(ids))
+        .where(which)
     )
-    found = db.session.execute(rows.order_by(Task.due_at, Task.id)).all()
-    shown = [OpenTask(task=task, lead=lead, owner=owner) for task, lead, owner in found[:limit]]
-    last = shown[-1].task if len(found) > limit else None
-    return Page(rows=shown, next=paging.encode(last.due_at, last.id) if last else None)
+    found = db.session.execute(rows.order_by(Task.due_at, Task.id))
+    return [OpenTask(task=task, lead=lead, owner=owner) for task, lead, owner in found]
+
+
+def _crisis_tasks() -> list[OpenTask]:
+    ids = [lead.id for lead in leads_in_crisis()]
+    return _tasks(and_(Task.lead_id.in_(ids), Task.kind == CRISIS, Task.done_at.is_(None))) if ids else []

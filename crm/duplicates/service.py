@@ -104,7 +104,8 @@ def _withdraw(contact_id: int, topics: Collection[str]) -> None:
 
 
 def _copy_stops(gone: Contact, kept: Contact) -> None:
-    """Copy the clinical stop and the longer snooze to the kept record."""
+    """Copy the clinical stop, the longer snooze and the newer contact to the kept record."""
+    kept.touched_at = max(filter(None, (kept.touched_at, gone.touched_at)), default=None)
     if gone.stopped_at is not None:
         contacts.set_clinical_stop(contact_id=kept.id, reason=gone.stop_reason or "clinical")
     if gone.snooze_until is not None and (kept.snooze_until is None or kept.snooze_until < gone.snooze_until):

@@ -21,12 +21,13 @@ from crm.imports.rules import LEADS, Row
 from crm.leads import assignment, crisis, references
 from crm.leads import rules as leads
 from crm.leads.crisis_words import mentions_crisis
+from crm.leads.queries import people_in_crisis
 from crm.staff import alerts
 
 _KNOWN = " union ".join(
     f"""
     select c.id from unnest(:{name}::bytea[]) one join contact c on c.{name} = one
-    where c.merged_into_id is null and c.erased_at is null
+    where c.erased_at is null
     """
     for name in contacts.KEYS
 )
@@ -178,11 +179,14 @@ def _by_index(ids: Collection[int]) -> dict[tuple[str, bytes], list[Contact]]:
 
 
 def _compare(plan: _Plan, contact: Contact, *, by_email: bool) -> None:
+    survivor = contacts.surviving(contact)
+    if survivor is None:
+        return
     verdict = match_person(plan.row.person, contacts.as_person(contact), by_email=by_email)
     if verdict == "same":
-        plan.contact_id, plan.known = contact.id, contact
-    elif verdict == "look_alike" and contact.id not in plan.alike:
-        plan.alike.append(contact.id)
+        plan.contact_id, plan.known = survivor.id, survivor
+    elif verdict == "look_alike" and survivor.id not in plan.alike:
+        plan.alike.append(survivor.id)
 
 
 def _without_open(plans: Sequence[_Plan], outcome: Outcome) -> list[_Plan]:
@@ -315,13 +319,17 @@ def _open_leads(plans: Sequence[_Plan], common: Mapping[str, Any]) -> list[int]:
     )
     for plan, lead_id, reference in zip(plans, ids, _references(len(plans)), strict=True):
         plan.lead_id, plan.reference = lead_id, reference
+    in_crisis = people_in_crisis()
     given = {
         "id": ids,
         "reference": [plan.reference for plan in plans],
         "contact_id": [plan.contact_id for plan in plans],
         "message": [sealed(plan.row.message) for plan in plans],
         "content_index": [plan.content for plan in plans],
-        "waits": [plan.known is None or plan.known.stopped_at is None for plan in plans],
+        "waits": [
+            plan.known is None or (plan.known.stopped_at is None and plan.known.id not in in_crisis)
+            for plan in plans
+        ],
         "stage": stage,
         "due_at": due,
     }

@@ -20,12 +20,16 @@ from crm.core.db import as_json, db, execute_raw, sealed
 from crm.core.errors import Conflict
 from crm.intake.values import Unread
 from crm.leads import crisis, references, rules, stage_work
-from crm.leads.events import LeadOpened
+from crm.leads import service as leads
+from crm.leads.events import LeadOpened, MessageReceived
 from crm.leads.models import Lead, Referral
 from crm.leads.rules import LeadKind
 from crm.referrers import service as referrers
 from crm.referrers.models import Clinician
 from crm.referrers.service import Sender
+
+ACKNOWLEDGED = frozenset({"form", "api"})
+"""Sources whose requests the person sent a moment ago."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +92,7 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Inta
     opened = None if found.is_new else _same_open(found.contact, rules.CONTACT_REQUEST, content)
     if opened is None:
         opened = _open(
-            contact=found.contact,
+            found,
             kind=rules.CONTACT_REQUEST,
             stage=_first_stage(request, found.contact),
             source=request.source,
@@ -100,7 +104,11 @@ def open_contact_request(*, request: ContactRequest, demo: bool = False) -> Inta
                 "demo": demo,
             },
         )
-        crisis.alert_if_crisis(request.message, lead_id=opened.lead_id, reference=opened.reference)
+        in_crisis = crisis.alert_if_crisis(
+            request.message, lead_id=opened.lead_id, reference=opened.reference
+        )
+        if not in_crisis and _is_acknowledged(request, found.contact, lead_id=opened.lead_id):
+            events.publish(MessageReceived(contact_id=found.contact.id, language=request.person.language))
     _note_differences(opened, found, request.person)
     _note_left_out(opened, request.left_out)
     if request.wording is not None and not request.is_spam:
@@ -119,6 +127,26 @@ def find_person(
     if contact_id is not None:
         return contacts.match_chosen(contact_id=contact_id, person=person)
     return contacts.find_or_create(person=person, demo=demo)
+
+
+def _is_acknowledged(request: ContactRequest, contact: Contact, *, lead_id: int) -> bool:
+    """Return whether the arrival of a request is acknowledged by email: once a day for each address, and not to people
+    who get the question for their consent anyway.
+    """
+    if request.is_spam or request.source not in ACKNOWLEDGED or request.wording is not None:
+        return False
+    if request.person.email is None or contact.email != request.person.email:
+        return False
+    lately = (
+        select(Lead.id)
+        .join(Contact, Contact.id == Lead.contact_id)
+        .where(
+            Contact.email_index == contact.email_index,
+            Lead.created_at > clock.now() - rules.SAME_WITHIN,
+            Lead.id != lead_id,
+        )
+    )
+    return db.session.scalar(lately.limit(1)) is None
 
 
 def without_our_address(person: Person) -> Person:
@@ -154,7 +182,7 @@ def open_referral(
         opened = _same_open(found.contact, rules.REFERRAL, content)
     if opened is None:
         opened = _open(
-            contact=found.contact,
+            found,
             kind=rules.REFERRAL,
             stage=rules.first_stage(rules.REFERRAL),
             source=referral.source,
@@ -166,11 +194,13 @@ def open_referral(
             },
         )
         _store(opened, referral, clinician)
-        if found.contact.stopped_at is None:
+        if not _is_suspended(found):
             stage_work.open_call_task(
                 lead_id=opened.lead_id, title=stage_work.CALL_PATIENT, urgent=referral.urgency == "urgent"
             )
         crisis.alert_if_crisis(*_strings(referral.health), lead_id=opened.lead_id, reference=opened.reference)
+    elif referral.urgency == "urgent":
+        leads.make_urgent(lead_id=opened.lead_id)
     _note_differences(opened, found, referral.person)
     _note_left_out(opened, referral.left_out)
     if opened.is_new and referral.attestation is not None:
@@ -295,10 +325,14 @@ _OPEN = f"""
 """
 
 
+def _is_suspended(found: contacts.ContactMatch) -> bool:
+    return not found.is_new and stage_work.is_suspended(found.contact)
+
+
 def _open(
-    *, contact: Contact, kind: LeadKind, stage: str, source: str, values: Mapping[str, Any]
+    found: contacts.ContactMatch, *, kind: LeadKind, stage: str, source: str, values: Mapping[str, Any]
 ) -> IntakeResult:
-    now = clock.now()
+    now, contact = clock.now(), found.contact
     given = {
         "heard_from": None,
         "urgent": False,
@@ -313,7 +347,7 @@ def _open(
         "due_at": rules.due_at(
             kind=kind, stage=stage, since=now, calendar=current.calendar(), urgent=values.get("urgent", False)
         )
-        if contact.stopped_at is None
+        if not _is_suspended(found)
         else None,
         "touched_at": now if source in rules.SPOKEN_WITH else None,
         "closed_at": now if rules.STAGES[kind][stage].ends else None,

@@ -11,6 +11,8 @@ from crm.core import clock, us_states
 from crm.core.db import db, execute_raw
 from crm.core.errors import Invalid
 from crm.leads.models import Assignee
+from crm.staff import access
+from crm.staff import service as staff
 from crm.staff.models import User
 
 LANGUAGES = ("en", "es")
@@ -18,15 +20,22 @@ CAPACITY_LIMIT = 10_000  # open leads
 _DETAIL = "jsonb_build_object('owner_id', owner_id, 'by', 'rule')"
 STATES = frozenset(code for code, _ in us_states.STATES)
 
+# Whose role may work leads.
+_WORKS = f"""
+    u.active and u.practice_id is null and exists (
+        select 1 from user_role ur join role r on r.id = ur.role_id
+        where ur.user_id = u.id and r.name in ({", ".join(f"'{role}'" for role in sorted(access.PERMISSIONS["work_leads"]))}))
+"""
+
 # The leads themselves give the turn: the staff member whose last lead is oldest is next. Open leads are counted as far as
 # the capacity asks.
-_STAFF = """
+_STAFF = f"""
     select a.user_id, a.languages, a.states, a.capacity,
         (select count(*) from (
             select 1 from lead l where l.owner_id = a.user_id and l.closed_at is null limit coalesce(a.capacity, 0)
         ) counted) as open,
         (select l.created_at from lead l where l.owner_id = a.user_id order by l.created_at desc, l.id desc limit 1) as last
-    from assignee a join "user" u on u.id = a.user_id and u.active and u.practice_id is null
+    from assignee a join "user" u on u.id = a.user_id and {_WORKS}
     where a.on_duty order by a.user_id
 """
 _LEADS = """
@@ -96,8 +105,8 @@ def set_assignee(
     """Set the assignment rule of a staff member. `states` are where people live, two letters each. Raises Invalid."""
     user = db.session.get(User, user_id)
     wrong = {}
-    if user is None or not user.active or user.practice_id is not None:
-        wrong["user_id"] = ["Staff member not found."]
+    if user is None or not staff.may_work_leads(user):
+        wrong["user_id"] = ["Choose a staff member who may work leads."]
     if not set(languages) <= set(LANGUAGES):
         wrong["languages"] = ["Choose English, Spanish, both, or neither for all."]
     if not set(states) <= STATES:

@@ -43,6 +43,7 @@ def log_call(
     lead.attempts, lead.last_attempt_at = lead.attempts + 1, now
     if lead.first_human_touch_at is None and actor.startswith("staff:"):
         lead.first_human_touch_at = now
+    contacts.record_touch(lead.contact_id)
     detail = {"channel": channel, "outcome": outcome, "attempt": lead.attempts}
     contacts.record_activity(
         contact_id=lead.contact_id, lead_id=lead.id, kind="called", text=note or None, detail=detail

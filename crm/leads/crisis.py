@@ -1,18 +1,75 @@
-"""Crisis alerts: a text about a lead that speaks of dying or of self-harm alerts staff at once, by whatever way it came."""
+"""Crises: a text about a lead that speaks of dying or of self-harm alerts staff at once, by whatever way it came.
 
+Until a staff member closes the alert, the other work on the person is suspended: nobody shall call them for a routine
+matter. The task and the alert are one thing: closing one closes the other.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from crm.core import clock
+from crm.core.db import db
+from crm.leads import stage_work
 from crm.leads.crisis_words import mentions_crisis
-from crm.leads.queries import CRISIS_KEY
+from crm.leads.models import Lead, Task
+from crm.leads.queries import CRISIS, CRISIS_KEY
 from crm.staff import alerts
+from crm.staff.models import Alert
+
+TITLE = "Crisis: read the text and act now"
 
 
 def alert_if_crisis(*texts: str | None, lead_id: int, reference: str) -> bool:
     """Raise the crisis alert of a lead if one of these texts mentions a crisis; return whether one does."""
     found = any(map(mentions_crisis, texts))
     if found:
-        alerts.raise_alert(
+        raised = alerts.raise_alert(
             key=f"{CRISIS_KEY}{lead_id}",
             level="danger",
             text=f"{reference}: a text may speak of a crisis. Read it now and call.",
             link=f"/console/leads/{reference}",
         )
+        if raised is not None:
+            _suspend(lead_id)
     return found
+
+
+def _suspend(lead_id: int) -> None:
+    db.session.flush()
+    lead, now = db.session.get_one(Lead, lead_id), clock.now()
+    stage_work.suspend(lead.contact_id)
+    db.session.add(
+        Task(
+            lead_id=lead_id, kind=CRISIS, title=TITLE, owner_id=lead.owner_id, due_at=now, created_at=now
+        )
+    )  # fmt: skip
+    db.session.flush()
+
+
+def assign(contact_id: int, *, owner_id: int) -> None:
+    """Assign the open crisis alerts of a person to a staff member."""
+    for alert_id in _alerts(contact_id):
+        alerts.assign(alert_id=alert_id, owner_id=owner_id)
+
+
+def close(contact_id: int) -> None:
+    """Close the open crisis alerts of a person."""
+    for alert_id in _alerts(contact_id):
+        alerts.close_one(alert_id)
+
+
+def _alerts(contact_id: int) -> Sequence[int]:
+    keys = [
+        f"{CRISIS_KEY}{lead_id}"
+        for lead_id in db.session.scalars(select(Lead.id).where(Lead.contact_id == contact_id))
+    ]
+    return db.session.scalars(select(Alert.id).where(Alert.key.in_(keys), Alert.closed_at.is_(None))).all()
+
+
+def end(key: str) -> None:
+    """Resume the work on a person whose crisis alert was closed."""
+    lead = db.session.get(Lead, int(key.removeprefix(CRISIS_KEY)))
+    if lead is not None:
+        stage_work.close_tasks(lead.id, kinds=(CRISIS,))
+        stage_work.resume(lead.contact_id)

@@ -15,6 +15,14 @@ class LeadOpened(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MessageReceived(Event):
+    """A person wrote to us and gets no other email about it."""
+
+    contact_id: int
+    language: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageMoved(Event):
     lead_id: int
     contact_id: int

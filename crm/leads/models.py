@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from crm.contacts.models import Contact
 from crm.core.db import Base, Encrypted, EnumText, HasId
-from crm.leads.rules import LeadKind
+from crm.leads.rules import HAS_OUTCOME, LeadKind
 from crm.referrers.models import Clinician, Practice
 from crm.staff.models import User
 
@@ -130,10 +130,17 @@ class Referral(Base):
     attestation_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     sent_at: Mapped[datetime]
     outcome_sent_at: Mapped[datetime | None]
+    outcome_what: Mapped[str | None] = mapped_column(Text)  # of rules.OUTCOMES_SENT
+    outcome_how: Mapped[str | None] = mapped_column(Text)  # of rules.SENT_BY
 
     lead: Mapped[Lead] = relationship(back_populates="referral")
     practice: Mapped[Practice] = relationship(lazy="joined", innerjoin=True)
     clinician: Mapped[Clinician] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def outcome_known_at(self) -> datetime | None:
+        """When the outcome was sent, for the practice; None at a stage that has none."""
+        return self.outcome_sent_at if self.lead.stage in HAS_OUTCOME else None
 
 
 class StageMove(HasId, Base):

@@ -1,7 +1,7 @@
 """Lead queries."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import CompoundSelect, Select, func, or_, select, union_all
 
@@ -15,14 +15,31 @@ from crm.staff.models import Alert
 
 CRISIS_KEY = "crisis:"
 """Starts the key of a crisis alert; the lead's id follows."""
+CRISIS = "crisis"
+"""The kind of the task that a crisis opens, the only one that stays open."""
+
+
+def open_crises() -> dict[int, bool]:
+    """Return the ids of the leads with an open crisis alert, and whether a staff member has taken it."""
+    rows = select(Alert.key, Alert.owner_id).where(
+        Alert.key.startswith(CRISIS_KEY), Alert.closed_at.is_(None)
+    )
+    return {
+        int(row.key.removeprefix(CRISIS_KEY)): row.owner_id is not None for row in db.session.execute(rows)
+    }
+
+
+def people_in_crisis() -> frozenset[int]:
+    """Return the ids of the people of whom a lead has an open crisis alert."""
+    ids = list(open_crises())
+    return (
+        frozenset(db.session.scalars(select(Lead.contact_id).where(Lead.id.in_(ids)))) if ids else frozenset()
+    )
 
 
 def leads_in_crisis() -> Sequence[Lead]:
-    """Return the leads with a crisis alert that nobody has taken yet, the oldest first; every list begins with them."""
-    waiting = select(Alert.key).where(
-        Alert.key.startswith(CRISIS_KEY), Alert.closed_at.is_(None), Alert.owner_id.is_(None)
-    )
-    ids = [int(key.removeprefix(CRISIS_KEY)) for key in db.session.scalars(waiting)]
+    """Return the leads with a crisis alert that nobody has taken yet, the oldest first."""
+    ids = [lead_id for lead_id, is_taken in open_crises().items() if not is_taken]
     return db.session.scalars(select(Lead).where(Lead.id.in_(ids)).order_by(Lead.id)).all() if ids else []
 
 
@@ -30,6 +47,21 @@ def leads_of(contact_id: int, *, limit: int = 50) -> Sequence[Lead]:
     """Return a person's leads, newest first."""
     rows = select(Lead).where(Lead.contact_id == contact_id).order_by(Lead.id.desc()).limit(limit)
     return db.session.scalars(rows).all()
+
+
+def crisis_first(
+    leads: Sequence[Lead],
+    *,
+    crises: Sequence[Lead] | None = None,
+    belongs: Callable[[Lead], bool] = lambda _lead: True,
+) -> list[Lead]:
+    """Return the first page of a list, begun with the leads in crisis that nobody has taken.
+
+    They come first whatever the list is filtered by; `belongs` limits them where a list is divided, as a board is.
+    """
+    first = [lead for lead in (leads_in_crisis() if crises is None else crises) if belongs(lead)]
+    known = {lead.id for lead in first}
+    return [*first, *(lead for lead in leads if lead.id not in known)]
 
 
 def lead_sent_by(*, reference: str, actor: str, practice_id: int | None) -> Lead:

@@ -116,6 +116,24 @@ REOPENED = _words("in_review contacting")
 """Stages that void an outcome sent earlier, such as "declined"."""
 
 
+HAS_OUTCOME = _words("seen declined unable_to_reach patient_declined report_sent closed")
+"""Stages of a referral in which there is an outcome to send to the referrer."""
+
+OUTCOMES_SENT: Mapping[str, str] = {
+    "report": "Consultation report",
+    "declined": "Referral declined, with the reason",
+    "not_reached": "Patient could not be reached",
+    "patient_declined": "Patient declined",
+}
+SENT_BY: Mapping[str, str] = {
+    "portal": "Portal message",
+    "fax": "Fax",
+    "letter": "Letter",
+    "phone": "Phone call",
+    "other_system": "Electronic health record",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExternalCodes:
     """Codes of a referral stage in other systems.

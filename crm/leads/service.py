@@ -12,9 +12,11 @@ from crm.contacts.rules import InvalidValue, clean_text
 from crm.core import clock, current, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
-from crm.leads import contact_attempts, crisis, mentions, rules, sla, stage_work
+from crm.leads import contact_attempts, crisis, mentions, queries, rules, sla, stage_work
 from crm.leads.events import StageMoved
 from crm.leads.models import Lead, StageMove, Task
+from crm.staff import alerts
+from crm.staff import service as staff
 from crm.staff.models import User
 
 NOTE_LIMIT = 4000  # characters
@@ -88,12 +90,30 @@ def _move(lead: Lead, *, to: str, reason: str | None) -> None:
         lead.first_human_touch_at = now
     stage_work.follow_stage(lead, to=to)
     if lead.referral is not None and to in rules.REOPENED:
-        lead.referral.outcome_sent_at = None
+        lead.referral.outcome_sent_at = lead.referral.outcome_what = lead.referral.outcome_how = None
     db.session.add(StageMove(lead_id=lead.id, was=was, now=to, reason=reason, actor=actor, at=now))
     detail = {"was": was, "now": to, "reason": reason}
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="stage_moved", detail=detail)
     audit.record("lead.move", object_type="lead", object_id=lead.id, detail=detail)
     events.publish(StageMoved(lead_id=lead.id, contact_id=lead.contact_id, kind=lead.kind, was=was, now=to))
+
+
+def make_urgent(*, lead_id: int) -> Lead:
+    """Make a referral urgent whose practice says so now: its deadline and its call come sooner."""
+    lead = get(lead_id)
+    if lead.urgent or lead.referral is None or lead.closed_at is not None:
+        return lead
+    lead.urgent, lead.referral.urgency = True, "urgent"
+    due = rules.due_at(
+        kind=lead.kind, stage=lead.stage, since=clock.now(), calendar=current.calendar(), urgent=True
+    )
+    if lead.due_at is not None and due is not None:
+        lead.due_at = min(lead.due_at, due)
+    stage_work.hurry_call(lead)
+    contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="became_urgent")
+    audit.record("lead.urgent", object_type="lead", object_id=lead.id)
+    flush()
+    return lead
 
 
 def restore_from_spam(*, lead_id: int, version: int) -> Lead:
@@ -163,7 +183,7 @@ def _set_deadline(lead: Lead, *, was: str, now: datetime) -> None:
         calendar=current.calendar(),
         urgent=lead.urgent,
     )
-    lead.due_at = after.due_at if lead.contact.stopped_at is None else None
+    lead.due_at = None if stage_work.is_suspended(lead.contact) else after.due_at
     lead.clock_left = int(after.left.total_seconds()) if after.left is not None else None
 
 
@@ -179,15 +199,31 @@ def confirm_contact_requests(*, contact_id: int) -> None:
     flush()
 
 
-def record_outcome_sent(*, lead_id: int) -> Lead:
-    """Record that the outcome of a referral was sent to the referrer, which closing requires."""
+def record_outcome_sent(*, lead_id: int, what: str, how: str) -> Lead:
+    """Record which outcome of a referral was sent to the referrer, and how; closing requires it.
+
+    Raises Invalid for unknown codes, and Conflict at a stage that has no outcome yet.
+    """
     lead = get(lead_id)
     if lead.referral is None:
         raise Conflict("Only a referral has an outcome to send.")
+    wrong = {}
+    if what not in rules.OUTCOMES_SENT:
+        wrong["what"] = ["Choose what was sent."]
+    if how not in rules.SENT_BY:
+        wrong["how"] = ["Choose how it was sent."]
+    if wrong:
+        raise Invalid(wrong)
+    if lead.stage not in rules.HAS_OUTCOME:
+        raise Conflict(f"A referral that is “{rules.label(lead.stage)}” has no outcome yet.")
     if lead.referral.outcome_sent_at is None:
         lead.referral.outcome_sent_at = clock.now()
-        contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="outcome_sent")
-        audit.record("referral.outcome_sent", object_type="lead", object_id=lead.id)
+        lead.referral.outcome_what, lead.referral.outcome_how = what, how
+        detail = {"what": what, "how": how}
+        contacts.record_activity(
+            contact_id=lead.contact_id, lead_id=lead.id, kind="outcome_sent", detail=detail
+        )
+        audit.record("referral.outcome_sent", object_type="lead", object_id=lead.id, detail=detail)
     return lead
 
 
@@ -196,8 +232,8 @@ def assign(*, lead_id: int, version: int, owner_id: int | None) -> Lead:
     lead = _at_version(lead_id, version)
     if owner_id is not None:
         owner = db.session.get(User, owner_id)
-        if owner is None or not owner.active or owner.practice_id is not None:
-            raise Invalid({"owner_id": ["Staff member not found."]})
+        if owner is None or not staff.may_work_leads(owner):
+            raise Invalid({"owner_id": ["Choose a staff member who may work leads."]})
     if lead.owner_id != owner_id:
         lead.owner_id = owner_id
         detail = {"owner_id": owner_id}
@@ -254,7 +290,7 @@ def open_phone_task(*, contact_id: int) -> None:
     """Add a task to call a person who cannot be emailed, unless one is open."""
     newest = select(Lead).where(Lead.contact_id == contact_id, Lead.closed_at.is_(None))
     lead = db.session.scalar(newest.order_by(Lead.id.desc()).limit(1))
-    if lead is None or lead.contact.stopped_at is not None:
+    if lead is None or stage_work.is_suspended(lead.contact):
         return
     waiting = select(Task.id).where(Task.lead_id == lead.id, Task.kind == "tell", Task.done_at.is_(None))
     if db.session.scalar(waiting.limit(1)) is None:
@@ -289,5 +325,7 @@ def finish_task(*, task_id: int) -> None:
     detail = {"task_id": task_id, "kind": row.kind}
     if actor.startswith("staff:") and row.kind == "call" and lead.first_human_touch_at is None:
         lead.first_human_touch_at = now
+    if row.kind == queries.CRISIS:
+        alerts.close_key(f"{queries.CRISIS_KEY}{lead.id}")
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="task_done", detail=detail)
     audit.record("task.done", object_type="lead", object_id=lead.id, detail=detail)

@@ -11,9 +11,10 @@ from enum import StrEnum
 from sqlalchemy import select, update
 
 from crm.audit import service as audit
+from crm.contacts.models import Contact
 from crm.core import clock, current
 from crm.core.db import db
-from crm.leads import rules
+from crm.leads import queries, rules
 from crm.leads.models import Lead, Task
 from crm.leads.rules import CONTACT_REQUEST, REFERRAL
 from crm.staff import alerts
@@ -22,7 +23,7 @@ CALL_WITHIN, URGENT_CALL_WITHIN = timedelta(days=1), timedelta(hours=1)  # open 
 CALL_PATIENT = "Call the patient about the referral"
 CALL_AGAIN_TO_BOOK = "Call the patient to book another time"
 URGENT_PREFIX = "Urgent: "
-STOPPED = "stop"  # who closed a task: a clinical stop, which brings it back when it is lifted
+STOPPED = "stop"  # who closed a task: a clinical stop or a crisis, which brings it back at its end
 
 
 class Visit(StrEnum):
@@ -96,7 +97,7 @@ def follow_stage(lead: Lead, *, to: str) -> None:
     """Close and open the tasks that entry into a stage settles and asks for."""
     work = STAGE_WORK[lead.kind][to]
     close_tasks(lead.id, kinds=work.closes)
-    if work.opens is not None and lead.contact.stopped_at is None:
+    if work.opens is not None and not is_suspended(lead.contact):
         open_call_task(lead_id=lead.id, title=work.opens, urgent=lead.urgent, owner_id=lead.owner_id)
 
 
@@ -110,6 +111,15 @@ def open_call_task(*, lead_id: int, title: str, urgent: bool, owner_id: int | No
     )
 
 
+def hurry_call(lead: Lead) -> None:
+    """Make the open call tasks of a lead urgent."""
+    due = current.calendar().after(clock.now(), URGENT_CALL_WITHIN)
+    rows = select(Task).where(Task.lead_id == lead.id, Task.kind == "call", Task.done_at.is_(None))
+    for task in db.session.scalars(rows).all():
+        task.due_at = min(task.due_at, due)
+        task.title = URGENT_PREFIX + task.title.removeprefix(URGENT_PREFIX)
+
+
 def close_tasks(lead_id: int, *, kinds: Collection[str]) -> None:
     """Mark the open tasks of these kinds as done by what made them needless."""
     if not kinds:
@@ -119,22 +129,35 @@ def close_tasks(lead_id: int, *, kinds: Collection[str]) -> None:
     db.session.execute(done.execution_options(synchronize_session="fetch"))
 
 
+def is_suspended(contact: Contact) -> bool:
+    """Return whether the work on a person is suspended: by a clinical stop or a crisis."""
+    return contact.stopped_at is not None or contact.id in queries.people_in_crisis()
+
+
 def suspend(contact_id: int) -> None:
-    """Suspend the work on a stopped person: no open task, no running clock, no overdue alert."""
+    """Suspend the work on a person who was stopped or is in crisis: no task but that of the crisis, no running clock,
+    no overdue alert.
+    """
     now, calendar = clock.now(), current.calendar()
     for lead in _open_leads(contact_id):
         if lead.due_at is not None:
             lead.clock_left = int(calendar.between(now, lead.due_at).total_seconds())
             lead.due_at = None
         alerts.close(late_alert_key(lead.id))
-        rows = update(Task).where(Task.lead_id == lead.id, Task.done_at.is_(None))
+        rows = update(Task).where(
+            Task.lead_id == lead.id, Task.kind != queries.CRISIS, Task.done_at.is_(None)
+        )
         stopped = rows.values(done_at=now, done_by=STOPPED)
         db.session.execute(stopped.execution_options(synchronize_session="fetch"))
     db.session.flush()
 
 
 def resume(contact_id: int) -> None:
-    """Resume the work on a person whose stop was lifted: the tasks it closed, and clocks with at least an hour left."""
+    """Resume the work on a person, unless another stop or crisis holds: the suspended tasks, and clocks with at least
+    an hour left.
+    """
+    if is_suspended(db.session.get_one(Contact, contact_id)):
+        return
     now, calendar = clock.now(), current.calendar()
     for lead in _open_leads(contact_id):
         if lead.stage != rules.PAUSED and lead.due_at is None:

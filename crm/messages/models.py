@@ -209,6 +209,7 @@ class Addressee(NamedTuple):
     time_zone: str
     day: date | None  # of the opt-in
     params: dict[str, Any] | None  # of a transactional email, see `envelope.from_params`
+    touched_at: datetime | None  # when staff were last in touch, if that is recent
 
 
 class StepEmail(NamedTuple):

@@ -11,6 +11,8 @@ REASONS: Mapping[str, str] = {
     "excluded": "has an excluded tag",
     "no_tag": "has none of the tags it was for",
     "no_translation": "no approved version in the person's language",
+    "human_touch": "staff were in touch with the person shortly before",
+    "waiting after a call, reply or visit": "staff were in touch with the person shortly before",
     "frequency_cap": "reached the limit of emails per week",
     "had_already": "had this email before",
     "left_sequence": "left the sequence before this email was sent",

@@ -32,19 +32,20 @@ class Sender:
 def find_or_create(*, sender: Sender, practice_id: int | None = None, demo: bool = False) -> Clinician:
     """Return the clinician with this NPI; create them, and their practice, when unknown. Raises Invalid.
 
-    A known clinician is not changed. `practice_id` puts a new clinician into that practice. A practice created
+    A known clinician is not changed; what is missing of their practice is filled in.
+    `practice_id` puts a new clinician into that practice. A practice created
     here waits for approval by staff.
     """
     if not is_npi_format(sender.npi):
         raise Invalid({"npi": [NPI_HINT]})
     known = by_npi(sender.npi)
     if known is not None:
-        return known
+        return _fill_gaps(known, sender)
     # Of two concurrent first referrals by one clinician, the second waits here, then finds the first's.
     db.session.execute(text("select pg_advisory_xact_lock(:npi)"), {"npi": int(sender.npi)})
     known = by_npi(sender.npi)
     if known is not None:
-        return known
+        return _fill_gaps(known, sender)
     if practice_id is None:
         practice_id = _create_practice(sender, demo=demo).id
     clinician = Clinician(
@@ -83,6 +84,18 @@ def clinician(clinician_id: int) -> Clinician:
     if found is None:
         raise NotFound("Clinician not found.")
     return found
+
+
+def _fill_gaps(clinician: Clinician, sender: Sender) -> Clinician:
+    """Fill what is not known of the practice; nothing is overwritten: a sender may be mistaken."""
+    practice = clinician.practice
+    for name in ("phone", "fax", "email", "city", "state"):
+        if getattr(practice, name) is None and getattr(sender, name) is not None:
+            setattr(practice, name, getattr(sender, name))
+            audit.record(
+                "practice.fill", object_type="practice", object_id=practice.id, detail={"field": name}
+            )
+    return clinician
 
 
 def by_npi(npi: str) -> Clinician | None:

@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from crm.audit import service as audit
 from crm.consent.queries import refusal_sql
 from crm.content import service as content
-from crm.core import clock
+from crm.core import clock, current
 from crm.core.current import PerApp
 from crm.core.db import bigint_array, db, rows_as
 from crm.core.failpoints import failpoint
@@ -43,6 +43,7 @@ _DUE = text(f"""
         e.send_now and e.due_at > cast(:asked as timestamptz) as send_now,
         e.due_at <= cast(:late as timestamptz) as too_late,
         c.time_zone, c.language, c.snooze_until, {_REFUSAL.reason} as refusal,
+        case when c.touched_at > cast(:touched as timestamptz) then c.touched_at + cast(:hold as interval) end as touched_until,
         (select r.created_at from message r
          where r.contact_id = e.contact_id and r.created_at > cast(:week as timestamptz) and r.state is distinct from 'skipped'
             and (r.enrolment_id is not null or r.campaign_id is not null)
@@ -71,6 +72,7 @@ class DueRow(NamedTuple):
     language: str
     snooze_until: datetime | None
     refusal: str | None
+    touched_until: datetime | None
     capped_from: datetime | None
 
 
@@ -85,6 +87,7 @@ class DueFacts(NamedTuple):
     language: str
     snooze_until: datetime | None
     refusal: str | None
+    touched_until: datetime | None
     capped_from: datetime | None
 
 
@@ -135,12 +138,14 @@ _ADVANCE = text("""
 
 def plan_due() -> int:
     """Handle one slice of due enrolments; return how many there were (a full slice means: there may be more)."""
-    now = clock.now()
+    now, hold = clock.now(), current.settings().touch_hold
     found = db.session.execute(
         _DUE,
         {
             "now": now,
             "week": now - FREQUENCY_SPAN,
+            "touched": now - hold,
+            "hold": hold,
             "cap": FREQUENCY_CAP,
             "asked": now - SEND_NOW_SPAN,
             "late": now - TOO_LATE,
@@ -255,6 +260,7 @@ def _decide(
         refused_until=due.snooze_until if due.refusal == "snoozed" else None,
         content=due.step < len(plan.steps) and (plan.steps[due.step].item, due.language) in versions,
         capped_until=due.capped_from + FREQUENCY_SPAN if due.capped_from else None,
+        touched_until=due.touched_until,
         send_now=due.send_now,
         too_late=due.too_late,
     )

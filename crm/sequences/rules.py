@@ -114,7 +114,8 @@ class Facts:
     refused_until: datetime | None  # when that passes by itself
     content: bool  # an approved version in the person's language exists
     capped_until: datetime | None  # when the frequency cap allows the next email
-    send_now: bool  # staff asked for it: the window does not count this once
+    send_now: bool  # staff asked for it: neither window nor recent contact counts this once
+    touched_until: datetime | None = None  # when it is long enough after staff were in touch
     too_late: bool = False  # due so long ago that the email is listed as too late, at whatever hour
 
 
@@ -148,15 +149,15 @@ class Decision:
 def decide(plan: Plan, facts: Facts, now: datetime) -> Decision:
     """Decide what happens to an enrolment that is due.
 
-    Order: no step left, lasting refusal, passing refusal or frequency cap, missing content, outside the window, send.
+    Order: no step left, lasting refusal, passing refusal, frequency cap or recent contact, missing content, outside the
+    window, send.
     """
     if facts.step >= len(plan.steps):
         return Decision(Act.COMPLETE)
     if facts.refusal is not None and facts.refusal not in DEFERRED:
         return Decision(Act.EXIT, reason=facts.refusal)
-    until = _may_send_from(facts, now)
+    until, reason = _may_send_from(facts, now)
     if until > now:
-        reason = facts.refusal or "frequency_cap"
         return Decision(Act.WAIT, due_at=into_window(until, plan.window, facts.zone), reason=reason)
     if not facts.content:
         return Decision(Act.HOLD, reason="content_not_approved")
@@ -166,9 +167,14 @@ def decide(plan: Plan, facts: Facts, now: datetime) -> Decision:
     return _send(plan, facts, now)
 
 
-def _may_send_from(facts: Facts, now: datetime) -> datetime:
-    """Return when a passing refusal and the frequency cap allow the next email."""
-    return max(facts.refused_until or now, facts.capped_until or now)
+def _may_send_from(facts: Facts, now: datetime) -> tuple[datetime, str | None]:
+    """Return when a passing refusal, the frequency cap and recent contact allow the next email, and which is the last."""
+    waits = (
+        (facts.refused_until, facts.refusal),
+        (facts.capped_until, "frequency_cap"),
+        (None if facts.send_now else facts.touched_until, "human_touch"),
+    )
+    return max(((until, why) for until, why in waits if until), default=(now, None), key=lambda one: one[0])
 
 
 def _send(plan: Plan, facts: Facts, now: datetime) -> Decision:

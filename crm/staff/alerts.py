@@ -8,9 +8,10 @@ from typing import Literal
 from sqlalchemy import case, func, select, text, update
 
 from crm.audit import service as audit
-from crm.core import clock
+from crm.core import clock, events
 from crm.core.db import db
 from crm.core.errors import Conflict, NotFound
+from crm.staff.events import AlertClosed
 from crm.staff.models import Alert, AlertLevel
 
 LevelName = Literal["danger", "warning", "info"]
@@ -85,6 +86,13 @@ def close(key: str) -> None:
     )
 
 
+def close_key(key: str) -> None:
+    """Close the open alert with this key, if any, as a staff member's act: what waited for it resumes."""
+    found = db.session.scalar(select(Alert.id).where(Alert.key == key, Alert.closed_at.is_(None)))
+    if found is not None:
+        close_one(found)
+
+
 def open_text(key: str) -> str | None:
     """Return the text of the open alert with this key; None where none is open."""
     return db.session.scalar(select(Alert.text).where(Alert.key == key, Alert.closed_at.is_(None)))
@@ -149,22 +157,27 @@ def count_kinds() -> int:
 
 def assign_all(*, kind: str, owner_id: int) -> int:
     """Assign all open alerts of a kind to a staff member; return how many. Raises Conflict if none is open."""
-    return _on_all(kind, "alert.taken", owner_id=owner_id)
+    return len(_on_all(kind, "alert.taken", owner_id=owner_id))
 
 
 def close_all(kind: str) -> int:
     """Close all open alerts of a kind; return how many. Raises Conflict if none is open."""
-    return _on_all(kind, "alert.closed", closed_at=clock.now(), closed_by=audit.current().actor)
+    closed = _on_all(kind, "alert.closed", closed_at=clock.now(), closed_by=audit.current().actor)
+    for key in closed:
+        events.publish(AlertClosed(key=key))
+    return len(closed)
 
 
-def _on_all(kind: str, act: str, **values: object) -> int:
+def _on_all(kind: str, act: str, **values: object) -> Sequence[str]:
     mine = update(Alert).where(_KIND.in_([kind]), Alert.closed_at.is_(None)).values(**values)
-    ids = db.session.scalars(mine.returning(Alert.id).execution_options(synchronize_session=False)).all()
-    if not ids:
+    found = db.session.execute(
+        mine.returning(Alert.id, Alert.key).execution_options(synchronize_session=False)
+    ).all()
+    if not found:
         raise Conflict("These alerts were closed in the meantime.")
     db.session.expire_all()
-    audit.record(act, object_type="alert", detail={"kind": kind, "ids": list(ids[:1_000])})
-    return len(ids)
+    audit.record(act, object_type="alert", detail={"kind": kind, "ids": [row.id for row in found[:1_000]]})
+    return [row.key for row in found]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +230,9 @@ def close_one(alert_id: int) -> None:
     """Close one alert. Raises NotFound, Conflict if it is already closed."""
     alert = _open(alert_id)
     alert.closed_at, alert.closed_by = clock.now(), audit.current().actor
+    db.session.flush()
     audit.record("alert.closed", object_type="alert", object_id=alert_id)
+    events.publish(AlertClosed(key=alert.key))
 
 
 def _open(alert_id: int) -> Alert:

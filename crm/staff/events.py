@@ -1,4 +1,4 @@
-"""Events of staff accounts."""
+"""Events of staff accounts and alerts."""
 
 from dataclasses import dataclass
 
@@ -19,3 +19,10 @@ class StaffLinkMade(Event):
 
     user_id: int
     link_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertClosed(Event):
+    """A staff member closed the alert with this key."""
+
+    key: str

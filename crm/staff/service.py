@@ -49,6 +49,17 @@ def at_work() -> Sequence[User]:
     return [user for user in everyone() if user.active]
 
 
+def lead_workers() -> Sequence[User]:
+    """Return the staff members with an active account whose role may work leads, by name."""
+    return [user for user in at_work() if may_work_leads(user)]
+
+
+def may_work_leads(user: User) -> bool:
+    """Return whether leads and tasks may be given to a user."""
+    is_staff = user.active and user.practice_id is None
+    return is_staff and access.has_permission((role.name for role in user.roles), "work_leads")
+
+
 def create(*, email: str, name: str, roles: Collection[str], demo: bool = False) -> User:
     """Create an account without a password, which the person sets after signing in by link. Raises Invalid."""
     address, wrong = _address(email), {}

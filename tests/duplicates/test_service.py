@@ -1,7 +1,7 @@
 """Duplicates: merge and undo; the strictest email decision applies."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from crm.consent import queries as consents
 from crm.consent import service as consent
@@ -13,6 +13,7 @@ from crm.contacts.rules import Person
 from crm.core import clock as time
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
+from crm.desk import search
 from crm.duplicates import service as duplicates
 from crm.intake import service as intake
 from crm.intake.service import ContactRequest
@@ -115,6 +116,26 @@ def test_clinical_stop_is_copied(two):
     contacts.set_clinical_stop(contact_id=gone.id, reason="clinician")
     duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
     assert kept.stopped_at is not None
+
+
+@pytest.mark.parametrize(
+    "typed", ["Bianca", "Rossi", "bianca@example.com", "bianca@", "+12135550177", "0177"]
+)
+def test_merged_away_values_find_the_record(two, typed):
+    kept, _ = two
+    gone = person("bianca@example.com", first_name="Bianca", last_name="Rossi", phone="+12135550177")
+    duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    found = search.find_leads(search.LeadFilter(q=typed)).rows
+    assert {lead.contact_id for lead in found} == {kept.id}
+
+
+def test_merged_away_address_joins_the_record(two):
+    kept, gone = two
+    third = person("third@example.com")
+    duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    duplicates.merge_contacts(kept_id=third.id, gone_id=kept.id)
+    assert person("ana.work@example.com", first_name="ANA").id == third.id
+    assert db.session.scalar(select(func.count()).select_from(Contact)) == 3
 
 
 def test_invalid_merges(two):

@@ -17,6 +17,7 @@ from crm.contacts.models import Activity, Contact
 from crm.core import csv_files
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid
+from crm.duplicates import service as duplicates
 from crm.imports import rules, service
 from crm.imports.models import ImportPart, ImportRun
 from crm.leads import assignment
@@ -453,3 +454,13 @@ def test_files_do_not_stay_for_ever(desk, clock):
     clock.shift(8 * 24 * 3600)
     jobs.look_after()
     assert count(ImportPart) == 0
+
+
+def test_row_of_a_merged_record_joins_the_one_that_is_left(desk):
+    with transaction():
+        kept = support_factories.contact("ana@example.test", first_name="Ana", last_name="Ruiz")
+        gone = support_factories.contact("ana.work@example.test", first_name="Ana", last_name="Ruiz")
+        duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    run = imported(desk, HEAD + "Ana,Ruiz,ana.work@example.test,,Hello\n", kind="leads")
+    assert (run.new, run.known, run.errors) == (0, 1, 0)
+    assert db.session.scalars(select(Lead.contact_id)).all() == [kept.id]

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from threading import Barrier
 
 import pytest
@@ -14,6 +14,8 @@ from crm.consent import consent_texts
 from crm.consent.models import Confirmation, ConsentRecord
 from crm.contacts.models import Activity, Contact
 from crm.contacts.rules import Person
+from crm.content.models import ContentItem, ContentVersion
+from crm.core import clock as time
 from crm.core import current
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid
@@ -23,6 +25,7 @@ from crm.intake import service as intake
 from crm.intake.service import ContactRequest, NewReferral
 from crm.leads import queries, rules, service
 from crm.leads.models import Lead, Referral, StageMove, Task
+from crm.messages.models import Message
 from crm.referrers.models import Clinician, Practice
 from crm.referrers.service import Sender
 from crm.staff import api_keys
@@ -45,9 +48,9 @@ SENDER = Sender(
 )
 
 
-def ask_us(person=ANA, message="Please call me.", wording=None):
+def ask_us(person=ANA, message="Please call me.", wording=None, source="form", **more):
     return intake.open_contact_request(
-        request=ContactRequest(person=person, source="form", message=message, wording=wording)
+        request=ContactRequest(person=person, source=source, message=message, wording=wording, **more)
     )
 
 
@@ -203,14 +206,16 @@ def test_statement_count(mail, statements):
     with statements() as first:
         ask_us()
         db.session.flush()
-    assert len(first.texts) <= 6, first.texts  # lock, look, person, lead with its history, audit, whose turn
+    # lock, look, person, lead with its history, audit, whose turn; wrote lately, acknowledgement
+    assert len(first.texts) <= 8, first.texts
     for number in range(20):
         ask_us(message=str(number))
     db.session.flush()
     with statements() as later:
         ask_us(message="once more")
         db.session.flush()
-    assert len(later.texts) <= 7, later.texts  # the same, the known person read, and whose turn it is
+    # the same, the known person read, open crises; no acknowledgement
+    assert len(later.texts) <= 9, later.texts
 
 
 # --- at once, on a database of their own: what is rolled back cannot race
@@ -375,3 +380,56 @@ def test_our_own_address_is_no_address(edge, clock):
     contact = db.session.get(Contact, opened.contact_id)
     assert (contact.email, contact.phone, opened.stage) == (None, "+12135550142", "new")
     assert db.session.scalars(select(Confirmation)).all() == []
+
+
+def test_referral_sent_again_as_urgent(mail, clock):
+    first = refer(external_id="R-1")
+    clock.shift(3_600)
+    again = refer(external_id="R-1", urgency="urgent")
+    lead = db.session.get_one(Lead, first.lead_id)
+    assert (again.lead_id, lead.urgent, lead.referral.urgency) == (first.lead_id, True, "urgent")
+    assert lead.due_at == time.now() + timedelta(hours=2)
+    task = db.session.scalars(select(Task).where(Task.lead_id == lead.id)).one()
+    assert (task.title, task.due_at) == (
+        "Urgent: Call the patient about the referral",
+        time.now() + timedelta(hours=1),
+    )
+    refer(external_id="R-1", urgency="urgent")
+    assert lead.due_at == time.now() + timedelta(hours=2)
+
+
+def acknowledged():
+    """The addresses of acknowledgements, oldest first."""
+    rows = (
+        select(Contact.email)
+        .join(Message, Message.contact_id == Contact.id)
+        .join(ContentVersion, ContentVersion.id == Message.content_version_id)
+        .join(ContentItem, ContentItem.id == ContentVersion.item_id)
+        .where(ContentItem.key.contains("acknowledgement-patient"))
+    )
+    return list(db.session.scalars(rows.order_by(Message.id)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"wording": TICKED},  # they get the question for their consent
+        {"source": "import"},
+        {"is_spam": True},
+        {"message": "I want to kill myself"},  # it says that there is nothing to do
+        {"person": replace(ANA, email=None, phone="+12135550142")},
+    ],
+)
+def test_no_acknowledgement(mail, clock, changes):
+    ask_us(**changes)
+    assert acknowledged() == []
+
+
+def test_message_is_acknowledged_once_a_day(mail, clock):
+    ask_us()
+    ask_us(message="Another one")
+    ask_us(message="A third", person=replace(ANA, first_name="Bo"))  # another person with this address
+    assert acknowledged() == [ANA.email]
+    clock.shift(90_000)
+    ask_us(message="The next day")
+    assert acknowledged() == [ANA.email, ANA.email]

@@ -56,3 +56,13 @@ def test_invalid_assignees(edge, clock):
     for wrong in ({"user_id": 0}, {"languages": ["fr"]}, {"capacity": 0}, {"capacity": 10_001}):
         with pytest.raises(Invalid):
             assignment.set_assignee(**{"user_id": sam.id, **wrong})
+
+
+def test_only_staff_who_may_work_leads(edge, clock):
+    viewer, desk = user(name="one", role="viewer"), user(name="two")
+    with pytest.raises(Invalid):
+        assignment.set_assignee(user_id=viewer.id)
+    assignment.set_assignee(user_id=desk.id)
+    desk.roles = viewer.roles
+    db.session.flush()
+    assert new_lead(1).owner_id is None

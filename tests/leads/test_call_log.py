@@ -11,7 +11,7 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid
 from crm.leads import call_log, contact_attempts
 from crm.leads.models import Task
-from tests.leads.test_service import lead, move, referral, user  # noqa: F401 - fixtures
+from tests.leads.test_service import NOW, lead, move, referral, user  # noqa: F401 - fixtures
 
 DAY = timedelta(days=1)
 
@@ -57,3 +57,9 @@ def test_invalid_attempts(lead):  # noqa: F811
     with pytest.raises(Conflict):
         log(lead)
     assert lead.attempts == 0
+
+
+def test_call_counts_as_contact(lead):  # noqa: F811
+    call_log.log_call(lead_id=lead.id, channel="phone", outcome="no_answer")
+    db.session.refresh(lead.contact)
+    assert lead.contact.touched_at == NOW

@@ -3,19 +3,24 @@
 import pytest
 from sqlalchemy import select, update
 
+from crm.audit import acts
+from crm.audit import service as audit
+from crm.contacts import service as contacts
 from crm.contacts.rules import Person
+from crm.core import clock
 from crm.core.db import db, transaction
 from crm.desk import worklists
 from crm.intake import by_hand
 from crm.intake.by_hand import Entry
-from crm.leads import call_log, queries, service
-from crm.leads.models import Lead
+from crm.leads import call_log, crisis, queries, service
+from crm.leads.models import Lead, Task
 from crm.portal import service as portal_service
 from crm.staff import alerts
 from crm.staff.models import Alert
 from tests.intake.test_bad_input import HEAD, doors  # noqa: F401 - a fixture
 from tests.portal.test_portal import enter, refer
 from tests.portal.test_uploads import sent_off
+from tests.support.browser_client import signed_in
 from tests.web.test_api import PATIENT, post, referral
 
 WORDS = "I want to kill myself"
@@ -177,3 +182,95 @@ def test_every_list_begins_with_a_crisis(doors, name):  # noqa: F811
     page = worklists.load_list(name, me=doors.desk)
     assert page.rows[0].contact.first_name == "Boris"
     assert len({lead.id for lead in page.rows}) == len(page.rows)
+
+
+def work_on(lead):
+    """What is open for a lead: kinds of tasks, and its deadline."""
+    rows = select(Task.kind).where(Task.lead_id == lead.id, Task.done_at.is_(None)).order_by(Task.id)
+    return list(db.session.scalars(rows)), lead.due_at
+
+
+@pytest.fixture
+def crisis_of_referral(doors):  # noqa: F811
+    doors.referral("Ana")
+    lead = db.session.scalars(select(Lead)).one()
+    before = work_on(lead)
+    with transaction():
+        service.add_note(lead_id=lead.id, text=WORDS)
+    return lead, before
+
+
+def test_crisis_suspends_other_work(crisis_of_referral, doors):  # noqa: F811
+    lead, before = crisis_of_referral
+    assert before[0] == ["call"]
+    assert before[1] is not None
+    assert work_on(lead) == (["crisis"], None)
+    with transaction():
+        service.move_stage(lead_id=lead.id, version=lead.version, to="in_review")
+        assert work_on(lead) == (["crisis"], None)
+        crisis.assign(lead.contact_id, owner_id=doors.desk)
+    assert work_on(lead) == (["crisis"], None)
+    with transaction():
+        crisis.close(lead.contact_id)
+    tasks, due = work_on(lead)
+    assert (tasks, due is not None, open_alerts()[0].closed_at is not None) == (["call"], True, True)
+
+
+def test_task_of_a_crisis_closes_it(crisis_of_referral):
+    lead, before = crisis_of_referral
+    task_id = db.session.scalar(select(Task.id).where(Task.kind == "crisis"))
+    with transaction(), audit.acting("staff:7"), acts.begin("task", lead_id=lead.id) as act:
+        service.finish_task(task_id=task_id)
+    assert work_on(lead) == before
+    with transaction(), audit.acting("staff:7"):
+        service.undo_act(act.id, lead_id=lead.id)
+    assert work_on(lead) == (["crisis"], None)
+    assert list(queries.leads_in_crisis()) == [lead]
+
+
+def test_stop_outlasts_a_crisis(crisis_of_referral):
+    lead, before = crisis_of_referral
+    with transaction():
+        contacts.set_clinical_stop(contact_id=lead.contact_id, reason="in_crisis")
+        crisis.close(lead.contact_id)
+    assert work_on(lead) == ([], None)
+    with transaction():
+        contacts.lift_clinical_stop(contact_id=lead.contact_id)
+    assert work_on(lead) == before
+
+
+PLACES = ["", "?kind=referral", "/inbox", "/board", "/tasks?who=all", "/search?q=example", "/work?list=mine"]
+
+
+@pytest.fixture
+def desk_user(doors):  # noqa: F811
+    for person in ("Ana", "Boris", "Cleo"):
+        doors.api(person, email=f"{person}@example.test", message=WORDS if person == "Boris" else "Hi")
+    with transaction():
+        for lead in db.session.scalars(select(Lead)):
+            service.add_task(lead_id=lead.id, kind="other", title="Write", due_at=clock.now())
+    return signed_in(doors.app, "clinician")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_page_begins_with_a_crisis(desk_user, place):
+    page = desk_user.get(f"/console/leads{place}".replace("q=example", "q=Ruiz")).text
+    found = [page.find(f">{name}") for name in ("Ana", "Boris", "Cleo")]
+    assert found[1] > 0
+    assert all(place < 0 or place > found[1] for place in (found[0], found[2]))
+    assert "Crisis" in page
+
+
+def test_no_call_to_a_person_in_crisis(desk_user):
+    boris = next(one for one in db.session.scalars(select(Lead)) if one.contact.first_name == "Boris")
+    with transaction():
+        boris.contact.phone = "+12135550199"
+    page = desk_user.get(f"/console/leads/{boris.reference}").text
+    assert "tel:+12135550199" not in page
+    assert "may speak of a crisis" in page
+    assert "tel:+12135550199" not in desk_user.get("/console/leads/work").text
+    desk_user.post(f"/console/leads/{boris.reference}/crisis/assign")
+    assert queries.open_crises() == {boris.id: True}
+    desk_user.post(f"/console/leads/{boris.reference}/crisis/close")
+    assert queries.open_crises() == {}
+    assert "tel:+12135550199" in desk_user.get(f"/console/leads/{boris.reference}").text

@@ -14,7 +14,7 @@ from crm.intake import service as intake
 from crm.intake.service import ContactRequest
 from crm.leads import service
 from crm.leads.models import Lead, StageMove, Task
-from crm.staff.models import User
+from crm.staff.models import Role, User
 from tests.intake.test_service import refer
 
 NOW = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
@@ -96,16 +96,43 @@ def test_close_referral_after_outcome(referral):
     move(referral, "accepted", "scheduled", "seen")
     with pytest.raises(Conflict, match="outcome"):
         move(referral, "report_sent")
-    service.record_outcome_sent(lead_id=referral.id)
-    service.record_outcome_sent(lead_id=referral.id)
+    send_outcome(referral)
+    send_outcome(referral)
     move(referral, "report_sent", "closed")
     assert referral.closed_at is not None
-    assert len(lines("outcome_sent")) == 1
+    assert [line.detail for line in lines("outcome_sent")] == [{"what": "report", "how": "fax"}]
+
+
+def send_outcome(referral, what="report", how="fax"):
+    service.record_outcome_sent(lead_id=referral.id, what=what, how=how)
+
+
+@pytest.mark.parametrize("stages", [(), ("accepted",), ("accepted", "scheduled"), ("duplicate",)])
+def test_no_outcome_without_one(referral, stages):
+    move(referral, *stages)
+    with pytest.raises(Conflict, match="no outcome yet"):
+        send_outcome(referral)
+
+
+@pytest.mark.parametrize("wrong", [{"what": "poem"}, {"how": "pigeon"}])
+def test_outcome_says_what_and_how(referral, wrong):
+    move(referral, "declined:capacity")
+    with pytest.raises(Invalid) as error:
+        send_outcome(referral, **wrong)
+    assert list(error.value.fields) == list(wrong)
+
+
+def test_practice_reads_no_outcome_at_another_stage(referral):
+    move(referral, "declined:capacity")
+    send_outcome(referral, what="declined")
+    assert referral.referral.outcome_known_at == referral.referral.outcome_sent_at
+    referral.stage = "scheduled"
+    assert referral.referral.outcome_known_at is None
 
 
 def test_reopening_voids_outcome(referral):
     move(referral, "declined:capacity")
-    service.record_outcome_sent(lead_id=referral.id)
+    send_outcome(referral, what="declined")
     move(referral, "in_review", "declined:insurance")
     with pytest.raises(Conflict, match="outcome"):
         move(referral, "closed")
@@ -113,7 +140,7 @@ def test_reopening_voids_outcome(referral):
 
 def test_contact_request_has_no_outcome(lead):
     with pytest.raises(Conflict):
-        service.record_outcome_sent(lead_id=lead.id)
+        send_outcome(lead)
 
 
 def test_confirmation_confirms_waiting_requests(lead, clock):
@@ -132,7 +159,7 @@ def test_confirmation_confirms_waiting_requests(lead, clock):
     assert (lead.stage, other.stage) == ("confirmed", "contacted")
 
 
-def user(**values):
+def user(role="front_desk", **values):
     made = User(
         email=f"{values.get('name', 'sam')}@clinic.example",
         name="Sam",
@@ -142,6 +169,7 @@ def user(**values):
     )
     for name, value in values.items():
         setattr(made, name, value)
+    made.roles = [db.session.scalar(select(Role).where(Role.name == role)) or Role(name=role)]
     db.session.add(made)
     db.session.flush()
     return made
@@ -156,7 +184,7 @@ def test_assign(lead):
     assert [line.detail for line in lines("assigned")] == [{"owner_id": sam.id}, {"owner_id": None}]
 
 
-@pytest.mark.parametrize("values", [{"active": False}, {"practice_id": 1}])
+@pytest.mark.parametrize("values", [{"active": False}, {"practice_id": 1}, {"role": "viewer"}])
 def test_invalid_owners(lead, values):
     with pytest.raises(Invalid):
         service.assign(lead_id=lead.id, version=lead.version, owner_id=user(**values).id)

@@ -123,7 +123,7 @@ ACTS = {
     "untag": lambda of, tag: contacts.remove_tag(contact_id=of.contact_id, tag=tag),
     "stop": lambda of, reason: contacts.set_clinical_stop(contact_id=of.contact_id, reason=reason),
     "lift": lambda of, _value: contacts.lift_clinical_stop(contact_id=of.contact_id),
-    "outcome": lambda of, _value: service.record_outcome_sent(lead_id=of.id),
+    "outcome": lambda of, _value: service.record_outcome_sent(lead_id=of.id, what="report", how="fax"),
     "task": lambda of, title: service.add_task(lead_id=of.id, kind="other", title=title, due_at=NOW),
     "done": finish_first_task,
 }

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select, text
 
 from crm.campaigns import service as campaigns
+from crm.contacts import service as contacts
 from crm.content.editor import service as editor
 from crm.core import clock as time
 from crm.core.db import db, transaction
@@ -172,6 +173,57 @@ def test_the_hour_does_not_hold_what_staff_asked_for(outbox, app, clock):
     enrolment_id = db.session.scalars(select(Enrolment.id).where(Enrolment.contact_id == who)).one()
     with transaction():
         sequences.send_next_now(enrolment_id)
+    plan()
+    deliver_all(app)
+    assert len(outbox.sent) == 1
+
+
+def test_a_call_holds_educational_mail(outbox, app, clock):
+    who = enrolled()
+    clock.shift(3 * HOUR)
+    plan()
+    with transaction():
+        contacts.record_touch(who)
+    deliver_all(app)
+    assert outbox.sent == []
+    waits = select(Batch.not_before, Batch.error).where(Batch.state == "ready")
+    waiting = db.session.execute(waits).one()
+    assert waiting.error == claim.AFTER_TOUCH
+    assert waiting.not_before >= time.now() + app.settings.touch_hold
+    clock.move_to(waiting.not_before)
+    deliver_all(app)
+    assert len(outbox.sent) == 1
+
+
+def test_a_call_holds_one_person_of_a_broadcast(outbox, app, clock):
+    people = audience(3)
+    freeze(launched())
+    with transaction():
+        contacts.record_touch(people[0])
+    deliver(app)
+    assert len(reached(outbox)) == 2
+
+
+def test_a_call_does_not_hold_transactional_mail(outbox, app, clock):
+    who = enrolled()
+    with transaction():
+        contacts.record_touch(who)
+        service.send_transactional("answer-please-call", contact_id=who, language="en")
+    deliver_all(app)
+    assert len(outbox.sent) == 1
+
+
+def test_a_call_defers_the_next_step(outbox, app, clock):
+    who = enrolled()
+    clock.shift(3 * HOUR)
+    with transaction():
+        contacts.record_touch(who)
+    plan()
+    waiting = db.session.scalars(select(Enrolment).where(Enrolment.contact_id == who)).one()
+    assert (waiting.state, waiting.reason, waiting.step) == ("active", "human_touch", 0)
+    assert waiting.due_at >= time.now() + app.settings.touch_hold
+    with transaction():
+        sequences.send_next_now(waiting.id)
     plan()
     deliver_all(app)
     assert len(outbox.sent) == 1

@@ -1,5 +1,7 @@
 """NPIs, and clinicians found by them."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +56,14 @@ def test_found_by_npi_made_once(edge):
     assert (again.name, again.practice.name) == ("Dr. Lee Park", "Hillside Family Medicine")
     assert made.practice.approved_at is None
     assert db.session.scalar(select(func.count()).select_from(Practice)) == 1
+
+
+def test_missing_phone_of_a_known_practice_is_kept(edge):
+    made = service.find_or_create(sender=replace(SENDER, phone=None))
+    service.find_or_create(sender=replace(SENDER, fax="+12135550101"))
+    assert (made.practice.phone, made.practice.fax) == ("+12135550100", "+12135550101")
+    service.find_or_create(sender=replace(SENDER, phone="+12135550999"))
+    assert made.practice.phone == "+12135550100"
 
 
 def test_a_new_clinician_joins_the_practice_of_the_key(edge):

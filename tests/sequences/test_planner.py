@@ -17,7 +17,7 @@ PLAN = Plan(ALWAYS, (Step("a", Wait(0, "days")), Step("b", Wait(2, "days"))))
 NOW = clock.now().replace(hour=18, minute=0)
 ONE = DueRow(
     id=1, contact_id=1, record_id=1, sequence_id=1, version_id=1, step=0, due_at=NOW, send_now=False, too_late=False,
-    time_zone="America/Los_Angeles", language="en", snooze_until=None, refusal=None, capped_from=None,
+    time_zone="America/Los_Angeles", language="en", snooze_until=None, refusal=None, touched_until=None, capped_from=None,
 )  # fmt: skip
 VERSIONS = {("a", "en"): 10, ("b", "en"): 11}
 
@@ -35,6 +35,8 @@ def acts(*rows: DueRow) -> list[Act]:
         ({"refusal": "withdrawn"}, Act.EXIT),
         ({"refusal": "snoozed", "snooze_until": NOW + timedelta(days=3)}, Act.WAIT),
         ({"capped_from": NOW - timedelta(days=1)}, Act.WAIT),
+        ({"touched_until": NOW + timedelta(hours=1)}, Act.WAIT),
+        ({"touched_until": NOW + timedelta(hours=1), "send_now": True}, Act.SEND),
     ],
 )
 def test_each_fact_counts(change, act):

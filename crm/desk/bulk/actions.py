@@ -16,6 +16,7 @@ from crm.core.db import db
 from crm.core.errors import Invalid
 from crm.leads import contact_attempts, rules, service
 from crm.leads.models import Lead
+from crm.staff import service as staff
 from crm.staff.models import User
 
 Given = Mapping[str, Any]
@@ -89,7 +90,7 @@ def _owner(text: str) -> int | None:
         return None
     known = text.isascii() and text.isdigit() and len(text) < 19
     user = db.session.get(User, int(text)) if known else None
-    if user is None or not user.active or user.practice_id is not None:
+    if user is None or not staff.may_work_leads(user):
         raise Invalid({"owner": ["Choose an owner."]})
     return user.id
 

@@ -100,6 +100,7 @@ def render_contact(contact: Contact, status: int = 200, **more: Any) -> Response
         changes=_changes(contact.id) if may_edit else [],
         edit_form=more.pop("edit_form", None) or (_form(contact) if _wants_edit(may_edit) else None),
         back=redirects.safe_next_url(),
+        in_crisis=leads.people_in_crisis(),
         kinds=KINDS,
         phone_kinds=PHONE_KINDS,
         languages=LANGUAGES,

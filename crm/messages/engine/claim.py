@@ -16,7 +16,7 @@ from sqlalchemy import TextClause, text
 
 from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
 from crm.content import service as content
-from crm.core import clock, queue, time_zones
+from crm.core import clock, current, queue, time_zones
 from crm.core.config import Clinic
 from crm.core.db import db, rows_as
 from crm.mailer import Mailer, PayloadError, PreparedCall
@@ -28,6 +28,7 @@ from crm.messages.rules import STREAMS, BatchState, Stream
 from crm.staff import alerts
 
 OUTSIDE_WINDOW = "waiting for the hours in which this email may be sent"
+AFTER_TOUCH = "waiting after a call, reply or visit"
 TRY_AGAIN = timedelta(minutes=10)  # after which a batch that could not be built is tried again
 
 # The one condition under which a batch may be sent, claimed by its id or as the next in line.
@@ -60,6 +61,10 @@ _CLAIM_NEXT = text(f"""
 # The day of the opt-in in the clinic's time zone.
 _YES_ON = "cast(cs.at at time zone cast(:zone as text) as date)"
 
+# When staff last spoke or wrote to a person, or saw them, if that is recent: educational mail waits.
+_TOUCHED = """
+    (case when not cast(:transactional as boolean) and c.touched_at > cast(:touched as timestamptz) then c.touched_at end)
+"""
 # Mail of the last days that counts for the frequency cap.
 _RECENT = """
     (select count(*) from (
@@ -86,7 +91,8 @@ _WRITE_FROZEN = text(f"""
     with asked as materialized (
         select nextval('message_id_seq') as id, c.id as contact_id, c.email, c.first_name, {_YES_ON} as day,
             cs.record_id, null::jsonb as params,
-            c.time_zone, coalesce({REFUSAL_CASE}, case when {_RECENT.format(but="")} then 'frequency_cap'
+            {_TOUCHED} as touched_at, c.time_zone,
+            coalesce({REFUSAL_CASE}, case when {_RECENT.format(but="")} then 'frequency_cap'
                 when {_HAD} then 'had_already' end) as refusal
         from batch b join campaign k on k.id = b.campaign_id
         cross join lateral unnest(b.contact_ids) as a(contact_id) join contact c on c.id = a.contact_id
@@ -103,14 +109,14 @@ _WRITE_FROZEN = text(f"""
         update batch set contact_ids = null, left_out = (select count(*) from asked where refusal is not null)
         where id = :batch
     )
-    select id as message_id, contact_id, email, first_name, time_zone, day, params from asked where refusal is null
+    select id as message_id, contact_id, email, first_name, time_zone, day, params, touched_at from asked where refusal is null
 """)
 
 # Message rows that exist (of a sequence, transactional, or of an earlier attempt) are checked again.
 _CHECK_AGAIN = text(f"""
     with asked as materialized (
         select m.id, m.contact_id, c.email, c.first_name, c.time_zone, {_YES_ON} as day, m.params,
-            coalesce({REFUSAL_CASE}, case when e.state = 'exited' then 'left_sequence'
+            {_TOUCHED} as touched_at, coalesce({REFUSAL_CASE}, case when e.state = 'exited' then 'left_sequence'
                 when coalesce(m.enrolment_id, m.campaign_id) is not null
                     and {_RECENT.format(but=" and r.id <> m.id")} then 'frequency_cap'
                 when {_HAD} then 'had_already' end) as refusal
@@ -124,7 +130,8 @@ _CHECK_AGAIN = text(f"""
         update batch set left_out = left_out + (select count(*) from asked where refusal is not null)
         where id = :batch
     )
-    select id as message_id, contact_id, email, first_name, time_zone, day, params from asked where refusal is null order by id
+    select id as message_id, contact_id, email, first_name, time_zone, day, params, touched_at
+    from asked where refusal is null order by id
 """)
 
 _RELEASE = text("""
@@ -259,7 +266,9 @@ def _content(batch: ClaimedBatch, now: datetime) -> content.Rendered | None:
 def _people(batch: ClaimedBatch, now: datetime, *, zone: str) -> Sequence[Addressee] | NoCall:
     """Return who gets this batch now: who may be written to, within the pacing limits."""
     stream = STREAMS[batch.stream]
-    rows = _inside_window(batch, _rows(batch, stream, now, zone=zone), now)
+    rows = _who_may_get_it_now(
+        batch, _rows(batch, stream, now, zone=zone), now, hold=current.settings().touch_hold
+    )
     rows = _first_of_each_address(batch.id, rows, now)
     if not rows:
         _release(batch.id, state=BatchState.CANCELLED, error="nobody left to send to", now=now)
@@ -303,6 +312,7 @@ def _rows(batch: ClaimedBatch, stream: Stream, now: datetime, *, zone: str) -> S
         "topic": batch.topic,
         "transactional": stream.transactional,
         "zone": zone,
+        "touched": now - current.settings().touch_hold,
         "week": now - rules.FREQUENCY_SPAN,
         "cap": rules.FREQUENCY_CAP,
         "version": batch.content_version_id,
@@ -315,23 +325,33 @@ def _rows(batch: ClaimedBatch, stream: Stream, now: datetime, *, zone: str) -> S
     return rows_as(Addressee, asked)
 
 
-def _inside_window(batch: ClaimedBatch, rows: Sequence[Addressee], now: datetime) -> Sequence[Addressee]:
-    """Move people whose hours are closed at this moment to batches that wait until they open."""
+def _who_may_get_it_now(
+    batch: ClaimedBatch, rows: Sequence[Addressee], now: datetime, *, hold: timedelta
+) -> Sequence[Addressee]:
+    """Move people whose hours are closed, or with whom staff were just in touch, to batches that wait for them."""
     window = _hours(batch, now)
     if window is None:
         return rows
-    opens = {
-        name: send_window.into_window(now, window, time_zones.zone_info(name))
-        for name in {row.time_zone for row in rows}
+    opens: dict[tuple[str, datetime], datetime] = {}
+    later: dict[str, dict[datetime, list[int]]] = {
+        OUTSIDE_WINDOW: defaultdict(list),
+        AFTER_TOUCH: defaultdict(list),
     }
-    later: dict[datetime, list[int]] = defaultdict(list)
+    ready = []
     for row in rows:
-        if opens[row.time_zone] > now:
-            later[opens[row.time_zone]].append(row.message_id)
-    if not later:
-        return rows
-    pacing.move_to_new_batches(batch.id, sorted(later.items()), why=OUTSIDE_WINDOW, now=now)
-    return [row for row in rows if opens[row.time_zone] <= now]
+        since = row.touched_at + hold if row.touched_at else now
+        until = opens.get((row.time_zone, since))
+        if until is None:
+            until = send_window.into_window(since, window, time_zones.zone_info(row.time_zone))
+            opens[row.time_zone, since] = until
+        if until <= now:
+            ready.append(row)
+        else:
+            later[AFTER_TOUCH if row.touched_at else OUTSIDE_WINDOW][until].append(row.message_id)
+    for why, parts in later.items():
+        if parts:
+            pacing.move_to_new_batches(batch.id, sorted(parts.items()), why=why, now=now)
+    return ready
 
 
 def _hours(batch: ClaimedBatch, now: datetime) -> send_window.Window | None:

@@ -92,7 +92,7 @@ def recipients(
     more = _more(personalizer, clinic=clinic, public_url=public_url)
     fill, one_click = personalizer.fill, not stream.transactional
     found = []
-    for (message_id, _, email, first_name, _, day, params), stop, choice in zip(
+    for (message_id, _, email, first_name, _, day, params, _), stop, choice in zip(
         rows, stops, choices, strict=True
     ):
         one_stop = stop_url + stop

@@ -81,14 +81,15 @@ def flush() -> None:
 
 def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     now, was, actor = clock.now(), lead.stage, audit.current().actor
+    suspended = stage_work.is_suspended(lead.contact)  # asked first: a query would save the lead half changed
     if was not in rules.UNTOUCHED or to not in rules.UNTOUCHED:
         sla.resolve_late_alert(lead.id)
     lead.stage, lead.reason, lead.stage_at = to, reason, now
-    _set_deadline(lead, was=was, now=now)
+    _set_deadline(lead, was=was, now=now, suspended=suspended)
     lead.closed_at = now if rules.STAGES[lead.kind][to].ends else None
     if actor.startswith("staff:") and to in rules.HUMAN_TOUCH_STAGES and lead.first_human_touch_at is None:
         lead.first_human_touch_at = now
-    stage_work.follow_stage(lead, to=to)
+    stage_work.follow_stage(lead, to=to, suspended=suspended)
     if lead.referral is not None and to in rules.REOPENED:
         lead.referral.outcome_sent_at = lead.referral.outcome_what = lead.referral.outcome_how = None
     db.session.add(StageMove(lead_id=lead.id, was=was, now=to, reason=reason, actor=actor, at=now))
@@ -172,7 +173,7 @@ def undo_act(act_id: int, *, lead_id: int) -> str:
     return undone.kind
 
 
-def _set_deadline(lead: Lead, *, was: str, now: datetime) -> None:
+def _set_deadline(lead: Lead, *, was: str, now: datetime, suspended: bool) -> None:
     left = timedelta(seconds=lead.clock_left) if lead.clock_left is not None else None
     after = rules.deadline_after(
         kind=lead.kind,
@@ -183,7 +184,7 @@ def _set_deadline(lead: Lead, *, was: str, now: datetime) -> None:
         calendar=current.calendar(),
         urgent=lead.urgent,
     )
-    lead.due_at = None if stage_work.is_suspended(lead.contact) else after.due_at
+    lead.due_at = None if suspended else after.due_at
     lead.clock_left = int(after.left.total_seconds()) if after.left is not None else None
 
 

@@ -93,11 +93,11 @@ STAGE_WORK: Mapping[str, Mapping[str, StageWork]] = {
 }
 
 
-def follow_stage(lead: Lead, *, to: str) -> None:
-    """Close and open the tasks that entry into a stage settles and asks for."""
+def follow_stage(lead: Lead, *, to: str, suspended: bool) -> None:
+    """Close the tasks that entry into a stage settles, and open those it asks for unless work is suspended."""
     work = STAGE_WORK[lead.kind][to]
     close_tasks(lead.id, kinds=work.closes)
-    if work.opens is not None and not is_suspended(lead.contact):
+    if work.opens is not None and not suspended:
         open_call_task(lead_id=lead.id, title=work.opens, urgent=lead.urgent, owner_id=lead.owner_id)
 
 

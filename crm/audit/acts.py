@@ -73,15 +73,7 @@ def undo(
     Raises NotFound, also for the act of another person unless `by_anyone`; and Conflict when it is too late, a second
     time, or if one of its values was changed since.
     """
-    db.session.flush()
-    act = db.session.get(StaffAct, act_id, with_for_update=True, populate_existing=True)
-    allowed = act is not None and act.lead_id == lead_id and (kinds is None or act.kind in kinds)
-    if act is None or not allowed or not (by_anyone or act.actor == audit.current().actor):
-        raise NotFound("Action not found.")
-    if act.undone_at is not None:
-        raise Conflict("This was already undone.")
-    if clock.now() > act.undo_until:
-        raise Conflict("This can no longer be undone: too much time has passed.")
+    act = _undoable(act_id, lead_id=lead_id, by_anyone=by_anyone, kinds=kinds)
     changes = db.session.scalars(
         select(ActChange).where(ActChange.act_id == act.id).order_by(ActChange.id.desc())
     ).all()
@@ -93,6 +85,22 @@ def undo(
     db.session.expire_all()
     audit.record("act.undo", object_type="act", object_id=act_id, detail={"kind": act.kind})
     return Undone(kind=act.kind, changes=restored)
+
+
+def _undoable(
+    act_id: int, *, lead_id: int | None, by_anyone: bool, kinds: Collection[str] | None
+) -> StaffAct:
+    """Return an act, locked, if it can be undone. Raises NotFound, Conflict."""
+    db.session.flush()
+    act = db.session.get(StaffAct, act_id, with_for_update=True, populate_existing=True)
+    allowed = act is not None and act.lead_id == lead_id and (kinds is None or act.kind in kinds)
+    if act is None or not allowed or not (by_anyone or act.actor == audit.current().actor):
+        raise NotFound("Action not found.")
+    if act.undone_at is not None:
+        raise Conflict("This was already undone.")
+    if clock.now() > act.undo_until:
+        raise Conflict("This can no longer be undone: too much time has passed.")
+    return act
 
 
 def created(act_id: int, *, table: str) -> list[int]:

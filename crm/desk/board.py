@@ -64,11 +64,15 @@ def load_board(
     found = db.session.execute(union_all(*parts)).all()
     counts = {row.place: row.many for row in found if not row.id}
     leads = _load([row.id for row in found if row.id])
-    crises = [lead for lead in leads_in_crisis() if lead.kind == kind]
+    crises = _crises(kind)
     return [
         _column(name, leads[name], counts[place], [] if after and name == stage else crises)
         for place, name in enumerate(stages)
     ]
+
+
+def _crises(kind: str) -> list[Lead]:
+    return [lead for lead in leads_in_crisis() if lead.kind == kind]
 
 
 _WAITING_LONGEST = (Lead.stage_at, Lead.id)

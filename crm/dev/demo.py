@@ -375,7 +375,7 @@ def _work_lead(dice: random.Random, lead_id: int) -> None:
                 leads.assign(lead_id=lead_id, version=lead.version, owner_id=owner)
                 db.session.flush()
             if target.needs_outcome:
-                what = "report" if lead.stage == "seen" else "declined"
+                what = {"seen": "report"}.get(lead.stage, "declined")
                 leads.record_outcome_sent(lead_id=lead_id, what=what, how="fax")
                 db.session.flush()
             leads.move_stage(

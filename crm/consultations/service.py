@@ -115,13 +115,13 @@ def undo_act(act_id: int, *, lead_id: int) -> None:
     """
     was = _time_to_come(lead_id)
     service.undo_act(act_id, lead_id=lead_id)
-    now = _time_to_come(lead_id)
-    if now == was:
+    now, lead = _time_to_come(lead_id), service.get(lead_id)
+    if now == was or email_refusal(lead) is not None:
         return
     if now is None and was is not None:
-        _publish(service.get(lead_id), "cancelled", starts_at=was)
+        _publish(lead, "cancelled", starts_at=was)
     elif now is not None:
-        _publish(service.get(lead_id), "moved" if was else "booked", starts_at=now)
+        _publish(lead, "moved" if was else "booked", starts_at=now)
 
 
 def _time_to_come(lead_id: int) -> datetime | None:

@@ -64,15 +64,13 @@ def load_board(
     found = db.session.execute(union_all(*parts)).all()
     counts = {row.place: row.many for row in found if not row.id}
     leads = _load([row.id for row in found if row.id])
-    crises = _crises(kind)
-    return [
-        _column(name, leads[name], counts[place], [] if after and name == stage else crises)
-        for place, name in enumerate(stages)
-    ]
+    crises = _crises(kind, but=stage if after else None)
+    return [_column(name, leads[name], counts[place], crises) for place, name in enumerate(stages)]
 
 
-def _crises(kind: str) -> list[Lead]:
-    return [lead for lead in leads_in_crisis() if lead.kind == kind]
+def _crises(kind: str, *, but: str | None) -> list[Lead]:
+    """Return the leads in crisis of a kind, without those of a column whose first page is not shown."""
+    return [lead for lead in leads_in_crisis() if lead.kind == kind and lead.stage != but]
 
 
 _WAITING_LONGEST = (Lead.stage_at, Lead.id)

@@ -319,7 +319,7 @@ def _open_leads(plans: Sequence[_Plan], common: Mapping[str, Any]) -> list[int]:
     )
     for plan, lead_id, reference in zip(plans, ids, _references(len(plans)), strict=True):
         plan.lead_id, plan.reference = lead_id, reference
-    in_crisis = people_in_crisis()
+    in_crisis = people_in_crisis() if any(plan.known for plan in plans) else frozenset()
     given = {
         "id": ids,
         "reference": [plan.reference for plan in plans],

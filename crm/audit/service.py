@@ -14,7 +14,7 @@ from crm.audit import chain
 from crm.audit.chain import Content, Finding, FindingKind, Link
 from crm.audit.models import AuditEntry, AuditLink
 from crm.core import clock
-from crm.core.db import as_json, db, execute_raw
+from crm.core.db import db
 
 log = structlog.get_logger()
 
@@ -84,29 +84,6 @@ def actor_params() -> dict[str, Any]:
     """Return the parameters of `record_sql` that name the actor."""
     who = current()
     return {"actor": who.actor, "ip_index": who.ip_index}
-
-
-_RECORD = """
-    insert into audit_entry (at, actor, action, object_type, object_id, ip_index, detail)
-    values (:at, :actor, :action, :object_type, :object_id, :ip_index, :detail)
-"""
-
-
-def record_now(
-    action: str, *, object_type: str, object_id: int, detail: dict[str, Any] | None = None
-) -> None:
-    """Record one action by direct SQL, without the ORM: for hot paths."""
-    who = current()
-    given = {
-        "at": clock.now(),
-        "actor": who.actor,
-        "action": action,
-        "object_type": object_type,
-        "object_id": object_id,
-        "ip_index": who.ip_index,
-        "detail": as_json(detail),
-    }
-    execute_raw(_RECORD, given)
 
 
 _LOCK = 7_302_001  # names the chain among PostgreSQL's advisory locks

@@ -18,6 +18,7 @@ from crm.contacts.rules import Match, Problem, folded, match_person
 from crm.core import clock, crypto, current
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.imports.rules import LEADS, Row
+from crm.intake.values import list_unread
 from crm.leads import assignment, crisis, references
 from crm.leads import rules as leads
 from crm.leads.crisis_words import mentions_crisis
@@ -256,8 +257,7 @@ def _notes(plan: _Plan, kind: str) -> Iterator[tuple[Any, ...]]:
     if plan.known is None or message:
         yield plan.contact_id, plan.lead_id, "imported", sealed(message), None
     if row.left_out:
-        text = f"Could not read: {'; '.join(one.listed for one in row.left_out)}"
-        yield plan.contact_id, plan.lead_id, "left_out", sealed(text), None
+        yield plan.contact_id, plan.lead_id, "left_out", sealed(list_unread(row.left_out)), None
     for other in plan.alike if plan.known is None else ():
         yield plan.contact_id, plan.lead_id, "possible_duplicate", None, as_json({"contact_id": other})
     if plan.known is not None and (differing := _differing(row, plan.known)):

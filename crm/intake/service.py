@@ -18,7 +18,7 @@ from crm.contacts.rules import Person
 from crm.core import clock, crypto, current, events
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.core.errors import Conflict
-from crm.intake.values import Unread
+from crm.intake.values import Unread, list_unread
 from crm.leads import crisis, references, rules, stage_work
 from crm.leads import service as leads
 from crm.leads.events import LeadOpened, MessageReceived
@@ -396,7 +396,7 @@ def _note_left_out(opened: IntakeResult, left_out: Sequence[Unread]) -> None:
             contact_id=opened.contact_id,
             lead_id=opened.lead_id,
             kind="left_out",
-            text=f"Could not read: {'; '.join(one.listed for one in left_out)}",
+            text=list_unread(left_out),
         )
 
 

@@ -1,7 +1,7 @@
 """Optional values that cannot be read: left out and listed, so that the person is kept. Pure."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,11 @@ class Unread:
         text = clean(self.text, lines=False)
         shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
         return f"{self.label} “{shown[:SHOWN]}”"
+
+
+def list_unread(unread: Iterable[Unread]) -> str:
+    """Return what staff read of values that could not be read."""
+    return f"Could not read: {'; '.join(one.listed for one in unread)}"
 
 
 _LABELS = {"diagnoses": "Diagnosis", "attachments": "Attachment", "npi": "NPI"}

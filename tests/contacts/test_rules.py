@@ -121,7 +121,7 @@ def test_invalid_addresses(typed):
     [
         (rules.clean_email, "ana\0@example.com", "position 4 (U+0000)"),
         (rules.clean_email, "ana@" + "a" * 250 + ".com", "at most 254 characters; this has 258."),
-        (rules.clean_phone, "213\0555 0142", "position 4 (U+0000)"),
+        (rules.clean_phone, "213\x00555 0142", "position 4 (U+0000)"),
         (rules.clean_name, "Ana =", "hold “=”, which stands at position 5"),
         (rules.clean_name, "An\ue000", "position 3 (U+E000)"),
         (rules.clean_name, "x" * 61, "at most 60 characters for a name; this has 61."),

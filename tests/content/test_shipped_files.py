@@ -29,7 +29,7 @@ PERSON = {
     "appointment_time": "Tuesday 3 March, 9:00",
 } | {
     f"{name}_url": f"https://clinic.example/{name[0]}/x1"
-    for name in ("unsubscribe", "preferences", "confirm", "signin")
+    for name in ("unsubscribe", "preferences", "confirm", "signin", "staff_signin")
 }
 EMAILS = {"/".join(key): source for key, source in LIBRARY.emails.items()}
 SERVICE = {"/".join(("email", *key)): source for key, source in LIBRARY.transactional.items()}
@@ -132,6 +132,8 @@ def test_every_transactional_kind_is_there() -> None:
         "portal-message",
         "portal-signin",
         "staff-alert",
+        "staff-notice",
+        "staff-signin",
     ]
     assert set(LIBRARY.transactional) == {(kind, language) for kind in kinds for language in ("en", "es")}
 

@@ -7,6 +7,8 @@ import zipfile
 from datetime import date, timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 
 from crm.audit.models import AuditEntry
@@ -323,7 +325,8 @@ def test_columns_are_chosen_first_and_remembered_sealed(portal):
     upload_id = kept(put(portal, odd))
     assert guessed(portal, upload_id).status_code == 422
     assert send(portal, upload_id).status_code == 409
-    chosen = {f"column-{n}": name for n, name in enumerate(uploads_rules.NEEDED)}
+    names = ("first_name", "last_name", "birth_date", "phone", "reason")
+    chosen = {f"column-{n}": name for n, name in enumerate(names)}
     assert guessed(portal, upload_id, **chosen).status_code == 303
     assert guessed(portal, upload_id, clinician="999999").status_code == 422
     kept_columns = db.session.scalars(select(ReferralColumns.mapping)).one()
@@ -488,3 +491,59 @@ def test_the_pages_speak_spanish(portal):
         assert "Carga masiva de referidos" in page
     assert "El paciente sabe" in page
     assert "Fecha de nacimiento:" in page
+
+
+CELLS = ["Ana", "Bo", "", "5/17/1970", "1980-02-03", "2135550142", "12", "a@x.example", "b@x.example", "none@none.com",
+         '"Ruiz', 'say "hi"', "x\ny", "; , |", "Pain", "N/A"]  # fmt: skip
+ROWS = st.lists(st.lists(st.sampled_from(CELLS), max_size=8), min_size=1, max_size=10)
+GOOD_ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["Ana", "Bo"]), st.just("Ruiz"), st.sampled_from(["5/17/1970", "1980-02-03"]),
+        st.sampled_from(["2135550142", "12"]), st.sampled_from(["a@x.example", "none@none.com"]), st.just("Pain"),
+    ).map(list),
+    max_size=4,
+)  # fmt: skip
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(rows=ROWS, good=GOOD_ROWS, quoted=st.booleans(), delimiter=st.sampled_from(",;\t"))
+def test_every_row_of_any_file_is_sent_or_listed(nurse, rows, good, quoted, delimiter):
+    table = [HEAD.strip().split(","), *rows, *good]
+    written = io.StringIO(newline="")
+    if quoted:
+        csv.writer(written, delimiter=delimiter).writerows(table)
+    else:
+        written.write("".join(delimiter.join(row) + "\n" for row in table))
+    if not any(cell.strip() for row in table[1:] for cell in row):
+        return
+    person, before = db.session.merge(nurse), count(Lead)
+    with transaction():
+        row = uploads.upload(person=person, name="referrals.csv", content=written.getvalue().encode())
+        names = ("first_name", "last_name", "birth_date", "phone", "email", "reason")
+        uploads.choose_columns(
+            upload_id=row.id, practice_id=person.practice_id, mapping=dict(zip("012345", names, strict=True)),
+            clinician_id=db.session.scalar(select(Clinician.id)),
+        )  # fmt: skip
+        upload_id, read = row.id, uploads.table_of(row)
+    listed = {line for line, *_ in uploads.problems(db.session.get(ReferralUpload, upload_id))}
+    found = uploads.check_file(db.session.get(ReferralUpload, upload_id))
+    assert set(found.ready) | listed == set(read.rows)
+    if not found.ready:
+        return
+    with transaction():
+        uploads.send_rows(
+            upload_id=upload_id, person=db.session.merge(nurse), informed=True, also=(), language="en"
+        )
+    jobs.referrals(upload_id)
+    ends = dict(states(upload_id))
+    assert set(ends) == set(read.rows)
+    assert count(Lead) - before == sum(state == "taken" for state in ends.values())
+    listed = {
+        line: cells for line, _why, _in, cells in uploads.problems(db.session.get(ReferralUpload, upload_id))
+    }
+    assert {line for line, state in ends.items() if state in ("refused", "double")} <= listed.keys()
+    assert all(cells == read.rows[line] for line, cells in listed.items())

@@ -31,16 +31,19 @@ _WANTED = text("""
 """)
 
 
+def _may_be_asked(contact: Contact, before: bytes) -> bool:
+    if contact.email_index is None or contact.stopped_at is not None:
+        return False
+    return not set(db.session.scalars(_STOPS, {"index": before})) - UNREACHABLE
+
+
 def ask_at_new_address(*, contact_id: int, before: bytes | None) -> bool:
     """Send the confirmation email to the new address, if the old one was asked or had said yes; return whether it was.
 
     A person who stopped emails at the old address is not asked again.
     """
     contact = db.session.get_one(Contact, contact_id)
-    if before is None or contact.email_index is None or contact.stopped_at is not None:
-        return False
-    stops = set(db.session.scalars(_STOPS, {"index": before}))
-    if stops - UNREACHABLE:
+    if before is None or not _may_be_asked(contact, before):
         return False
     rows = db.session.execute(_WANTED, {"contact": contact_id, "index": before}).all()
     why = refusals(contact_id=contact_id, topics=[row.topic for row in rows], now=clock.now()) if rows else {}

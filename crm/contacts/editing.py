@@ -5,7 +5,7 @@ means for consent and for queued mail is decided where `AddressChanged` is handl
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -59,6 +59,22 @@ def changes_of(contact_id: int, *, limit: int = SHOWN) -> Sequence[ContactChange
     return db.session.scalars(rows.order_by(ContactChange.id.desc()).limit(limit)).all()
 
 
+def _set_fields(
+    contact: Contact, before: Mapping[str, Any], values: Mapping[str, Any], *, source: str
+) -> list[str]:
+    """Set what differs, with its history and what follows from it; return the names."""
+    changed = [name for name, value in values.items() if before[name] != value]
+    for name in changed:
+        _set(contact, name, values[name])
+        _note(contact.id, name, before[name], values[name], source=source)
+    if set(changed) & set(edit_form.GUARDIAN):
+        contact.guardian = _guardian({**before, **values})
+    for name, index in service.blind_indexes(service.as_person(contact)).items():
+        if getattr(contact, name) != index:
+            setattr(contact, name, index)
+    return changed
+
+
 def edit(
     *,
     contact_id: int,
@@ -71,20 +87,11 @@ def edit(
     """Set clean values of a contact that is still at `version`; return the names of the fields that changed.
 
     `phones`: all further numbers as (kind, number); None keeps them. `asks`: consent may be asked at a new address.
-    Raises NotFound, and Conflict if the contact
-    was changed in the meantime, merged or erased.
+    Raises NotFound, and Conflict if the contact was changed in the meantime, merged or erased.
     """
     contact = locked(contact_id, version)
     before, index_before = values_of(contact), contact.email_index
-    changed = [name for name, value in values.items() if before[name] != value]
-    for name in changed:
-        _set(contact, name, values[name])
-        _note(contact_id, name, before[name], values[name], source=source)
-    if set(changed) & set(edit_form.GUARDIAN):
-        contact.guardian = _guardian(before | dict(values))
-    for name, index in service.blind_indexes(service.as_person(contact)).items():
-        if getattr(contact, name) != index:
-            setattr(contact, name, index)
+    changed = _set_fields(contact, before, values, source=source)
     if phones is not None and _replace_phones(contact_id, phones, source=source):
         changed.append("more_phones")
     if not changed:
@@ -181,18 +188,23 @@ def undo(act_id: int, *, contact_id: int) -> None:
 # --- what a person wrote that differs from the record
 
 
+def _settled(lines: Iterable[Activity]) -> set[tuple[int, str]]:
+    """Return (entry, field) of what was declined."""
+    return {
+        (line.detail["activity_id"], name)
+        for line in lines
+        if line.kind == "difference_kept" and line.detail
+        for name in line.detail["fields"]
+    }
+
+
 def differences(contact: Contact) -> list[tuple[Activity, dict[str, str]]]:
     """Return the entries that say what the person wrote otherwise, newest first, with what still differs."""
     rows = select(Activity).where(
         Activity.contact_id == contact.id, Activity.kind.in_(("told_otherwise", "difference_kept"))
     )
     lines = db.session.scalars(rows.order_by(Activity.at.desc(), Activity.id.desc()).limit(DIFFERENCES)).all()
-    settled = {
-        (line.detail["activity_id"], name)
-        for line in lines
-        if line.kind == "difference_kept" and line.detail
-        for name in line.detail["fields"]
-    }
+    settled = _settled(lines)
     now = {name: str(value) for name, value in values_of(contact).items() if value is not None}
     found = []
     for line in lines:

@@ -213,16 +213,20 @@ _NEEDED = (
 )
 
 
+def _weak_secrets(secret_key: str, metrics_token: str) -> Iterator[str]:
+    if secret_key and min(map(len, _list(secret_key))) < 32:
+        yield "SECRET_KEY needs at least 32 characters"
+    if re.search(r"change-?me|example|secret123", secret_key, re.IGNORECASE):
+        yield "SECRET_KEY is a default; make a random one"
+    if metrics_token and len(metrics_token) < 16:
+        yield "METRICS_TOKEN needs at least 16 characters"
+
+
 def _refuse_gaps(env: Mapping[str, str], public_url: str) -> None:
     wrong = [f"{name} is missing" for name in _NEEDED if not env.get(name, "").strip()]
     if env.get("PUBLIC_URL") and not public_url.startswith("https://"):
         wrong.append("PUBLIC_URL must start with https://")
-    if env.get("SECRET_KEY") and min(map(len, _list(env["SECRET_KEY"]))) < 32:
-        wrong.append("SECRET_KEY needs at least 32 characters")
-    if re.search(r"change-?me|example|secret123", env.get("SECRET_KEY", ""), re.IGNORECASE):
-        wrong.append("SECRET_KEY is a default; make a random one")
-    if env.get("METRICS_TOKEN") and len(env["METRICS_TOKEN"]) < 16:
-        wrong.append("METRICS_TOKEN needs at least 16 characters")
+    wrong += _weak_secrets(env.get("SECRET_KEY", ""), env.get("METRICS_TOKEN", ""))
     if wrong:
         raise ConfigError(
             "This cannot start in production: " + "; ".join(wrong) + ". docs/configuration.md lists them all."

@@ -18,6 +18,7 @@ from crm.audit import acts
 from crm.audit import service as audit
 from crm.contacts import queries as people
 from crm.contacts import service as contacts
+from crm.contacts.models import Contact
 from crm.core import clock
 from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
@@ -41,6 +42,7 @@ from crm.desk.people import contact_search
 from crm.desk.practices import practice_numbers
 from crm.desk.search import LeadFilter
 from crm.leads import queries, rules, service
+from crm.referrers.models import Practice
 from crm.staff import access
 from crm.staff import service as staff
 from crm.staff.models import User
@@ -134,6 +136,14 @@ def _tags(asked: dict[str, str], owners: dict[str, str]) -> list[dict[str, str]]
     ]
 
 
+def _practices_found(q: str) -> Sequence[Practice]:
+    return practice_numbers.find_practices(q).rows[:5] if q and has_permission("see_practices") else []
+
+
+def _people_found(q: str) -> Sequence[Contact]:
+    return contact_search.people_without_leads(q) if q and has_permission("see_identity") else []
+
+
 @pages.get("/search")
 @access.require("see_leads")
 def search() -> ResponseReturnValue:
@@ -142,15 +152,14 @@ def search() -> ResponseReturnValue:
     shown = listing.find_leads(LeadFilter(q=q)) if q else None
     found = shown.rows if shown else []
     leads = queries.crisis_first(found, belongs=lambda lead: lead in found)
-    practices = practice_numbers.find_practices(q).rows[:5] if q and has_permission("see_practices") else []
-    people_found = contact_search.people_without_leads(q) if q and has_permission("see_identity") else []
+    practices, people_found = _practices_found(q), _people_found(q)
     audit.record(
         "lead.search",
         detail={"ids": [lead.id for lead in leads], "contacts": [one.id for one in people_found]},
     )
-    if len(leads) == 1 and not people_found and not practices:
-        return redirect(url_for(".show", reference=leads[0].reference))
-    if len(people_found) == 1 and not leads and not practices:
+    if len(leads) + len(people_found) + len(practices) == 1 and not practices:
+        if leads:
+            return redirect(url_for(".show", reference=leads[0].reference))
         return redirect(url_for("console.contacts.show", contact_id=people_found[0].id))
     more = address(".index", q=q) if shown and shown.older else None
     return render_template(

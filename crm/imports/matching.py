@@ -319,23 +319,28 @@ def _open_leads(plans: Sequence[_Plan], common: Mapping[str, Any]) -> list[int]:
     )
     for plan, lead_id, reference in zip(plans, ids, _references(len(plans)), strict=True):
         plan.lead_id, plan.reference = lead_id, reference
-    in_crisis = people_in_crisis() if any(plan.known for plan in plans) else frozenset()
     given = {
         "id": ids,
         "reference": [plan.reference for plan in plans],
         "contact_id": [plan.contact_id for plan in plans],
         "message": [sealed(plan.row.message) for plan in plans],
         "content_index": [plan.content for plan in plans],
-        "waits": [
-            plan.known is None or (plan.known.stopped_at is None and plan.known.id not in in_crisis)
-            for plan in plans
-        ],
+        "waits": _which_wait(plans),
         "stage": stage,
         "due_at": due,
     }
     execute_raw(_LEADS, given | dict(common))
     assignment.assign_new(ids)
     return ids
+
+
+def _which_wait(plans: Sequence[_Plan]) -> list[bool]:
+    """Return for each whether it has a deadline: not for a person who is stopped or in crisis."""
+    in_crisis = people_in_crisis() if any(plan.known for plan in plans) else frozenset()
+    return [
+        plan.known is None or (plan.known.stopped_at is None and plan.known.id not in in_crisis)
+        for plan in plans
+    ]
 
 
 def _references(count: int) -> list[str]:

@@ -143,7 +143,7 @@ def every_door(client, clock, database, redis, monkeypatch):
 
 
 def stored(email):
-    """The person as stored, without what only some doors ask for."""
+    """The person as stored, without what only some ways ask for."""
     found = db.session.scalars(select(Contact).where(Contact.email == email)).one()
     lead = db.session.scalars(select(Lead).where(Lead.contact_id == found.id)).one()
     assert lead.stage in ("new", "received")

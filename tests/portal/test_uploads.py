@@ -542,8 +542,8 @@ def test_every_row_of_any_file_is_sent_or_listed(nurse, rows, good, quoted, deli
     ends = dict(states(upload_id))
     assert set(ends) == set(read.rows)
     assert count(Lead) - before == sum(state == "taken" for state in ends.values())
-    listed = {
+    cells_of = {
         line: cells for line, _why, _in, cells in uploads.problems(db.session.get(ReferralUpload, upload_id))
     }
-    assert {line for line, state in ends.items() if state in ("refused", "double")} <= listed.keys()
-    assert all(cells == read.rows[line] for line, cells in listed.items())
+    assert {line for line, state in ends.items() if state in ("refused", "double")} <= cells_of.keys()
+    assert all(cells == read.rows[line] for line, cells in cells_of.items())

@@ -39,11 +39,25 @@ def units(text: str, *, where: str = "body") -> list[tuple[Sentence, Unit]]:
     return [(one, Unit(one.text, before, where)) for one, before in zip(read, leads, strict=True)]
 
 
+def _begins_item(line: str) -> bool:
+    """Tell whether only the mark of a list item stands before a sentence in its line."""
+    return bool(_ITEM.match(line)) and not _ITEM.sub("", line).strip(" *_\"'“«¿¡")
+
+
+def _opens(text: str, line: str) -> bool:
+    return _leads_on(text) or bool(_HEADING.match(line))
+
+
+def _joined(answered: str, before: str) -> str:
+    """Keep what a short sentence before this one answers; a longer one stands for itself."""
+    return f"{answered} {before}" if answered and before and len(before.split()) < SHORT else before
+
+
 def _leads(text: str, read: Sequence[Sentence]) -> Iterator[str]:
     lead, earlier, answered = "", None, ""
     for one in read:
         line = text[text.rfind("\n", 0, one.start) + 1 : one.start]
-        is_item = bool(_ITEM.match(line)) and not _ITEM.sub("", line).strip(" *_\"'“«¿¡")
+        is_item = _begins_item(line)
         apart = earlier is not None and "\n\n" in text[earlier.start : one.start]
         if not is_item and (apart or _HEADING.match(line)) and not _leads_on(lead):
             lead = ""
@@ -51,11 +65,9 @@ def _leads(text: str, read: Sequence[Sentence]) -> Iterator[str]:
             yield lead
         else:
             before = earlier.text if earlier is not None and _looks_back(one, earlier, apart=apart) else ""
-            answered = (
-                f"{answered} {before}" if answered and before and len(before.split()) < SHORT else before
-            )
+            answered = _joined(answered, before)
             yield answered
-            lead = one.text if _leads_on(one.text) or _HEADING.match(line) else ""
+            lead = one.text if _opens(one.text, line) else ""
         earlier = one
 
 

@@ -118,6 +118,10 @@ def _split_form(
     return make_response(page, status)
 
 
+def _picked_leads() -> list[int]:
+    return [int(text) for text in request.form.getlist("lead") if text.isdecimal() and len(text) < 19]
+
+
 @pages.post("/<int:contact_id>/split")
 @access.require("manage_contacts")
 def split_in_two(contact_id: int) -> ResponseReturnValue:
@@ -128,7 +132,6 @@ def split_in_two(contact_id: int) -> ResponseReturnValue:
     if read.wrong:
         return _split_form(contact, typed, read.wrong, 422)
     whose = {name: typed[name] for name in split.SHARED if name in typed}
-    picked = [int(text) for text in request.form.getlist("lead") if text.isdecimal() and len(text) < 19]
     try:
         with acts.begin("split") as act:
             second = split.split_contact(
@@ -136,7 +139,7 @@ def split_in_two(contact_id: int) -> ResponseReturnValue:
                 version=submitted_version(),
                 person=_second(contact, read.values, whose),
                 whose=whose,
-                lead_ids=picked,
+                lead_ids=_picked_leads(),
             )
     except (Invalid, Conflict) as error:
         found = error.fields if isinstance(error, Invalid) else {"_": [error.message]}

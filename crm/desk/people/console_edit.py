@@ -19,16 +19,22 @@ from crm.staff import access, redirects
 pages = ConsolePages("people", __name__, url_prefix="/contacts", part_of="contacts")
 
 
+def _typed() -> dict[str, str]:
+    """Return the fields of the form that this member of staff may change."""
+    hidden = () if has_permission("read_clinical") else edit_form.CLINICAL
+    return {
+        name: request.form[name] for name in edit_form.LABELS if name in request.form and name not in hidden
+    }
+
+
 @pages.post("/<int:contact_id>/edit")
 @access.require("manage_contacts")
 def edit(contact_id: int) -> ResponseReturnValue:
     """Save the fields of a person."""
     contact = contacts.get(contact_id)
-    typed = {name: request.form[name] for name in edit_form.LABELS if name in request.form}
-    if not has_permission("read_clinical"):
-        typed = {name: text for name, text in typed.items() if name not in edit_form.CLINICAL}
-    kinds, texts = request.form.getlist("more_kind"), request.form.getlist("more_number")
-    numbers = list(zip(kinds, texts, strict=False))
+    typed = _typed()
+    texts = request.form.getlist("more_number")
+    numbers = list(zip(request.form.getlist("more_kind"), texts, strict=False))
     read = edit_form.read_edit(
         typed,
         today=clock.today(),

@@ -4,7 +4,7 @@ One filter chooses the index, in its order; the others are checked on the rows o
 So a page costs the same with a thousand contacts and with a million.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -255,6 +255,26 @@ def _leads(row: Any, wanted: str) -> ColumnElement[bool]:
     raise Invalid({"leads": ["Choose an answer from the list."]})
 
 
+def _tags_of(ids: Sequence[int]) -> dict[int, list[str]]:
+    tags: dict[int, list[str]] = {}
+    for tag in db.session.scalars(select(Tag).where(Tag.contact_id.in_(ids)).order_by(Tag.tag)):
+        tags.setdefault(tag.contact_id, []).append(tag.tag)
+    return tags
+
+
+def _consents_of(ids: Sequence[int]) -> dict[int, list[ConsentState]]:
+    consents: dict[int, list[ConsentState]] = {}
+    states = select(ConsentState).where(ConsentState.contact_id.in_(ids)).order_by(ConsentState.topic)
+    for state in db.session.scalars(states):
+        consents.setdefault(state.contact_id, []).append(state)
+    return consents
+
+
+def _granted(contact: Contact, states: Iterable[ConsentState]) -> list[str]:
+    """Return the topics that the contact's present address may get."""
+    return [state.topic for state in states if state.granted and state.address_index == contact.email_index]
+
+
 def _rows(ids: Sequence[int]) -> list[ContactRow]:
     """Return these contacts in this order, each with its newest lead, tags and consent: four statements."""
     if not ids:
@@ -264,23 +284,13 @@ def _rows(ids: Sequence[int]) -> list[ContactRow]:
     leads_of = {
         lead.contact_id: lead for lead in db.session.scalars(newest.ext(distinct_on(Lead.contact_id)))
     }
-    tags: dict[int, list[str]] = {}
-    for tag in db.session.scalars(select(Tag).where(Tag.contact_id.in_(ids)).order_by(Tag.tag)):
-        tags.setdefault(tag.contact_id, []).append(tag.tag)
-    consents: dict[int, list[ConsentState]] = {}
-    states = select(ConsentState).where(ConsentState.contact_id.in_(ids)).order_by(ConsentState.topic)
-    for state in db.session.scalars(states):
-        consents.setdefault(state.contact_id, []).append(state)
+    tags, consents = _tags_of(ids), _consents_of(ids)
     return [
         ContactRow(
             contact=people[one],
             lead=leads_of.get(one),
             tags=tags.get(one, ()),
-            topics=[
-                state.topic
-                for state in consents.get(one, ())
-                if state.granted and state.address_index == people[one].email_index
-            ],
+            topics=_granted(people[one], consents.get(one, ())),
             opted_out=any(not state.granted for state in consents.get(one, ())),
         )
         for one in ids

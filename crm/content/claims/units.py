@@ -59,8 +59,6 @@ def _leads(text: str, read: Sequence[Sentence]) -> Iterator[str]:
         line = text[text.rfind("\n", 0, one.start) + 1 : one.start]
         is_item = _begins_item(line)
         apart = earlier is not None and "\n\n" in text[earlier.start : one.start]
-        if not is_item and (apart or _HEADING.match(line)) and not _leads_on(lead):
-            lead = ""
         if is_item:
             yield lead
         else:

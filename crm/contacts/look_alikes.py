@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, or_, select
 
 from crm.contacts.models import Contact, ContactPhone
-from crm.contacts.queries import matching_ids
+from crm.contacts.queries import matching_ids, present
 from crm.contacts.rules import Person, folded
 from crm.contacts.service import blind_indexes
 from crm.core.db import db
@@ -45,7 +45,7 @@ def look_alikes(person: Person, *, limit: int = SHOWN) -> list[LookAlike]:
 
 
 def _present(condition: ColumnElement[bool]) -> list[Contact]:
-    rows = select(Contact).where(condition, Contact.merged_into_id.is_(None), Contact.erased_at.is_(None))
+    rows = select(Contact).where(condition, *present())
     return list(db.session.scalars(rows.order_by(Contact.id).limit(READ)))
 
 

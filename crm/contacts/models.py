@@ -158,6 +158,9 @@ class ContactSearch(Base):
     key: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
 
 
+STAFF_ADDRESS = "staff-alerts"  # the tag of a record that stands only for an address of staff
+
+
 class Tag(Base):
     """A tag that staff added to a person."""
 

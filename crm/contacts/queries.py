@@ -11,6 +11,7 @@ from sqlalchemy import (
     CompoundSelect,
     Select,
     case,
+    exists,
     func,
     literal,
     select,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 )
 
 from crm.contacts.addresses import address_index
-from crm.contacts.models import Activity, Contact, ContactPhone, ContactSearch, Tag
+from crm.contacts.models import STAFF_ADDRESS, Activity, Contact, ContactPhone, ContactSearch, Tag
 from crm.contacts.phone_endings import ending_index
 from crm.contacts.rules import InvalidValue, clean_phone, number_of
 from crm.core import crypto, current, paging
@@ -43,6 +44,12 @@ class TimelineEntry:
     actor: str | None
     text: str | None
     detail: dict[str, Any] | None
+
+
+def present() -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions of contacts that people work with: not merged, not erased, no address of staff."""
+    of_staff = exists().where(Tag.contact_id == Contact.id, Tag.tag == STAFF_ADDRESS)
+    return Contact.merged_into_id.is_(None), Contact.erased_at.is_(None), ~of_staff
 
 
 def activity_source(record_ids: Sequence[int]) -> Select[Any]:

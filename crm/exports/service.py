@@ -16,6 +16,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from crm.audit import service as audit
+from crm.contacts import queries as people
 from crm.contacts.models import Contact
 from crm.core import clock, crypto
 from crm.core.csv_files import safe_cell
@@ -122,8 +123,7 @@ def _rows(kind: str) -> Iterator[Any]:
     if kind == LEADS:
         wanted: Any = select(Lead).order_by(Lead.id)
     else:
-        there = (Contact.merged_into_id.is_(None), Contact.erased_at.is_(None))
-        wanted = select(Contact).where(*there).order_by(Contact.id)
+        wanted = select(Contact).where(*people.present()).order_by(Contact.id)
     for row in db.session.scalars(wanted.limit(MOST_ROWS), execution_options={"yield_per": 1000}):
         yield row
         db.session.expunge(row)

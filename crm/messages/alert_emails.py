@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from crm.audit import service as audit
 from crm.contacts.addresses import address_index
-from crm.contacts.models import Contact, Tag
+from crm.contacts.models import STAFF_ADDRESS, Contact, Tag
 from crm.contacts.rules import InvalidValue, clean_email
 from crm.core import clock
 from crm.core.config import Clinic
@@ -19,8 +19,6 @@ from crm.staff import alerts, rules
 from crm.staff.models import Role, User
 
 log = structlog.get_logger()
-
-TAG = "staff-alerts"
 
 
 def send_alert_digest(*, clinic: Clinic) -> int:
@@ -86,7 +84,7 @@ def contact_of(address: str, zone: str) -> int:
     same = (
         select(Contact.id)
         .join(Tag, Tag.contact_id == Contact.id)
-        .where(Contact.email_index == index, Tag.tag == TAG, Contact.erased_at.is_(None))
+        .where(Contact.email_index == index, Tag.tag == STAFF_ADDRESS, Contact.erased_at.is_(None))
     )
     found = db.session.scalar(same.limit(1))
     if found is not None:
@@ -102,6 +100,6 @@ def contact_of(address: str, zone: str) -> int:
     )
     db.session.add(made)
     db.session.flush()
-    db.session.add(Tag(contact_id=made.id, tag=TAG, added_at=now))
+    db.session.add(Tag(contact_id=made.id, tag=STAFF_ADDRESS, added_at=now))
     db.session.flush()
     return made.id

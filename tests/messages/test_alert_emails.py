@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, text
 
 from crm.contacts.addresses import address_index
-from crm.contacts.models import Contact, Tag
+from crm.contacts.models import STAFF_ADDRESS, Contact, Tag
 from crm.core.clock import now
 from crm.core.db import db, transaction
 from crm.mailer import Fate, Outcome
@@ -138,7 +138,7 @@ def test_an_address_is_one_record_and_no_patients(clinic, outbox, clock):
         ring(key)
         assert tell(clinic) == 1
         clock.shift(3_600)
-    assert len(db.session.scalars(select(Tag.contact_id).where(Tag.tag == alert_emails.TAG)).all()) == 1
+    assert len(db.session.scalars(select(Tag.contact_id).where(Tag.tag == STAFF_ADDRESS)).all()) == 1
 
 
 def test_without_approved_text_there_is_an_alert(clinic, clock):

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from crm.consent.models import ConsentState
 from crm.consent.rules import TOPICS
 from crm.contacts.models import Contact, Tag
-from crm.contacts.queries import matching_ids
+from crm.contacts.queries import matching_ids, present
 from crm.core import current, paging
 from crm.core.db import db
 from crm.core.errors import Invalid
@@ -208,7 +208,7 @@ _SHOWN = select(
     _Columns.state,
     _Columns.last.label("last"),
     _Columns.first.label("first"),
-).where(Contact.merged_into_id.is_(None), Contact.erased_at.is_(None))
+).where(*present())
 
 
 def _checks(wanted: ContactFilter) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Stack:
         self.rings = self.people = self.runs = 0
         self.redis_url = redis
         self.sandbox_url = f"http://127.0.0.1:{self.sandbox_port}"
-        self.web_url = f"http://127.0.0.1:{self.web_port}"
+        self.web_url = f"http://localhost:{self.web_port}"  # as links have it: cookies belong to a host
         self.env = {
             **{
                 name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "PYTEST_"))

@@ -1,12 +1,8 @@
 """A nurse with a phone: access is asked for and given, a referral goes out in a minute, and its way back is seen."""
 
 import re
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-import requests
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
@@ -59,23 +55,7 @@ def get_access(phone: Page, staff: Page, site: Stack) -> None:
     expect(phone.get_by_role("heading", level=1)).to_have_text("Your referrals")
 
 
-@contextmanager
-def under_a_name(site: Stack) -> Iterator[str]:
-    """One more web process, reached by name: passkeys are bound to names. Yields its address."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    site.commands["named"] = site.commands["web"]
-    try:
-        site.start("named", PORT=str(port), PUBLIC_URL=f"http://localhost:{port}")
-        url = f"http://localhost:{port}"
-        wait_until(lambda: requests.get(f"{url}/health/live", timeout=2).ok, seconds=30, what="the named web")
-        yield url
-    finally:
-        site.kill("named")
-        del site.processes["named"], site.commands["named"]
-
-
-def use_a_passkey(site: Stack, phone: Page, url: str) -> None:
+def use_a_passkey(site: Stack, phone: Page) -> None:
     """Add a passkey to the account, sign out, come back with it, and take it away."""
     device = phone.context.new_cdp_session(phone)
     device.send("WebAuthn.enable")
@@ -84,7 +64,8 @@ def use_a_passkey(site: Stack, phone: Page, url: str) -> None:
         "isUserVerified": True, "automaticPresenceSimulation": True,
     }  # fmt: skip
     device.send("WebAuthn.addVirtualAuthenticator", {"options": kind})
-    before = len(site.inbox(EMAIL))
+    before, url = len(site.inbox(EMAIL)), site.web_url
+    phone.context.clear_cookies()  # signed out
     phone.goto(f"{url}/refer/sign-in?lang=en")
     expect(phone.get_by_role("button", name="Sign in with a passkey")).to_be_visible()
     sound(phone)
@@ -150,5 +131,4 @@ def test_a_nurse_refers_by_phone_and_sees_what_became_of_it(site: Stack, phone: 
     for mail in site.inbox(EMAIL):
         assert not re.search("Quillon|Zzyzx|1970|surgery|Tuesday", str(mail)), mail["subject"]
 
-    with under_a_name(site) as url:
-        use_a_passkey(site, phone, url)
+    use_a_passkey(site, phone)

@@ -70,7 +70,9 @@ def open_alert() -> str | None:
 @pytest.fixture
 def seen(app, ready) -> int:
     """A batch that may leave, of an installation that has been swept and has sent before."""
-    with transaction():  # a release in another test moved the sequence to its time; a rollback does not move it back
+    with (
+        transaction()
+    ):  # a release in another test moved the sequence to its time; a rollback does not move it back
         db.session.execute(text("select setval(pg_get_serial_sequence('send_mark', 'number'), 1, false)"))
     look()
     assert deliver(ready, settings=app.settings) == "accepted"

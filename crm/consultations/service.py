@@ -1,15 +1,17 @@
 """Consultations: book, reschedule, cancel, record the result. Each one also moves the lead."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from typing import assert_never
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
 
 from crm.audit import service as audit
 from crm.consent import queries as consent
 from crm.consent.rules import REASON_LABELS
-from crm.consultations.models import Consultation
+from crm.consultations import queries
+from crm.consultations.models import Consultation, ConsultationSequence
 from crm.consultations.rules import ConsultationState
 from crm.contacts import service as contacts
 from crm.core import clock, current, events
@@ -20,13 +22,38 @@ from crm.leads.events import ConsultationChanged
 from crm.leads.models import Lead
 from crm.leads.rules import CONTACT_REQUEST, REFERRAL
 from crm.leads.stage_work import STAGE_WORK, Visit, close_tasks
+from crm.staff import service as staff
+from crm.staff.models import User
 
 LENGTHS = (15, 30, 45, 60, 90, 120)  # minutes
+_CALENDAR_LOCK = 7_302_003  # of PostgreSQL's advisory locks: one booking at a time
 MAX_AHEAD = timedelta(days=366)
-SHOWN = 100  # of one day
 
 # The stage that a lead moves to: by kind, and by the result of the consultation.
 STAGE_WHEN_BOOKED = {CONTACT_REQUEST: "consult_scheduled", REFERRAL: "scheduled"}
+# The stages that lead there from each stage in which a person may ask for an appointment, the first call included.
+STAGES_TO_BOOKING: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    CONTACT_REQUEST: {
+        "new": ("contacted", "qualified"),
+        "unconfirmed": ("contacted", "qualified"),
+        "confirmed": ("contacted", "qualified"),
+        "contacted": ("qualified",),
+        "qualified": (),
+        "lost": ("contacted", "qualified"),
+    },
+    REFERRAL: {
+        "received": ("accepted",),
+        "in_review": ("accepted",),
+        "info_requested": ("accepted",),
+        "accepted": (),
+        "contacting": (),
+        "unable_to_reach": ("contacting",),
+        "patient_declined": ("contacting",),
+        "no_show": ("contacting",),
+        "cancelled": ("contacting",),
+        "rescheduled": (),
+    },
+}
 STAGE_AFTER: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
     ConsultationState.ATTENDED: {CONTACT_REQUEST: ("consult_done", None), REFERRAL: ("seen", None)},
     ConsultationState.NO_SHOW: {CONTACT_REQUEST: ("qualified", None), REFERRAL: ("no_show", None)},
@@ -34,40 +61,74 @@ STAGE_AFTER: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A time for a consultation, and with whom; None: not decided yet."""
+
+    starts_at: datetime
+    minutes: int
+    clinician_id: int | None = None
+
+    @property
+    def ends_at(self) -> datetime:
+        """When it is over."""
+        return self.starts_at + timedelta(minutes=self.minutes)
+
+
 def book(
-    *, lead_id: int, version: int, starts_at: datetime, minutes: int = 60, confirmed: bool = False
+    *,
+    lead_id: int,
+    version: int,
+    starts_at: datetime,
+    minutes: int = 60,
+    clinician_id: int | None = None,
+    confirmed: bool = False,
 ) -> Consultation:
     """Book a consultation and move the lead; a person who agreed to be emailed gets a confirmation.
 
-    `confirmed`: staff mean a time outside opening hours, or at the minute of another consultation.
+    `confirmed`: staff mean a time outside opening hours, in an absence, or beside another consultation.
 
     Raises Invalid for a time that is past, too far ahead or on a closed day, and Conflict if one is already booked or
     the stage does not allow it.
     """
     lead = service.get(lead_id)
-    _check(starts_at=starts_at, minutes=minutes, confirmed=confirmed)
+    when = Slot(starts_at=starts_at, minutes=minutes, clinician_id=clinician_id)
+    _check(when, confirmed=confirmed)
     if booked_consultation(lead_id) is not None:
         raise Conflict("A consultation is already booked. Reschedule it.")
-    if lead.stage == "contacted":  # a booked consultation implies qualified
-        service.move_stage(lead_id=lead_id, version=version, to="qualified")
-        version = lead.version
-    service.move_stage(lead_id=lead_id, version=version, to=STAGE_WHEN_BOOKED[lead.kind])
-    made = _store(lead, starts_at=starts_at, minutes=minutes)
+    steps = STAGES_TO_BOOKING[lead.kind].get(lead.stage, ())
+    for to in (*steps, STAGE_WHEN_BOOKED[lead.kind]):
+        version = service.move_stage(lead_id=lead_id, version=version, to=to).version
+    made = _store(lead, when)
     _record(made, "booked")
     return made
 
 
+def is_bookable(lead: Lead) -> bool:
+    """Return whether a consultation can be booked at the stage of a lead."""
+    return lead.stage in STAGES_TO_BOOKING[lead.kind]
+
+
 def rebook(
-    *, consultation_id: int, starts_at: datetime, minutes: int | None = None, confirmed: bool = False
+    *,
+    consultation_id: int,
+    starts_at: datetime,
+    minutes: int | None = None,
+    clinician_id: int | None = None,
+    confirmed: bool = False,
 ) -> Consultation:
-    """Reschedule a booked consultation; the lead keeps its stage."""
+    """Reschedule a booked consultation; the lead keeps its stage, and what is None stays as it was."""
     old = _get_booked(consultation_id)
-    minutes = minutes or old.minutes
-    if starts_at == old.starts_at and minutes == old.minutes:
+    when = Slot(
+        starts_at=starts_at,
+        minutes=minutes or old.minutes,
+        clinician_id=old.clinician_id if clinician_id is None else clinician_id,
+    )
+    if when == Slot(starts_at=old.starts_at, minutes=old.minutes, clinician_id=old.clinician_id):
         raise Conflict("It is already booked for this time.")
-    _check(starts_at=starts_at, minutes=minutes, confirmed=confirmed)
+    _check(when, confirmed=confirmed, besides=old.id)
     _end(old, ConsultationState.RESCHEDULED)
-    made = _store(old.lead, starts_at=starts_at, minutes=minutes, moved=old)
+    made = _store(old.lead, when, moved=old)
     close_tasks(old.lead_id, kinds=("result",))
     _record(made, "moved")
     return made
@@ -115,6 +176,7 @@ def undo_act(act_id: int, *, lead_id: int) -> None:
     """
     was = _time_to_come(lead_id)
     service.undo_act(act_id, lead_id=lead_id)
+    _raise_sequence(lead_id)
     now, lead = _time_to_come(lead_id), service.get(lead_id)
     if now == was or email_refusal(lead) is not None:
         return
@@ -151,67 +213,73 @@ def get(*, lead_id: int, consultation_id: int) -> Consultation:
     return found
 
 
-def consultations_on(day: date) -> Sequence[Consultation]:
-    """Return the booked, attended and no-show consultations of a day in clinic time, in order."""
-    zone = current.calendar().zone
-    begins = datetime.combine(day, time(), zone).astimezone(UTC)
-    ends = datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
-    rows = select(Consultation).where(
-        Consultation.starts_at >= begins,
-        Consultation.starts_at < ends,
-        Consultation.state.in_(
-            (ConsultationState.BOOKED, ConsultationState.ATTENDED, ConsultationState.NO_SHOW)
-        ),
-    )
-    return db.session.scalars(rows.order_by(Consultation.starts_at, Consultation.id).limit(SHOWN)).all()
-
-
-def clinic_today() -> date:
-    """Return today's date in clinic time."""
-    return clock.now().astimezone(current.calendar().zone).date()
-
-
-def _check(*, starts_at: datetime, minutes: int, confirmed: bool) -> None:
-    now, wrong = clock.now(), {}
-    if not now < starts_at < now + MAX_AHEAD:
-        wrong["starts_at"] = ["Choose a time within the next year."]
-    elif current.calendar().opening(starts_at.astimezone(current.calendar().zone).date()) is None:
-        wrong["starts_at"] = ["The clinic is closed on that day."]
-    if minutes not in LENGTHS:
-        wrong["minutes"] = [f"Choose one of {', '.join(map(str, LENGTHS))} minutes."]
-    unusual = _unusual(starts_at, minutes) if not wrong and not confirmed else None
-    if unusual is not None:
-        wrong["confirmed"] = [unusual]
+def _check(when: Slot, *, confirmed: bool, besides: int | None = None) -> None:
+    """Raise Invalid if a consultation cannot be at this time; `besides`: the booking that it replaces."""
+    wrong = _impossible(when)
+    if not wrong:
+        db.session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _CALENDAR_LOCK})
+        unusual = [] if confirmed else _unusual(when, besides=besides)
+        wrong = {"confirmed": unusual} if unusual else {}
     if wrong:
         raise Invalid(wrong)
 
 
-def _unusual(starts_at: datetime, minutes: int) -> str | None:
-    """Return what asks for a second word about a time; None if nothing does."""
+def _impossible(when: Slot) -> dict[str, list[str]]:
+    """Return what no second word makes right about a time, by field."""
+    now, wrong, calendar = clock.now(), {}, current.calendar()
+    if not now < when.starts_at < now + MAX_AHEAD:
+        wrong["starts_at"] = ["Choose a time within the next year."]
+    elif calendar.opening(when.starts_at.astimezone(calendar.zone).date()) is None:
+        wrong["starts_at"] = ["The clinic is closed on that day."]
+    if when.minutes not in LENGTHS:
+        wrong["minutes"] = [f"Choose one of {', '.join(map(str, LENGTHS))} minutes."]
+    if when.clinician_id is not None and when.clinician_id not in {one.id for one in clinicians()}:
+        wrong["clinician"] = ["Clinician not found."]
+    return wrong
+
+
+def _unusual(when: Slot, *, besides: int | None) -> list[str]:
+    """Return what asks for a second word about a time."""
     calendar = current.calendar()
-    opening = calendar.opening(starts_at.astimezone(calendar.zone).date())
-    if opening and (starts_at < opening[0] or starts_at + timedelta(minutes=minutes) > opening[1]):
-        return "This time is outside opening hours. Check the box if you mean it."
-    same = select(Consultation.id).where(
-        Consultation.starts_at == starts_at, Consultation.state == ConsultationState.BOOKED
+    day = when.starts_at.astimezone(calendar.zone).date()
+    opening, found = calendar.opening(day), []
+    if opening and (when.starts_at < opening[0] or when.ends_at > opening[1]):
+        found.append("This time is outside opening hours.")
+    if when.clinician_id is not None and queries.is_absent(when.clinician_id, day):
+        found.append("The clinician is absent on that day.")
+    other = queries.overlapping(
+        starts_at=when.starts_at, ends_at=when.ends_at, clinician_id=when.clinician_id, besides=besides
     )
-    if db.session.scalar(same.limit(1)) is not None:
-        return "Another consultation starts at this time. Check the box if you mean it."
-    return None
+    if other is not None:
+        at = other.starts_at.astimezone(calendar.zone).strftime("%-I:%M %p")
+        with_whom = f" with {other.clinician.name}" if other.clinician else ""
+        found.append(f"Another consultation{with_whom} is at {at}, for {other.minutes} minutes.")
+    return found
 
 
-def _store(
-    lead: Lead, *, starts_at: datetime, minutes: int, moved: Consultation | None = None
-) -> Consultation:
+def clinicians() -> Sequence[User]:
+    """Return the staff members whom a consultation can be booked with, by name."""
+    return [user for user in staff.at_work() if any(role.name == "clinician" for role in user.roles)]
+
+
+def _store(lead: Lead, when: Slot, *, moved: Consultation | None = None) -> Consultation:
     now, actor = clock.now(), audit.current().actor
     made = Consultation(
-        lead=lead, starts_at=starts_at, minutes=minutes, state=ConsultationState.BOOKED, state_at=now, created_at=now, actor=actor
+        lead=lead, starts_at=when.starts_at, minutes=when.minutes, clinician_id=when.clinician_id,
+        state=ConsultationState.BOOKED, state_at=now, created_at=now, actor=actor,
     )  # fmt: skip
     if moved is not None:
         made.first_id, made.revision = moved.first_id or moved.id, moved.revision + 1
     db.session.add(made)
     db.session.flush()
+    db.session.refresh(made, ["clinician"])
     return made
+
+
+def _raise_sequence(lead_id: int) -> None:
+    row = insert(ConsultationSequence).values(lead_id=lead_id, number=1)
+    higher = {"number": ConsultationSequence.number + 1}
+    db.session.execute(row.on_conflict_do_update(index_elements=["lead_id"], set_=higher))
 
 
 def _get_booked(consultation_id: int) -> Consultation:
@@ -230,6 +298,7 @@ def _end(consultation: Consultation, state: ConsultationState) -> None:
 
 def _record(consultation: Consultation, what: str) -> None:
     lead = consultation.lead
+    _raise_sequence(lead.id)
     detail = {"what": what, "starts_at": consultation.starts_at.isoformat(), "id": consultation.id}
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="consultation", detail=detail)
     audit.record("consultation." + what, object_type="lead", object_id=lead.id, detail=detail)
@@ -262,52 +331,3 @@ def email_refusal(lead: Lead) -> str | None:
     if any(state.granted for state in states):
         return None
     return "they opted out" if states else "they have not agreed to be emailed"
-
-
-def calendar_file(consultation: Consultation, *, place: str, host: str) -> str:
-    """Return an iCalendar file (RFC 5545) for staff, with the lead's reference but not the person's name."""
-
-    def stamp(moment: datetime) -> str:
-        return moment.strftime("%Y%m%dT%H%M%SZ")
-
-    ends = consultation.starts_at + timedelta(minutes=consultation.minutes)
-    lines = [
-        "BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Clinic CRM//Consultations//EN", "METHOD:PUBLISH", "BEGIN:VEVENT",
-        f"UID:consultation-{consultation.first_id or consultation.id}@{host}",
-        f"SEQUENCE:{consultation.revision + (consultation.state == ConsultationState.CANCELLED)}",
-        f"DTSTAMP:{stamp(consultation.state_at)}",
-        f"DTSTART:{stamp(consultation.starts_at)}",
-        f"DTEND:{stamp(ends)}",
-        f"SUMMARY:Consultation {consultation.lead.reference}",
-        f"LOCATION:{_escaped(place)}",
-        f"STATUS:{_ical_status(consultation.state)}",
-        "CLASS:PRIVATE", "END:VEVENT", "END:VCALENDAR",
-    ]  # fmt: skip
-    return "".join(_folded(line) + "\r\n" for line in lines)
-
-
-def _ical_status(state: ConsultationState) -> str:
-    match state:
-        case ConsultationState.CANCELLED | ConsultationState.RESCHEDULED:
-            return "CANCELLED"
-        case ConsultationState.BOOKED | ConsultationState.ATTENDED | ConsultationState.NO_SHOW:
-            return "CONFIRMED"
-        case _:
-            assert_never(state)
-
-
-def _escaped(text: str) -> str:
-    for sign in ("\\", ";", ","):
-        text = text.replace(sign, "\\" + sign)
-    return text.replace("\n", "\\n")
-
-
-def _folded(line: str) -> str:
-    """Fold a line into pieces of at most 75 bytes (RFC 5545 3.1)."""
-    pieces, piece = [], ""
-    for character in line:
-        if len((piece + character).encode()) > 74:
-            pieces.append(piece)
-            piece = ""
-        piece += character
-    return "\r\n ".join([*pieces, piece])

@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     DOWNLOAD = 6
     PORTAL_SIGN_IN = 7
     PRACTICE = 8
+    CALENDAR = 9
 
 
 def sign(purpose: Purpose, row_id: int, *, serial: int = 0) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 from flask import Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -11,6 +10,8 @@ from flask_security import current_user
 
 from crm.audit import acts
 from crm.audit import service as audit
+from crm.consultations import ical
+from crm.consultations import queries as visits
 from crm.consultations import service as consultations
 from crm.consultations.models import Consultation
 from crm.core import clock, current
@@ -41,7 +42,7 @@ def index() -> ResponseReturnValue:
     leads: Sequence[Lead]
     later = None
     if name == TODAY:
-        day = consultations.consultations_on(consultations.clinic_today())
+        day = visits.between(clock.today(), clock.today())
         leads = [one.lead for one in day]
     else:
         shown = worklists.load_list(name, me=current_user.id, cursor=request.args.get("cursor"))
@@ -201,6 +202,7 @@ def book(reference: str) -> ResponseReturnValue:
                 version=submitted_version(),
                 starts_at=starts_at,
                 minutes=minutes,
+                clinician_id=_number("clinician"),
                 confirmed=request.form.get("confirmed") == "yes",
             )
     except Invalid as error:
@@ -219,7 +221,13 @@ def rebook(reference: str, consultation_id: int) -> ResponseReturnValue:
         starts_at = _clinic_time("starts_at")
         confirmed = request.form.get("confirmed") == "yes"
         with acts.begin("rebook", lead_id=lead.id) as act:
-            consultations.rebook(consultation_id=consultation_id, starts_at=starts_at, confirmed=confirmed)
+            consultations.rebook(
+                consultation_id=consultation_id,
+                starts_at=starts_at,
+                minutes=_number("minutes"),
+                clinician_id=_number("clinician"),
+                confirmed=confirmed,
+            )
     except Invalid as error:
         _show_errors(lead, error)
     flash_undo(gettext("Consultation rescheduled."), lead=lead, act=act)
@@ -245,10 +253,8 @@ def calendar(reference: str, consultation_id: int) -> ResponseReturnValue:
     """Return a calendar file for staff, without the person's name."""
     lead = service.by_reference(reference)
     found = consultations.get(lead_id=lead.id, consultation_id=consultation_id)
-    settings = current.settings()
-    host = urlsplit(settings.public_url).hostname or "localhost"
-    place = f"{settings.clinic.name}, {settings.clinic.address}"
-    text = consultations.calendar_file(found, place=place, host=host)
+    sequences = visits.sequences([lead.id])
+    text = ical.calendar_file([found], sequences=sequences, settings=current.settings())
     headers = {"Content-Disposition": f'attachment; filename="{lead.reference}.ics"'}
     return Response(text, mimetype="text/calendar", headers=headers)
 

@@ -17,7 +17,6 @@ from crm.duplicates import service as duplicates
 from crm.leads import contact_attempts, scoring
 from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.models import Lead
-from crm.leads.rules import STAGES
 from crm.referrers.models import Practice
 
 CONTACTED_STAGES = frozenset(
@@ -113,8 +112,6 @@ def _known(lead: Lead, held: Sequence[Consultation]) -> scoring.LeadFacts:
 def work_sections(lead: Lead) -> dict[str, Any]:
     """Return the template values for working a lead: calls, tasks, consultations, duplicates, score."""
     held = consultations.consultations_of(lead.id)
-    ways = STAGES[lead.kind][lead.stage].to
-    bookable = consultations.STAGE_WHEN_BOOKED[lead.kind] in ways or lead.stage == "contacted"
     return {
         "no_email": consultations.email_refusal(lead),
         "tags": people.tags_of(lead.contact_id),
@@ -127,5 +124,6 @@ def work_sections(lead: Lead) -> dict[str, Any]:
         "consultations": held,
         "lengths": [(minutes, f"{minutes} min") for minutes in consultations.LENGTHS],
         "booked": next((one for one in held if one.state == "booked"), None),
-        "bookable": bookable and not any(one.state == "booked" for one in held),
+        "clinicians": [(user.id, user.name) for user in consultations.clinicians()],
+        "bookable": consultations.is_bookable(lead) and not any(one.state == "booked" for one in held),
     }

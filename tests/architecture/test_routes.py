@@ -6,6 +6,7 @@ PUBLIC = """
     /static/<path:filename> /bootstrap/static/<path:filename> /fs-static/<path:filename>
     /health/live /health/ready /health/proxy /api/v1/openapi.json
     /sign-in/<token> /sign-in/link /sign-in/passkey /sign-in/passkey/challenge /sign-in/sso /sign-in/sso/answer
+    /calendar/<token>.ics
     /c/<token> /u/<token> /u/<token>/topic /u/<token>/undo /p/<token>
     /contact /contacto /<mistyped_contact:typed> /contact/challenge /contact/sent
     /education /language-help /nondiscrimination /privacy-practices /health-data-privacy

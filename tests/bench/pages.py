@@ -25,6 +25,13 @@ PAGES = {
     **{f"work_{name}": f"/console/leads/work?list={name}" for name in _LISTS},
     "tasks": "/console/leads/tasks",
     "tasks_all": "/console/leads/tasks?who=all",
+    "consultations": "/console/consultations",
+    "consultations_day": "/console/consultations?view=day",
+    **{
+        f"consultations_{name}": f"/console/consultations/list?list={name}"
+        for name in ("coming", "outcome", "no_show", "all")
+    },
+    "consultations_of_one": "/console/consultations/list?list=no_show&who=1",
     "contacts": "/console/contacts",
     "contacts_oldest": "/console/contacts?sort=oldest",
     "contacts_by_name": "/console/contacts?sort=name",

@@ -1,23 +1,26 @@
-"""Consultations: they move the lead, end the sequence and email the person; calendar file."""
+"""Consultations: they move the lead, end the sequence and email the person."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
 
 from crm.audit import acts
+from crm.audit import service as audit
 from crm.consent import service as consent
 from crm.consultations import service as consultations
 from crm.contacts.models import Contact
 from crm.content.models import ContentItem, ContentVersion
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
-from crm.leads import service
-from crm.leads.models import Task
+from crm.leads import rules, service
+from crm.leads.models import StageMove, Task
 from crm.messages.models import Batch, Message
 from crm.sequences.models import Enrolment
 from tests.leads.test_service import lead, move, referral  # noqa: F401 - fixtures
 from tests.support import factories as support_factories
+from tests.support.browser_client import member
 
 SOON = datetime(2026, 3, 5, 18, 0, tzinfo=UTC)  # a Thursday, 10:00 in Los Angeles
 HOUR = timedelta(hours=1)
@@ -39,10 +42,34 @@ def test_booking_moves_lead(lead):  # noqa: F811
     assert consultations.booked_consultation(lead.id) is made
 
 
-def test_new_lead_cannot_be_booked(lead):  # noqa: F811
+@pytest.mark.parametrize("stages", [("spam",), ("not_a_fit:age",)])
+def test_stage_without_booking(lead, stages):  # noqa: F811
+    move(lead, *stages)
+    assert not consultations.is_bookable(lead)
     with pytest.raises(Conflict):
         book(lead)
-    assert (lead.stage, consultations.consultations_of(lead.id)) == ("new", [])
+    assert (lead.stage, consultations.consultations_of(lead.id)) == (stages[-1].split(":")[0], [])
+
+
+def test_every_stage_to_booking_leads_there():
+    for kind, ways in consultations.STAGES_TO_BOOKING.items():
+        for stage, steps in ways.items():
+            path = (stage, *steps, consultations.STAGE_WHEN_BOOKED[rules.LeadKind(kind)])
+            for was, to in itertools.pairwise(path):
+                assert rules.move_refusal(kind=kind, was=was, to=to, reason=None, outcome_sent=False) is None
+
+
+def test_booked_in_the_first_call(lead, referral):  # noqa: F811
+    with audit.acting("staff:7"):
+        book(lead)
+        book(referral, SOON + HOUR)
+    assert (lead.stage, referral.stage) == ("consult_scheduled", "scheduled")
+    assert lead.first_human_touch_at is not None
+    assert [move.now for move in moves_of(lead)] == ["new", "contacted", "qualified", "consult_scheduled"]
+
+
+def moves_of(lead):  # noqa: F811
+    return db.session.scalars(select(StageMove).where(StageMove.lead_id == lead.id).order_by(StageMove.id))
 
 
 @pytest.mark.parametrize(
@@ -121,30 +148,6 @@ def test_invalid_results(lead):  # noqa: F811
         consultations.get(lead_id=0, consultation_id=made.id)
 
 
-def test_clinic_today(lead, clock):  # noqa: F811
-    move(lead, "contacted")
-    made = book(lead, datetime(2026, 3, 6, 0, 30, tzinfo=UTC), minutes=30)  # Thursday 16:30 at the clinic
-    assert consultations.consultations_on(SOON.date()) == [made]
-    assert consultations.consultations_on(SOON.date() + timedelta(days=1)) == []
-    clock.move_to(datetime(2026, 3, 6, 3, tzinfo=UTC))
-    assert consultations.clinic_today() == SOON.date()
-
-
-def test_calendar_file(lead):  # noqa: F811
-    move(lead, "contacted")
-    made = book(lead, minutes=90)
-    text = consultations.calendar_file(made, place="Clinic; 1 Main St, Town " + "é" * 80, host="crm.example")
-    lines = text.split("\r\n")
-    assert "DTSTART:20260305T180000Z" in lines
-    assert "DTEND:20260305T193000Z" in lines
-    assert f"SUMMARY:Consultation {lead.reference}" in lines
-    assert "Ana" not in text
-    assert "LOCATION:Clinic\\; 1 Main St\\, Town" in text
-    assert max(len(line.encode()) for line in lines) <= 75
-    made.state = "cancelled"
-    assert "STATUS:CANCELLED" in consultations.calendar_file(made, place="", host="crm.example")
-
-
 def test_phone_task_needs_open_lead(lead):  # noqa: F811
     move(lead, "lost:cost")
     service.open_phone_task(contact_id=lead.contact_id)
@@ -164,27 +167,53 @@ def test_outside_opening_hours_asks(lead, at):  # noqa: F811
     assert book(lead, at, confirmed=True).starts_at == at
 
 
-def test_same_minute_asks(lead, referral):  # noqa: F811
-    move(lead, "contacted")
-    book(lead)
-    move(referral, "accepted")
+@pytest.fixture
+def doctors(edge):
+    names = ("Ada", "Bo")
+    for name in names:
+        member("clinician", email=f"{name.lower()}@clinic.example", name=name)
+    return consultations.clinicians()
+
+
+@pytest.mark.parametrize(
+    ("one", "minutes_later", "other", "asks"),
+    [
+        (None, 0, None, True),
+        (None, 45, None, True),
+        (None, 60, None, False),
+        (None, -30, None, True),
+        (0, 0, 0, True),
+        (0, 0, 1, False),
+        (0, 0, None, True),
+        (None, 0, 1, True),
+    ],
+)
+def test_overlap_asks(lead, referral, doctors, one, minutes_later, other, asks):  # noqa: F811
+    """The same time, minutes later or before; with the same clinician, another one, or one not decided."""
+    who = [doctors[number].id if number is not None else None for number in (one, other)]
+    book(lead, clinician_id=who[0])
+    at = SOON + timedelta(minutes=minutes_later)
+    if asks:
+        with pytest.raises(Invalid) as error:
+            book(referral, at, clinician_id=who[1])
+        assert "Another consultation" in error.value.fields["confirmed"][0]
+    assert book(referral, at, clinician_id=who[1], confirmed=asks).starts_at == at
+
+
+def test_unknown_clinician(lead):  # noqa: F811
     with pytest.raises(Invalid) as error:
-        book(referral)
-    assert "Another consultation" in error.value.fields["confirmed"][0]
-    assert book(referral, confirmed=True).starts_at == SOON
+        book(lead, clinician_id=999)
+    assert list(error.value.fields) == ["clinician"]
 
 
-def test_moved_consultation_keeps_uid(lead):  # noqa: F811
-    move(lead, "contacted")
-    first = book(lead)
-    second = consultations.rebook(consultation_id=first.id, starts_at=SOON + HOUR)
-    third = consultations.rebook(consultation_id=second.id, starts_at=SOON + 2 * HOUR)
-    texts = [
-        consultations.calendar_file(one, place="Here", host="x.example") for one in (first, second, third)
-    ]
-    for number, text in enumerate(texts):
-        assert f"UID:consultation-{first.id}@x.example\r\n" in text
-        assert f"SEQUENCE:{number}\r\n" in text
+def test_move_keeps_what_is_not_changed(lead, doctors):  # noqa: F811
+    made = book(lead, clinician_id=doctors[0].id, minutes=90)
+    moved = consultations.rebook(consultation_id=made.id, starts_at=SOON + HOUR)  # overlaps itself only
+    assert (moved.minutes, moved.clinician_id) == (90, doctors[0].id)
+    other = consultations.rebook(
+        consultation_id=moved.id, starts_at=moved.starts_at, clinician_id=doctors[1].id
+    )
+    assert (other.starts_at, other.clinician) == (moved.starts_at, doctors[1])
 
 
 def test_no_email_without_agreement(referral, redis):  # noqa: F811

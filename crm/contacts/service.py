@@ -84,8 +84,8 @@ def find_or_create(*, person: Person, demo: bool = False) -> ContactMatch:
     for contact, survivor in _known(found):
         by_email = found["email_index"] is not None and contact.email_index == found["email_index"]
         match = match_person(person, as_person(contact), by_email=by_email)
-        if match is Match.SAME:
-            return ContactMatch(contact=survivor, is_new=False, differing=_fill_gaps(survivor, person, found))
+        if match is Match.SAME and (locked := _lock_surviving(survivor)) is not None:
+            return ContactMatch(contact=locked, is_new=False, differing=_fill_gaps(locked, person, found))
         if match is Match.LOOK_ALIKE:
             alike.append(survivor.id)
     contact = _create(person, found, demo=demo)
@@ -106,7 +106,7 @@ def match_chosen(*, contact_id: int, person: Person) -> ContactMatch:
     Raises NotFound, and Conflict if the record was merged.
     """
     contact = get(contact_id)
-    if contact.merged_into_id is not None:
+    if contact.merged_into_id is not None or _lock_surviving(contact) is not contact:
         raise Conflict("This record was merged into another one. Choose that one.")
     differing = _fill_gaps(contact, person, blind_indexes(person))
     return ContactMatch(contact=contact, is_new=False, differing=differing)
@@ -154,6 +154,17 @@ def surviving(contact: Contact) -> Contact | None:
     while contact.merged_into_id is not None:
         contact = db.session.get_one(Contact, contact.merged_into_id)
     return contact if contact.erased_at is None else None
+
+
+def _lock_surviving(contact: Contact) -> Contact | None:
+    """Lock the record until the transaction ends; return what is left of it then, as `surviving` does.
+
+    An intake waits here for whoever changes the record at this moment. Without the lock its own change would meet
+    another version than it read, and the person's request would be refused.
+    """
+    db.session.refresh(contact, with_for_update=True)
+    survivor = surviving(contact)
+    return survivor if survivor is contact or survivor is None else _lock_surviving(survivor)
 
 
 _COLUMNS = [column.key for column in Contact.__table__.columns if column.key != "id"]

@@ -32,6 +32,7 @@ from crm.staff import api_keys
 from crm.staff.models import Alert
 from tests.support import factories as support_factories
 from tests.support.servers import copy_database, drop_database
+from tests.support.stack import wait_until
 
 ANA = Person(
     first_name="Ana",
@@ -356,6 +357,29 @@ def test_concurrent_moves(own):
     with own.app_context():
         [won] = [move.now for move in db.session.scalars(select(StageMove)) if move.was]
         assert (service.get(lead_id).stage, won) == (won, ["contacted", "spam"][answers.index(None)])
+
+
+def test_an_intake_waits_for_whoever_edits_the_record(own):
+    with own.app_context(), transaction():
+        first = ask_us(replace(ANA, phone=None))
+
+    def once_more():
+        with own.app_context(), transaction():
+            return ask_us(message="Here is my number.").contact_id
+
+    def waits() -> bool:
+        return db.session.scalar(text("select exists (select 1 from pg_locks where not granted)"))
+
+    with ThreadPoolExecutor(1) as pool:
+        with own.app_context(), transaction():
+            db.session.get_one(Contact, first.contact_id).last_name = "Ruiz Vega"
+            db.session.flush()
+            later = pool.submit(once_more)
+            wait_until(waits, seconds=10, what="the intake to wait")
+        assert later.result() == first.contact_id
+    with own.app_context():
+        contact = db.session.get_one(Contact, first.contact_id)
+        assert (contact.last_name, contact.phone) == ("Ruiz Vega", ANA.phone)
 
 
 def test_crisis_message_raises_alert(edge, clock):

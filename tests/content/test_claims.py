@@ -625,7 +625,7 @@ def test_a_missing_file_does_not_hide_the_others(tmp_path: Path) -> None:
 
 
 def test_the_corpus_command_prints_scores_and_fails_below_the_bar(tmp_path: Path) -> None:
-    good = _run("corpus", *CORPUS)
+    good = _run("corpus", min(CORPUS, key=lambda path: path.stat().st_size))
     assert good.exit_code == 0
     assert good.stdout.startswith("all ")
     worse = tmp_path / "worse.jsonl"

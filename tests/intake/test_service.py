@@ -359,7 +359,7 @@ def test_concurrent_moves(own):
         assert (service.get(lead_id).stage, won) == (won, ["contacted", "spam"][answers.index(None)])
 
 
-def test_an_intake_waits_for_whoever_edits_the_record(own):
+def test_an_intake_waits_while_staff_edit_the_record(own):
     with own.app_context(), transaction():
         first = ask_us(replace(ANA, phone=None))
 

@@ -119,7 +119,11 @@ def _main() -> None:
 def _make_an_app() -> None:
     """Import and compile what the first app of a process does: every process started from here finds it done."""
     with tempfile.TemporaryDirectory() as folder:
-        given = {"LOCAL_DIR": folder, "SECRET_KEY": "x" * 50, "FIELD_KEYS": f"k:{base64.b64encode(bytes(32)).decode()}"}
+        given = {
+            "LOCAL_DIR": folder,
+            "SECRET_KEY": "x" * 50,
+            "FIELD_KEYS": f"k:{base64.b64encode(bytes(32)).decode()}",
+        }
         sys.modules["crm.app"].create_app(sys.modules["crm.core.config"].load(given))
     sys.modules["sqlalchemy.orm"].configure_mappers()
 

@@ -159,7 +159,7 @@ def surviving(contact: Contact) -> Contact | None:
 def _lock_surviving(contact: Contact) -> Contact | None:
     """Lock the record until the transaction ends; return what is left of it then, as `surviving` does.
 
-    An intake waits here while somebody else changes the record. Without the lock its own change would meet
+    An intake waits here while another transaction changes the record. Without the lock its own change would meet
     another version than it read, and the person's request would be refused.
     """
     db.session.refresh(contact, with_for_update=True)

@@ -4,7 +4,7 @@ import ast
 
 from crm.web import discovery
 from tests.architecture.contracts import BLUEPRINTS
-from tests.architecture.test_source import TREES
+from tests.architecture.test_source import trees
 
 AUDIENCES = ("api", "console", "portal", "public")
 NOT_FEATURES = {
@@ -19,7 +19,7 @@ NOT_FEATURES = {
 def test_every_blueprint_is_found_or_listed():
     makers = {
         name
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         for node in ast.walk(tree)
         if name.startswith("crm/") and "/sandbox/" not in name
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in BLUEPRINTS

@@ -29,11 +29,16 @@ def sleepers(stack: Stack, *, seed: int, kills: int) -> Done:
     for name, point in points.items():
         stack.kill(name)
         stack.start(name, FAIL_POINT=f"{point}:1:stop")
-    for _ in points:
+
+    def frozen() -> bool:
+        """Ring until they are: one planner may take everyone at once, and make fewer batches than there are workers."""
+        if all(_is_frozen(stack, name) for name in points):
+            return True
         people(stack, 20)
         stack.ring()
-        time.sleep(0.3)
-    wait_until(lambda: all(_is_frozen(stack, name) for name in points), seconds=30, what="three to freeze")
+        return False
+
+    wait_until(frozen, seconds=60, what="three to freeze", pause=1)
     asleep = time.monotonic()
     stack.commands["worker9"] = stack.commands["worker1"]
     stack.start("worker9")  # one who is awake

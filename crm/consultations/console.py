@@ -36,7 +36,7 @@ FAR = timedelta(days=3660)
 @access.require("see_leads")
 def index() -> ResponseReturnValue:
     """Consultations of a week or a day in clinic time."""
-    view, day = request.args.get("view", WEEK), _day("day") or clock.today()
+    view, day = request.args.get("view", WEEK), _day("day") or _next_open_day()
     if view not in (WEEK, DAY):
         raise Invalid({"view": ["Calendar view not found."]})
     first = day - timedelta(days=day.weekday()) if view == WEEK else day
@@ -107,6 +107,11 @@ def _day(field: str) -> date | None:
     if abs(found - clock.today()) > FAR:
         raise Invalid({field: ["Choose a day within ten years."]})
     return found
+
+
+def _next_open_day() -> date:
+    calendar = current.calendar()
+    return calendar.next_open(clock.now()).astimezone(calendar.zone).date()
 
 
 def _who() -> int | None:

@@ -11,7 +11,7 @@ from crm.consultations import service as consultations
 from crm.contacts import queries as people
 from crm.contacts import service as contacts
 from crm.core.errors import Invalid, NotAllowed
-from crm.desk import lead_detail, search, worklists
+from crm.desk import lead_detail, search
 from crm.desk.schemas import (
     FIELDS,
     CallSchema,
@@ -32,6 +32,8 @@ from crm.desk.schemas import (
     TaskPageSchema,
     TimelineSchema,
 )
+from crm.desk.tasks import task_lists
+from crm.desk.tasks.task_lists import TaskFilter
 from crm.leads import call_log, service
 from crm.leads.models import Lead
 from crm.staff import service as staff
@@ -190,7 +192,7 @@ def add_task(data: dict[str, Any], reference: str) -> tuple[dict[str, Any], int]
 def list_tasks(data: dict[str, Any]) -> dict[str, Any]:
     """List all open tasks, most urgent first."""
     _refuse_practice_keys()
-    shown = worklists.open_tasks(me=None, cursor=data["cursor"], limit=data["limit"])
+    shown = task_lists.load_tasks(TaskFilter(), cursor=data["cursor"], limit=data["limit"])
     audit.record("task.list", detail={"ids": [item.lead.id for item in shown.rows]})
     tasks = [
         {

@@ -1,7 +1,7 @@
 """The front desk's pages: work lists, tasks, the call log, consultations, and who takes new leads."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from flask import Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -18,7 +18,14 @@ from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid, NotFound
 from crm.desk import worklists
-from crm.desk.lead_page import flash_undo, redirect_back, render_lead, submitted_version
+from crm.desk.lead_page import (
+    clinic_time,
+    flash_undo,
+    redirect_back,
+    render_lead,
+    submitted_version,
+    whole_number,
+)
 from crm.desk.list_filters import KINDS
 from crm.duplicates import service as duplicates
 from crm.leads import assignment, call_log, crisis, queries, service
@@ -63,56 +70,6 @@ def index() -> ResponseReturnValue:
     )
 
 
-@pages.get("/tasks")
-@access.require("see_leads")
-def tasks() -> ResponseReturnValue:
-    """What is to be done, the most urgent first: mine, or everybody's."""
-    everybody = request.args.get("who") == "all"
-    shown = worklists.open_tasks(me=None if everybody else current_user.id, cursor=request.args.get("cursor"))
-    audit.record("task.list", detail={"ids": [item.lead.id for item in shown.rows]})
-    who = "all" if everybody else None
-    return render_template(
-        "console/desk/tasks.html",
-        items=shown.rows,
-        in_crisis=queries.people_in_crisis(),
-        everybody=everybody,
-        later=url_for(".tasks", who=who, cursor=shown.next) if shown.next else None,
-        now=clock.now(),
-    )
-
-
-@pages.post("/tasks/<int:task_id>/done")
-@access.require("work_leads")
-def finish_task(task_id: int) -> ResponseReturnValue:
-    """Mark a task in the list as done."""
-    lead = service.of_task(task_id)
-    with acts.begin("task", lead_id=lead.id) as act:
-        service.finish_task(task_id=task_id)
-    back = url_for(".tasks", who=request.form.get("who") or None)
-    flash_undo(gettext("Task done."), lead=lead, act=act, back=back)
-    return redirect(back)
-
-
-def _clinic_time(field: str) -> datetime:
-    """Return a clinic time from the form, in UTC. Raises Invalid."""
-    try:
-        there = datetime.fromisoformat(request.form.get(field, "").strip())
-    except ValueError as error:
-        raise Invalid({field: ["Enter a day and a time."]}) from error
-    if there.tzinfo is not None:
-        raise Invalid({field: ["Enter a day and a time in clinic time, without a time zone."]})
-    return there.replace(tzinfo=current.calendar().zone).astimezone(UTC)
-
-
-def _number(field: str) -> int | None:
-    text = request.form.get(field, "").strip()
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise Invalid({field: ["Enter a whole number."]})
-    return int(text)
-
-
 def _show_errors(lead: Lead, error: Invalid) -> None:
     abort(render_lead(lead, 422, errors=error.fields, typed=request.form))
 
@@ -123,7 +80,7 @@ def log_call(reference: str) -> ResponseReturnValue:
     """Log an attempt to reach the person."""
     lead = service.by_reference(reference)
     try:
-        again = _clinic_time("call_again_at") if request.form.get("call_again_at") else None
+        again = clinic_time("call_again_at") if request.form.get("call_again_at") else None
         with acts.begin("call", lead_id=lead.id) as act:
             call_log.log_call(
                 lead_id=lead.id,
@@ -144,14 +101,23 @@ def add_task(reference: str) -> ResponseReturnValue:
     """Add a task with a due time."""
     lead = service.by_reference(reference)
     try:
-        due = _clinic_time("due_at")
-        title, owner_id = request.form.get("title", ""), _number("task_owner")
+        due = clinic_time("due_at")
+        title, owner_id = request.form.get("title", ""), whole_number("task_owner")
         if not clock.now() < due < clock.now() + timedelta(days=366):
             raise Invalid({"due_at": ["Choose a time within the next year."]})
         if owner_id is not None and owner_id not in {user.id for user in staff.lead_workers()}:
             raise Invalid({"task_owner": ["Staff member not found."]})
+        priority, repeats = request.form.get("priority") or "normal", request.form.get("repeats") or None
         with acts.begin("task", lead_id=lead.id) as act:
-            service.add_task(lead_id=lead.id, kind="other", title=title, due_at=due, owner_id=owner_id)
+            service.add_task(
+                lead_id=lead.id,
+                kind="other",
+                title=title,
+                due_at=due,
+                owner_id=owner_id,
+                priority=priority,
+                repeats=repeats,
+            )
     except Invalid as error:
         _show_errors(lead, error)
     flash_undo(gettext("Task added."), lead=lead, act=act)
@@ -195,14 +161,14 @@ def book(reference: str) -> ResponseReturnValue:
     """Book a consultation."""
     lead = service.by_reference(reference)
     try:
-        starts_at, minutes = _clinic_time("starts_at"), _number("minutes") or 60
+        starts_at, minutes = clinic_time("starts_at"), whole_number("minutes") or 60
         with acts.begin("book", lead_id=lead.id) as act:
             consultations.book(
                 lead_id=lead.id,
                 version=submitted_version(),
                 starts_at=starts_at,
                 minutes=minutes,
-                clinician_id=_number("clinician"),
+                clinician_id=whole_number("clinician"),
                 confirmed=request.form.get("confirmed") == "yes",
             )
     except Invalid as error:
@@ -218,14 +184,14 @@ def rebook(reference: str, consultation_id: int) -> ResponseReturnValue:
     lead = service.by_reference(reference)
     consultations.get(lead_id=lead.id, consultation_id=consultation_id)
     try:
-        starts_at = _clinic_time("starts_at")
+        starts_at = clinic_time("starts_at")
         confirmed = request.form.get("confirmed") == "yes"
         with acts.begin("rebook", lead_id=lead.id) as act:
             consultations.rebook(
                 consultation_id=consultation_id,
                 starts_at=starts_at,
-                minutes=_number("minutes"),
-                clinician_id=_number("clinician"),
+                minutes=whole_number("minutes"),
+                clinician_id=whole_number("clinician"),
                 confirmed=confirmed,
             )
     except Invalid as error:
@@ -282,7 +248,7 @@ def set_rule(user_id: int) -> ResponseReturnValue:
         if request.form.get("takes") == "yes":
             languages = request.form.getlist("languages")
             states = request.form.get("states", "").upper().replace(",", " ").split()
-            capacity = _number("capacity")
+            capacity = whole_number("capacity")
             assignment.set_assignee(user_id=user_id, languages=languages, states=states, capacity=capacity)
         else:
             assignment.remove_assignee(user_id=user_id)
@@ -297,7 +263,7 @@ def set_rule(user_id: int) -> ResponseReturnValue:
 def merge(reference: str) -> ResponseReturnValue:
     """Merge another record of the same person into this one."""
     lead = service.by_reference(reference)
-    gone_id = _number("gone")
+    gone_id = whole_number("gone")
     if gone_id not in {one.contact.id for one in duplicates.candidates(lead.contact)} or gone_id is None:
         raise Invalid({"gone": ["Choose one of the possible duplicates."]})
     made = duplicates.merge_contacts(kept_id=lead.contact_id, gone_id=gone_id)

@@ -14,7 +14,7 @@ from crm.core import clock
 from crm.core.db import db
 from crm.desk import replies, timeline_labels
 from crm.duplicates import service as duplicates
-from crm.leads import contact_attempts, scoring
+from crm.leads import contact_attempts, scoring, task_rules
 from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.models import Lead
 from crm.referrers.models import Practice
@@ -39,7 +39,7 @@ TIMELINE_VIEWS: Mapping[str, tuple[str, EntryFilter | None]] = {  # tabs of the 
     "mail": ("Emails and consent", {
         "mail": None, "entered": None, "left": None, "consent": None, "activity": ("stopped", "stop_lifted"),
     }),
-    "tasks": ("Tasks and tags", {"activity": ("task_opened", "task_done", "task_dropped", "tagged", "untagged")}),
+    "tasks": ("Tasks and tags", {"activity": ("task_opened", "task_changed", "task_done", "task_dropped", "tagged", "untagged")}),
 }  # fmt: skip
 
 
@@ -124,6 +124,8 @@ def work_sections(lead: Lead) -> dict[str, Any]:
         "consultations": held,
         "lengths": [(minutes, f"{minutes} min") for minutes in consultations.LENGTHS],
         "booked": next((one for one in held if one.state == "booked"), None),
+        "priorities": list(task_rules.PRIORITIES.items()),
+        "repeats": list(task_rules.REPEATS.items()),
         "clinicians": [(user.id, user.name) for user in consultations.clinicians()],
         "bookable": consultations.is_bookable(lead) and not any(one.state == "booked" for one in held),
     }

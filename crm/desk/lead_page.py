@@ -1,6 +1,7 @@
 """The page of one lead, and what every form on it needs: its version, the way back, the reader's permissions."""
 
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,7 +15,7 @@ from crm.audit.models import StaffAct
 from crm.consent import queries as consent
 from crm.consent.rules import REASON_LABELS
 from crm.contacts import queries as people
-from crm.core import clock, limits
+from crm.core import clock, current, limits
 from crm.core.errors import Invalid
 from crm.core.limits import Limit
 from crm.desk import lead_detail, timeline_labels
@@ -171,6 +172,27 @@ def submitted_version() -> int:
     """Return the version of the lead that the form was made from; 0 matches none."""
     text = request.form.get("version", "")
     return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
+def clinic_time(field: str) -> datetime:
+    """Return a clinic time from the form, in UTC. Raises Invalid."""
+    try:
+        there = datetime.fromisoformat(request.form.get(field, "").strip())
+    except ValueError as error:
+        raise Invalid({field: ["Enter a day and a time."]}) from error
+    if there.tzinfo is not None:
+        raise Invalid({field: ["Enter a day and a time in clinic time, without a time zone."]})
+    return there.replace(tzinfo=current.calendar().zone).astimezone(UTC)
+
+
+def whole_number(field: str) -> int | None:
+    """Return a whole number from the form; None for an empty field. Raises Invalid."""
+    text = request.form.get(field, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise Invalid({field: ["Enter a whole number."]})
+    return int(text)
 
 
 def flash_undo(text: str, *, lead: Lead, act: StaffAct, back: str | None = None) -> None:

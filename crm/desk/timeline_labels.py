@@ -21,6 +21,7 @@ Label = tuple[str, str, str]
 
 EVENTS: Mapping[str, Label] = {
     "task_opened": ("Task opened", "neutral", "○"),
+    "task_changed": ("Task changed", "neutral", "○"),
     "task_done": ("Task done", "success", "✓"),
     "note": ("Note", "neutral", "✎"),
     "clock_ran_out": ("Overdue", "warning", "!"),

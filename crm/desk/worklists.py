@@ -14,11 +14,11 @@ from crm.contacts.models import Contact
 from crm.core import clock, paging
 from crm.core.db import db
 from crm.core.paging import Page
+from crm.desk.tasks import task_lists
 from crm.leads import index_scan
 from crm.leads.models import Lead, Task
-from crm.leads.queries import CRISIS, crisis_first, leads_in_crisis
+from crm.leads.queries import crisis_first
 from crm.leads.rules import CONTACT_REQUEST, PAUSED, REFERRAL, UNTOUCHED
-from crm.staff.models import User
 
 PAGE = 50
 COUNTED = 100  # rows read for a count; above that it shows "99+"
@@ -198,7 +198,7 @@ def _ids(wanted: WorkList, me: int, *, limit: int, after: index_scan.Key | None 
 def list_counts(*, me: int) -> dict[str, str]:
     """Return the length of each list and the user's open tasks, up to 99, in one statement."""
     branches = [_counted(name, _ids(wanted, me, limit=COUNTED)) for name, wanted in LISTS.items()]
-    branches.append(_counted("tasks", _tasks_of(me, limit=COUNTED)))
+    branches.append(_counted("tasks", task_lists.tasks_of(me, limit=COUNTED)))
     found = {row.name: int(row.rows) for row in db.session.execute(union_all(*branches))}
     return {name: f"{COUNTED - 1}+" if count >= COUNTED else str(count) for name, count in found.items()}
 
@@ -207,71 +207,8 @@ def _counted(name: str, rows: Select[Any]) -> Select[str, int]:
     return select(literal(name).label("name"), func.count().label("rows")).select_from(rows.subquery())
 
 
-def _tasks_of(me: int, *, limit: int, after: index_scan.Key | None = None) -> Select[int]:
-    """Select the ids of the most urgent open tasks of the user, and unassigned ones on the user's leads."""
-    theirs = select(Lead.id).where(Lead.id == Task.lead_id, Lead.owner_id == me).correlate(Task).exists()
-    ways = ((Task.owner_id == me,), (Task.owner_id.is_(None), theirs))
-    parts = (_urgent(select(Task.id, Task.due_at).where(*way), limit, after).subquery() for way in ways)
-    both = union_all(*(select(part) for part in parts)).subquery()
-    return select(both.c.id).order_by(both.c.due_at, both.c.id).limit(limit)
-
-
-def _urgent(tasks: index_scan.Rows, limit: int, after: index_scan.Key | None) -> index_scan.Rows:
-    key = (Task.due_at, Task.id)
-    tasks = tasks.where(Task.done_at.is_(None))
-    if after:
-        tasks = tasks.where(tuple_(*key) > tuple_(*after))
-    return tasks.order_by(*key).limit(limit)
-
-
 def urgent_task_count(me: int) -> int:
     """Return how many of the user's tasks are due by tomorrow or are mentions, up to 100."""
     soon = or_(Task.due_at < clock.now() + timedelta(days=1), Task.kind == "mention")
     mine = select(Task.id).where(Task.owner_id == me, Task.done_at.is_(None), soon).limit(COUNTED).subquery()
     return db.session.scalar(select(func.count()).select_from(mine)) or 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenTask:
-    """An open task with its lead and owner."""
-
-    task: Task
-    lead: Lead
-    owner: str | None
-
-
-def open_tasks(*, me: int | None, cursor: str | None = None, limit: int = PAGE) -> Page[OpenTask]:
-    """Return open tasks, most urgent first: the user's, or (None) all. Raises Invalid.
-
-    The first page begins with the tasks of the crises that nobody has taken, also those of others.
-    """
-    after = paging.decode(cursor, (datetime, int)) if cursor else None
-    ids = (
-        _tasks_of(me, limit=limit + 1, after=after)
-        if me is not None
-        else _urgent(select(Task.id), limit + 1, after)
-    )
-    found = _tasks(Task.id.in_(ids))
-    last = found[limit - 1].task if len(found) > limit else None
-    first = [] if cursor else _crisis_tasks()
-    known = {item.task.id for item in first}
-    return Page(
-        rows=[*first, *(item for item in found[:limit] if item.task.id not in known)],
-        next=paging.encode(last.due_at, last.id) if last else None,
-    )
-
-
-def _tasks(which: ColumnElement[bool]) -> list[OpenTask]:
-    rows = (
-        select(Task, Lead, User.name)
-        .join(Lead, Lead.id == Task.lead_id)
-        .outerjoin(User, User.id == Task.owner_id)
-        .where(which)
-    )
-    found = db.session.execute(rows.order_by(Task.due_at, Task.id))
-    return [OpenTask(task=task, lead=lead, owner=owner) for task, lead, owner in found]
-
-
-def _crisis_tasks() -> list[OpenTask]:
-    ids = [lead.id for lead in leads_in_crisis()]
-    return _tasks(and_(Task.lead_id.in_(ids), Task.kind == CRISIS, Task.done_at.is_(None))) if ids else []

@@ -162,6 +162,8 @@ class Task(HasId, Base):
 
     __tablename__ = "task"
     __table_args__ = (
+        CheckConstraint("priority in ('high','normal','low')", name="priority"),
+        CheckConstraint("repeats in ('day','week','two_weeks','month')", name="repeats"),
         Index("ix_task_open_due", "due_at", "id", postgresql_where=text("done_at is null")),
         Index("ix_task_lead", "lead_id", "id"),
         Index("ix_task_owner_open", "owner_id", "due_at", "id", postgresql_where=text("done_at is null")),
@@ -175,6 +177,8 @@ class Task(HasId, Base):
     created_at: Mapped[datetime]
     done_at: Mapped[datetime | None]
     done_by: Mapped[str | None] = mapped_column(Text)
+    priority: Mapped[str] = mapped_column(Text, server_default="normal")
+    repeats: Mapped[str | None] = mapped_column(Text)  # opens again when it is done
 
 
 class Breach(HasId, Base):

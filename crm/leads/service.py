@@ -12,7 +12,7 @@ from crm.contacts.rules import InvalidValue, clean_text
 from crm.core import clock, current, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
-from crm.leads import contact_attempts, crisis, mentions, queries, rules, sla, stage_work
+from crm.leads import contact_attempts, crisis, mentions, queries, rules, sla, stage_work, task_rules
 from crm.leads.events import StageMoved
 from crm.leads.models import Lead, StageMove, Task
 from crm.staff import alerts
@@ -265,7 +265,16 @@ def add_note(*, lead_id: int, text: str) -> None:
     audit.record("lead.note", object_type="lead", object_id=lead.id)
 
 
-def add_task(*, lead_id: int, kind: str, title: str, due_at: datetime, owner_id: int | None = None) -> Task:
+def add_task(
+    *,
+    lead_id: int,
+    kind: str,
+    title: str,
+    due_at: datetime,
+    owner_id: int | None = None,
+    priority: str = "normal",
+    repeats: str | None = None,
+) -> Task:
     """Add a task with a due time. The title shows in lists, so it must hold no health facts. A time outside
     opening hours becomes the next opening.
 
@@ -274,11 +283,17 @@ def add_task(*, lead_id: int, kind: str, title: str, due_at: datetime, owner_id:
     lead = get(lead_id)
     due = current.calendar().next_open(due_at)
     title = typed_text("title", title, limit=TITLE_LIMIT, lines=False)
-    if not title:
-        raise Invalid({"title": ["Enter a title of up to 120 characters."]})
+    wrong = {} if title else {"title": ["Enter a title of up to 120 characters."]}
+    if priority not in task_rules.PRIORITIES:
+        wrong["priority"] = ["Choose a priority."]
+    if repeats is not None and repeats not in task_rules.REPEATS:
+        wrong["repeats"] = ["Choose how often it repeats."]
+    if wrong:
+        raise Invalid(wrong)
     task = Task(
-        lead_id=lead_id, kind=kind, title=title, owner_id=owner_id, due_at=due, created_at=clock.now()
-    )
+        lead_id=lead_id, kind=kind, title=title, owner_id=owner_id, due_at=due, created_at=clock.now(),
+        priority=priority, repeats=repeats,
+    )  # fmt: skip
     db.session.add(task)
     db.session.flush()
     detail = {"task_id": task.id, "kind": kind}
@@ -309,7 +324,7 @@ def of_task(task_id: int) -> Lead:
 
 
 def finish_task(*, task_id: int) -> None:
-    """Mark a task as done. Raises NotFound, and Conflict if it already is."""
+    """Mark a task as done; one that repeats opens its next. Raises NotFound, and Conflict if it already is."""
     now, actor = clock.now(), audit.current().actor
     done = (
         update(Task)
@@ -330,3 +345,15 @@ def finish_task(*, task_id: int) -> None:
         alerts.close_key(f"{queries.CRISIS_KEY}{lead.id}")
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="task_done", detail=detail)
     audit.record("task.done", object_type="lead", object_id=lead.id, detail=detail)
+    _repeat(db.session.get_one(Task, task_id, populate_existing=True), lead)
+
+
+def _repeat(task: Task, lead: Lead) -> None:
+    if task.repeats is None or lead.closed_at is not None:
+        return
+    zone = current.calendar().zone
+    due = task_rules.next_due(task.due_at, repeats=task.repeats, now=clock.now(), zone=zone)
+    add_task(
+        lead_id=lead.id, kind=task.kind, title=task.title, due_at=due, owner_id=task.owner_id,
+        priority=task.priority, repeats=task.repeats,
+    )  # fmt: skip

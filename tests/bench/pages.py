@@ -25,6 +25,8 @@ PAGES = {
     **{f"work_{name}": f"/console/leads/work?list={name}" for name in _LISTS},
     "tasks": "/console/leads/tasks",
     "tasks_all": "/console/leads/tasks?who=all",
+    "tasks_nobody": "/console/leads/tasks?who=nobody&day=week",
+    "tasks_high": "/console/leads/tasks?who=all&priority=high",
     "consultations": "/console/consultations",
     "consultations_day": "/console/consultations?view=day",
     **{

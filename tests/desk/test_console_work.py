@@ -15,7 +15,7 @@ from crm.desk import worklists
 from crm.intake import service as intake
 from crm.intake.service import ContactRequest
 from crm.leads import service
-from crm.leads.models import Call, Lead, Task
+from crm.leads.models import Call, Lead
 from crm.staff.models import User
 from tests.conftest import NOW
 from tests.intake.test_service import refer
@@ -195,21 +195,6 @@ def test_errors_keep_input(desk, where, data, says):
     assert answer.status_code == 422
     assert says in answer.text
     assert lead.stage == "new"
-
-
-def test_task_lists(desk):
-    lead = new_lead(1)
-    address = f"/console/leads/{lead.reference}"
-    desk.get(address)
-    desk.post(f"{address}/tasks", {"title": "Ask for records", "due_at": "2026-03-04T10:00"})
-    assert "Ask for records" not in desk.get("/console/leads/tasks").text
-    assert "Ask for records" in desk.get("/console/leads/tasks?who=all").text
-    with transaction():
-        service.assign(lead_id=lead.id, version=lead.version, owner_id=_me("front_desk"))
-    assert "Ask for records" in desk.get("/console/leads/tasks").text
-    task = db.session.scalars(select(Task)).one()
-    assert desk.post(f"/console/leads/tasks/{task.id}/done").status_code == 302
-    assert desk.post(f"/console/leads/tasks/{task.id}/done").status_code == 409
 
 
 def test_assignment_rules(client, database, clock):

@@ -1,0 +1,1 @@
+"""Tasks of staff: lists by person and day, editing, many at once."""

@@ -1,11 +1,11 @@
-"""Jobs of sequences: the planner."""
+"""Jobs of sequences: the planner, and publishing of new versions."""
 
 import time
 
 from crm.core import queue
 from crm.core.db import transaction
 from crm.core.queue import BULK, LOW, job
-from crm.sequences import planner
+from crm.sequences import drafts, planner
 from crm.sequences.service import release_held, resume_left_behind
 
 
@@ -29,3 +29,15 @@ def release() -> None:
     with transaction():
         release_held()
         resume_left_behind()
+
+
+@job(queue=LOW, timeout=300, every=60)
+def publish() -> None:
+    """Publish the approved drafts whose time for undo is over, and move people; one transaction per slice."""
+    with transaction():
+        waiting = drafts.to_publish()
+    for draft_id in waiting:
+        more = True
+        while more:
+            with transaction():
+                more = drafts.publish(draft_id)

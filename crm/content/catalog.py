@@ -162,7 +162,7 @@ _IN_SEQUENCES = text("""
     select s.id, s.title, step.at as number
     from sequence s
     join lateral (select plan from sequence_version v where v.sequence_id = s.id order by v.number desc limit 1) v on true
-    join lateral jsonb_array_elements(v.plan -> 'steps') with ordinality as step(step, at) on true
+    join lateral jsonb_array_elements(coalesce(v.plan -> 'nodes', v.plan -> 'steps')) with ordinality as step(step, at) on true
     where step.step ->> 'item' = :key order by s.id
 """)
 _IN_CAMPAIGNS = text("select name from campaign where item_id = :id order by id desc limit 20")

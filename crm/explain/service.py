@@ -113,7 +113,10 @@ def of_campaign(campaign_id: int, contact_id: int) -> Answer:
 
 
 def of_step(sequence_key: str, step: int, contact_id: int) -> Answer:
-    """Answer for a person and an email of a sequence (`step` from 1), whether they got it or not. Raises NotFound."""
+    """Answer for a person and an email of a sequence, whether they got it or not. Raises NotFound.
+
+    `step` is the number of the email plus 1, as in `Answer.step`.
+    """
     sequence = db.session.scalar(select(EmailSequence).where(EmailSequence.key == sequence_key))
     contact = _row(Contact, contact_id)
     if sequence is None:
@@ -273,11 +276,15 @@ def _not_there(
             now=clock.now(),
         )
         return "no", str(now) if now else "not_enrolled", None
-    version = _row(SequenceVersion, enrolment.version_id)
-    if step > len(plans.plan_from(version.plan).steps):
+    plan = plans.plan_from(_row(SequenceVersion, enrolment.version_id).plan)
+    if plan.step(step - 1) is None:
         return "no", "not_in_version", None
     if enrolment.state == "exited":
         return "no", enrolment.reason, enrolment.left_at
+    if enrolment.state in plans.IN_SEQUENCE and step - 1 in {
+        one.number for one in plan.before(enrolment.step)
+    }:
+        return "no", "added_behind", None
     waits = {"paused": "sequence_paused", "held": enrolment.reason, "active": enrolment.reason or "not_due"}
     if enrolment.state in waits:
         return "waiting", waits[enrolment.state], enrolment.due_at

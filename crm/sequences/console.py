@@ -9,7 +9,7 @@ from crm.audit import service as audit
 from crm.core import clock
 from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.messages import reason_labels
-from crm.sequences import queries, service
+from crm.sequences import drafts, queries, service
 from crm.staff import access
 
 pages = ConsolePages(
@@ -36,6 +36,7 @@ def show(sequence_id: int) -> ResponseReturnValue:
     sequence = queries.get(sequence_id)
     asked = {name: request.args.get(name, "").strip() for name in LABELS}
     step = int(asked["step"]) - 1 if asked["step"].isdecimal() and len(asked["step"]) < 5 else None
+    emails = queries.emails_by_step(sequence_id)
     people = queries.people(sequence_id, state=asked["state"], step=step, cursor=request.args.get("cursor"))
     ids = [row.Contact.id for row in people.rows]
     audit.record("sequence.view", object_type="sequence", object_id=sequence_id, detail={"contact_ids": ids})
@@ -54,6 +55,8 @@ def show(sequence_id: int) -> ResponseReturnValue:
         older=_address(sequence_id, asked | {"cursor": people.next}) if people.next else None,
         newest=_address(sequence_id, asked) if request.args.get("cursor") else None,
         reason=reason_labels.reason,
+        draft=drafts.current(sequence_id),
+        next_email=lambda enrolment: emails.get((enrolment.version_id, enrolment.step)),
         now=clock.now(),
     )
 

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from crm.core.db import Base, EnumText, HasId
 from crm.messages.rules import StreamName
-from crm.sequences.rules import EnrolmentState, SequenceState
+from crm.sequences.rules import DraftState, EnrolmentState, SequenceState
+from crm.sequences.version_change import People
 
 
 class EmailSequence(HasId, Base):
@@ -82,3 +83,42 @@ class Enrolment(HasId, Base):
     send_now: Mapped[bool] = mapped_column(
         Boolean, server_default="false"
     )  # staff asked: ignore the window once
+
+
+class SequenceDraft(HasId, Base):
+    """The next version of a sequence while staff write it. At most one is under way per sequence."""
+
+    __tablename__ = "sequence_draft"
+    __table_args__ = (
+        CheckConstraint("state in ('open','approved','moving','published','discarded')", name="state"),
+        CheckConstraint("people in ('finish','move')", name="people"),
+        CheckConstraint(
+            "(state in ('approved','moving','published')) = (approved_by is not null)", name="approved"
+        ),
+        CheckConstraint("approved_by is null or approved_by <> edited_by", name="second_person"),
+        CheckConstraint("(state in ('moving','published')) = (version_id is not null)", name="version"),
+        Index(
+            "uq_sequence_draft_open",
+            "sequence_id",
+            unique=True,
+            postgresql_where=text("state in ('open','approved','moving')"),
+        ),
+    )
+
+    sequence_id: Mapped[int] = mapped_column(ForeignKey("sequence.id"), index=True)
+    base_id: Mapped[int] = mapped_column(ForeignKey("sequence_version.id"))  # it was made from this version
+    plan: Mapped[dict[str, Any]]
+    before: Mapped[dict[str, Any] | None]  # the plan before the last edit, for undo
+    people: Mapped[People] = mapped_column(EnumText(People), server_default="finish")
+    state: Mapped[DraftState] = mapped_column(EnumText(DraftState), server_default="open")
+    lock: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    created_at: Mapped[datetime]
+    edited_by: Mapped[str] = mapped_column(Text)
+    edited_at: Mapped[datetime]
+    approved_by: Mapped[str | None] = mapped_column(Text)
+    publish_at: Mapped[datetime | None]  # until then publishing can be undone
+    version_id: Mapped[int | None] = mapped_column(ForeignKey("sequence_version.id"))  # what it became
+    moved_to: Mapped[int] = mapped_column(BigInteger, server_default="0")  # last enrolment that was handled
+    results: Mapped[dict[str, Any] | None]  # fate -> how many people
+
+    __mapper_args__ = {"version_id_col": lock}  # noqa: RUF012 - SQLAlchemy's own form

@@ -253,12 +253,13 @@ def _decide_all(
 def _decide(
     due: DueFacts, plan: rules.Plan, versions: Mapping[tuple[str, str], int], now: datetime
 ) -> rules.Decision:
+    step = plan.step(due.step)
     facts = rules.Facts(
         step=due.step,
         zone=zone_info(due.time_zone),
         refusal=due.refusal,
         refused_until=due.snooze_until if due.refusal == "snoozed" else None,
-        content=due.step < len(plan.steps) and (plan.steps[due.step].item, due.language) in versions,
+        content=step is not None and (step.item, due.language) in versions,
         capped_until=due.capped_from + FREQUENCY_SPAN if due.capped_from else None,
         touched_until=due.touched_until,
         send_now=due.send_now,
@@ -291,7 +292,8 @@ def _advance(rows: Sequence[DueRow], decisions: Sequence[rules.Decision], now: d
     for row, decision in zip(rows, decisions, strict=True):
         sent, state = decision.act is Act.SEND, decision.state
         due = decision.due_at if state is EnrolmentState.ACTIVE else None
-        change = Change(state, row.step + sent, due, decision.reason, sent)
+        step = row.step if decision.next_step is None else decision.next_step
+        change = Change(state, step, due, decision.reason, sent)
         kinds.append(numbers.setdefault(change, len(numbers) + 1))
     db.session.execute(
         _ADVANCE,
@@ -319,7 +321,8 @@ def _queue(
     groups: dict[_Same, dict[tuple[int, str], list[StepEmail]]] = defaultdict(lambda: defaultdict(list))
     for row, decision in zip(rows, decisions, strict=True):
         if decision.act is Act.SEND:
-            item = plans[row.version_id].steps[row.step].item
+            plan = plans[row.version_id]
+            item = plan.steps[plan.places[row.step]].item
             version_id = versions[item, row.language]
             email = StepEmail(row.contact_id, row.record_id, row.id, row.step)
             same = _Same(row.sequence_id, row.version_id, row.send_now, (now - row.due_at).days)

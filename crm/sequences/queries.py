@@ -1,21 +1,22 @@
 """Sequences for the console: who is at which step, and the results of each email."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select, text
 
 from crm.contacts.models import Contact
+from crm.content.models import ContentItem
 from crm.core import clock
-from crm.core.db import db
+from crm.core.db import db, rows_as
 from crm.core.errors import NotFound
 from crm.core.paging import Page, keyset
 from crm.leads.models import Lead
 from crm.messages import queries as messages
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
-from crm.sequences.rules import IN_SEQUENCE, EnrolmentState
+from crm.sequences.rules import IN_SEQUENCE, EnrolmentState, stored_nodes
 
 STATES = tuple(EnrolmentState)
 
@@ -24,7 +25,8 @@ STATES = tuple(EnrolmentState)
 class Step:
     """One email of the newest version, how many people wait for it, and its results of the last 30 days."""
 
-    number: int  # from 0
+    number: int  # stays with the email in later versions
+    place: int  # in the order of sending, from 1
     item: str
     subject: str
     wait: str
@@ -85,7 +87,7 @@ _WAITING = text("""
 def steps(sequence_id: int) -> list[Step]:
     """Return the steps of the newest version, with numbers over all versions."""
     version = newest_version(sequence_id)
-    plan = version.plan["steps"] if version else []
+    plan = stored_nodes(version.plan) if version else []
     results = {
         row.step: row
         for row in db.session.execute(RESULTS, {"id": sequence_id, "since": clock.now() - RESULTS_OF})
@@ -94,14 +96,15 @@ def steps(sequence_id: int) -> list[Step]:
     subjects = messages.subjects([step["item"] for step in plan])
     return [
         Step(
-            number=number,
+            number=step["number"],
+            place=place,
             item=step["item"],
             subject=subjects.get(step["item"], step["item"]),
             wait=_wait(step["wait"]),
-            waiting=waiting.get(number, 0),
-            **{name: getattr(results.get(number), name, 0) for name in _RESULT_NAMES},
+            waiting=waiting.get(step["number"], 0),
+            **{name: getattr(results.get(step["number"]), name, 0) for name in _RESULT_NAMES},
         )
-        for number, step in enumerate(plan)
+        for place, step in enumerate(plan, start=1)
     ]
 
 
@@ -150,3 +153,60 @@ def newest_version(sequence_id: int) -> SequenceVersion | None:
         .order_by(SequenceVersion.number.desc())
         .limit(1)
     )
+
+
+def versions(sequence_id: int) -> Sequence[SequenceVersion]:
+    """Return all versions of a sequence, oldest first."""
+    rows = select(SequenceVersion).where(SequenceVersion.sequence_id == sequence_id)
+    return db.session.scalars(rows.order_by(SequenceVersion.number)).all()
+
+
+_GROUPS = text("""
+    select version_id, step, had, count(*) as people from (
+        select e.version_id, e.step, case when cardinality(cast(:again as text[])) > 0 then array(
+            select i.key from message m join content_version cv on cv.id = m.content_version_id
+            join content_item i on i.id = cv.item_id
+            where m.enrolment_id = e.id and i.key = any(:again) order by i.key) end as had
+        from enrolment e where e.sequence_id = :sequence and e.state in ('active', 'paused', 'held')
+    ) waiting group by version_id, step, had order by version_id, step, had
+""")
+
+
+class WaitingGroup(NamedTuple):
+    """People in a sequence who wait for the same step of the same version."""
+
+    version_id: int
+    step: int
+    had: list[str] | None  # of the emails that were asked about
+    people: int
+
+
+def groups(sequence_id: int, *, again: Sequence[str]) -> list[WaitingGroup]:
+    """Return how many people wait for which step of which version, and which of the emails `again` they had."""
+    return rows_as(WaitingGroup, db.session.execute(_GROUPS, {"sequence": sequence_id, "again": list(again)}))
+
+
+def addable(sequence_id: int) -> list[tuple[str, str]]:
+    """Return (key, subject) of the approved emails of the sequence's kind of mail, by subject."""
+    stream = get(sequence_id).stream
+    keys = db.session.scalars(
+        select(ContentItem.key).where(ContentItem.kind == "email", ContentItem.stream == stream)
+    ).all()
+    return sorted(messages.subjects(keys).items(), key=lambda one: one[1].casefold())
+
+
+def item_ids(keys: Iterable[str]) -> dict[str, int]:
+    """Return key -> id of emails."""
+    rows = select(ContentItem.key, ContentItem.id).where(ContentItem.key.in_(set(keys)))
+    return {row.key: row.id for row in db.session.execute(rows)}
+
+
+def emails_by_step(sequence_id: int) -> dict[tuple[int, int], str]:
+    """Return (version id, number of a step) -> subject, over all versions of a sequence."""
+    steps = {
+        (version.id, node["number"]): node["item"]
+        for version in versions(sequence_id)
+        for node in stored_nodes(version.plan)
+    }
+    subjects = messages.subjects(sorted(set(steps.values())))
+    return {place: subjects.get(item, item) for place, item in steps.items()}

@@ -47,7 +47,8 @@ def resume_enrolment(*, contact_id: int, topic: str, record_id: int, since: date
 
 def _revive(enrolment: Enrolment, plan: rules.Plan, zone: ZoneInfo, *, paused: bool) -> None:
     now = clock.now()
-    due = max(now, rules.due_after(enrolment.anchor_at, plan.steps[enrolment.step], plan.window, zone))
+    step = plan.step(enrolment.step)
+    due = max(now, rules.due_after(enrolment.anchor_at, step, plan.window, zone)) if step else now
     enrolment.reason = enrolment.left_at = None
     if paused:
         enrolment.state, enrolment.paused_left = EnrolmentState.PAUSED, int((due - now).total_seconds())

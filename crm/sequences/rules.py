@@ -23,6 +23,19 @@ class SequenceState(StrEnum):
     RETIRED = "retired"
 
 
+class DraftState(StrEnum):
+    """The state of the next version of a sequence."""
+
+    OPEN = "open"
+    APPROVED = "approved"  # by a second person; it becomes a version when the time for undo is over
+    MOVING = "moving"  # the version exists; people move to it
+    PUBLISHED = "published"
+    DISCARDED = "discarded"
+
+
+UNDER_WAY = (DraftState.OPEN, DraftState.APPROVED, DraftState.MOVING)
+
+
 class EnrolmentState(StrEnum):
     """The state of one person in one sequence."""
 
@@ -60,33 +73,77 @@ class Wait:
 
 @dataclass(frozen=True)
 class Step:
-    """One email, and how long after the step before it."""
+    """One email, and how long after the step before it.
+
+    `number` stays with the email in every later version of the sequence, wherever it moves. An enrolment and its
+    messages point at it, so (enrolment, number) keeps an email from going out twice.
+    """
 
     item: str  # content item key
     wait: Wait
+    number: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sequence version does."""
+    """What a sequence version does: its steps in the order of sending."""
 
     window: Window
     steps: tuple[Step, ...]
+
+    @cached_property
+    def places(self) -> Mapping[int, int]:
+        """Number of a step -> its place in the order."""
+        return {step.number: place for place, step in enumerate(self.steps)}
+
+    @cached_property
+    def end(self) -> int:
+        """The number that an enrolment points at when no step is left."""
+        return 1 + max((step.number for step in self.steps), default=-1)
+
+    def step(self, number: int) -> Step | None:
+        """Return the step of this number; None when the plan does not have it."""
+        place = self.places.get(number)
+        return None if place is None else self.steps[place]
+
+    def after(self, number: int) -> Step | None:
+        """Return the step that follows; None after the last."""
+        place = self.places[number] + 1
+        return self.steps[place] if place < len(self.steps) else None
+
+    def before(self, number: int) -> Sequence[Step]:
+        """Return the steps that come earlier in the order: all of them when the plan does not have this one."""
+        return self.steps[: self.places.get(number, len(self.steps))]
+
+
+NUMBERED = (
+    2  # the format whose steps carry their number; in the first one, a number is the place in the order
+)
 
 
 def plan_from(data: Mapping[str, Any]) -> Plan:
     """Build a plan from its stored form; `crm/content/render/library.py` reads the file. Raises ValueError with the reason.
 
-    Shape: {"window": {"start": "09:00", "end": "17:00", "weekdays": [0, ...]},
-            "steps": [{"item": key, "wait": {"amount": 2, "unit": "days"}}, ...]}
+    Shape: {"format": 2, "window": {"start": "09:00", "end": "17:00", "weekdays": [0, ...]},
+            "nodes": [{"number": 0, "item": key, "wait": {"amount": 2, "unit": "days"}}, ...]}
+    In the first format, which files have, the nodes are called "steps" and have no number.
     """
     try:
         return Plan(
             window=window_from(data["window"]),
-            steps=tuple(Step(step["item"], Wait(**step["wait"])) for step in data["steps"]),
+            steps=tuple(
+                Step(node["item"], Wait(**node["wait"]), node["number"]) for node in stored_nodes(data)
+            ),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"The plan lacks {error}.") from error
+
+
+def stored_nodes(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the steps of a stored plan of either format, each with its number. Raises KeyError without them."""
+    if data.get("format") == NUMBERED:
+        return list(data["nodes"])
+    return [{"number": place, **step} for place, step in enumerate(data["steps"])]
 
 
 def add_wait(moment: datetime, wait: Wait, zone: ZoneInfo) -> datetime:
@@ -126,6 +183,7 @@ class Decision:
     act: Act
     due_at: datetime | None = None
     reason: str | None = None
+    next_step: int | None = None  # of SEND: the number that follows
     last: bool = False
 
     @cached_property
@@ -152,7 +210,7 @@ def decide(plan: Plan, facts: Facts, now: datetime) -> Decision:
     Order: no step left, lasting refusal, passing refusal, frequency cap or recent contact, missing content, outside the
     window, send.
     """
-    if facts.step >= len(plan.steps):
+    if plan.step(facts.step) is None:
         return Decision(Act.COMPLETE)
     if facts.refusal is not None and facts.refusal not in DEFERRED:
         return Decision(Act.EXIT, reason=facts.refusal)
@@ -178,11 +236,12 @@ def _may_send_from(facts: Facts, now: datetime) -> tuple[datetime, str | None]:
 
 
 def _send(plan: Plan, facts: Facts, now: datetime) -> Decision:
-    if facts.step + 1 == len(plan.steps):
-        return Decision(Act.SEND, last=True)
+    following = plan.after(facts.step)
+    if following is None:
+        return Decision(Act.SEND, next_step=plan.end, last=True)
     # A late step does not pull the next one closer: the wait counts from when this one was really sent.
-    following = due_after(now, plan.steps[facts.step + 1], plan.window, facts.zone)
-    return Decision(Act.SEND, due_at=following)
+    due_at = due_after(now, following, plan.window, facts.zone)
+    return Decision(Act.SEND, due_at=due_at, next_step=following.number)
 
 
 def dates(plan: Plan, *, entered: datetime, zone: ZoneInfo) -> Sequence[datetime]:

@@ -25,7 +25,10 @@ from crm.staff import alerts
 
 
 def load_shipped(*, live: bool) -> int:
-    """Load the shipped sequences as immutable versions; return how many versions were new."""
+    """Load the shipped sequences as immutable versions; return how many versions were new.
+
+    A sequence that staff have changed in the console is theirs: its file adds no version any more.
+    """
     added = 0
     for shipped in library.load_library().sequences.values():
         plan = stored_plan(shipped)
@@ -43,7 +46,7 @@ def load_shipped(*, live: bool) -> int:
             db.session.add(sequence)
             db.session.flush()
         last = newest_version(sequence.id)
-        if last is None or last.plan != plan:
+        if last is None or (last.plan != plan and last.plan.get("format") != rules.NUMBERED):
             number = (last.number if last else 0) + 1
             db.session.add(
                 SequenceVersion(sequence_id=sequence.id, number=number, plan=plan, created_at=clock.now())
@@ -87,11 +90,18 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
     contact = db.session.get(Contact, contact_id)
     if sequence is None or version is None or contact is None:
         return None
-    step = _first_step(contact_id, sequence.id, rules.plan_from(version.plan))
+    plan = rules.plan_from(version.plan)
+    step = _first_step(contact_id, sequence.id, plan)
     if step is None:
         return None
     return _enrol_at(
-        step, contact=contact, sequence=sequence, version=version, record_id=record_id, lead_id=lead_id
+        step,
+        plan=plan,
+        contact=contact,
+        sequence=sequence,
+        version=version,
+        record_id=record_id,
+        lead_id=lead_id,
     )
 
 
@@ -107,8 +117,9 @@ _ENROL = text("""
 
 
 def _enrol_at(
-    step: int,
+    step: rules.Step,
     *,
+    plan: rules.Plan,
     contact: Contact,
     sequence: EmailSequence,
     version: SequenceVersion,
@@ -116,8 +127,8 @@ def _enrol_at(
     lead_id: int | None,
 ) -> int | None:
     """Enrol a person before this step; None when they are enrolled already."""
-    now, plan = clock.now(), rules.plan_from(version.plan)
-    due = rules.due_after(now, plan.steps[step], plan.window, zone_info(contact.time_zone))
+    now = clock.now()
+    due = rules.due_after(now, step, plan.window, zone_info(contact.time_zone))
     paused = sequence.state is SequenceState.PAUSED
     given = {
         "contact": contact.id,
@@ -126,7 +137,7 @@ def _enrol_at(
         "record": record_id,
         "lead": lead_id,
         "state": EnrolmentState.PAUSED if paused else EnrolmentState.ACTIVE,
-        "step": step,
+        "step": step.number,
         "due": None if paused else due,
         "left": int((due - now).total_seconds()) if paused else None,
         "now": now,
@@ -145,15 +156,15 @@ _EARLIER = text("""
 """)
 
 
-def _first_step(contact_id: int, sequence_id: int, plan: rules.Plan) -> int | None:
-    """Return the step at which a person begins, counted from 0: the one after the last email they had; None at the end."""
+def _first_step(contact_id: int, sequence_id: int, plan: rules.Plan) -> rules.Step | None:
+    """Return the step at which a person begins: the one after the last email they had; None at the end."""
     had: set[str] = set()
     for row in db.session.execute(_EARLIER, {"contact": contact_id, "sequence": sequence_id}):
         if row.state == EnrolmentState.COMPLETED or row.reason in FOR_GOOD:
             return None
-        had |= {step["item"] for step in row.plan["steps"][: row.step]}
-    begins = 1 + max((number for number, step in enumerate(plan.steps) if step.item in had), default=-1)
-    return begins if begins < len(plan.steps) else None
+        had |= {step.item for step in rules.plan_from(row.plan).before(row.step)}
+    begins = 1 + max((place for place, step in enumerate(plan.steps) if step.item in had), default=-1)
+    return plan.steps[begins] if begins < len(plan.steps) else None
 
 
 FOR_GOOD = frozenset({"booked"})  # exits after which a series does not begin again

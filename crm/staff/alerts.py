@@ -33,6 +33,7 @@ GROUPS: Mapping[str, tuple[str, str | None]] = {
     "content-expiry": ("Approvals that end soon or have ended", "/console/content"),
     "authorization": ("Revoked testimonials; their emails wait", None),
     "try": ("Test emails that could not be built", None),
+    "sequence-draft": ("New versions of sequences that were not published", "/console/sequences"),
     "unreadable-plan": ("Sequences whose plan cannot be read", "/console/sequences"),
     "untranslated": ("Live sequences without text in a language", "/console/sequences"),
     "campaign": ("Broadcasts paused automatically", "/console/campaigns"),

@@ -13,7 +13,7 @@ from crm.sequences.planner import DueFacts, DueRow
 from crm.sequences.rules import Act, Plan, Step, Wait
 
 ALWAYS = Window(time(0), time(23, 59), frozenset(range(7)))
-PLAN = Plan(ALWAYS, (Step("a", Wait(0, "days")), Step("b", Wait(2, "days"))))
+PLAN = Plan(ALWAYS, (Step("a", Wait(0, "days"), 0), Step("b", Wait(2, "days"), 1)))
 NOW = clock.now().replace(hour=18, minute=0)
 ONE = DueRow(
     id=1, contact_id=1, record_id=1, sequence_id=1, version_id=1, step=0, due_at=NOW, send_now=False, too_late=False,

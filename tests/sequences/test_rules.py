@@ -96,7 +96,10 @@ def test_into_window_against_brute_force(moment, window, zone):
     assert found == expected
 
 
-PLAN = Plan(OFFICE, (Step("a", Wait(0, "days")), Step("b", Wait(2, "days")), Step("c", Wait(3, "days"))))
+# the numbers differ from the places: an email that moved keeps its own
+PLAN = Plan(
+    OFFICE, (Step("a", Wait(0, "days"), 0), Step("b", Wait(2, "days"), 7), Step("c", Wait(3, "days"), 2))
+)
 NOW = at("2026-03-03 10:00")
 
 
@@ -111,8 +114,9 @@ def facts(**changes) -> Facts:
 @pytest.mark.parametrize(
     ("changes", "now", "expected"),
     [
-        ({}, NOW, Decision("send", at("2026-03-05 10:00"))),
-        ({"step": 2}, NOW, Decision("send", last=True)),
+        ({}, NOW, Decision("send", at("2026-03-05 10:00"), next_step=7)),
+        ({"step": 7}, NOW, Decision("send", at("2026-03-06 10:00"), next_step=2)),
+        ({"step": 2}, NOW, Decision("send", next_step=8, last=True)),
         ({"step": 3}, NOW, Decision("complete")),
         ({"refusal": "opted_out"}, NOW, Decision("exit", reason="opted_out")),
         (
@@ -126,9 +130,13 @@ def facts(**changes) -> Facts:
             NOW,
             Decision("wait", at("2026-03-04 11:00"), "frequency_cap"),
         ),
-        ({"capped_until": at("2026-03-01 11:00")}, NOW, Decision("send", at("2026-03-05 10:00"))),
+        (
+            {"capped_until": at("2026-03-01 11:00")},
+            NOW,
+            Decision("send", at("2026-03-05 10:00"), next_step=7),
+        ),
         ({}, at("2026-03-03 19:00"), Decision("wait", at("2026-03-04 09:00"))),
-        ({"send_now": True}, at("2026-03-03 19:00"), Decision("send", at("2026-03-06 09:00"))),
+        ({"send_now": True}, at("2026-03-03 19:00"), Decision("send", at("2026-03-06 09:00"), next_step=7)),
     ],
 )
 def test_decide(changes, now, expected):

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from crm.consent import consent_texts
 from crm.consent import service as consent
@@ -11,6 +11,7 @@ from crm.contacts.addresses import address_index
 from crm.contacts.models import Contact
 from crm.content import seed
 from crm.content.cli import DEMO_REVIEWERS
+from crm.content.models import ContentItem, ContentVersion
 from crm.core import clock
 from crm.core.db import Base, db
 from crm.sequences import service as sequences
@@ -118,3 +119,29 @@ def many_contacts(count: int, *, at: datetime, **values: Any) -> list[int]:
         for number in range(count)
     ]
     return list(db.session.scalars(insert(Contact).returning(Contact.id), rows))
+
+
+def extra_email(key: str, *, subject: str = "A seventh email", like: str = "contact-request/06-talk") -> str:
+    """An approved email of its own, in each language that `like` has; return its key."""
+    old = db.session.scalars(select(ContentItem).where(ContentItem.key == like)).one()
+    made = ContentItem(key=key, kind="email", title=subject, stream=old.stream, created_at=clock.now())
+    db.session.add(made)
+    db.session.flush()
+    for version in db.session.scalars(select(ContentVersion).where(ContentVersion.item_id == old.id)):
+        values = {
+            name: getattr(version, name)
+            for name in (
+                "language",
+                "number",
+                "state",
+                "source",
+                "hash",
+                "author",
+                "created_at",
+                "approved_at",
+                "expires_at",
+            )
+        }
+        db.session.add(ContentVersion(item_id=made.id, subject=f"{subject} ({version.language})", **values))
+    db.session.flush()
+    return key

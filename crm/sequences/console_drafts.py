@@ -1,0 +1,245 @@
+"""The next version of a sequence in the console: its outline, its review, publishing."""
+
+from typing import Any
+
+from flask import Response, abort, flash, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+
+from crm.content import catalog
+from crm.core import clock
+from crm.core.blueprints import ConsolePages
+from crm.core.db import db
+from crm.core.errors import Conflict, Invalid, NotFound
+from crm.messages import queries as messages
+from crm.sequences import drafts, plan_edits, queries, rules
+from crm.sequences.models import SequenceDraft, SequenceVersion
+from crm.sequences.version_change import Fate, People
+from crm.staff import access
+
+pages = ConsolePages(
+    "sequence_drafts", __name__, url_prefix="/sequences/<int:sequence_id>/draft", part_of="sequences"
+)
+
+UNITS = rules.UNITS
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+@pages.post("")
+@access.require("run_sequences")
+def begin(sequence_id: int) -> ResponseReturnValue:
+    """Open the draft, making it when there is none."""
+    drafts.begin(sequence_id)
+    return redirect(url_for(".edit", sequence_id=sequence_id))
+
+
+@pages.get("")
+@access.require("run_sequences")
+def edit(sequence_id: int) -> ResponseReturnValue:
+    """Show the outline of the draft."""
+    return _outline(sequence_id)
+
+
+def _draft(sequence_id: int) -> SequenceDraft:
+    found = drafts.current(sequence_id)
+    if found is None:
+        raise NotFound("This sequence has no draft.")
+    return found
+
+
+def _outline(sequence_id: int, status: int = 200, **more: Any) -> Response:
+    draft = _draft(sequence_id)
+    shared = _shared(draft)
+    there = {node["item"] for node in shared["nodes"]}
+    page = render_template(
+        "console/sequences/draft.html",
+        **shared,
+        choices=[one for one in queries.addable(sequence_id) if one[0] not in there],
+        window=draft.plan["window"],
+        window_days=[gettext(WEEKDAYS[day]) for day in draft.plan["window"]["weekdays"]],
+        after=request.values.get("after", ""),
+        units=UNITS,
+        first=plan_edits.FIRST,
+        **more,
+    )
+    return make_response(page, status)
+
+
+def _shared(draft: SequenceDraft) -> dict[str, Any]:
+    """Return what both pages show of a draft."""
+    base = db.session.get_one(SequenceVersion, draft.base_id)
+    review = drafts.review(draft)
+    nodes = rules.stored_nodes(draft.plan)
+    changes = plan_edits.changes(base.plan, draft.plan)
+    passed = [
+        item for row in review.rows for item in (*row.outcome.gains, *row.outcome.loses, row.waits_for or "")
+    ]
+    waiting: dict[str | None, int] = {}
+    for row in review.rows:
+        waiting[row.waits_for] = waiting.get(row.waits_for, 0) + row.group.people
+    items = {node["item"] for node in nodes} | set(changes.removed) | set(passed)
+    return {
+        "sequence": queries.get(draft.sequence_id),
+        "draft": draft,
+        "base": base,
+        "nodes": nodes,
+        "changes": changes,
+        "review": review,
+        "waiting": waiting,
+        "subjects": messages.subjects(sorted(items)),
+        "item_ids": queries.item_ids(items),
+        "names": catalog.display_names([draft.edited_by, draft.approved_by]),
+        "undo_minutes": int(drafts.UNDO_WITHIN.total_seconds() // 60),
+        "now": clock.now(),
+    }
+
+
+def _base() -> int:
+    """Return the state of the draft that the person saw."""
+    said = request.values.get("base", "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 18 else 0
+
+
+def _changed(sequence_id: int, text: str, *, anchor: str = "") -> ResponseReturnValue:
+    """Return to the outline; the change can be undone."""
+    undo = url_for(".undo", sequence_id=sequence_id, base=_draft(sequence_id).lock)
+    flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
+    return redirect(url_for(".edit", sequence_id=sequence_id) + anchor)
+
+
+def _refused(sequence_id: int, error: Conflict) -> ResponseReturnValue:
+    flash(error.message, "warning")
+    return redirect(url_for(".edit", sequence_id=sequence_id))
+
+
+@pages.post("/add")
+@access.require("run_sequences")
+def add(sequence_id: int) -> ResponseReturnValue:
+    """Add an email."""
+    after = request.form.get("after", "")
+    try:
+        wait = plan_edits.wait_from(request.form.get("amount", ""), request.form.get("unit", ""))
+        drafts.add(
+            sequence_id,
+            base=_base(),
+            item=request.form.get("item", ""),
+            wait=wait,
+            after=int(after) if after.lstrip("-").isdigit() and len(after) < 12 else plan_edits.FIRST,
+        )
+    except Invalid as error:
+        abort(_outline(sequence_id, 422, errors=error.fields, typed=request.form))
+    except Conflict as error:
+        return _refused(sequence_id, error)
+    return _changed(sequence_id, "Email added.")
+
+
+@pages.post("/steps/<int:number>/<any(up, down):way>")
+@access.require("run_sequences")
+def move(sequence_id: int, number: int, way: str) -> ResponseReturnValue:
+    """Move an email."""
+    try:
+        drafts.move(sequence_id, base=_base(), number=number, by=-1 if way == "up" else 1)
+    except Conflict as error:
+        return _refused(sequence_id, error)
+    return _changed(sequence_id, "Email moved.", anchor=f"#step-{number}")
+
+
+@pages.post("/steps/<int:number>/wait")
+@access.require("run_sequences")
+def retime(sequence_id: int, number: int) -> ResponseReturnValue:
+    """Change a wait."""
+    try:
+        wait = plan_edits.wait_from(request.form.get("amount", ""), request.form.get("unit", ""))
+        drafts.retime(sequence_id, base=_base(), number=number, wait=wait)
+    except Invalid as error:
+        fields = {f"{name}-{number}": texts for name, texts in error.fields.items()}
+        abort(_outline(sequence_id, 422, errors=fields, typed_wait={number: request.form}))
+    except Conflict as error:
+        return _refused(sequence_id, error)
+    return _changed(sequence_id, "Wait changed.", anchor=f"#step-{number}")
+
+
+@pages.post("/steps/<int:number>/remove")
+@access.require("run_sequences")
+def remove(sequence_id: int, number: int) -> ResponseReturnValue:
+    """Remove an email."""
+    try:
+        drafts.remove(sequence_id, base=_base(), number=number)
+    except Conflict as error:
+        return _refused(sequence_id, error)
+    return _changed(sequence_id, "Email removed.")
+
+
+@pages.post("/undo")
+@access.require("run_sequences")
+def undo(sequence_id: int) -> ResponseReturnValue:
+    """Undo the last edit."""
+    try:
+        drafts.undo_edit(sequence_id, base=_base())
+    except Conflict as error:
+        return _refused(sequence_id, error)
+    flash("Undone.", "success")
+    return redirect(url_for(".edit", sequence_id=sequence_id))
+
+
+@pages.post("/discard")
+@access.require("run_sequences")
+def discard(sequence_id: int) -> ResponseReturnValue:
+    """Discard the draft."""
+    try:
+        drafts.discard(sequence_id, base=_base())
+    except Conflict as error:
+        return _refused(sequence_id, error)
+    flash("Draft discarded. The published version stays.", "success")
+    return redirect(url_for("console.sequences.show", sequence_id=sequence_id))
+
+
+@pages.get("/review")
+@access.require("run_sequences")
+def review(sequence_id: int) -> ResponseReturnValue:
+    """Show what publishing changes, and for whom."""
+    draft = _draft(sequence_id)
+    return render_template(
+        "console/sequences/review.html",
+        **_shared(draft),
+        fates=Fate,
+        may_publish=drafts.is_second_person(draft),
+    )
+
+
+@pages.post("/people")
+@access.require("run_sequences")
+def decide_people(sequence_id: int) -> ResponseReturnValue:
+    """Decide what happens to the people in the sequence."""
+    try:
+        people = People(request.form.get("people", ""))
+        drafts.decide_people(sequence_id, base=_base(), people=people)
+    except ValueError:
+        flash("Choose what happens to the people in the sequence.", "warning")
+    except Conflict as error:
+        flash(error.message, "warning")
+    return redirect(url_for(".review", sequence_id=sequence_id))
+
+
+@pages.post("/publish")
+@access.require("run_sequences")
+def publish(sequence_id: int) -> ResponseReturnValue:
+    """Approve the draft as a second person."""
+    try:
+        drafts.approve(sequence_id, base=_base())
+    except Conflict as error:
+        flash(error.message, "warning")
+        return redirect(url_for(".review", sequence_id=sequence_id))
+    return redirect(url_for(".review", sequence_id=sequence_id))
+
+
+@pages.post("/undo-publishing")
+@access.require("run_sequences")
+def undo_publishing(sequence_id: int) -> ResponseReturnValue:
+    """Undo the approval before it takes effect."""
+    try:
+        drafts.undo_approval(sequence_id, base=_base())
+    except Conflict as error:
+        return _refused(sequence_id, error)
+    flash("Publishing undone. Nothing was changed for anyone.", "success")
+    return redirect(url_for(".review", sequence_id=sequence_id))

@@ -1,0 +1,105 @@
+"""Drafts of a sequence as staff with a browser see them: without JavaScript, every act is a form."""
+
+import html
+import re
+
+import pytest
+from sqlalchemy import select
+
+from crm.core.db import db, transaction
+from crm.sequences import drafts, queries
+from crm.sequences.models import EmailSequence
+from jobs.sequences import publish
+from tests.support import factories
+from tests.support.browser_client import BrowserClient, member, signed_in
+
+NEW = "news/seventh"
+
+
+@pytest.fixture
+def page(outbox) -> str:
+    with transaction():
+        factories.extra_email(NEW)
+        factories.opted_in(factories.contact())
+    found = db.session.scalars(select(EmailSequence.id).where(EmailSequence.key == "contact-request")).one()
+    return f"/console/sequences/{found}/draft"
+
+
+@pytest.fixture
+def marketer(client, page):
+    visitor = signed_in(client.application, "marketer")
+    visitor.get(page.removesuffix("/draft"))
+    assert visitor.post(page).status_code == 302
+    return visitor
+
+
+def text(answer) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", answer.text)).split())
+
+
+def send(visitor, page: str, act: str, **fields):
+    base = re.search(r'name="base" value="(\d+)"', visitor.get(page).text)[1]
+    return visitor.post(f"{page}/{act}", {"base": base, **fields})
+
+
+ADDED = {"item": NEW, "after": "5", "amount": "4", "unit": "days"}
+
+
+def test_from_the_first_edit_to_the_new_version(marketer, page, clock, client):
+    assert send(marketer, page, "add", **ADDED).status_code == 302
+    assert "7. A seventh email (en) + New" in text(marketer.get(page))
+    assert send(marketer, page, "steps/6/up").location.endswith("/draft#step-6")
+    assert send(marketer, page, "steps/1/wait", amount="5", unit="days").status_code == 302
+    assert send(marketer, page, "steps/2/remove").status_code == 302
+    undo = re.search(r'action="([^"]*/draft/undo[^"]*)"', marketer.get(page).text)[1]
+    assert marketer.post(html.unescape(undo)).status_code == 302
+    shown = text(marketer.get(page))
+    assert "New wait" in shown
+    assert "Removed:" not in shown
+    assert send(marketer, page, "people", people="move").status_code == 302
+    mine = text(marketer.get(f"{page}/review"))
+    assert "Move. Same next email at the same time. They also get: “A seventh email (en)”." in mine
+    assert "another person has to publish it" in mine
+    assert send(marketer, page, "publish").status_code == 403
+    second = BrowserClient(client.application).sign_in(member("admin", name="Ben"))
+    second.get(f"{page}/review")
+    base = drafts.current(int(page.split("/")[-2])).lock
+    assert second.post(f"{page}/publish", {"base": base}).status_code == 302
+    assert "takes effect at" in text(second.get(f"{page}/review"))
+    assert second.post(f"{page}/undo-publishing", {"base": base + 1}).status_code == 302
+    assert second.post(f"{page}/publish", {"base": base + 2}).status_code == 302
+    clock.shift(drafts.UNDO_WITHIN)
+    publish()
+    assert second.get(page).status_code == 404
+    assert "7. " in text(second.get(page.removesuffix("/draft")))
+    assert queries.newest_version(int(page.split("/")[-2])).number == 2
+
+
+@pytest.mark.parametrize(
+    ("act", "fields", "said"),
+    [
+        ("add", ADDED | {"amount": "soon"}, "Enter a whole number of days"),
+        ("add", ADDED | {"item": "nothing"}, "Choose an approved email"),
+        ("steps/1/wait", {"amount": "900", "unit": "days"}, "0 to 365"),
+    ],
+)
+def test_mistakes_are_shown_at_their_field(marketer, page, act, fields, said):
+    answer = send(marketer, page, act, **fields)
+    assert answer.status_code == 422
+    assert said in text(answer)
+    assert f'value="{fields["amount"]}"' in answer.text  # what was typed stays
+
+
+@pytest.mark.parametrize(
+    "act", ["add", "steps/1/up", "steps/1/wait", "steps/1/remove", "undo", "people", "discard"]
+)
+def test_a_page_that_is_out_of_date_is_refused(marketer, page, act):
+    answer = marketer.post(f"{page}/{act}", ADDED | {"base": "77", "people": "move"})
+    assert answer.status_code == 302
+    assert "Another person changed this draft" in text(marketer.get(answer.location))
+
+
+def test_a_discarded_draft_changes_nothing(marketer, page):
+    assert send(marketer, page, "discard").status_code == 302
+    assert marketer.get(page).status_code == 404
+    assert queries.newest_version(int(page.split("/")[-2])).number == 1

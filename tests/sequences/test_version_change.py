@@ -1,0 +1,94 @@
+"""What a new version means for people: a table for what people argue about, properties for the rest."""
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crm.messages.limits.send_window import Window
+from crm.sequences import version_change
+from crm.sequences.rules import Plan, Step, Wait
+from crm.sequences.version_change import Fate, Group, People
+
+ALWAYS = Window(time(0), time(23, 59), frozenset(range(7)))
+NUMBERS = {item: number for number, item in enumerate("abcdexyz")}
+
+
+def plan(items: str, **days: int) -> Plan:
+    return Plan(ALWAYS, tuple(Step(item, Wait(days.get(item, 2), "days"), NUMBERS[item]) for item in items))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "waits_for", "fate", "next_item", "gains", "passed", "loses"),
+    [
+        ("abc", "axbc", "b", Fate.CHANGES, "x", "x", "", ""),  # the new email comes first
+        ("abc", "axbc", "c", Fate.MOVES, "c", "", "x", ""),  # they are past its place
+        ("abc", "abcx", "c", Fate.MOVES, "c", "x", "", ""),  # a seventh email
+        ("abc", "ac", "b", Fate.CHANGES, "c", "", "", "b"),
+        ("abc", "ab", "c", Fate.ENDS, None, "", "", "c"),
+        ("abc", "acb", "b", Fate.CHANGES, "c", "", "", ""),
+        ("abc", "acb", "c", Fate.STAYS_FOR_ORDER, None, "", "", ""),  # c would come before b, which they had
+        ("abc", "bca", "b", Fate.STAYS_FOR_ORDER, None, "", "", ""),
+        ("abc", "x", "a", Fate.CHANGES, "x", "x", "", "abc"),
+    ],
+)
+def test_who_moves_where(old, new, waits_for, fate, next_item, gains, passed, loses):
+    found = version_change.outcome(plan(old), plan(new), step=NUMBERS[waits_for], people=People.MOVE)
+    assert (found.fate, found.next.item if found.next else None) == (fate, next_item)
+    assert ("".join(found.gains), "".join(found.passed), "".join(found.loses)) == (gains, passed, loses)
+
+
+@pytest.mark.parametrize(
+    ("new", "given_", "fate"),
+    [
+        (plan("abc", b=5), {}, Fate.CHANGES),  # the same email at another time
+        (plan("abc", c=5), {}, Fate.MOVES),
+        (plan("axbc"), {"people": People.FINISH}, Fate.STAYS),
+        (plan("axbc"), {"had_again": True}, Fate.STAYS_HAD),
+        (plan("axbc"), {"step": 99}, Fate.STAYS),
+        (Plan(Window(time(9), time(17), frozenset({0})), plan("abc").steps), {}, Fate.CHANGES),
+    ],
+)
+def test_who_stays(new, given_, fate):
+    asked = {"step": NUMBERS["b"], "people": People.MOVE} | given_
+    assert version_change.outcome(plan("abc"), new, **asked).fate is fate
+
+
+orders = st.permutations("abcdexyz").flatmap(
+    lambda items: st.integers(1, 8).map(lambda n: "".join(items[:n]))
+)
+
+
+@given(orders, orders, st.integers(0, 7))
+def test_nobody_gets_an_email_twice_or_loses_one_that_stays(old, new, at):
+    waits_for = old[at % len(old)]
+    found = version_change.outcome(plan(old), plan(new), step=NUMBERS[waits_for], people=People.MOVE)
+    had, due = old[: old.index(waits_for)], old[old.index(waits_for) :]
+    if found.fate in (Fate.STAYS, Fate.STAYS_FOR_ORDER):
+        return
+    ahead = new[new.index(found.next.item) :] if found.next else ""
+    assert not set(ahead) & set(had)
+    assert set(due) & set(new) <= set(ahead)
+    assert set(due) - set(new) == set(found.loses)
+
+
+def test_a_wait_counts_from_the_last_email_and_never_back():
+    zone, now = ZoneInfo("America/Los_Angeles"), datetime(2026, 3, 7, 17, tzinfo=UTC)
+    step = Step("x", Wait(2, "days"), 5)
+    due = [
+        version_change.due_in(plan("x"), step, anchor=now - timedelta(days=days), now=now, zone=zone)
+        for days in (1, 30)
+    ]
+    assert due == [now + timedelta(hours=23), now]  # a day over the change of clocks; not a month late
+
+
+def test_a_preview_counts_people():
+    groups = [
+        Group(version=1, step=NUMBERS["b"], had_again=False, people=7),
+        Group(version=1, step=NUMBERS["c"], had_again=False, people=5),
+    ]
+    rows = version_change.preview(groups, {1: plan("abc")}, plan("axbc"), people=People.MOVE)
+    assert [(row.waits_for, row.outcome.fate) for row in rows] == [("b", Fate.CHANGES), ("c", Fate.MOVES)]
+    assert version_change.first_time(rows) == {"x": 7}

@@ -15,6 +15,7 @@ from crm.core.demo_clock import DemoClock
 from crm.core.field_keys import FieldKeys
 from crm.core.flask_app import CrmApp
 from crm.core.link_keys import LinkKeys
+from crm.core.mac_keys import MacKeys
 from crm.core.services import Services
 from crm.web import timeline_sources
 from crm.web.proxies import TrustedProxies
@@ -50,8 +51,9 @@ def _services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         demo_clock=DemoClock(None if settings.production else settings.local_dir / "clock"),
-        field_keys=FieldKeys(settings.field_keys),
+        field_keys=FieldKeys(settings.field_keys, index_key=settings.index_key),
         link_keys=LinkKeys(settings.secret_keys),
+        audit_keys=MacKeys(settings.audit_keys),
         calendar=business_hours.calendar(zone=clinic.zone, hours=clinic.hours, closed=clinic.closed),
         redis=_redis(settings),
         reactions=reactions.TABLE,

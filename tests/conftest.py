@@ -68,6 +68,7 @@ def settings(servers: tuple[str, str], worker_id: str) -> Iterator[config.Settin
             "SENDGRID_API_KEY": "SG.tests.key",
             "REDIS_URL": servers[1],
             "SENDING_MARK_FILE": str(FOLDER / f"sending-mark-{os.getpid()}.json"),
+            "AUDIT_SEAL_FILE": str(FOLDER / f"audit-seals-{os.getpid()}.jsonl"),
         }
     )
     name = f"test_{os.getpid()}_{worker_id}"
@@ -75,6 +76,7 @@ def settings(servers: tuple[str, str], worker_id: str) -> Iterator[config.Settin
     yield replace(base, database_url=config._postgres(url))
     drop_database(servers[0], name)
     base.sending_mark_file.unlink(missing_ok=True)
+    base.audit_seal_file.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +103,7 @@ def database(app: CrmApp) -> Iterator[CrmApp]:
     from crm.core.db import db
 
     app.settings.sending_mark_file.unlink(missing_ok=True)  # outside the database, so not rolled back
+    app.settings.audit_seal_file.unlink(missing_ok=True)
     with app.app_context():
         engines = cast("dict[str | None, Any]", db.engines)
         engine = engines[None]

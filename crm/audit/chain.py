@@ -1,14 +1,24 @@
-"""The hash chain of the audit log: how entries are hashed, and how tampering is found. Pure."""
+"""The hash chain of the audit log: how entries are hashed, and how tampering is found. Pure.
+
+A person who can write to the database can compute hashes. So each link also carries a code with a key outside the database
+(HMAC), and so does each entry (`proof`). Links and entries of releases before have none; after the first link with a
+code every link needs one, and every entry a day later: the previous release may run beside this one while it is
+replaced.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from crm.audit import entry_proofs
+from crm.audit.entry_proofs import Statement
+
 START = b"\0" * 32
+Codes = Callable[[bytes], Iterable[bytes]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +34,30 @@ class Content:
     purpose: str | None
     ip_index: bytes | None
     detail: Mapping[str, Any] | None
+    proof: bytes | None = None
+
+    @property
+    def statement(self) -> Statement:
+        return Statement(
+            at=self.at,
+            actor=self.actor,
+            action=self.action,
+            object_type=self.object_type,
+            purpose=self.purpose,
+            ip_index=self.ip_index,
+            detail=self.detail,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A stored link with its entry; None if the entry was deleted."""
+    """A stored link with its entry; None if the entry was deleted. `mac`: None for links of earlier releases."""
 
     number: int
     entry_id: int
     hash: bytes
     content: Content | None
+    mac: bytes | None = None
 
 
 class FindingKind(StrEnum):
@@ -43,6 +67,9 @@ class FindingKind(StrEnum):
     DELETED = "deleted"
     REORDERED = "reordered"
     UNSEALED = "unsealed"
+    INSERTED = "inserted"  # not recorded by this service
+    FORGED = "forged"  # a link without the key
+    CUT = "cut"  # a seal outside names a link that is not there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,19 +93,60 @@ def digest(before: bytes, content: Content) -> bytes:
         content.purpose,
         content.ip_index.hex() if content.ip_index is not None else None,
         content.detail,
+        *([content.proof.hex()] if content.proof is not None else []),
     ]
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(before + text.encode()).digest()
 
 
-def extend(before: bytes, number: int, contents: Iterable[Content]) -> list[Link]:
+def mac_message(number: int, hash_: bytes) -> bytes:
+    """Return the bytes whose HMAC is the code of a link."""
+    return b"link\0" + number.to_bytes(8) + hash_
+
+
+def extend(
+    before: bytes, number: int, contents: Iterable[Content], *, sign: Callable[[bytes], bytes]
+) -> list[Link]:
     """Return the links for entries that follow link `number`, whose hash is `before`."""
     links = []
     for content in contents:
         number += 1
         before = digest(before, content)
-        links.append(Link(number=number, entry_id=content.id, hash=before, content=content))
+        mac = sign(mac_message(number, before))
+        links.append(Link(number=number, entry_id=content.id, hash=before, content=content, mac=mac))
     return links
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keyed:
+    """The first link with a code, and from when every entry needs a proof; `codes` gives a message's code by each key."""
+
+    from_number: int
+    proven_since: datetime
+    codes: Codes
+
+
+def check_codes(links: Sequence[Link], *, keyed: Keyed) -> list[Finding]:
+    """Return the findings on the codes of these links and the proofs of their entries."""
+    findings = []
+    for link in links:
+        if link.number >= keyed.from_number and not _has_code(link, keyed.codes):
+            text = f"Link {link.number} of the chain was not made with the key of this service."
+            findings.append(Finding(kind=FindingKind.FORGED, entry_id=link.entry_id, text=text))
+        elif link.content is not None and not _is_proven(link.content, keyed):
+            text = f"Entry {link.entry_id} was not recorded by this service, or was changed."
+            findings.append(Finding(kind=FindingKind.INSERTED, entry_id=link.entry_id, text=text))
+    return findings
+
+
+def _has_code(link: Link, codes: Codes) -> bool:
+    return link.mac is not None and link.mac in codes(mac_message(link.number, link.hash))
+
+
+def _is_proven(content: Content, keyed: Keyed) -> bool:
+    if content.proof is None:
+        return content.at < keyed.proven_since
+    return entry_proofs.holds(content.proof, content.statement, content.object_id, codes=keyed.codes)
 
 
 def check(links: Sequence[Link], *, before: bytes = START, number: int = 0) -> list[Finding]:

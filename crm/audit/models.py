@@ -23,6 +23,9 @@ class AuditEntry(HasId, Base):
     purpose: Mapped[str | None] = mapped_column(Text)
     ip_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     detail: Mapped[dict[str, Any] | None]
+    proof: Mapped[bytes | None] = mapped_column(
+        LargeBinary
+    )  # see crm.audit.entry_proofs; None in earlier releases
 
 
 class AuditLink(Base):
@@ -33,6 +36,7 @@ class AuditLink(Base):
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     entry_id: Mapped[int] = mapped_column(ForeignKey("audit_entry.id"), unique=True)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
+    mac: Mapped[bytes | None] = mapped_column(LargeBinary)  # with a key outside the database
 
 
 class StaffAct(HasId, Base):

@@ -70,6 +70,8 @@ class Settings:
     production: bool
     secret_keys: tuple[str, ...]
     field_keys: tuple[tuple[str, bytes], ...]
+    index_key: bytes | None  # of the blind indexes; None: derived from the last field key
+    audit_keys: tuple[tuple[str, bytes], ...]  # prove that this service wrote the audit log
     public_url: str
     database_url: str | None
     redis_url: str | None
@@ -84,6 +86,8 @@ class Settings:
     port: int
     local_dir: Path
     sending_mark_file: Path  # how far mail was sent, outside the database; see crm.messages.limits.copy_guard
+    audit_seal_file: Path  # seals of the audit log, outside the database; see crm.audit.seals
+    audit_seal_email: str = ""
     clinic: Clinic = field(default_factory=Clinic)
     log_level: str = "INFO"
     api_per_minute: int = 600
@@ -122,7 +126,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         production=production,
         secret_keys=_list(env["SECRET_KEY"]),
-        field_keys=_field_keys(env["FIELD_KEYS"]),
+        field_keys=_keys("FIELD_KEYS", env["FIELD_KEYS"]),
+        index_key=_key("INDEX_KEY", env.get("INDEX_KEY", "")),
+        audit_keys=_keys("AUDIT_KEYS", env.get("AUDIT_KEYS") or _local_audit_key(env["SECRET_KEY"])),
         public_url=public_url,
         database_url=_postgres(env.get("DATABASE_URL")),
         redis_url=env.get("REDIS_URL"),
@@ -139,6 +145,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         port=port,
         local_dir=local_dir,
         sending_mark_file=Path(env.get("SENDING_MARK_FILE", local_dir / "sending-mark.json")),
+        audit_seal_file=Path(env.get("AUDIT_SEAL_FILE", local_dir / "audit-seals.jsonl")),
+        audit_seal_email=env.get("AUDIT_SEAL_EMAIL", ""),
         clinic=_clinic(env),
         log_level=env.get("LOG_LEVEL", "INFO").upper(),
         api_per_minute=_int(env, "API_PER_MINUTE", 600),
@@ -152,6 +160,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 SECRETS = (
     "SECRET_KEY",
     "FIELD_KEYS",
+    "AUDIT_KEYS",
+    "INDEX_KEY",
     "DATABASE_URL",
     "REDIS_URL",
     "SENDGRID_API_KEY",
@@ -198,6 +208,7 @@ def _flag(env: Mapping[str, str], name: str) -> bool:
 _NEEDED = (
     "SECRET_KEY",
     "FIELD_KEYS",
+    "AUDIT_KEYS",
     "PUBLIC_URL",
     "DATABASE_URL",
     "REDIS_URL",
@@ -339,21 +350,41 @@ def _postgres(url: str | None) -> str | None:
     return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url) if url else None
 
 
-def _field_keys(text: str) -> tuple[tuple[str, bytes], ...]:
-    """Parse `id:base64,id:base64`. The first encrypts, all decrypt, the last also makes the blind indexes."""
+def _keys(name: str, text: str) -> tuple[tuple[str, bytes], ...]:
+    """Parse `id:base64,id:base64`. The first key makes what is new, all read. Raises ConfigError with one sentence."""
     keys = []
     for part in _list(text):
         key_id, _, encoded = part.partition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
         except ValueError as error:
-            raise ConfigError("FIELD_KEYS must be `id:base64` pairs, separated by commas.") from error
-        if not key_id or len(key_id) > 16 or len(key) != 32:
-            raise ConfigError("Each of FIELD_KEYS needs a short id and 32 bytes in base64.")
+            raise ConfigError(f"{name} must be `id:base64` pairs, separated by commas.") from error
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,16}", key_id) or len(key) != 32:
+            raise ConfigError(
+                f"Each of {name} needs an id of at most 16 letters and digits, and 32 bytes in base64."
+            )
         keys.append((key_id, key))
     if not keys:
-        raise ConfigError("FIELD_KEYS is missing.")
+        raise ConfigError(f"{name} is missing.")
+    if len({key_id for key_id, _ in keys}) < len(keys):
+        raise ConfigError(f"Two of {name} have the same id.")
     return tuple(keys)
+
+
+def _key(name: str, encoded: str) -> bytes | None:
+    """Parse 32 bytes in base64; None for an empty text. Raises ConfigError."""
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except ValueError as error:
+        raise ConfigError(f"{name} must be 32 bytes in base64.") from error
+    if key and len(key) != 32:
+        raise ConfigError(f"{name} must be 32 bytes in base64.")
+    return key or None
+
+
+def _local_audit_key(secret: str) -> str:
+    """Return a key for one machine; production names its own."""
+    return "local:" + base64.b64encode(hashlib.sha256(b"audit\0" + secret.encode()).digest()).decode()
 
 
 def _local_secrets(local_dir: Path) -> dict[str, str]:

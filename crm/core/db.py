@@ -97,6 +97,11 @@ class Encrypted(TypeDecorator[str]):
         return crypto.decrypt(value).decode() if value is not None else None
 
 
+ENCRYPTED = {"encrypted": True}
+"""`info` of a column of bytes that `crypto.encrypt` made: `flask keys` finds it by this. The value may also name a
+column of the same table that tells whether a row's bytes are encrypted."""
+
+
 class Base(DeclarativeBase):
     """Base of every table; datetimes are UTC, integers 64 bits, dicts JSONB."""
 

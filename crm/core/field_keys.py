@@ -1,4 +1,9 @@
-"""Field encryption keys: AES-256-GCM for single fields, HMAC-SHA256 for blind indexes to find them by."""
+"""Field encryption keys: AES-256-GCM for single fields, HMAC-SHA256 for blind indexes to find them by.
+
+The key of the indexes never changes: the index of an address that an erased person asked us not to write to cannot be
+made anew. It stands apart in INDEX_KEY, so that every key that encrypts can be replaced and retired; without INDEX_KEY
+it is derived from the last of FIELD_KEYS.
+"""
 
 import hashlib
 import hmac
@@ -14,12 +19,17 @@ class CannotDecrypt(Exception):
 
 
 class FieldKeys:
-    """The keyring of one app. The first key encrypts; all decrypt; the last makes the blind indexes and must be kept."""
+    """The keyring of one app. The first key encrypts, all decrypt; `index_key` makes the blind indexes."""
 
-    def __init__(self, keys: Sequence[tuple[str, bytes]]) -> None:
+    def __init__(self, keys: Sequence[tuple[str, bytes]], *, index_key: bytes | None = None) -> None:
         self._keys = {key_id.encode(): AESGCM(key) for key_id, key in keys}
         self._first = keys[0][0].encode()
-        self._index_key = hmac.digest(keys[-1][1], b"blind index", hashlib.sha256)
+        self.index_key = index_key or hmac.digest(keys[-1][1], b"blind index", hashlib.sha256)
+
+    @property
+    def prefix(self) -> bytes:
+        """How everything begins that the newest key encrypted."""
+        return bytes([len(self._first)]) + self._first
 
     def encrypt(self, plain: bytes) -> bytes:
         """Return length of the key id, key id, nonce (12 bytes), ciphertext with tag."""
@@ -37,4 +47,4 @@ class FieldKeys:
 
     def blind_index(self, kind: str, normalized: str) -> bytes:
         """Return 32 bytes that are equal for equal values of one kind and reveal nothing else about them."""
-        return hmac.digest(self._index_key, f"{kind}\0{normalized}".encode(), hashlib.sha256)
+        return hmac.digest(self.index_key, f"{kind}\0{normalized}".encode(), hashlib.sha256)

@@ -12,6 +12,7 @@ from crm.core.config import Settings
 from crm.core.demo_clock import DemoClock
 from crm.core.field_keys import FieldKeys
 from crm.core.link_keys import LinkKeys
+from crm.core.mac_keys import MacKeys
 
 TimelineSource = Callable[[Sequence[int]], Select[Any]]
 """Takes the ids of one person's records and returns a select of six columns: at, id, kind, actor, text (encrypted) and
@@ -30,6 +31,7 @@ class Services:
     demo_clock: DemoClock
     field_keys: FieldKeys
     link_keys: LinkKeys
+    audit_keys: MacKeys
     calendar: Calendar
     redis: Redis
     reactions: Mapping[type[Any], Sequence[Callable[[Any], None]]]

@@ -224,6 +224,7 @@ def _empty() -> None:
         db.session.execute(text("insert into sending_control (id) values (1)"))
         copy_guard.accept()  # the mark outside the database is higher than an empty one can have
     queue.redis().flushdb()
+    current.settings().audit_seal_file.unlink(missing_ok=True)  # its seals are of the emptied audit log
 
 
 def _refuse_production() -> None:

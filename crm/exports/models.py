@@ -6,7 +6,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.db import Base, EnumText, HasId
+from crm.core.db import ENCRYPTED, Base, EnumText, HasId
 
 
 class ExportState(StrEnum):
@@ -41,4 +41,4 @@ class ExportPart(Base):
 
     export_id: Mapped[int] = mapped_column(ForeignKey("export.id"), primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    content: Mapped[bytes] = mapped_column(LargeBinary)
+    content: Mapped[bytes] = mapped_column(LargeBinary, info=ENCRYPTED)

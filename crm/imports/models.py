@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBina
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.db import Base, Encrypted, EnumText, HasId
+from crm.core.db import ENCRYPTED, Base, Encrypted, EnumText, HasId
 
 
 class ImportState(StrEnum):
@@ -68,7 +68,7 @@ class ImportPart(Base):
 
     run_id: Mapped[int] = mapped_column(ForeignKey("import_run.id"), primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    content: Mapped[bytes] = mapped_column(LargeBinary)
+    content: Mapped[bytes] = mapped_column(LargeBinary, info=ENCRYPTED)
 
 
 class ImportBatch(Base):

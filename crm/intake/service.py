@@ -351,8 +351,7 @@ def _open(
         else None,
         "touched_at": now if source in rules.SPOKEN_WITH else None,
         "closed_at": now if rules.STAGES[kind][stage].ends else None,
-        **audit.actor_params(),
-        "detail": as_json({"kind": kind, "source": source}),
+        **audit.sql_params("lead.open", "lead", detail={"kind": kind, "source": source}),
     }
     lead_id = None
     while lead_id is None:  # a reference that is taken already: draw again

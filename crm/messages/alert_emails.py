@@ -3,14 +3,17 @@
 They are sent as any transactional email: in the ledger, to a contact that stands only for this address.
 """
 
+from datetime import timedelta
+
 import structlog
 from sqlalchemy import select
 
 from crm.audit import service as audit
+from crm.audit.models import AuditEntry
 from crm.contacts.addresses import address_index
 from crm.contacts.models import STAFF_ADDRESS, Contact, Tag
 from crm.contacts.rules import InvalidValue, clean_email
-from crm.core import clock
+from crm.core import clock, current
 from crm.core.config import Clinic
 from crm.core.db import db
 from crm.core.errors import NotFound
@@ -19,6 +22,9 @@ from crm.staff import alerts, rules
 from crm.staff.models import Role, User
 
 log = structlog.get_logger()
+
+SEAL = "audit_seal"  # object type of the entry that tells when one was emailed
+SEAL_EVERY = timedelta(hours=23)
 
 
 def send_alert_digest(*, clinic: Clinic) -> int:
@@ -55,6 +61,36 @@ def send_alert_digest(*, clinic: Clinic) -> int:
         return 0
     audit.record("alerts.emailed", detail={"addresses": len(addresses)})
     return len(addresses)
+
+
+def send_audit_seal(line: str, *, clinic: Clinic) -> bool:
+    """Email a seal of the audit log to AUDIT_SEAL_EMAIL, once a day; return whether it is sent."""
+    address = current.settings().audit_seal_email
+    if not address or _seal_is_fresh():
+        return False
+    try:
+        contact_id = contact_of(clean_email(address), clinic.time_zone)
+        service.send_transactional(
+            "audit-seal", contact_id=contact_id, language="en", params={"facts": {"reference": line}}
+        )
+    except (InvalidValue, NotFound) as error:
+        why = (
+            "that email has no approved version"
+            if isinstance(error, NotFound)
+            else "AUDIT_SEAL_EMAIL is no address"
+        )
+        words = f"Seals of the audit log are not sent by email: {why}."
+        alerts.raise_alert(key="no-text-audit-seal", level="warning", text=words, link="/console/content")
+        return False
+    alerts.close("no-text-audit-seal")
+    audit.record("audit.seal_emailed", object_type=SEAL)
+    return True
+
+
+def _seal_is_fresh() -> bool:
+    sent = select(AuditEntry.at).where(AuditEntry.object_type == SEAL).order_by(AuditEntry.id.desc())
+    last = db.session.scalar(sent.limit(1))
+    return last is not None and last > clock.now() - SEAL_EVERY
 
 
 def recipients(clinic: Clinic) -> list[str]:

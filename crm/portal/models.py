@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.db import Base, Encrypted, HasId
+from crm.core.db import ENCRYPTED, Base, Encrypted, HasId
 
 
 class Submission(Base):
@@ -41,7 +41,9 @@ class Attachment(HasId, Base):
     name: Mapped[str] = mapped_column(Encrypted)
     kind: Mapped[str] = mapped_column(Text)  # media type, as its first bytes say
     size: Mapped[int]
-    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)  # sealed by crm.core.crypto
+    content: Mapped[bytes] = mapped_column(
+        LargeBinary, deferred=True, info=ENCRYPTED
+    )  # sealed by crm.core.crypto
     actor: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime]
 

@@ -20,7 +20,9 @@ class Receipt(HasId, Base):
     )
 
     received_at: Mapped[datetime]
-    body: Mapped[bytes] = mapped_column(LargeBinary)
+    body: Mapped[bytes] = mapped_column(
+        LargeBinary, info={"encrypted": "sealed"}
+    )  # where this column says so
     sealed: Mapped[bool] = mapped_column(server_default="false")  # the body is compressed and encrypted
     applied_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Text)

@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "CRM_MODE": "production",
     "SECRET_KEY": "k7" * 24,
     "FIELD_KEYS": "k1:" + base64.b64encode(b"k" * 32).decode(),
+    "AUDIT_KEYS": "a1:" + base64.b64encode(b"a" * 32).decode(),
     "PUBLIC_URL": "https://crm.clinic.test",
     "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
     "REDIS_URL": "redis://127.0.0.1:1/0",

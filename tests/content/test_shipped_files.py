@@ -131,6 +131,7 @@ def test_every_transactional_kind_is_there() -> None:
         "portal-digest",
         "portal-message",
         "portal-signin",
+        "audit-seal",
         "staff-alert",
         "staff-notice",
         "staff-signin",

@@ -23,7 +23,7 @@ from sqlalchemy import make_url, text, update
 
 from crm.audit import service as audit
 from crm.core import clock, current, queue
-from crm.core.db import after_commit, as_json, db, execute_raw
+from crm.core.db import after_commit, db, execute_raw
 from crm.messages.limits import copy_rules
 from crm.messages.limits.copy_rules import Difference, Marks
 from crm.messages.limits.outside_mark import OutsideMark
@@ -93,7 +93,7 @@ def parameters() -> dict[str, str]:
 
 def number_claim(batch_id: int, *, detail: dict[str, int]) -> ClaimMark:
     """Give a claim its number, and record it in the audit log: the last statement before the commit."""
-    given = {"batch": batch_id, "now": clock.now(), "detail": as_json(detail), **audit.actor_params()}
+    given = {"batch": batch_id, **audit.sql_params("batch.sending", "batch", detail=detail)}
     row = execute_raw(_NUMBER, given).one()
     return ClaimMark(outside=outside(), database=row.database, number=row.number)
 

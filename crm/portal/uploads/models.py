@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.db import Base, Encrypted, EnumText, HasId
+from crm.core.db import ENCRYPTED, Base, Encrypted, EnumText, HasId
 
 
 class UploadState(StrEnum):
@@ -43,7 +43,9 @@ class ReferralUpload(HasId, Base):
     person_id: Mapped[int] = mapped_column(ForeignKey("portal_person.id"))  # who uploaded it
     state: Mapped[UploadState] = mapped_column(EnumText(UploadState))
     name: Mapped[str] = mapped_column(Encrypted)  # of the file
-    content: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)  # sealed by crm.core.crypto
+    content: Mapped[bytes | None] = mapped_column(
+        LargeBinary, deferred=True, info=ENCRYPTED
+    )  # sealed by crm.core.crypto
     rows: Mapped[int]
     mapping: Mapped[dict[str, Any]]  # column number -> field
     clinician_id: Mapped[int | None] = mapped_column(

@@ -18,7 +18,7 @@ from crm.mailer import dns_records
 from crm.mailer.sendgrid_lists import LACKS_SCOPE, REFUSED, ListsError, SendGridLists
 from crm.messages import queries as messages_queries
 from crm.messages.limits import copy_guard, switches
-from crm.ops import job_failures, proxy_check
+from crm.ops import job_failures, proxy_check, server_checks
 from crm.ops.findings import Finding
 from crm.staff import alerts
 from crm.tracking.models import Reconciliation
@@ -29,7 +29,7 @@ SLOW_EVENTS = timedelta(minutes=5)
 NO_PULSE = timedelta(minutes=2)  # the sweep marks its round every ten seconds
 UNCOMPARED = timedelta(days=2)
 REPORT_PROMISED = timedelta(days=7)  # templates/content/referring-provider
-TOLD = frozenset({"backlog", "events-wait", "webhook-silent"})  # these raise an alert by themselves
+TOLD = frozenset({"backlog", "events-wait", "webhook-silent", "rights"})  # these raise an alert by themselves
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -49,6 +49,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_webhook(settings),
         *_lists(),
         *_content(),
+        *server_checks.findings(settings),
     ]
     return [*inside, *_key(settings), *_dns(settings), *proxy_check.findings(settings)]
 
@@ -70,7 +71,8 @@ def _cannot_be_written() -> str | None:
 
 def raise_alerts(settings: Settings) -> list[str]:
     """Raise an alert for what staff must know of, and close those that are over; return the codes that hold."""
-    found = {finding.code: finding for finding in [*_sending(), *_webhook(settings)] if finding.code in TOLD}
+    looked_at = [*_sending(), *_webhook(settings), *server_checks.findings(settings)]
+    found = {finding.code: finding for finding in looked_at if finding.code in TOLD}
     for code in TOLD - found.keys():
         alerts.close(code)
     for code, finding in found.items():

@@ -15,6 +15,8 @@ from crm.core.config import ROOT
 from crm.core.db import db
 from crm.ops import metrics
 
+WRITE = text("select pg_logical_emit_message(true, 'ready', '')")  # a line of the write-ahead log, and no row
+
 pages = PublicPages("health", __name__, url_prefix="/health")
 
 
@@ -26,7 +28,7 @@ def live() -> ResponseReturnValue:
 
 @pages.get("/ready")
 def ready() -> ResponseReturnValue:
-    """200 when the database is there with today's tables, and Redis; 503 and what is missing otherwise."""
+    """200 when the database takes writes and has today's tables, and Redis answers; 503 and what is missing otherwise."""
     found = {"database": _database(), "redis": _redis()}
     if set(found.values()) != {"ok"}:
         abort(make_response(jsonify(status="not ready", **found), 503))
@@ -44,6 +46,7 @@ def proxy() -> ResponseReturnValue:
 def _database() -> str:
     try:
         current = set(db.session.scalars(text("select version_num from alembic_version")))
+        db.session.execute(WRITE)
     except SQLAlchemyError:
         return "unreachable"
     return "ok" if current == {_newest()} else "behind"

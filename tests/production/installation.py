@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import requests
@@ -51,6 +52,7 @@ class Installation:
         self.folder, self.app, self.sandbox, self.env = folder, app, sandbox, env
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.url = env["PUBLIC_URL"]
+        self.admin_url = self.owner_url = env["DATABASE_URL"]
         self.ca = str(folder / "tls" / "ca.pem")
         self.user: dict[str, Any] = (
             {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
@@ -61,6 +63,12 @@ class Installation:
         done = self.run(f"flask --app wsgi {' '.join(command)}", **env)
         assert done.returncode == 0, f"flask {command[0]}: {done.stdout}{done.stderr[-3000:]}"
         return done.stdout
+
+    def migrate(self) -> None:
+        """Make the roles, migrate as the owner, and take from the service what new tables granted it."""
+        give_roles(self.admin_url)
+        self.flask("db", "upgrade", DATABASE_URL=self.owner_url)
+        give_roles(self.admin_url)
 
     def run(self, command: str, **env: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of the release as the service's user, to its end."""
@@ -133,12 +141,29 @@ def installed(folder: Path, app: Path) -> Iterator[Installation]:
         os.chown(state, NOBODY, NOBODY)
     with _database() as database, _sandbox(folder, web_port) as sandbox:
         env = _environment(folder, web_port=web_port, https_port=https_port, sandbox=sandbox)
-        ours = Installation(folder, app, sandbox=sandbox, env={**env, "DATABASE_URL": database})
+        ours = Installation(
+            folder, app, sandbox=sandbox, env={**env, "DATABASE_URL": _as(database, "clinic_app")}
+        )
+        ours.admin_url, ours.owner_url = database, _as(database, "clinic_owner")
         with nginx(folder, web_port=web_port, https_port=https_port):
             try:
                 yield ours
             finally:
                 ours.stop()
+
+
+def give_roles(admin_url: str) -> None:
+    """Run docs/deploy/roles.sql."""
+    passwords = ("-v", "owner_password=owner", "-v", "app_password=app")
+    done = subprocess.run(
+        ["psql", "-q", "-X", admin_url, *passwords, "-f", DOCS / "roles.sql"], check=False, text=True, capture_output=True
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def _as(url: str, role: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{role}:{role[7:]}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 @contextlib.contextmanager
@@ -179,6 +204,7 @@ def _environment(folder: Path, *, web_port: int, https_port: int, sandbox: Sandb
         "REDIS_URL": os.environ["REDIS_URL"],
         "SECRET_KEY": secrets.token_urlsafe(48),
         "FIELD_KEYS": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        "AUDIT_KEYS": "a1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
         "SENDGRID_API_KEY": "SG.production.test",
         "SENDGRID_URL": sandbox.url,
         "SENDGRID_WEBHOOK_KEY": public_key_base64(folder / "signing.pem"),

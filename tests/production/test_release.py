@@ -2,6 +2,7 @@
 
 import os
 
+import psycopg
 import pytest
 import requests
 
@@ -20,7 +21,7 @@ CONTACT = {
 @pytest.fixture(scope="module")
 def running(installation: Installation):
     """Migrated, content approved, every process started."""
-    installation.flask("db", "upgrade")
+    installation.migrate()
     installation.flask("content", "load", "--approved-by", "Reviewer-One", "--approved-by", "Reviewer-Two")
     for name in ("web", "urgent", "worker", "scheduler"):
         installation.start(name)
@@ -61,8 +62,25 @@ def test_health_checks(running, process):
 def test_diagnostics_find_the_proxy_well_set(running):
     said = running.run("flask --app wsgi doctor").stdout
     assert "TRUSTED_PROXIES" not in said
+    assert "roles.sql" not in said
     assert "cannot be reached" not in said
     assert "/metrics" not in said
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update audit_entry set actor = 'x'", "delete from consent_record", "truncate audit_link", "drop table audit_entry",
+        "create table mine (n int)", "alter table audit_entry disable trigger all", "set role clinic_owner",
+        "create trigger t before insert on audit_entry execute function refuse_change()",
+        "update alembic_version set version_num = '0001'",
+    ],
+)  # fmt: skip
+def test_the_service_cannot_rewrite_evidence(running, statement):
+    with psycopg.connect(running.env["DATABASE_URL"]) as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)
+        connection.rollback()
 
 
 def test_made_up_headers_are_not_believed(running):

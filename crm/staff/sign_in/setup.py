@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from flask_security import (
     current_user,
     user_authenticated,
 )
+from passlib.totp import TOTP, AppWallet
 from sqlalchemy import select, update
 
 from crm.core import clock, current
@@ -99,7 +101,20 @@ def _reported(right: bool) -> bool:
 
 
 class OnceTotp(Totp):
-    """Codes of an authenticator app, each valid once (replay). The row stays locked until the request has ended."""
+    """Codes of an authenticator app, each valid once (replay). The row stays locked until the request has ended.
+
+    The first of `secrets` encrypts the apps' secrets, all decrypt.
+    """
+
+    def __init__(self, secrets: dict[str, str], issuer: str) -> None:
+        super().__init__(secrets, issuer)
+        wallet = AppWallet(secrets, default_tag=next(iter(secrets)))
+        self._totp = TOTP.using(issuer=issuer, wallet=wallet)
+
+    def encrypt_again(self, stored: str) -> str | None:
+        """Return a stored secret encrypted with the newest key; None if it is so already."""
+        secret = self._totp.from_source(stored)
+        return str(secret.to_json()) if secret.changed else None
 
     def get_last_counter(self, user: Any) -> int | None:
         return db.session.scalar(select(User.tf_counter).where(User.id == user.id).with_for_update())
@@ -168,9 +183,7 @@ def _config(settings: "Settings") -> dict[str, Any]:
             "samesite": "Strict",
         },
         "SECURITY_MULTI_FACTOR_RECOVERY_CODES": True,
-        "SECURITY_TOTP_SECRETS": {
-            str(n): _totp_key(key) for n, (_, key) in enumerate(reversed(settings.field_keys))
-        },
+        "SECURITY_TOTP_SECRETS": totp_secrets(settings.field_keys),
         "SECURITY_TOTP_ISSUER": settings.clinic.short_name,
         "SECURITY_EMAIL_VALIDATOR_ARGS": {"check_deliverability": False},
         "SECURITY_API_ENABLED_METHODS": ["session"],
@@ -192,6 +205,15 @@ def verify() -> ResponseReturnValue:
 def _provider() -> str | None:
     sso = current.settings().sso
     return sso.name if sso else None
+
+
+def totp_secrets(field_keys: Sequence[tuple[str, bytes]]) -> dict[str, str]:
+    """Return the keys of second factors by the tag that is stored with each, the newest first.
+
+    Earlier releases numbered them from the last; `flask keys rotate` leaves nothing under such a tag.
+    """
+    named = {f"k-{key_id}": _totp_key(key) for key_id, key in field_keys}
+    return named | {str(n): _totp_key(key) for n, (_, key) in enumerate(reversed(field_keys))}
 
 
 def _totp_key(field_key: bytes) -> str:

@@ -48,11 +48,10 @@ _GIVE = f"""
         from unnest(:lead_id::bigint[], :user_id::bigint[]) as one (lead_id, user_id)
         where lead.id = one.lead_id and lead.owner_id is null
         returning lead.id, lead.contact_id, lead.owner_id),
-    logged as (
-        insert into audit_entry (at, actor, action, object_type, object_id, ip_index, detail)
-        select :now, :actor, 'lead.assign', 'lead', id, :ip_index, {_DETAIL} from given)
-    insert into activity (contact_id, lead_id, at, kind, actor, detail)
-    select contact_id, id, :now, 'assigned', 'system', {_DETAIL} from given
+    noted as (
+        insert into activity (contact_id, lead_id, at, kind, actor, detail)
+        select contact_id, id, :now, 'assigned', 'system', {_DETAIL} from given)
+    select id, {_DETAIL} as detail from given
 """
 
 
@@ -72,7 +71,8 @@ def assign_new(lead_ids: Sequence[int]) -> None:
             given[lead.id] = chosen["user_id"]
     if given:
         columns = {"lead_id": list(given), "user_id": list(given.values())}
-        execute_raw(_GIVE, columns | {"now": clock.now(), **audit.actor_params()})
+        for row in execute_raw(_GIVE, columns | {"now": clock.now()}).all():
+            audit.record("lead.assign", object_type="lead", object_id=row.id, detail=row.detail)
 
 
 def _may_take(one: Mapping[str, Any], lead: Row[Any]) -> bool:

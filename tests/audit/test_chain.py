@@ -1,6 +1,7 @@
 """Audit log: append-only; a change that gets past the trigger is detected."""
 
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -144,6 +145,12 @@ def test_statements_prove_their_entries(sealed, database):
     )
     service.seal(all_now=True)
     assert found() == []
+
+
+def test_nobody_else_writes_entries():
+    """An entry that is not written here has no proof, and looks inserted."""
+    written = [path for path in Path("crm").rglob("*.py") if "insert into audit_entry" in path.read_text()]
+    assert [path for path in written if path.parent.name != "audit"] == []
 
 
 def test_the_newest_wait_for_slow_transactions(edge, clock):

@@ -68,7 +68,7 @@ def settings(servers: tuple[str, str], worker_id: str) -> Iterator[config.Settin
             "SENDGRID_API_KEY": "SG.tests.key",
             "REDIS_URL": servers[1],
             "SENDING_MARK_FILE": str(FOLDER / f"sending-mark-{os.getpid()}.json"),
-            "AUDIT_SEAL_FILE": str(FOLDER / f"audit-seals-{os.getpid()}.jsonl"),
+            "AUDIT_SEAL_FILE": str(FOLDER / f"audit-seals-{os.getpid()}.txt"),
         }
     )
     name = f"test_{os.getpid()}_{worker_id}"

@@ -4,7 +4,7 @@ A run may be stopped at any time and started again: what the newest key has encr
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,23 +191,25 @@ def _totp() -> OnceTotp:
 
 def obstacles(key_id: str) -> list[str]:
     """Return why this key cannot be removed from FIELD_KEYS yet; an empty list when it can."""
-    settings, found = current.settings(), []
+    return [*_roles(key_id), *_values(key_id)]
+
+
+def _roles(key_id: str) -> Iterator[str]:
+    settings = current.settings()
     ids = [one for one, _ in settings.field_keys]
     if key_id == ids[0]:
-        found.append(f"{key_id} is the newest key; it encrypts. Put a new key before it in FIELD_KEYS.")
-    if ids[-1] == key_id and settings.index_key is None:
-        found.append(
-            f"{key_id} also makes the blind indexes. Set INDEX_KEY to what `flask keys index-key` prints."
-        )
+        yield f"{key_id} is the newest key; it encrypts. Put a new key before it in FIELD_KEYS."
+    if key_id == ids[-1] and settings.index_key is None:
+        yield f"{key_id} also makes the blind indexes. Set INDEX_KEY to what `flask keys index-key` prints."
+
+
+def _values(key_id: str) -> Iterator[str]:
     for column, counted in count().items():
         if counted[key_id]:
-            found.append(f"{column} holds {counted[key_id]:,} values under {key_id}. Run: flask keys rotate")
+            yield f"{column} holds {counted[key_id]:,} values under {key_id}. Run: flask keys rotate"
     secrets = select(User.tf_totp_secret).where(User.tf_totp_secret.is_not(None))
     if any(_totp().encrypt_again(one or "") for one in db.session.scalars(secrets)):
-        found.append("Secrets of authenticator apps are under an older key. Run: flask keys rotate")
+        yield "Secrets of authenticator apps are under an older key. Run: flask keys rotate"
     images = select(func.count()).select_from(ActChange).where(_image_holds(key_id))
     if held := db.session.scalar(images):
-        found.append(
-            f"What staff can undo holds values under {key_id} ({held:,} rows). Run: flask keys rotate"
-        )
-    return found
+        yield f"What staff can undo holds values under {key_id} ({held:,} rows). Run: flask keys rotate"

@@ -1,6 +1,6 @@
 """Seals outside the database: a log that was cut, emptied or rewritten is found by them."""
 
-import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -56,8 +56,7 @@ def test_one_place_is_enough(app, kept, redis, lost):
 
 
 def test_a_seal_that_nobody_here_made(kept):
-    forged = json.dumps(json.loads(kept.line) | {"number": 5})
-    assert kinds(forged, "nonsense", "[]") == ["forged"]
+    assert kinds(replace(kept, number=5).line, "nonsense", "a b c d", "") == ["forged"]
 
 
 def test_lost_seals_of_an_old_log(clock, kept, app, redis):
@@ -92,4 +91,4 @@ def test_commands(database, kept, tmp_path):
     assert seals.parse(line)
     (tmp_path / "seals").write_text(line)
     assert run(args=["audit", "verify", "--seal", line, "--seals", str(tmp_path / "seals")]).exit_code == 0
-    assert run(args=["audit", "verify", "--seal", "{}"]).exit_code == 1
+    assert run(args=["audit", "verify", "--seal", "nonsense"]).exit_code == 1

@@ -150,3 +150,30 @@ def test_without_approved_text_there_is_an_alert(clinic, clock):
     ring("a")
     assert tell(clinic) == 0
     assert db.session.scalar(select(Alert.id).where(Alert.key == "no-text-staff-alert"))
+
+
+def test_a_seal_is_emailed_once_a_day_to_one_person(clinic, outbox, app, clock, monkeypatch):
+    def send() -> bool:
+        with transaction():
+            return alert_emails.send_audit_seal(line, clinic=clinic)
+
+    line = f"2026-11-29T03:00:00+00:00 48211 {64 * '9'} {64 * '5'}"
+    assert not send()  # nobody is named
+    monkeypatch.setattr(app, "settings", replace(app.settings, audit_seal_email="Keeper@elsewhere.example"))
+    assert send()
+    assert not send()
+    deliver_all(app)
+    [(_, [recipient])] = outbox.sent
+    assert recipient.email == "keeper@elsewhere.example"
+    assert set(recipient.substitutions.values()) == {
+        line
+    }  # as it was made, in the HTML and in the plain text
+    clock.shift(86_400)
+    assert send()
+
+
+def test_a_seal_for_no_address_raises_an_alert(clinic, app, monkeypatch):
+    monkeypatch.setattr(app, "settings", replace(app.settings, audit_seal_email="nobody"))
+    with transaction():
+        assert not alert_emails.send_audit_seal("a seal", clinic=clinic)
+    assert "no address" in (db.session.scalars(select(Alert.text)).one())

@@ -31,7 +31,7 @@ pages = ConsolePages(
     "campaigns",
     __name__,
     url_prefix="/campaigns",
-    entries=[ConsoleEntry(label="Broadcasts", permission="run_campaigns", order=50)],
+    entries=[ConsoleEntry(label="Broadcasts", permission="run_campaigns", order=50, section="Outreach")],
 )
 
 

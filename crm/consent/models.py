@@ -16,6 +16,12 @@ class ConsentRecord(HasId, Base):
     __tablename__ = "consent_record"
     __table_args__ = (
         Index("ix_consent_record_contact", "contact_id", "id"),
+        Index(
+            "ix_consent_record_stopped_by",
+            "message_id",
+            postgresql_where=text("action = 'withdrawn' and message_id is not null"),
+        ),
+        Index("ix_consent_record_at", "at", postgresql_using="brin"),
         CheckConstraint(
             "action in ('attested','requested','granted','withdrawn','merged','unmerged','snoozed')",
             name="action",

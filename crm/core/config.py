@@ -74,6 +74,7 @@ class Settings:
     audit_keys: tuple[tuple[str, bytes], ...]  # prove that this service wrote the audit log
     public_url: str
     database_url: str | None
+    reports_database_url: str | None
     redis_url: str | None
     sendgrid_api_key: str
     sendgrid_url: str
@@ -131,6 +132,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         audit_keys=_keys("AUDIT_KEYS", env.get("AUDIT_KEYS") or _local_audit_key(env["SECRET_KEY"])),
         public_url=public_url,
         database_url=_postgres(env.get("DATABASE_URL")),
+        reports_database_url=_postgres(env.get("REPORTS_DATABASE_URL")),
         redis_url=env.get("REDIS_URL"),
         sendgrid_api_key=env["SENDGRID_API_KEY"],
         sendgrid_url=env.get("SENDGRID_URL", mail_api).rstrip("/"),
@@ -163,6 +165,7 @@ SECRETS = (
     "AUDIT_KEYS",
     "INDEX_KEY",
     "DATABASE_URL",
+    "REPORTS_DATABASE_URL",
     "REDIS_URL",
     "SENDGRID_API_KEY",
     "SENDGRID_WEBHOOK_KEY",

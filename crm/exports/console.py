@@ -29,7 +29,7 @@ pages = ConsolePages(
     "exports",
     __name__,
     url_prefix="/export",
-    entries=[ConsoleEntry(label="Export", permission="export_people", order=71, section="Import and export")],
+    entries=[ConsoleEntry(label="Export", permission="export_people", order=71, section="People")],
 )
 
 KINDS = {"contacts": "Contacts", "leads": "Leads"}

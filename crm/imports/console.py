@@ -28,9 +28,7 @@ pages = ConsolePages(
     "imports",
     __name__,
     url_prefix="/import",
-    entries=[
-        ConsoleEntry(label="Import", permission="manage_contacts", order=70, section="Import and export")
-    ],
+    entries=[ConsoleEntry(label="Import", permission="manage_contacts", order=70, section="People")],
 )
 
 

@@ -16,7 +16,7 @@ pages = ConsolePages(
     "sequences",
     __name__,
     url_prefix="/sequences",
-    entries=[ConsoleEntry(label="Sequences", permission="see_sequences", order=30)],
+    entries=[ConsoleEntry(label="Sequences", permission="see_sequences", order=30, section="Outreach")],
 )
 
 LABELS = {"state": "Status", "step": "Waiting for email"}

@@ -35,6 +35,7 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     "manage_contacts": _only("admin", "front_desk"),  # edit, merge, split
     "clinical_stop": _only("admin", "clinician", "front_desk"),  # nothing may be sent to this person
     "lift_stop": _only("admin", "clinician"),  # stopping must be quick; lifting needs clinical judgment
+    "see_reports": _EVERYONE,  # counts and rates; nobody is named
     "see_sequences": _EVERYONE,
     "run_sequences": _only("admin", "marketer"),  # pause, resume, go live, send the next step now, take out
     "write_content": _only("admin", "marketer"),  # drafts; never an approval of one's own

@@ -8,7 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from flask import Flask, Response, current_app, g, request
-from flask_babel import get_locale
+from flask_babel import format_date, get_locale
 
 from crm.core import clock, current
 from crm.web import formatting
@@ -20,6 +20,7 @@ def register(app: Flask) -> None:
     """Add the filters and the compression of static files to the app."""
     app.add_template_filter(_local, "local")
     app.add_template_filter(_spoken, "spoken")
+    app.add_template_filter(lambda day: format_date(day, "medium"), "day")
     app.add_template_filter(lambda at: at.isoformat(), "iso")
     app.add_template_filter(formatting.city, "city")
     app.add_template_filter(lambda value: formatting.thousands(value, language=_language()), "thousands")

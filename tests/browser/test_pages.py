@@ -12,7 +12,9 @@ PUBLIC = ["/contact", "/education", "/login", "/c/nonsense", "/nowhere"]
 CONSOLE = ["/console", "/console/leads", "/console/sequences", "/console/mail", "/console/alerts", "/console/staff",
            "/console/audit", "/console/settings", "/console/campaigns", "/console/content", "/console/mail/pace",
            "/console/account", "/console/contacts", "/console/new", "/console/new?what=referral", "/console/referrers/",
-           "/console/referrers/new"]  # fmt: skip
+           "/console/referrers/new", "/console/reports", "/console/reports?by=practice&kind=referral",
+           "/console/reports/response", "/console/reports/email", "/console/reports/consent",
+           "/console/reports/leads"]  # fmt: skip
 
 
 def check(page: Page, address: str, *, fine: tuple[int, ...] = (200,)) -> None:

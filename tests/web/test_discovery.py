@@ -57,12 +57,12 @@ def test_every_audience_is_found(app, audience, kind, known):
 def test_navigation_order_and_links(app):
     assert list(console.sections()) == [
         "Leads",
+        "Consultations",
         "People",
-        "Sequences",
+        "Outreach",
         "Content",
-        "Broadcasts",
         "Mail",
-        "Import and export",
+        "Reports",
         "Settings",
     ]
     links = [link for links in console.sections().values() for link in links]

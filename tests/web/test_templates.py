@@ -94,9 +94,9 @@ def test_bare_names_are_found():
 
 
 def spoken_to_people() -> set[str]:
-    """Every text marked for translation in what patients and referrers see."""
+    """Every text marked for translation in what patients and referrers see, and in reports."""
     found = set()
-    for folder in ("public", "portal", "errors", "macros"):
+    for folder in ("public", "portal", "errors", "macros", "console/reports"):
         options = {"**.html": {"extensions": "jinja2.ext.do", "silent": "false"}}
         for _file, _line, message, _comments, _context in extract_from_dir(
             TEMPLATES / folder, method_map=[("**.html", "jinja2")], options_map=options, keywords={"_": None}
@@ -110,8 +110,9 @@ def spoken_to_people() -> set[str]:
             ("**/portal.py", "python"),
             ("**/forms.py", "python"),
             ("web/errors.py", "python"),
+            ("reports/*.py", "python"),
         ],
-        keywords={"_": None, "gettext": None, "lazy_gettext": None, "_l": None},
+        keywords={"_": None, "gettext": None, "ngettext": (1, 2), "lazy_gettext": None, "_l": None},
     ):
         found.update([message] if isinstance(message, str) else message)
     return found
@@ -120,7 +121,12 @@ def spoken_to_people() -> set[str]:
 def test_public_texts_are_in_spanish():
     with SPANISH.open("rb") as file:
         catalog = read_po(file, locale="es")
-    spanish = {message.id: message.string for message in catalog if message.id and not message.fuzzy}
+    spanish = {
+        english: string
+        for message in catalog
+        if message.id and not message.fuzzy
+        for english, string in zip(_forms(message.id), _forms(message.string), strict=True)
+    }
     assert sorted(text for text in spoken_to_people() if not spanish.get(text)) == []
 
 

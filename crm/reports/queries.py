@@ -1,0 +1,357 @@
+"""Numbers of the report pages, read from the roll-ups: one bounded statement each."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Row, select, text
+
+from crm.core.db import db
+from crm.core.read_replica import reading
+from crm.leads.models import Lead
+from crm.reports import rules
+from crm.reports.rules import Period
+
+SHOWN = 50  # rows of a table that is broken down; the rest is in the CSV file
+CSV_ROWS = 5_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadFilter:
+    """Which leads a report counts. An empty text and a number of None mean all; owner 0 means nobody's."""
+
+    kind: str
+    period: Period
+    source: str = ""
+    practice: int | None = None
+    owner: int | None = None
+    language: str = ""
+
+    def sql(self) -> str:
+        parts = ["day between :first and :last", "kind = :kind"]
+        parts += [f"{name} = :{name}" for name in ("source", "language") if getattr(self, name)]
+        if self.practice is not None:
+            parts.append("practice_id = :practice")
+        if self.owner is not None:
+            parts.append("coalesce(owner_id, 0) = :owner")
+        return " and ".join(parts)
+
+    def given(self) -> dict[str, Any]:
+        return {
+            "first": self.period.first, "last": self.period.last, "kind": self.kind, "source": self.source,
+            "practice": self.practice, "owner": self.owner, "language": self.language,
+        }  # fmt: skip
+
+
+GROUPS: Mapping[str, str] = {
+    "source": "source", "campaign": "campaign", "practice": "coalesce(practice_id, 0)", "owner": "coalesce(owner_id, 0)",
+    "language": "language", "state": "coalesce(state, '')", "month": "to_char(day, 'YYYY-MM')",
+}  # fmt: skip
+"""What leads are broken down by -> its expression."""
+
+
+def _rows(sql: str, given: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    with reading() as connection:
+        return connection.execute(text(sql), dict(given)).all()
+
+
+def steps(wanted: LeadFilter) -> list[int]:
+    """Return how many leads took each step, the first step first."""
+    found = {row.step: row.leads for row in _rows(
+        f"select step, count(*) as leads from report_lead where {wanted.sql()} group by step", wanted.given()
+    )}  # fmt: skip
+    return at_least(found, kind=wanted.kind)
+
+
+def at_least(furthest: Mapping[int, int], *, kind: str) -> list[int]:
+    """Return how many came to each step or further, from how many came to each as their furthest."""
+    return [
+        sum(count for step, count in furthest.items() if step >= place)
+        for place in range(len(rules.STEPS[kind]))
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The leads of one source, practice, owner...: how many took each step, and the median days to a booking."""
+
+    key: Any
+    steps: list[int]
+    days_to_booked: float | None
+
+
+def parts(wanted: LeadFilter, *, by: str) -> list[Part]:
+    """Return the leads broken down, the largest part first. Raises KeyError for an unknown name."""
+    counts = ", ".join(
+        f"count(*) filter (where step >= {place}) as s{place}"
+        for place in range(len(rules.STEPS[wanted.kind]))
+    )
+    found = _rows(
+        f"""
+        select {GROUPS[by]} as key, {counts},
+            percentile_cont(0.5) within group (order by hours_to_booked) / 24 as days
+        from report_lead where {wanted.sql()} group by 1 order by count(*) desc, 1 limit :limit
+        """,
+        {**wanted.given(), "limit": CSV_ROWS},
+    )
+    return [Part(key=row.key, steps=list(row[1:-1]), days_to_booked=row.days) for row in found]
+
+
+def medians(wanted: LeadFilter) -> Row[Any]:
+    """Return the median days to a booking and to the visit."""
+    return _rows(
+        f"""
+        select percentile_cont(0.5) within group (order by hours_to_booked) / 24 as booked,
+            percentile_cont(0.5) within group (order by hours_to_attended) / 24 as attended
+        from report_lead where {wanted.sql()}
+        """,
+        wanted.given(),
+    )[0]
+
+
+def per_day(wanted: LeadFilter, *, step: int = 0) -> Counter[date]:
+    """Return how many leads came in on each day, or of these, how many took a step later."""
+    found = _rows(
+        f"select day, count(*) as leads from report_lead where {wanted.sql()} and step >= :step group by day",
+        {**wanted.given(), "step": step},
+    )
+    return Counter({row.day: row.leads for row in found})
+
+
+def summed(per_day: Mapping[date, int], buckets: Iterable[Period]) -> list[int]:
+    """Return the sums of buckets of days."""
+    return [sum(count for day, count in per_day.items() if one.first <= day <= one.last) for one in buckets]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """Where leads stopped: the furthest step; how many are open, idle, or closed, and the most common reasons."""
+
+    step: int
+    open: int
+    idle: int
+    closed: int
+    reasons: list[tuple[str, int]]
+
+
+def stops(wanted: LeadFilter, *, idle_since: datetime) -> list[Stop]:
+    """Return for each step but the last where leads ended or wait."""
+    found = _rows(
+        f"""
+        select step, reason, closed, count(*) as leads, count(*) filter (where stage_at < :idle) as idle
+        from report_lead where {wanted.sql()} group by step, reason, closed
+        """,
+        {**wanted.given(), "idle": idle_since},
+    )
+    return [
+        _stop(step, [row for row in found if row.step == step])
+        for step in range(len(rules.STEPS[wanted.kind]) - 1)
+    ]
+
+
+def _stop(step: int, here: Sequence[Row[Any]]) -> Stop:
+    closed, waits = [row for row in here if row.closed], [row for row in here if not row.closed]
+    reasons = Counter[str]()
+    for row in closed:
+        reasons[row.reason or ""] += row.leads
+    del reasons[""]
+    return Stop(
+        step=step,
+        open=sum(row.leads for row in waits),
+        idle=sum(row.idle for row in waits),
+        closed=sum(row.leads for row in closed),
+        reasons=reasons.most_common(3),
+    )
+
+
+WHO = 100
+STATUSES = {
+    "": "true", "open": "not closed", "closed": "closed", "idle": "not closed and stage_at < :idle", "late": "late",
+    "untouched": "minutes_to_touch is null and not closed",
+}  # fmt: skip
+
+
+def lead_ids(
+    wanted: LeadFilter,
+    *,
+    step: int,
+    only: int | None,
+    status: str,
+    idle_since: datetime,
+    after: tuple[date, int] | None,
+) -> Sequence[Row[Any]]:
+    """Return (day, lead id) of the leads behind a number, newest first."""
+    furthest = "and step = :only" if only is not None else ""
+    later = "and (day, lead_id) < (:after_day, :after_id)" if after else ""
+    return _rows(
+        f"""
+        select day, lead_id from report_lead
+        where {wanted.sql()} and step >= :step {furthest} and {STATUSES[status]} {later}
+        order by day desc, lead_id desc limit :limit
+        """,
+        {
+            **wanted.given(), "step": step, "only": only, "idle": idle_since, "limit": WHO + 1,
+            "after_day": after and after[0], "after_id": after and after[1],
+        },
+    )  # fmt: skip
+
+
+def load_leads(ids: Iterable[int]) -> dict[int, Lead]:
+    """Return leads by id."""
+    return {lead.id: lead for lead in db.session.scalars(select(Lead).where(Lead.id.in_(list(ids))))}
+
+
+_TIMED = "source = any(:on_their_own)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """How soon staff first acted on leads that came in by themselves."""
+
+    key: Any
+    leads: int
+    touched: int
+    late: int
+    waiting: int
+    minutes: float | None  # median
+    attempts: float | None
+
+
+_ANSWERS = """
+    count(*) as leads, count(minutes_to_touch) as touched, count(*) filter (where late) as late,
+    count(*) filter (where minutes_to_touch is null and not closed) as waiting,
+    percentile_cont(0.5) within group (order by minutes_to_touch) as minutes, avg(attempts)::float as attempts
+"""
+
+
+def answers(wanted: LeadFilter, *, by: str = "") -> list[Answers]:
+    """Return how soon staff acted: in all, or by "owner", "source" or "week"."""
+    key = {"": "0", "owner": GROUPS["owner"], "source": "source", "day": "day"}[by]
+    found = _rows(
+        f"select {key} as key, {_ANSWERS} from report_lead where {wanted.sql()} and {_TIMED} group by 1 order by 2 desc, 1",
+        {**wanted.given(), "on_their_own": list(rules.ON_THEIR_OWN)},
+    )
+    return [Answers(**row._mapping) for row in found]
+
+
+def touch_over_time(wanted: LeadFilter, buckets: Sequence[Period]) -> list[float | None]:
+    """Return the median minutes to the first touch of each bucket."""
+    found = _rows(
+        f"""
+        select b.place, percentile_cont(0.5) within group (order by minutes_to_touch) as minutes
+        from unnest(cast(:firsts as date[]), cast(:lasts as date[])) with ordinality b(since, until, place)
+        join report_lead on day between b.since and b.until
+        where {wanted.sql()} and {_TIMED} group by b.place
+        """,
+        {
+            **wanted.given(), "on_their_own": list(rules.ON_THEIR_OWN),
+            "firsts": [one.first for one in buckets], "lasts": [one.last for one in buckets],
+        },
+    )  # fmt: skip
+    places = {row.place: row.minutes for row in found}
+    return [places.get(place + 1) for place in range(len(buckets))]
+
+
+def by_hour(wanted: LeadFilter, *, late: bool = False) -> list[list[int]]:
+    """Return how many leads came in, or were answered late, at each hour (columns) of each weekday from Monday."""
+    found = _rows(
+        f"""
+        select weekday, hour, count(*) as leads from report_lead
+        where {wanted.sql()} and {_TIMED} {"and late" if late else ""} group by weekday, hour
+        """,
+        {**wanted.given(), "on_their_own": list(rules.ON_THEIR_OWN)},
+    )
+    places = {(row.weekday, row.hour): row.leads for row in found}
+    return [[places.get((weekday, hour), 0) for hour in range(24)] for weekday in range(1, 8)]
+
+
+EMAIL_COUNTS = ("sent", "delivered", "bounced", "refused", "complained", "opted_out", "left_out")
+
+
+def emails(period: Period) -> Sequence[Row[Any]]:
+    """Return the counts of each step, broadcast and transactional email, with names, most sent first within its kind."""
+    sums = ", ".join(f"sum({name})::bigint as {name}" for name in EMAIL_COUNTS)
+    return _rows(
+        f"""
+        select e.*, s.title as sequence, c.name as campaign, i.title as purpose,
+            (select v.subject from content_version v where v.item_id = e.item_id
+             order by (v.language = 'en') desc, v.number desc limit 1) as subject
+        from (select kind, sequence_id, step, campaign_id, item_id, {sums} from report_email
+              where day between :first and :last
+              group by kind, sequence_id, step, campaign_id, item_id) e
+        left join sequence s on s.id = e.sequence_id left join campaign c on c.id = e.campaign_id
+        left join content_item i on i.id = e.item_id
+        order by array_position(array['sequence', 'campaign', 'transactional'], e.kind), s.title, e.step, e.sent desc
+        limit :limit
+        """,
+        {"first": period.first, "last": period.last, "limit": CSV_ROWS},
+    )
+
+
+def emails_per_day(period: Period) -> Mapping[str, Counter[date]]:
+    """Return counts of emails by name and day."""
+    sums = ", ".join(f"sum({name})::bigint as {name}" for name in EMAIL_COUNTS)
+    found = _rows(
+        f"select day, {sums} from report_email where day between :first and :last group by day",
+        {"first": period.first, "last": period.last},
+    )
+    return {name: Counter({row.day: getattr(row, name) for row in found}) for name in EMAIL_COUNTS}
+
+
+def consents(period: Period) -> Sequence[Row[Any]]:
+    """Return (action, wording, source, people), most people first."""
+    return _rows(
+        """
+        select action, wording, source, sum(people)::bigint as people from report_consent
+        where day between :first and :last
+        group by action, wording, source order by people desc, wording, source
+        """,
+        {"first": period.first, "last": period.last},
+    )
+
+
+def consents_per_day(period: Period) -> Mapping[str, Counter[date]]:
+    """Return action -> day -> people."""
+    found = _rows(
+        """
+        select action, day, sum(people)::bigint as people from report_consent
+        where day between :first and :last group by action, day
+        """,
+        {"first": period.first, "last": period.last},
+    )
+    counts = defaultdict[str, Counter[date]](Counter)
+    for row in found:
+        counts[row.action][row.day] = row.people
+    return counts
+
+
+def counted_at(report: str, period: Period) -> datetime | None:
+    """Return when the day of a period that was counted longest ago was counted; None: nothing was."""
+    found: datetime | None = _rows(
+        "select min(counted_at) as at from report_day where report = :report and day between :first and :last",
+        {"report": report, "first": period.first, "last": period.last},
+    )[0].at
+    return found
+
+
+def names(table: str, ids: Iterable[int]) -> dict[int, str]:
+    """Return id -> name of practices or staff members."""
+    if table not in ("practice", "user"):
+        raise KeyError(table)
+    found = _rows(f'select id, name from "{table}" where id = any(:ids)', {"ids": list(ids)})
+    return {row.id: row.name for row in found}
+
+
+def choices(column: str) -> list[Any]:
+    """Return the values of a column that leads of the last two years have, for a select: "practice_id" or "owner_id"."""
+    if column not in ("practice_id", "owner_id"):
+        raise KeyError(column)
+    return [
+        row.value
+        for row in _rows(
+            f"select {column} as value from report_lead where {column} is not null group by 1 order by count(*) desc limit :most",
+            {"most": SHOWN},
+        )
+    ]

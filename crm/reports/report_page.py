@@ -1,0 +1,165 @@
+"""What all report pages share: filters from the address, their form and links, and CSV files."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Response, render_template, request, url_for
+from flask_babel import format_date, gettext
+
+from crm.audit import service as audit
+from crm.core import clock, csv_files
+from crm.core.errors import Invalid
+from crm.desk.list_filters import SOURCES
+from crm.leads import rules as lead_rules
+from crm.reports import queries, rules, texts
+from crm.reports.queries import LeadFilter
+from crm.reports.rules import Period
+
+NAMES = ("period", "from", "to", "kind", "source", "practice", "owner", "language", "by")
+LANGUAGES = {"en": "English", "es": "Spanish"}
+IDLE_AFTER = timedelta(days=14)
+FEW = f"<{rules.SMALL}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the address asks for."""
+
+    values: Mapping[str, str]
+    period: Period
+    leads: LeadFilter
+
+    def href(self, to: str | None = None, **changes: Any) -> str:
+        """Return the address of a page with the same filters, some changed."""
+        values: dict[str, Any] = {**self.values, **changes}
+        kept = {name: value for name, value in values.items() if value not in (None, "")}
+        return url_for(to or request.endpoint or "", **kept)
+
+    def shown(self, counts: Sequence[int]) -> list[int | None]:
+        """Return counts; below five hidden where the leads are those of one language."""
+        return rules.hide_small(counts) if self.leads.language else list(counts)
+
+
+def asked() -> Asked:
+    """Read the filters of the address. Raises Invalid for one that is not known."""
+    values = {name: request.args.get(name, "").strip() for name in NAMES}
+    period = rules.period_from(values, today=clock.today())
+    kind = values["kind"] or lead_rules.CONTACT_REQUEST
+    wrong = {
+        "kind": kind not in rules.STEPS,
+        "source": values["source"] not in ("", *SOURCES),
+        "language": values["language"] not in ("", *LANGUAGES),
+        "by": values["by"] not in ("", *queries.GROUPS),
+    }
+    if any(wrong.values()):
+        raise Invalid(
+            {name: [gettext("Choose one of the list.")] for name, is_wrong in wrong.items() if is_wrong}
+        )
+    wanted = LeadFilter(
+        kind=kind,
+        period=period,
+        source=values["source"],
+        practice=_number(values["practice"]),
+        owner=_number(values["owner"]),
+        language=values["language"],
+    )
+    return Asked(values={name: value for name, value in values.items() if value}, period=period, leads=wanted)
+
+
+def _number(value: str) -> int | None:
+    if not value:
+        return None
+    if not (value.isascii() and value.isdecimal()) or len(value) > 18:
+        raise Invalid({"owner": [gettext("Choose one of the list.")]})
+    return int(value)
+
+
+def select_options() -> dict[str, list[tuple[str, str]]]:
+    """Return the choices of the filter form."""
+    practices, owners = queries.choices("practice_id"), queries.choices("owner_id")
+    by_name = queries.names("practice", practices), queries.names("user", owners)
+    return {
+        "period": [(str(days), str(label)) for days, label in texts.PERIODS.items()],
+        "source": [(code, gettext(label)) for code, label in SOURCES.items()],
+        "practice": [(str(one), by_name[0].get(one, "")) for one in practices],
+        "owner": [("0", gettext("Nobody")), *((str(one), by_name[1].get(one, "")) for one in owners)],
+        "language": [(code, gettext(label)) for code, label in LANGUAGES.items()],
+    }
+
+
+def active_filters(wanted: Asked, options: Mapping[str, Sequence[tuple[str, str]]]) -> list[dict[str, str]]:
+    """Return the filters in force as removable tags."""
+    labels = {
+        "source": texts.GROUPS["source"],
+        "practice": texts.GROUPS["practice"],
+        "owner": texts.GROUPS["owner"],
+        "language": texts.GROUPS["language"],
+    }
+    return [
+        {
+            "label": str(label),
+            "value": dict(options[name]).get(wanted.values[name], wanted.values[name]),
+            "href": wanted.href(None, **{name: None}),
+        }
+        for name, label in labels.items()
+        if wanted.values.get(name)
+    ]
+
+
+def key_labels(by: str, keys: Iterable[Any]) -> dict[Any, str]:
+    """Return the name of each key of a breakdown."""
+    keys = list(keys)
+    known = _named(by, [key for key in keys if key])
+    without = {"owner": gettext("Nobody"), "practice": gettext("No practice")}.get(by, gettext("Unknown"))
+    return {key: known.get(key, key if isinstance(key, str) and key else without) for key in keys}
+
+
+def _named(by: str, keys: Sequence[Any]) -> dict[Any, str]:
+    tables = {"practice": "practice", "owner": "user"}
+    if by in tables:
+        return queries.names(tables[by], keys)
+    words = {"source": SOURCES, "language": LANGUAGES}.get(by, {})
+    return {code: gettext(label) for code, label in words.items()}
+
+
+def bucket_labels(buckets: Sequence[Period]) -> list[str]:
+    """Return the first day of each bucket in the reader's language."""
+    return [format_date(one.first, "MMM d" if len(buckets) < 60 else "MMM y") for one in buckets]
+
+
+def render(template: str, wanted: Asked, *, report: str, **context: Any) -> str:
+    """Return a report page with its filter form."""
+    options = select_options()
+    return render_template(
+        f"console/reports/{template}.html",
+        asked=wanted,
+        period=wanted.period,
+        before=wanted.period.before(),
+        options=options,
+        active=active_filters(wanted, options),
+        counted_at=queries.counted_at(report, wanted.period),
+        few=FEW,
+        **context,
+    )
+
+
+def idle_since() -> datetime:
+    """Return the moment before which an open lead that has not moved is idle."""
+    return clock.now() - IDLE_AFTER
+
+
+def csv_answer(name: str, rows: Iterable[Sequence[Any]], wanted: Asked) -> Response:
+    """Return rows as a CSV file; the audit log keeps that it was taken."""
+    audit.record("report.csv", detail={"report": name, "filters": dict(wanted.values)})
+    lines = csv_files.csv_lines(["" if cell is None else str(cell) for cell in row] for row in rows)
+    answer = Response("".join(lines).encode("utf-8-sig"), content_type="text/csv; charset=utf-8")
+    period = f"{wanted.period.first}-{wanted.period.last}"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}-{period}.csv"'
+    return answer
+
+
+def wants_csv() -> bool:
+    """Tell whether the address asks for a file in place of a page."""
+    return request.args.get("format") == "csv"

@@ -1,0 +1,76 @@
+"""The Response, Email and Consent pages: their numbers, their empty states, their files; the replica."""
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import InternalError
+
+from crm.content.models import ContentVersion
+from crm.core import read_replica
+from crm.core.db import db, transaction
+from crm.leads.models import Breach
+from jobs import reports as jobs
+from tests.conftest import NOW
+from tests.reports import facts
+from tests.reports.test_console import add_lead, reader  # noqa: F401 - a fixture
+from tests.support import factories
+
+PAGES = ("response", "email", "consent")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_clinic_sees_the_first_step(reader, page):  # noqa: F811
+    shown = reader.get(f"/console/reports/{page}").text
+    assert 'class="empty"' in shown
+    assert "btn-primary" in shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_and_files_of_a_busy_clinic(reader, page):  # noqa: F811
+    dice = random.Random(5)
+    with transaction():
+        factories.shipped()
+        version_id = db.session.scalar(select(ContentVersion.id).limit(1))
+        facts.add_leads(dice, 40)
+        facts.add_consents(dice, 20, messages=facts.add_emails(dice, 20, version_id=version_id))
+    jobs.count()
+    for query in ("period=90", "period=365&kind=referral"):
+        shown = reader.get(f"/console/reports/{page}?{query}")
+        assert shown.status_code == 200
+        assert "<svg" in shown.text
+        assert reader.get(f"/console/reports/{page}?{query}&format=csv").text.count("\n") > 1
+
+
+def test_response_counts_what_came_in_by_itself(reader):  # noqa: F811
+    at = NOW - timedelta(days=1)
+    add_lead("contacted", first_human_touch_at=at + timedelta(minutes=30))
+    late = add_lead("contacted", first_human_touch_at=at + timedelta(hours=2))
+    add_lead("contacted", source="phone", first_human_touch_at=at)
+    add_lead("new")
+    with transaction():
+        db.session.add(Breach(lead_id=late.id, stage="new", due_at=at, at=at))
+    jobs.count()
+    page = reader.get("/console/reports/response").text
+    assert "75 min" in page
+    assert "2 of 3 answered" in page
+    assert "67%" in page
+    assert late.reference in reader.get("/console/reports/leads?status=late").text
+
+
+def test_a_replica_is_read_and_never_written(database, clock):
+    url = database.settings.database_url
+    settings = replace(database.settings, reports_database_url=url)
+    engine = read_replica._engine_of(settings)
+    read_replica._ENGINE.set(engine)
+    try:
+        with read_replica.reading() as connection:
+            assert connection is not db.session.connection()
+            assert connection.execute(text("select count(*) from report_lead")).scalar() == 0
+            with pytest.raises(InternalError, match="read-only"):
+                connection.execute(text("insert into report_day values ('x', now(), now())"))
+    finally:
+        read_replica._ENGINE.set(None)
+        engine.dispose()

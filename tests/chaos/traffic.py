@@ -114,6 +114,11 @@ class WebTraffic:
                     return
                 if answer.status_code != 429:
                     self.failures.append(str(answer.status_code))
-                assert answer.status_code >= 429, f"{answer.status_code}: {answer.text[:300]}"
+                assert answer.status_code >= 429, f"{answer.text[:300]} {self._warnings()}"
             time.sleep(0.1)
         raise AssertionError("A contact request was not answered for a minute.")
+
+    def _warnings(self) -> str:
+        """Return the last warnings of the web processes: their files go with the installation."""
+        lines = (self.stack.folder / "web.log").read_text(errors="replace").splitlines()
+        return "\n".join([line for line in lines if '"info"' not in line and "[INFO]" not in line][-5:])

@@ -1,6 +1,6 @@
 """The front desk's pages: work lists, tasks, the call log, consultations, and who takes new leads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from flask import Response, abort, flash, redirect, render_template, request, url_for
@@ -18,6 +18,8 @@ from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid, NotFound
 from crm.desk import worklists
+from crm.desk.calling import call_list
+from crm.desk.calling.call_list import CallPlace
 from crm.desk.lead_page import (
     clinic_time,
     flash_undo,
@@ -48,9 +50,16 @@ def index() -> ResponseReturnValue:
     day: Sequence[Consultation] = ()
     leads: Sequence[Lead]
     later = None
+    places: Mapping[int, CallPlace] = {}
     if name == TODAY:
         day = visits.between(clock.today(), clock.today())
         leads = [one.lead for one in day]
+    elif name == worklists.FIRST:
+        calls = call_list.load_calls(me=current_user.id, cursor=request.args.get("cursor"))
+        places = {place.lead.id: place for place in calls.rows}
+        found = [place.lead for place in calls.rows]
+        leads = found if request.args.get("cursor") else queries.crisis_first(found)
+        later = calls.next and url_for(".index", list=name, cursor=calls.next)
     else:
         shown = worklists.load_list(name, me=current_user.id, cursor=request.args.get("cursor"))
         leads = shown.rows
@@ -62,6 +71,7 @@ def index() -> ResponseReturnValue:
         lists=worklists.LISTS,
         counts=worklists.list_counts(me=current_user.id),
         leads=leads,
+        places=places,
         in_crisis=queries.people_in_crisis(),
         day=day,
         later=later,

@@ -81,3 +81,15 @@ class BulkItem(Base):
     state: Mapped[ItemState] = mapped_column(EnumText(ItemState))
     why: Mapped[str | None] = mapped_column(Text)  # why it was skipped, or could not be undone
     before: Mapped[dict[str, Any] | None]  # what an undo needs
+
+
+class CallClaim(Base):
+    """The lead that a staff member is calling now. No one else gets it until the claim ends."""
+
+    __tablename__ = "call_claim"
+    __table_args__ = (CheckConstraint("until > claimed_at", name="until"),)
+
+    lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), unique=True)
+    claimed_at: Mapped[datetime]
+    until: Mapped[datetime]

@@ -5,31 +5,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, func, literal, or_, select, tuple_, union_all
 from sqlalchemy.orm import InstrumentedAttribute
 
 from crm.consultations import queries as consultations
 from crm.consultations.models import Consultation
-from crm.contacts.models import Contact
 from crm.core import clock, paging
 from crm.core.db import db
 from crm.core.paging import Page
+from crm.desk.calling import call_list
 from crm.desk.tasks import task_lists
 from crm.leads import index_scan
 from crm.leads.models import Lead, Task
 from crm.leads.queries import crisis_first
-from crm.leads.rules import CONTACT_REQUEST, PAUSED, REFERRAL, UNTOUCHED
+from crm.leads.rules import PAUSED, REFERRAL
 
 PAGE = 50
 COUNTED = 100  # rows read for a count; above that it shows "99+"
 MOST_PAST = 500  # past consultations that the list without an outcome is made of
 STALE_AFTER = timedelta(days=14)
-BETWEEN_ATTEMPTS = timedelta(hours=3)
-CALLING_HOURS = (8, 21)  # local time of the person: 47 CFR 64.1200(c)(1)
-TO_CALL = (
-    "new", "unconfirmed", "confirmed", "contacted", "qualified",
-    "received", "in_review", "accepted", "contacting", "no_show", "cancelled", "rescheduled",
-)  # fmt: skip
 
 Conditions = Callable[[Any, datetime, int], Sequence[ColumnElement[bool]]]
 
@@ -48,48 +42,16 @@ class WorkList:
     scanned: bool = False
 
 
-def _call_now(row: Any, now: datetime, _me: int) -> Sequence[ColumnElement[bool]]:
-    local = func.timezone(Contact.time_zone, literal(now, Lead.due_at.type))
-    hour = func.extract("hour", local)
-    callable_now = (
-        select(Contact.id)
-        .where(
-            Contact.id == row.contact_id,
-            Contact.phone.is_not(None),
-            Contact.stopped_at.is_(None),
-            hour >= CALLING_HOURS[0],
-            hour < CALLING_HOURS[1],
-        )
-        .exists()
-    )
-    rested = or_(row.last_attempt_at.is_(None), row.last_attempt_at < now - BETWEEN_ATTEMPTS)
-    return (row.stage.in_(TO_CALL), rested, callable_now)
-
-
 def _past_consultation(row: Any, _now: datetime, _me: int) -> Sequence[ColumnElement[bool]]:
     past = consultations.without_outcome().order_by(Consultation.starts_at).limit(MOST_PAST).subquery()
     return (row.id.in_(select(past.c.lead_id)),)
-
-
-def _call_ranks(row: Any, now: datetime) -> Sequence[ColumnElement[bool]]:
-    """Return the parts of "Call now" in their order; each lead belongs to the first part it meets.
-
-    A new request is called within minutes or rarely reached, so it comes before referrals, however urgent.
-    """
-    return (
-        and_(row.kind == CONTACT_REQUEST, row.stage.in_(sorted(UNTOUCHED))),
-        row.urgent,
-        row.stage == "received",
-        row.by < now,
-        literal(True),
-    )
 
 
 LISTS: Mapping[str, WorkList] = {
     "call_now": WorkList(
         label="Call now",
         empty="No one can be called at this hour.",
-        conditions=_call_now,
+        conditions=call_list.conditions,
         by=Lead.due_at,
         scanned=True,
     ),
@@ -131,7 +93,6 @@ LISTS: Mapping[str, WorkList] = {
     ),
 }
 FIRST = "call_now"
-CALL_RANKS = 5
 
 
 def load_list(name: str, *, me: int, cursor: str | None = None, limit: int = PAGE) -> Page[Lead]:
@@ -145,42 +106,13 @@ def load_list(name: str, *, me: int, cursor: str | None = None, limit: int = PAG
 
 def _load(wanted: WorkList, name: str, *, me: int, cursor: str | None, limit: int) -> Page[Lead]:
     if name == "call_now":
-        return _load_call_now(wanted, me=me, cursor=cursor, limit=limit)
+        calls = call_list.load_calls(me=me, cursor=cursor, limit=limit)
+        return Page(rows=[place.lead for place in calls.rows], next=calls.next)
     after = paging.decode(cursor, (datetime, int)) if cursor else None
     found = index_scan.load_leads(_ids(wanted, me, limit=limit + 1, after=after), wanted.by, Lead.id)
     last = found[limit - 1] if len(found) > limit else None
     more = paging.encode(getattr(last, wanted.by.key), last.id) if last is not None else None
     return Page(rows=found[:limit], next=more)
-
-
-def _load_call_now(wanted: WorkList, *, me: int, cursor: str | None, limit: int) -> Page[Lead]:
-    """Return a page of the leads to call, by rank and then by deadline."""
-    rank, *key = paging.decode(cursor, (int, datetime, int)) if cursor else (0,)
-    places = {
-        row.id: row.rank
-        for row in db.session.execute(_ranked_ids(wanted, me, limit=limit + 1, rank=rank, after=tuple(key)))
-    }
-    leads = db.session.scalars(select(Lead).where(Lead.id.in_(places))).all()
-    found = sorted(leads, key=lambda lead: (places[lead.id], lead.due_at, lead.id))
-    last = found[limit - 1] if len(found) > limit else None
-    more = paging.encode(places[last.id], last.due_at, last.id) if last is not None else None
-    return Page(rows=found[:limit], next=more)
-
-
-def _ranked_ids(
-    wanted: WorkList, me: int, *, limit: int, rank: int, after: index_scan.Key
-) -> Select[int, int]:
-    """Select the ids of the first leads to call and their ranks, starting after a key within a rank."""
-    now, parts = clock.now(), []
-    for place in range(rank, CALL_RANKS):
-        rows = index_scan.scan_open_leads(wanted.by, after=after if place == rank else None)
-        ranks = _call_ranks(rows.c, now)
-        earlier = [not_(one) for one in ranks[:place]]
-        conditions = (ranks[place], *earlier, *wanted.conditions(rows.c, now, me))
-        ids = select(rows.c.id, literal(place).label("rank"), rows.c.by).where(*conditions)
-        parts.append(select(ids.order_by(rows.c.by, rows.c.id).limit(limit).subquery()))
-    both = union_all(*parts).subquery()
-    return select(both.c.id, both.c.rank).order_by(both.c.rank, both.c.by, both.c.id).limit(limit)
 
 
 def _ids(wanted: WorkList, me: int, *, limit: int, after: index_scan.Key | None = None) -> Select[int]:
@@ -198,12 +130,14 @@ def _ids(wanted: WorkList, me: int, *, limit: int, after: index_scan.Key | None 
 def list_counts(*, me: int) -> dict[str, str]:
     """Return the length of each list and the user's open tasks, up to 99, in one statement."""
     branches = [_counted(name, _ids(wanted, me, limit=COUNTED)) for name, wanted in LISTS.items()]
+    branches.append(_counted("callbacks", call_list.promised_calls(me, limit=COUNTED)))
     branches.append(_counted("tasks", task_lists.tasks_of(me, limit=COUNTED)))
     found = {row.name: int(row.rows) for row in db.session.execute(union_all(*branches))}
+    found["call_now"] += found.pop("callbacks")
     return {name: f"{COUNTED - 1}+" if count >= COUNTED else str(count) for name, count in found.items()}
 
 
-def _counted(name: str, rows: Select[Any]) -> Select[str, int]:
+def _counted(name: str, rows: Select[*tuple[Any, ...]]) -> Select[str, int]:
     return select(literal(name).label("name"), func.count().label("rows")).select_from(rows.subquery())
 
 

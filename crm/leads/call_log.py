@@ -50,12 +50,16 @@ def log_call(
     )
     crisis.alert_if_crisis(note, lead_id=lead.id, reference=lead.reference)
     audit.record("lead.call", object_type="lead", object_id=lead.id, detail=detail)
-    if outcome in REACHED:
-        stage_work.close_tasks(lead.id, kinds=("call", "tell"))
+    settled = stage_work.CALLS | {"tell"} if outcome in REACHED else {stage_work.CALLBACK}
+    stage_work.close_tasks(lead.id, kinds=settled)
     _advance(lead, outcome=outcome, now=now)
     if call_again_at is not None:
         service.add_task(
-            lead_id=lead.id, kind="call", title="Call again", due_at=call_again_at, owner_id=lead.owner_id
+            lead_id=lead.id,
+            kind=stage_work.CALLBACK,
+            title="Call again",
+            due_at=call_again_at,
+            owner_id=lead.owner_id,
         )
     return call
 

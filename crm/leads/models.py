@@ -23,6 +23,8 @@ from crm.leads.rules import HAS_OUTCOME, LeadKind
 from crm.referrers.models import Clinician, Practice
 from crm.staff.models import User
 
+OPEN_CALLBACK = "kind = 'callback' and done_at is null"
+
 
 class Lead(HasId, Base):
     """One request for care, from first touch to booked or lost."""
@@ -166,11 +168,13 @@ class Task(HasId, Base):
         CheckConstraint("repeats in ('day','week','two_weeks','month')", name="repeats"),
         Index("ix_task_open_due", "due_at", "id", postgresql_where=text("done_at is null")),
         Index("ix_task_lead", "lead_id", "id"),
+        Index("uq_task_callback", "lead_id", unique=True, postgresql_where=text(OPEN_CALLBACK)),
+        Index("ix_task_callback_due", "due_at", "lead_id", postgresql_where=text(OPEN_CALLBACK)),
         Index("ix_task_owner_open", "owner_id", "due_at", "id", postgresql_where=text("done_at is null")),
     )
 
     lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"))
-    kind: Mapped[str] = mapped_column(Text)  # call, policy, other
+    kind: Mapped[str] = mapped_column(Text)  # call, callback, policy, other
     title: Mapped[str] = mapped_column(Text)
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))
     due_at: Mapped[datetime]

@@ -339,7 +339,7 @@ def finish_task(*, task_id: int) -> None:
         raise Conflict("This task is already done.")
     lead = get(row.lead_id)
     detail = {"task_id": task_id, "kind": row.kind}
-    if actor.startswith("staff:") and row.kind == "call" and lead.first_human_touch_at is None:
+    if actor.startswith("staff:") and row.kind in stage_work.CALLS and lead.first_human_touch_at is None:
         lead.first_human_touch_at = now
     if row.kind == queries.CRISIS:
         alerts.close_key(f"{queries.CRISIS_KEY}{lead.id}")

@@ -23,6 +23,8 @@ CALL_WITHIN, URGENT_CALL_WITHIN = timedelta(days=1), timedelta(hours=1)  # open 
 CALL_PATIENT = "Call the patient about the referral"
 CALL_AGAIN_TO_BOOK = "Call the patient to book another time"
 URGENT_PREFIX = "Urgent: "
+CALLBACK = "callback"  # the kind of a call that was promised for a time
+CALLS = frozenset({"call", CALLBACK})
 STOPPED = "stop"  # who closed a task: a clinical stop or a crisis, which brings it back at its end
 
 
@@ -48,12 +50,12 @@ class StageWork:
     visit: Visit = Visit.CANCELLED
 
 
-_REACHED = StageWork(closes=frozenset({"call", "tell"}))
-_BOOKED = StageWork(closes=frozenset({"call"}), visit=Visit.KEPT)
-_VISITED = StageWork(closes=frozenset({"call", "tell", "result"}), visit=Visit.ATTENDED)
-_CLOSED = StageWork(closes=frozenset({"call", "tell", "result"}))
+_REACHED = StageWork(closes=CALLS | {"tell"})
+_BOOKED = StageWork(closes=CALLS, visit=Visit.KEPT)
+_VISITED = StageWork(closes=CALLS | {"tell", "result"}, visit=Visit.ATTENDED)
+_CLOSED = StageWork(closes=CALLS | {"tell", "result"})
 _WAITING = StageWork()
-_CANCELLED = StageWork(closes=frozenset({"call", "result"}), opens=CALL_AGAIN_TO_BOOK)
+_CANCELLED = StageWork(closes=CALLS | {"result"}, opens=CALL_AGAIN_TO_BOOK)
 _MISSED = replace(_CANCELLED, visit=Visit.NO_SHOW)
 _ANOTHER_TIME = replace(_CANCELLED, visit=Visit.REFUSED)
 
@@ -63,7 +65,7 @@ STAGE_WORK: Mapping[str, Mapping[str, StageWork]] = {
         "unconfirmed": _WAITING,
         "confirmed": _WAITING,
         "contacted": _REACHED,
-        "qualified": StageWork(closes=frozenset({"call", "result"})),
+        "qualified": StageWork(closes=CALLS | {"result"}),
         "consult_scheduled": _BOOKED,
         "consult_done": _VISITED,
         "patient": _CLOSED,

@@ -23,6 +23,7 @@ PAGES = {
     "inbox": "/console/leads/inbox",
     "inbox_nobody": "/console/leads/inbox?tab=nobody",
     **{f"work_{name}": f"/console/leads/work?list={name}" for name in _LISTS},
+    "calling": "/console/leads/calling",
     "tasks": "/console/leads/tasks",
     "tasks_all": "/console/leads/tasks?who=all",
     "tasks_nobody": "/console/leads/tasks?who=nobody&day=week",

@@ -17,7 +17,6 @@ from crm.intake.service import ContactRequest
 from crm.leads import service
 from crm.leads.models import Call, Lead
 from crm.staff.models import User
-from tests.conftest import NOW
 from tests.intake.test_service import refer
 from tests.support.browser_client import BrowserClient, member, signed_in
 
@@ -240,25 +239,6 @@ def test_mentions_show_on_every_page(desk):
     desk.post(f"/console/leads/{lead.reference}/notes", {"text": "@clinician, please look"})
     assert "open tasks" in other.get("/console/leads").text
     assert "You were mentioned in a note" in other.get("/console/leads/tasks").text
-
-
-def test_call_now_order(database, clock):
-    """New requests first, then urgent referrals, new referrals, the overdue and the rest, page by page."""
-    new, late, rest = (new_lead(number) for number in (1, 2, 3))
-    with transaction():
-        routine, urgent = (
-            service.get(refer(health={"reason": urgency}, urgency=urgency).lead_id)
-            for urgency in ("routine", "urgent")
-        )
-        for lead in (late, rest):
-            service.move_stage(lead_id=lead.id, version=lead.version, to="contacted")
-        late.due_at = NOW - timedelta(days=30)
-    wanted, found, cursor = [new, urgent, routine, late, rest], [], None
-    while len(found) < len(wanted):
-        page = worklists.load_list("call_now", me=1, cursor=cursor, limit=2)
-        found, cursor = [*found, *page.rows], page.next
-    assert [one.reference for one in found] == [one.reference for one in wanted]
-    assert cursor is None
 
 
 def test_undo_on_the_page(desk):

@@ -43,7 +43,7 @@ def test_callback_adds_a_task(lead):  # noqa: F811
     when = lead.created_at + DAY
     log(lead, "callback", call_again_at=when)
     task = db.session.scalars(select(Task)).one()
-    assert (task.kind, task.due_at) == ("call", when)
+    assert (task.kind, task.due_at) == ("callback", when)
 
 
 def test_invalid_attempts(lead):  # noqa: F811

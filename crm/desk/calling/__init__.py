@@ -1,0 +1,1 @@
+"""Calling: the order of calls, who calls whom, one call after the other."""

@@ -47,6 +47,7 @@ APPOINTMENTS = {  # what happened to a consultation -> the email that says so
     "booked": "appointment-booked",
     "moved": "appointment-changed",
     "cancelled": "appointment-cancelled",
+    "reminder": "appointment-reminder",
 }
 ENDED = frozenset(
     {"not_a_fit", "lost", "spam", "declined", "patient_declined", "duplicate", "entered_in_error"}
@@ -168,7 +169,8 @@ def email_appointment(event: ConsultationChanged) -> None:
     try:
         _send_appointment(kind, event)
     except NotFound:  # this email is not approved yet
-        leads.open_phone_task(contact_id=event.contact_id)
+        if event.what != "reminder":  # the person knows the time already
+            leads.open_phone_task(contact_id=event.contact_id)
 
 
 def _send_appointment(kind: str, event: ConsultationChanged) -> None:

@@ -56,6 +56,19 @@ class ConsultationSequence(Base):
     number: Mapped[int] = mapped_column(BigInteger)
 
 
+class ConsultationReminder(Base):
+    """A reminder that was due: sent, if the person may be emailed. It is due once."""
+
+    __tablename__ = "consultation_reminder"
+    __table_args__ = (CheckConstraint("kind in ('two_days','two_hours')", name="kind"),)
+
+    consultation_id: Mapped[int] = mapped_column(
+        ForeignKey("consultation.id", ondelete="CASCADE"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    at: Mapped[datetime]
+
+
 class Absence(HasId, Base):
     """Whole days, in clinic time, on which a clinician sees nobody."""
 

@@ -48,6 +48,7 @@ CONSULTATIONS: Mapping[str, Label] = {
     "cancelled": ("cancelled", "neutral", "×"),
     "no_show": ("no-show", "warning", "!"),
     "attended": ("attended", "success", "✓"),
+    "reminder": ("reminder sent", "neutral", "…"),
 }
 SOURCES = {
     "form": "the contact form",

@@ -127,6 +127,7 @@ def test_every_transactional_kind_is_there() -> None:
         "answer-tried-to-reach",
         "appointment-booked",
         "appointment-changed",
+        "appointment-reminder",
         "appointment-cancelled",
         "portal-digest",
         "portal-message",

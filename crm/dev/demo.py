@@ -38,6 +38,7 @@ from crm.messages.models import Batch, Message
 from crm.referrers import accounts
 from crm.referrers.models import PortalPerson, Practice
 from crm.referrers.service import Sender
+from crm.reports import rollup
 from crm.sequences import planner
 from crm.sequences import service as sequences
 from crm.staff import service as staff
@@ -107,6 +108,7 @@ def fill() -> None:
     try:
         _live_through()
         _let_a_referrer_in()
+        _count_reports()
     except BaseException:
         db.session.rollback()
         _empty()  # half a demo would look like a whole one to the next start
@@ -240,6 +242,14 @@ def _let_a_referrer_in() -> None:
             zone = str(current.settings().clinic.zone)
             nurse = accounts.invite(practice_id=home.id, name="Rita Referrer (demo)", email=NURSE, zone=zone)
             db.session.get_one(Contact, nurse.contact_id).demo = True
+
+
+def _count_reports() -> None:
+    """Count the reports now, so that the first page after the start shows charts."""
+    with transaction():
+        for report in rollup.REPORTS:
+            for period in rollup.due_slices(report):
+                rollup.recount(report, period)
 
 
 def _live_through() -> None:

@@ -25,6 +25,7 @@ pages = ConsolePages(
     entries=[ConsoleEntry(label="Funnel", permission="see_reports", order=62, section="Reports")],
 )
 
+FEW_BEFORE = 10  # a change of less than this many leads is not given in percent
 FILTERS = frozenset({"source", "practice", "owner", "language"})
 """What leads are broken down by and can be filtered by, too."""
 
@@ -91,8 +92,8 @@ def _steps(wanted: Asked, now: Sequence[int], then: Sequence[int]) -> list[dict[
 def _sentence(now: int, then: int) -> str:
     said = ngettext("%(num)s lead came in", "%(num)s leads came in", now)
     change = rules.share(now - then, then)
-    if change is None:
-        return str(gettext("%(said)s.", said=said))
+    if change is None or then < FEW_BEFORE:
+        return str(gettext("%(said)s; in the same time before: %(then)s.", said=said, then=then))
     if change >= 0:
         return str(
             gettext("%(said)s, %(change)s%% more than in the same time before.", said=said, change=change)

@@ -3,11 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import Row, select, text
 
+from crm.core import clock, current
 from crm.core.db import db
 from crm.core.read_replica import reading
 from crm.leads.models import Lead
@@ -355,3 +356,62 @@ def choices(column: str) -> list[Any]:
             {"most": SHOWN},
         )
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Today:
+    """What home pages count of the present day: from the facts, not from the roll-ups."""
+
+    leads: int
+    leads_yesterday: int
+    visits: int
+    visits_week: int
+    triage: int
+    reviews: int
+    queued: int
+
+
+def today() -> Today:
+    """Return the numbers of the present day: one statement, each part a bounded range of an index."""
+    midnight = datetime.combine(clock.today(), time(), current.calendar().zone)
+    row = db.session.execute(
+        text("""
+            select (select count(*) from lead where created_at >= :today) as leads,
+                (select count(*) from lead where created_at >= :yesterday and created_at < :today) as leads_yesterday,
+                (select count(*) from consultation where state = 'booked' and starts_at >= :today and starts_at < :tomorrow)
+                    as visits,
+                (select count(*) from consultation where state = 'booked' and starts_at >= :today and starts_at < :week)
+                    as visits_week,
+                (select count(*) from lead where kind = 'referral' and stage in ('received', 'in_review')
+                    and closed_at is null) as triage,
+                (select count(distinct item_id) from content_version where state = 'in_review') as reviews,
+                (select coalesce(sum(size), 0) from batch where state = 'ready') as queued
+        """),
+        {
+            "today": midnight, "yesterday": midnight - timedelta(days=1), "tomorrow": midnight + timedelta(days=1),
+            "week": midnight + timedelta(days=7),
+        },
+    ).one()  # fmt: skip
+    return Today(**{name: int(value) for name, value in row._mapping.items()})
+
+
+def arrivals(period: Period) -> Counter[date]:
+    """Return how many leads of any kind came in on each day."""
+    found = _rows(
+        "select day, count(*) as leads from report_lead where day between :first and :last group by day",
+        {"first": period.first, "last": period.last},
+    )
+    return Counter({row.day: row.leads for row in found})
+
+
+def first_steps() -> Mapping[str, bool]:
+    """Return which steps of setting up are done."""
+    row = db.session.execute(
+        text("""
+            select (select count(*) > 1 from "user" where practice_id is null) as staff,
+                exists (select from content_version where state = 'approved') as content,
+                exists (select from sequence where state = 'live') as sequence,
+                exists (select from practice) as practice, exists (select from lead) as lead
+        """)
+    ).one()
+    return dict(row._mapping)

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from flask import Response, render_template, request, url_for
+from flask import Response, g, render_template, request, url_for
 from flask_babel import format_date, gettext
 
 from crm.audit import service as audit
-from crm.core import clock, csv_files
+from crm.core import clock, csv_files, current
 from crm.core.errors import Invalid
 from crm.desk.list_filters import SOURCES
 from crm.leads import rules as lead_rules
@@ -31,11 +32,11 @@ class Asked:
     period: Period
     leads: LeadFilter
 
-    def href(self, to: str | None = None, **changes: Any) -> str:
+    def href(self, where: str | None = None, /, **changes: Any) -> str:
         """Return the address of a page with the same filters, some changed."""
         values: dict[str, Any] = {**self.values, **changes}
         kept = {name: value for name, value in values.items() if value not in (None, "")}
-        return url_for(to or request.endpoint or "", **kept)
+        return url_for(where or request.endpoint or "", **kept)
 
     def shown(self, counts: Sequence[int]) -> list[int | None]:
         """Return counts; below five hidden where the leads are those of one language."""
@@ -141,8 +142,26 @@ def render(template: str, wanted: Asked, *, report: str, **context: Any) -> str:
         active=active_filters(wanted, options),
         counted_at=queries.counted_at(report, wanted.period),
         few=FEW,
+        lasted=lasted,
         **context,
     )
+
+
+def lasted(minutes: float | None) -> str:
+    """Return a span as people say it: minutes under two hours, hours under two days, else days."""
+    if minutes is None:
+        return "–"
+    if minutes < 120:
+        return str(gettext("%(n)s min", n=round(minutes)))
+    if minutes < 2880:
+        return str(gettext("%(n)s h", n=round(minutes / 60, 1)))
+    return str(gettext("%(n)s days", n=round(minutes / 1440, 1)))
+
+
+def reader_zone() -> ZoneInfo:
+    """Return the time zone of the reader, else that of the clinic."""
+    name = g.get("reader_zone")
+    return ZoneInfo(name) if name else current.calendar().zone
 
 
 def idle_since() -> datetime:

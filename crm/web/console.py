@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, current_app, g, redirect, request, url_for
+from flask import Blueprint, Flask, current_app, g, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
@@ -16,6 +16,7 @@ from werkzeug.routing import RequestRedirect
 
 from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.messages.limits import switches
+from crm.reports import home_page
 from crm.staff import access, alerts
 from crm.web import discovery
 
@@ -66,9 +67,8 @@ def init_console(app: Flask) -> None:
 
 @access.require("use_console")
 def home() -> ResponseReturnValue:
-    """The first page after sign-in: work lists for the front desk, the lead table for others."""
-    works_leads = any(role.name == "front_desk" for role in current_user.roles)
-    return redirect(url_for("console.work.index" if works_leads else "console.leads.index"))
+    """The first page after sign-in: what the reader's role needs to see."""
+    return home_page.show()
 
 
 def _set_reader_zone() -> None:

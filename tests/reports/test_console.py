@@ -9,7 +9,7 @@ import pytest
 
 from crm.core.db import db, transaction
 from crm.leads.models import Lead, StageMove
-from crm.reports import queries
+from crm.reports import console, queries
 from jobs import reports as jobs
 from tests.conftest import NOW
 from tests.support import factories
@@ -52,8 +52,21 @@ def test_shows_each_step_beside_the_time_before(reader):
     jobs.count()
     page = reader.get("/console/reports?period=30").text
     assert numbers(page) == ["3", "2", "1", "1", "1", "1"]
-    assert "3 leads came in, 200% more than in the same time before." in page
+    assert "3 leads came in; in the same time before: 1." in page
     assert "67% of the step before" in page
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "said"),
+    [
+        (12, 10, "12 leads came in, 20% more"),
+        (5, 10, "5 leads came in, 50% fewer"),
+        (1, 0, "1 lead came in; in the same time before: 0"),
+    ],
+)
+def test_says_how_the_time_before_was(app, now, then, said):
+    with app.test_request_context("/"):
+        assert console._sentence(now, then).startswith(said)
 
 
 def test_each_number_leads_to_its_leads(reader):

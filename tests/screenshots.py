@@ -30,6 +30,8 @@ PAGES = {
     "new-referral": "/console/new?what=referral",
     "person-edit": "/console/contacts/{contact}?edit=1",
     "lead": "/console/leads/{lead}",
+    "emergency": "/console/records/{lead}/emergency",
+    "viewers": "/console/records/{lead}/viewers",
     "practices": "/console/referrers/",
     "sequences": "/console/sequences",
     "sequence": "/console/sequences/{sequence}",

@@ -35,7 +35,6 @@ from crm.desk.lead_page import (
     render_lead,
     submitted_version,
     timeline_entries,
-    watch_volume,
 )
 from crm.desk.list_filters import KINDS, LABELS, SOURCES, STATES, address, filter_from, options
 from crm.desk.people import contact_search
@@ -187,7 +186,6 @@ def print_page(reference: str) -> ResponseReturnValue:
     """Show one lead and its timeline for printing."""
     lead = service.by_reference(reference)
     audit.record("lead.print", object_type="lead", object_id=lead.id, purpose="care")
-    watch_volume()
     clinical = has_permission("read_clinical")
     lines = people.timeline(contact_id=lead.contact_id, limit=ON_PAPER)
     return render_template(

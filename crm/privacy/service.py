@@ -144,6 +144,7 @@ _FORGET = tuple(
             where contact_id = any(:records)""",
         "delete from contact_tag where contact_id = any(:records)",
         "delete from contact_phone where contact_id = any(:records)",
+        "delete from emergency_access where contact_id = any(:records)",
         "delete from contact_change where contact_id = any(:records)",
         # the images by which staff could undo what they did with this person in the last hour
         f"""delete from staff_act a where a.lead_id in ({_THEIRS}) or exists (

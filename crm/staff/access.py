@@ -26,6 +26,7 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     "read_clinical": _only(
         "admin", "front_desk", "clinician"
     ),  # messages, notes, birth dates, referral details
+    "open_in_emergency": _EVERYONE,  # clinical details of one person for an hour, with a reason and an alert
     "work_leads": _only("admin", "front_desk", "clinician"),  # stages, owner, notes, tasks
     "reopen_leads": _only("admin", "clinician"),  # from a final stage, with a reason
     "see_contacts": _only(

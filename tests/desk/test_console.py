@@ -11,7 +11,6 @@ from crm.consent import service as consent
 from crm.consent.models import Confirmation
 from crm.contacts.rules import Person
 from crm.core.db import db, transaction
-from crm.desk import lead_page
 from crm.intake import service as intake
 from crm.intake.service import ContactRequest
 from crm.leads import service as leads
@@ -20,7 +19,6 @@ from crm.messages.limits import switches
 from crm.messages.models import Batch, SendingControl
 from crm.sequences.models import EmailSequence, Enrolment
 from crm.staff import alerts
-from crm.staff.models import Alert
 from tests.support import factories as support_factories
 from tests.support.browser_client import BrowserClient, signed_in
 from tests.support.states import bring
@@ -139,16 +137,6 @@ def test_views_are_audited(lead, admin):
     assert (seen.object_id, seen.purpose) == (lead.id, "care")
     assert seen.actor.startswith("staff:")
     assert seen.ip_index is not None
-
-
-def test_many_views_raise_alert(lead, admin, monkeypatch):
-    assert lead_page.MANY_VIEWS == 200
-    monkeypatch.setattr(lead_page, "MANY_VIEWS", 20)
-    for _ in range(20):
-        admin.get(f"/console/leads/{lead.reference}")
-    assert db.session.scalars(select(Alert.text)).all() == []
-    admin.get(f"/console/leads/{lead.reference}")
-    assert "more than 20 records" in db.session.scalars(select(Alert.text)).one()
 
 
 def test_move(lead, admin):

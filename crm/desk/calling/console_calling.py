@@ -23,7 +23,6 @@ from crm.desk.lead_page import (
     flash_undo,
     has_permission,
     timeline_entries,
-    watch_volume,
 )
 from crm.desk.list_filters import KINDS
 from crm.desk.models import CallClaim
@@ -68,7 +67,6 @@ def _render_start() -> str:
 def _render_lead(claim: CallClaim, errors: dict[str, Sequence[str]] | None = None) -> str:
     lead = service.get(claim.lead_id)
     audit.record("lead.view", object_type="lead", object_id=lead.id, purpose="care")
-    watch_volume()
     clinical = has_permission("read_clinical")
     lines = people.timeline(contact_id=lead.contact_id, cursor=None, only=None)
     return render_template(

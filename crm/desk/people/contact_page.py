@@ -18,7 +18,7 @@ from crm.core import clock
 from crm.core.errors import Invalid
 from crm.core.us_states import STATES
 from crm.desk import lead_detail, timeline_labels
-from crm.desk.lead_page import emails_to, has_permission, timeline_entries, watch_volume
+from crm.desk.lead_page import emails_to, has_permission, timeline_entries
 from crm.desk.list_filters import KINDS, address
 from crm.duplicates import service as duplicates
 from crm.leads import queries as leads
@@ -71,7 +71,6 @@ def present(contact_id: int) -> Contact:
 def render_contact(contact: Contact, status: int = 200, **more: Any) -> Response:
     """Render the page of one person and record that it was viewed."""
     audit.record("contact.view", object_type="contact", object_id=contact.id, purpose="care")
-    watch_volume()
     show = request.args.get("show", "")
     if show not in lead_detail.TIMELINE_VIEWS:
         raise Invalid({"show": ["Timeline view not found."]})

@@ -22,11 +22,35 @@ from crm.ops import job_failures
 
 log = structlog.get_logger()
 
+MAINTENANCE_EVERY = 60  # seconds
+
 
 class Worker(SimpleWorker):
     """An RQ worker that runs jobs in its own process: no fork, no import per job. A timeout ends a job that hangs."""
 
     app: CrmApp
+
+    def run_maintenance_tasks(self) -> None:
+        """Clean RQ's registries, and free what dead workers had in hand.
+
+        RQ would keep such a job until its timeout has passed, and refuse the same job meanwhile.
+        """
+        super().run_maintenance_tasks()
+        for waiting in self.queues:
+            started = waiting.started_job_registry.get_job_ids(cleanup=False)
+            for job in Job.fetch_many(started, connection=self.connection, serializer=JSONSerializer):
+                if job is not None and job.worker_name and self._is_dead(job.worker_name):
+                    log.warning("worker.died", job=_name(job))
+                    job.delete()
+
+    def _is_dead(self, name: str) -> bool:
+        """Tell whether a worker of this machine has ended, or one of another machine has left no record."""
+        here = f"{socket.gethostname()}-"
+        if name == self.name:
+            return False
+        if name.startswith(here):
+            return not _runs(int(name.removeprefix(here).split("-")[0]))
+        return not self.connection.exists(f"{self.redis_worker_namespace_prefix}{name}")
 
     def perform_job(self, job: Job, queue: Any, execution: Any) -> bool:
         """Run one job inside a fresh app context, with the system as actor."""
@@ -56,6 +80,19 @@ class Worker(SimpleWorker):
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Do nothing: RQ's handler would log the whole traceback, and `handle_job_failure` has logged what is safe."""
+
+
+def _runs(pid: int) -> bool:
+    """Tell whether another process of this machine has this number."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _name(job: Job) -> str:
@@ -88,6 +125,7 @@ def _work(app: CrmApp, queues: tuple[str, ...], *, burst: bool) -> bool:
             serializer=JSONSerializer,
             name=f"{socket.gethostname()}-{os.getpid()}-{time.monotonic_ns()}",
             disable_default_exception_handler=False,
+            maintenance_interval=MAINTENANCE_EVERY,
         )
         worker.app = app
         worker.work(burst=burst, logging_level="WARNING", with_scheduler=False)

@@ -256,8 +256,11 @@ def look_after(campaign: OpenCampaign) -> None:
 
 
 def _begin_if_possible(campaign_id: int) -> None:
-    """Begin a due campaign; while policy or content refuse it, it waits with an alert."""
+    """Begin a due campaign, unless another process has; while policy or content refuse it, it waits with an alert."""
     campaign = queries.get(campaign_id)
+    db.session.refresh(campaign, with_for_update=True)
+    if campaign.state != CampaignState.SCHEDULED:
+        return
     key, refusal = f"campaign-refused:{campaign_id}", launch_refusal(campaign)
     if refusal is None:
         alerts.close(key)

@@ -98,7 +98,7 @@ def _opens(address: str) -> bool:
 def _frame() -> dict[str, Any]:
     """Return what the frame of a page shows. Only console pages pay for its queries."""
     shown: dict[str, Any] = {"may": _may, "opens": _opens}
-    if not _signed_in() or request.blueprint is None or request.blueprint.split(".")[0] != "console":
+    if not _signed_in() or not f"{request.path}/".startswith("/console/"):
         return shown
     return shown | {
         "nav": _navigation(),

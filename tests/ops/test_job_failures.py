@@ -1,7 +1,13 @@
 """Jobs that fail: three times in a row raise one alert, a success ends it, with Redis and without."""
 
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 from redis import Redis
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from sqlalchemy import select
 
@@ -128,3 +134,24 @@ def test_closing_by_hand_lasts_until_the_next_failure(run):
         alerts.close("job:watch.look")
     run(fails=True)
     assert len(open_alerts()) == 1
+
+
+def test_what_a_killed_worker_had_in_hand_is_free_again(run, redis):
+    """RQ keeps a job whose worker was killed as running, and would refuse the same job until its timeout has passed."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for pid, state in ((ended.pid, None), (os.getppid(), JobStatus.STARTED)):
+        queue.push([queue.JobRequest("watch.look")], connection=redis)
+        [job_id] = queue.queue(queue.LOW, connection=redis).get_job_ids()
+        killed = Worker(
+            [queue.queue(queue.LOW, connection=redis)], connection=redis, serializer=JSONSerializer,
+            name=f"{socket.gethostname()}-{pid}-1",
+        )  # fmt: skip
+        job = Job.fetch(job_id, connection=redis, serializer=JSONSerializer)
+        queue.queue(queue.LOW, connection=redis).remove(job)
+        killed.prepare_execution(job)
+        killed.prepare_job_execution(job)
+        queue.push([queue.JobRequest("watch.look")], connection=redis)
+        assert queue.queue(queue.LOW, connection=redis).get_job_ids() == []
+        run("messages.deliver_now", 7, fails=False)  # a worker that starts looks after what others left
+        assert queue._status(redis, job_id) == state

@@ -12,6 +12,7 @@ from werkzeug.exceptions import BadRequest
 from crm.app import create_app
 from crm.core import current
 from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
+from tests.support.browser_client import signed_in
 
 RAISED = {
     "not-found": (NotFound("There is no such lead."), 404, "not_found"),
@@ -141,3 +142,17 @@ def test_the_request_log_holds_no_address(client, told):
     assert [line["rule"] for line in told if line["event"] == "request"] == ["/c/<token>"]
     assert "some-token" not in str(told)
     assert "ana@" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [("/console/nowhere", 404), ("/console/leads/999999", 404), ("/console/staff", 403)],
+)
+def test_errors_of_staff_stay_in_the_console(database, redis, address, status):
+    answer = signed_in(database, "front_desk").get(address)
+    assert answer.status_code == status
+    assert 'class="sidenav"' in answer.text
+
+
+def test_visitors_see_no_console(client):
+    assert 'class="sidenav"' not in client.get("/console/nowhere").text

@@ -35,7 +35,7 @@ class Worker(SimpleWorker):
 
         RQ would keep such a job until its timeout has passed, and refuse the same job meanwhile.
         """
-        super().run_maintenance_tasks()
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ has no types here
         for waiting in self.queues:
             started = waiting.started_job_registry.get_job_ids(cleanup=False)
             for job in Job.fetch_many(started, connection=self.connection, serializer=JSONSerializer):
@@ -44,7 +44,7 @@ class Worker(SimpleWorker):
                     job.delete()
 
     def _is_dead(self, name: str) -> bool:
-        """Tell whether a worker of this machine has ended, or one of another machine has left no record."""
+        """Tell whether a worker of this machine has ended, or a worker of another machine has no record."""
         here = f"{socket.gethostname()}-"
         if name == self.name:
             return False

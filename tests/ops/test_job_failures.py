@@ -153,5 +153,5 @@ def test_what_a_killed_worker_had_in_hand_is_free_again(run, redis):
         killed.prepare_job_execution(job)
         queue.push([queue.JobRequest("watch.look")], connection=redis)
         assert queue.queue(queue.LOW, connection=redis).get_job_ids() == []
-        run("messages.deliver_now", 7, fails=False)  # a worker that starts looks after what others left
+        run("messages.deliver_now", 7, fails=False)  # a worker that starts frees it
         assert queue._status(redis, job_id) == state

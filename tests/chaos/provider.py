@@ -93,6 +93,8 @@ def key_revoked(stack: Stack, *, seed: int, kills: int) -> Done:
 
 def clocks_apart(stack: Stack, *, seed: int, kills: int) -> Done:
     """A worker an hour ahead, one an hour behind, the scheduler ahead, the database right; then all are set right."""
+    # On a Wednesday: what is asked for at once keeps to weekdays for a worker whose clock is more than an hour off.
+    stack.skip((2 - stack.now().weekday()) % 7)
     for name, hours in (("worker1", 1), ("worker2", -1), ("scheduler", 1)):
         stack.kill(name)
         stack.start(name, **stack.off(name, timedelta(hours=hours)))

@@ -57,7 +57,7 @@ def _time_until_back(stack: Stack) -> float:
         time.sleep(1)
         started = time.monotonic()
         wait_until(
-            lambda: requests.get(f"{stack.web_url}/contact", timeout=1).ok,
+            lambda: requests.get(f"{stack.web_url}/contact", timeout=5).ok,
             seconds=READ_SECONDS * 3,
             what="the site to be back",
         )

@@ -1,6 +1,6 @@
 """A believable demo clinic: clearly marked, removable by one command. Never in production.
 
-The real services, planner and sender produce 90 days of data, with a simulated clock and a transport that keeps all
+The real services, planner and sender produce six months of data, with a simulated clock and a transport that keeps all
 email in memory.
 """
 
@@ -48,7 +48,7 @@ from crm.tracking import service as tracking
 if TYPE_CHECKING:
     from faker import Faker
 
-DAYS, LEADS, SEED = 90, 200, 20_26
+DAYS, LEADS, SEED = 180, 240, 20_26
 LINK_LIFE = timedelta(days=1)  # longer than a real one: it is a demo on this machine
 NURSE = "referrer@demo.example"
 ROLES = {
@@ -81,7 +81,43 @@ SENDERS = [
         city="Testburg",
         state="OR",
     ),
+    Sender(
+        clinician="Dr. Quinn Demo-Asher",
+        npi="1555000003",
+        practice="Demo Pain Associates",
+        city="Exampleton",
+        state="CA",
+    ),
+    Sender(
+        clinician="Dr. Rosa Demo-Villa",
+        npi="1555000011",
+        practice="Demo Spine Center",
+        city="Sampleville",
+        state="CA",
+    ),
+    Sender(
+        clinician="Dr. Sam Demo-Oduya",
+        npi="1555000029",
+        practice="Demo Rheumatology",
+        city="Exampleton",
+        state="CA",
+    ),
+    Sender(
+        clinician="Dr. Tara Demo-Singh",
+        npi="1555000037",
+        practice="Demo Internal Medicine",
+        city="Mocktown",
+        state="CA",
+    ),
+    Sender(
+        clinician="Dr. Uma Demo-Holt",
+        npi="1555000045",
+        practice="Demo Women's Health",
+        city="Testburg",
+        state="OR",
+    ),
 ]
+WEIGHTS = (9, 6, 4, 3, 3, 2, 1, 1)  # of the senders: some practices refer often
 
 group = click.Group("demo", help="The demo clinic on this machine.")
 
@@ -94,7 +130,7 @@ def fill() -> None:
     if db.session.scalar(select(Contact.id).limit(1)) is not None:
         db.session.rollback()
         return
-    click.echo("Making a demo clinic: 90 days, 200 leads. This takes about half a minute, once.")
+    click.echo("Making a demo clinic: six months, 240 leads. This takes about a minute, once.")
     with acting("system"), transaction():
         for role, name in ROLES.items():
             staff.create(email=f"{role.replace('_', '')}@demo.example", name=name, roles=[role], demo=True)
@@ -253,14 +289,14 @@ def _count_reports() -> None:
 
 
 def _live_through() -> None:
-    """Simulate 90 days in steps of six hours: leads arrive, people confirm or opt out, staff work, email is sent."""
+    """Simulate six months in steps of six hours: leads arrive, people confirm or opt out, staff work, email is sent."""
     from faker import Faker  # noqa: PLC0415 - a second to import, for this command alone
 
     dice, made_up = random.Random(SEED), {"en": Faker("en_US"), "es": Faker("es_MX")}  # noqa: S311 - a demo's dice
     for number, faker in enumerate(made_up.values()):
         faker.seed_instance(SEED + number)
     start = clock.now() - timedelta(days=DAYS)
-    arrivals = sorted(start + timedelta(seconds=dice.randrange(DAYS * 86_400 - 7_200)) for _ in range(LEADS))
+    arrivals = sorted(start + _arrival(dice) for _ in range(LEADS))
     agenda: list[tuple[datetime, Callable[[], None]]] = []
     outbox = MemoryMailer(name="sendgrid")
     transports.use({"sendgrid": outbox})
@@ -278,6 +314,16 @@ def _live_through() -> None:
         with clock.pretend(moment):
             _send_what_is_due(dice)
     transports.use({})
+
+
+def _arrival(dice: random.Random) -> timedelta:
+    """Return how long after the start a person comes in: more and more come, most of them by day, fewer on weekends."""
+    for _ in range(8):
+        since = timedelta(seconds=(DAYS * 86_400 - 7_200) * dice.random() ** 0.6)
+        local = (clock.now() - timedelta(days=DAYS) + since).astimezone(current.settings().clinic.zone)
+        if dice.random() < (0.9 if 8 <= local.hour < 20 else 0.25) * (0.4 if local.weekday() > 4 else 1):
+            break
+    return since
 
 
 def _arrive(dice: random.Random, made_up: dict[str, "Faker"]) -> list[tuple[datetime, Callable[[], None]]]:
@@ -299,7 +345,7 @@ def _arrive(dice: random.Random, made_up: dict[str, "Faker"]) -> list[tuple[date
             opened = intake.open_referral(
                 referral=NewReferral(
                     person=person,
-                    sender=dice.choice(SENDERS),
+                    sender=dice.choices(SENDERS, WEIGHTS)[0],
                     source="api",
                     sent_at=clock.now(),
                     health={"reason": "Demo referral; not a real person."},
@@ -336,7 +382,13 @@ def _later(dice: random.Random, contact_id: int, lead_id: int) -> list[tuple[dat
         acts.append((now + timedelta(minutes=dice.randrange(5, 2_000)), lambda: _confirm(contact_id)))
     if dice.random() < 0.08:
         acts.append((now + timedelta(days=dice.uniform(4, 30)), lambda: _opt_out(contact_id)))
-    at = now
+    soon = dice.random() < 0.85  # most are answered within the hour
+    at = (
+        now + timedelta(minutes=dice.expovariate(1 / 25))
+        if soon
+        else now + timedelta(hours=dice.uniform(2, 40))
+    )
+    acts.append((_desk_time(dice, at), lambda: _work_lead(dice, lead_id)))
     for _ in range(dice.randrange(2, 9)):
         at += timedelta(hours=dice.uniform(1, 90))
         acts.append((_office_hour(at), lambda: _work_lead(dice, lead_id)))
@@ -345,6 +397,12 @@ def _later(dice: random.Random, contact_id: int, lead_id: int) -> list[tuple[dat
             at += timedelta(hours=dice.uniform(4, 48))
             acts.append((_office_hour(at), lambda: _work_lead(dice, lead_id)))
     return acts
+
+
+def _desk_time(dice: random.Random, moment: datetime) -> datetime:
+    """Return the moment itself, or soon after the clinic opens next."""
+    opens = current.calendar().next_open(moment)
+    return moment if opens == moment else opens + timedelta(minutes=dice.uniform(2, 50))
 
 
 def _confirm(contact_id: int) -> None:
@@ -361,14 +419,19 @@ def _confirm(contact_id: int) -> None:
 
 
 def _opt_out(contact_id: int) -> None:
+    newest = select(Message.id).where(Message.contact_id == contact_id, Message.enrolment_id.is_not(None))
+    message_id = db.session.scalar(newest.order_by(Message.id.desc()).limit(1))
+    db.session.rollback()
     with acting("public"), transaction():
-        consent.withdraw(contact_id=contact_id, topic=None, source="one_click")
+        consent.withdraw(contact_id=contact_id, topic=None, source="one_click", message_id=message_id)
 
 
 def _work_lead(dice: random.Random, lead_id: int) -> None:
     """Move the lead to another stage as a staff member, in most cases to one that needs no reason."""
     with acting("system"), transaction():
         lead = db.session.get_one(Lead, lead_id)
+        if lead.closed_at is not None:
+            return
         stage = lead_rules.STAGES[lead.kind][lead.stage]
         ways = sorted(
             stage.to
@@ -377,7 +440,7 @@ def _work_lead(dice: random.Random, lead_id: int) -> None:
         if not ways:
             return
         hopeful = [way for way in ways if not lead_rules.STAGES[lead.kind][way].reasons]
-        to = dice.choice(hopeful) if hopeful and dice.random() < 0.8 else dice.choice(ways)
+        to = dice.choice(hopeful) if hopeful and dice.random() < 0.85 else dice.choice(ways)
         target = lead_rules.STAGES[lead.kind][to]
         reasons = sorted(target.reasons - {"no_answer", "wrong_number"})  # these take logged attempts
         owner = db.session.scalar(select(User.id).where(User.email == "frontdesk@demo.example"))

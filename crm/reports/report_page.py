@@ -154,8 +154,8 @@ def lasted(minutes: float | None) -> str:
     if minutes < 120:
         return str(gettext("%(n)s min", n=round(minutes)))
     if minutes < 2880:
-        return str(gettext("%(n)s h", n=round(minutes / 60, 1)))
-    return str(gettext("%(n)s days", n=round(minutes / 1440, 1)))
+        return str(gettext("%(n)s h", n=f"{minutes / 60:.3g}"))
+    return str(gettext("%(n)s days", n=f"{minutes / 1440:.3g}"))
 
 
 def reader_zone() -> ZoneInfo:

@@ -15,11 +15,12 @@ from crm.portal import models as portal
 from crm.portal.uploads import models as uploads
 from crm.referrers import models as referrers
 from crm.reports import models as reports
+from crm.segments import models as segments
 from crm.sequences import models as sequences
 from crm.staff import models as staff
 from crm.tracking import models as tracking
 
 __all__ = [
     "audit", "campaigns", "consent", "consultations", "contacts", "content", "desk", "duplicates", "imports", "leads", "messages",
-    "portal", "referrers", "reports", "sequences", "staff", "tracking", "uploads",
+    "portal", "referrers", "reports", "segments", "sequences", "staff", "tracking", "uploads",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, assert_never
 from sqlalchemy import TextClause, func, select, text
 
 from crm.audit import service as audit
-from crm.campaigns import rules
+from crm.campaigns import queries, rules
 from crm.campaigns.models import Campaign
 from crm.campaigns.rules import CampaignState
 from crm.content import service as content
@@ -32,13 +32,14 @@ GROWTH = 8  # each slice is so much larger than the one before
 
 # People who opted in by the launch, in the order of their ids. Everything else is checked at the claim.
 _CONSENTING = """
-    select cs.contact_id as id from consent_state cs
+    select cs.contact_id as id from consent_state cs {with_contact}
     where cs.topic = :topic and cs.granted and cs.contact_id > :low and cs.contact_id <= :high and cs.at <= :launched
-        {tagged} {untagged} {unsent}
+        {tagged} {untagged} {unsent} {in_segments}
     order by cs.contact_id limit :limit
 """
 _TAGGED = "and exists (select 1 from contact_tag t where t.contact_id = cs.contact_id and t.tag = any(:tags))"
 _UNTAGGED = "and not exists (select 1 from contact_tag t where t.contact_id = cs.contact_id and t.tag = any(:exclude_tags))"
+_WITH_CONTACT = "join contact c on c.id = cs.contact_id"
 _UNSENT = """
     and (exists (select 1 from message m join batch b on b.id = m.batch_id
             where m.campaign_id = :resend_of and m.contact_id = cs.contact_id
@@ -104,8 +105,10 @@ class Slice(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def _statement(*, tags: bool, exclude_tags: bool, resend: bool) -> TextClause:
+def _statement(*, tags: bool, exclude_tags: bool, resend: bool, in_segments: str) -> TextClause:
     people = _CONSENTING.format(
+        with_contact=_WITH_CONTACT if in_segments else "",
+        in_segments=in_segments,
         tagged=_TAGGED if tags else "",
         untagged=_UNTAGGED if exclude_tags else "",
         unsent=_UNSENT if resend else "",
@@ -119,13 +122,15 @@ def freeze_slice(campaign_id: int, *, first: int = FIRST_SLICE, largest: int = S
     if campaign is None or campaign.launched_at is None or campaign.frozen_at is not None:
         return False
     number = campaign.slices + 1
+    segments = queries.segment_filter(campaign, now=campaign.launched_at)
     statement = _statement(
+        in_segments=segments.inside_and_not_excluded,
         tags=bool(campaign.audience.get("tags")),
         exclude_tags=bool(campaign.audience.get("exclude_tags")),
         resend=campaign.resend_of_id is not None,
     )
     limit = min(first * GROWTH**campaign.slices, largest)
-    given = _audience(campaign) | _batches(campaign) | {"limit": limit}
+    given = _audience(campaign) | _batches(campaign) | {**segments.values, "limit": limit}
     (stored,) = rows_as(Slice, db.session.execute(statement, given))
     db.session.expire(campaign)
     if given["error"] and stored.people:  # the transport went away after the launch

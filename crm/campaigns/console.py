@@ -25,6 +25,7 @@ from crm.core.errors import Invalid
 from crm.messages import reason_labels
 from crm.messages.limits import pacing, switches
 from crm.messages.rules import FREQUENCY_CAP
+from crm.segments import queries as saved_segments
 from crm.staff import access
 
 pages = ConsolePages(
@@ -48,6 +49,7 @@ def _index(status: int = 200, **more: Any) -> Response:
         "console/campaigns/index.html",
         campaigns=found.rows,
         choices=queries.items(),
+        segments=[(one.id, one.segment.name) for one in saved_segments.newest()],
         older=url_for(".index", cursor=found.next) if found.next else None,
         **more,
     )
@@ -64,6 +66,8 @@ def create() -> ResponseReturnValue:
             item=request.form.get("item", ""),
             tags=_tags("tags"),
             exclude_tags=_tags("exclude_tags"),
+            segments=_numbers("segments"),
+            exclude_segments=_numbers("exclude_segments"),
             repeat_allowed="repeat_allowed" in request.form,
         )
     except Invalid as error:
@@ -73,6 +77,12 @@ def create() -> ResponseReturnValue:
 
 def _tags(name: str) -> list[str]:
     return [tag for part in request.form.get(name, "").split(",") if (tag := part.strip())]
+
+
+def _numbers(name: str) -> list[int]:
+    return [
+        int(one) for one in request.form.getlist(name) if one.isascii() and one.isdigit() and len(one) < 18
+    ]
 
 
 @pages.get("/<int:campaign_id>")
@@ -91,6 +101,7 @@ def _show(campaign: Campaign, status: int = 200, **more: Any) -> Response:
         campaign=campaign,
         item=queries.item(campaign),
         subject=queries.subject(campaign),
+        segments=queries.segment_names(campaign),
         preflight=preflight,
         counted_at=counted.at if counted is not None else None,
         refusal=service.launch_refusal(campaign) if draft else None,

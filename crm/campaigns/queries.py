@@ -1,10 +1,11 @@
 """Reading campaigns: the audience of a draft, the progress of a launch, and who was missed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from redis.exceptions import RedisError
 from sqlalchemy import TextClause, or_, select, text
@@ -22,6 +23,9 @@ from crm.core.paging import Page, decode, encode, keyset
 from crm.messages import queries as messages
 from crm.messages.models import Batch, BreakerReset
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN, BatchState
+from crm.segments import queries as segments
+from crm.segments.rules import AnyOf
+from crm.segments.segment_sql import compile_rule
 
 PREFLIGHT_SECONDS = 60  # for which the count of a large audience is kept
 _EVERYONE = "select contact_id as id from consent_state where topic = :topic and granted"
@@ -56,13 +60,14 @@ _PREFLIGHT = f"""
     select reason, count(*) as people, count(*) filter (where had) as had from (
         select coalesce(refusal, case when had and not :repeat_allowed then 'had_already' end) as reason,
             had and refusal is null as had
-        from (select {_HAD} as had, case {{no_tag}} when {_EXCLUDED} then 'excluded' else coalesce({REFUSAL_CASE}, case
+        from (select {_HAD} as had, case {{no_tag}} when {_EXCLUDED} {{excluded}} then 'excluded'
+            else coalesce({REFUSAL_CASE}, case
             when c.language <> all(:languages) then 'no_translation'
             when (select count(*) from (select 1 from message r
                     where r.contact_id = c.id and r.created_at > :week and r.state is distinct from 'skipped'
                         and (r.enrolment_id is not null or r.campaign_id is not null)
                     limit :cap) recent) >= :cap then 'frequency_cap' end) end as refusal
-        from ({{people}}) p join contact c on c.id = p.id {{joins}} offset 0) each_one
+        from ({{people}}) p join contact c on c.id = p.id {{joins}} {{inside}} offset 0) each_one
     ) asked group by reason
 """
 _SIZES = text(
@@ -149,7 +154,54 @@ def subject(campaign: Campaign) -> str:
     return messages.subjects([sent.key]).get(sent.key, sent.title)
 
 
-def _preflight_statement(campaign: Campaign) -> TextClause:
+@dataclass(frozen=True, kw_only=True)
+class SegmentFilter:
+    """The segments of a campaign as SQL about a contact `c`; both texts are empty without segments."""
+
+    inside: str  # in one of its segments
+    excluded: str  # in one of those it excludes
+    values: Mapping[str, Any]
+
+    @property
+    def inside_and_not_excluded(self) -> str:
+        """Return what to add to a WHERE."""
+        inside = f"and {self.inside}" if self.inside else ""
+        return inside + (f" and not {self.excluded}" if self.excluded else "")
+
+
+def segment_filter(campaign: Campaign, *, now: datetime) -> SegmentFilter:
+    """Compile the rules that a campaign was drafted with. People are asked about at `now`."""
+    wanted, unwanted = (
+        campaign.audience.get("segments") or [],
+        campaign.audience.get("exclude_segments") or [],
+    )
+    if not wanted and not unwanted:
+        return SegmentFilter(inside="", excluded="", values={})
+    known = {
+        number: segments.rule_of(rule) for number, rule in segments.rules_of([*wanted, *unwanted]).items()
+    }
+    parts = [
+        compile_rule(AnyOf(tuple(known[number] for number in numbers)), now=now, prefix=prefix)
+        for numbers, prefix in ((wanted, "inside_"), (unwanted, "excluded_"))
+    ]
+    return SegmentFilter(
+        inside=parts[0].sql if wanted else "",
+        excluded=parts[1].sql if unwanted else "",
+        values=parts[0].values | parts[1].values,
+    )
+
+
+def segment_names(campaign: Campaign) -> tuple[list[str], list[str]]:
+    """Return the names of the segments that a campaign is for, and of those it excludes."""
+    wanted, unwanted = (
+        campaign.audience.get("segments") or [],
+        campaign.audience.get("exclude_segments") or [],
+    )
+    known = segments.rules_of([*wanted, *unwanted])
+    return [known[one].segment.name for one in wanted], [known[one].segment.name for one in unwanted]
+
+
+def _preflight_statement(campaign: Campaign, chosen: SegmentFilter) -> TextClause:
     tags = campaign.audience.get("tags")
     if campaign.resend_of_id is not None:
         people, joins = _MISSED, REFUSAL_JOINS
@@ -157,7 +209,11 @@ def _preflight_statement(campaign: Campaign) -> TextClause:
     else:
         people, joins = (_TAGGED, REFUSAL_JOINS) if tags else (_EVERYONE, _ALL_AT_ONCE)
         no_tag = ""
-    return text(_PREFLIGHT.format(people=people, joins=joins, no_tag=no_tag))
+    inside = f"where {chosen.inside}" if chosen.inside else ""
+    excluded = f"or {chosen.excluded}" if chosen.excluded else ""
+    return text(
+        _PREFLIGHT.format(people=people, joins=joins, no_tag=no_tag, inside=inside, excluded=excluded)
+    )
 
 
 def preflight(campaign: Campaign) -> Preflight:
@@ -168,9 +224,11 @@ def preflight(campaign: Campaign) -> Preflight:
         language: version
         for (_, language), version in content.newest_approved([item_key(campaign)], now=now).items()
     }
+    chosen = segment_filter(campaign, now=now)
     rows = db.session.execute(
-        _preflight_statement(campaign),
+        _preflight_statement(campaign, chosen),
         {
+            **chosen.values,
             "resend_of": campaign.resend_of_id,
             "repeat_allowed": campaign.repeat_allowed,
             "versions": list(versions.values()),

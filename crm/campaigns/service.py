@@ -23,6 +23,7 @@ from crm.messages import transports
 from crm.messages.limits import circuit_breakers, switches
 from crm.messages.models import Batch
 from crm.messages.rules import STREAMS, BatchState
+from crm.segments import queries as saved_segments
 from crm.staff import alerts
 
 
@@ -32,14 +33,17 @@ def create(
     item: str,
     tags: Sequence[str] = (),
     exclude_tags: Sequence[str] = (),
+    segments: Sequence[int] = (),
+    exclude_segments: Sequence[int] = (),
     late_after_hours: int = 24,
     repeat_allowed: bool = False,
     resend_of_id: int | None = None,
 ) -> int:
     """Draft a campaign: the content item `item` to everyone who opted in to its topic; return its id.
 
-    With `tags`, only to people with one of the tags; never to people with one of `exclude_tags`. People who had this very
-    version are left out, unless `repeat_allowed`. Raises Invalid.
+    With `tags`, only to people with one of the tags; never to people with one of `exclude_tags`. `segments` and
+    `exclude_segments` likewise, as ids of rules; who is in one is asked at the launch. People who had this very version
+    are left out, unless `repeat_allowed`. Raises Invalid.
     """
     found = db.session.scalar(select(ContentItem).where(ContentItem.key == item, ContentItem.kind == "email"))
     topic = STREAMS[found.stream].topic if found is not None and found.stream in STREAMS else None
@@ -51,13 +55,14 @@ def create(
     if not 1 <= late_after_hours <= rules.LONGEST_LATE:
         errors["late_after_hours"] = [f"Use 1 to {rules.LONGEST_LATE} hours."]
     audience = _audience({"tags": tags, "exclude_tags": exclude_tags}, errors, known=resend_of_id is None)
+    chosen = _segments({"segments": segments, "exclude_segments": exclude_segments}, errors)
     if errors or found is None:
         raise Invalid(errors)
     made = insert(Campaign).values(
         name=name.strip(),
         item_id=found.id,
         topic=topic,
-        audience=audience,
+        audience={**audience, **chosen},
         state=CampaignState.DRAFT,
         created_at=clock.now(),
         created_by=audit.current().actor,
@@ -81,6 +86,15 @@ def _audience(
         except Invalid as error:
             errors[field] = [text for texts in error.fields.values() for text in texts]
     return audience
+
+
+def _segments(given: Mapping[str, Sequence[int]], errors: dict[str, list[str]]) -> dict[str, list[int]]:
+    """Return field -> ids of rules, where any were chosen; what is wrong with a field is added to `errors`."""
+    known = saved_segments.rules_of([one for ids in given.values() for one in ids])
+    for field, ids in given.items():
+        if any(one not in known for one in ids):
+            errors[field] = ["Choose segments from the list."]
+    return {field: list(ids) for field, ids in given.items() if ids}
 
 
 def _clean_tags(tags: Collection[str], *, known: bool) -> list[str]:
@@ -197,6 +211,8 @@ def resend(campaign_id: int) -> int:
         item=queries.item_key(campaign),
         tags=campaign.audience.get("tags", ()),
         exclude_tags=campaign.audience.get("exclude_tags", ()),
+        segments=campaign.audience.get("segments", ()),
+        exclude_segments=campaign.audience.get("exclude_segments", ()),
         late_after_hours=campaign.late_after_hours,
         repeat_allowed=campaign.repeat_allowed,
         resend_of_id=campaign_id,

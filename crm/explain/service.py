@@ -26,6 +26,7 @@ from crm.messages import queries as mail
 from crm.messages import reason_labels as words
 from crm.messages.models import Batch, Message
 from crm.messages.rules import STREAMS
+from crm.segments import queries as segments
 from crm.sequences import rules as plans
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 
@@ -257,7 +258,19 @@ def _tag_reason(campaign: Campaign, contact: Contact) -> str | None:
     if tags & set(campaign.audience.get("exclude_tags") or ()):
         return "excluded"
     wanted = set(campaign.audience.get("tags") or ())
-    return "no_tag" if wanted and not tags & wanted else None
+    return "no_tag" if wanted and not tags & wanted else _segment_reason(campaign, contact)
+
+
+def _segment_reason(campaign: Campaign, contact: Contact) -> str | None:
+    """Return whether the person is outside the segments of a broadcast, as of today."""
+    chosen = {name: campaign.audience.get(name) or [] for name in ("segments", "exclude_segments")}
+    known = segments.rules_of([*chosen["segments"], *chosen["exclude_segments"]])
+    inside = {
+        number for number, rule in known.items() if segments.contains(segments.rule_of(rule), contact.id)
+    }
+    if inside & set(chosen["exclude_segments"]):
+        return "excluded"
+    return "not_in_segment" if chosen["segments"] and not inside & set(chosen["segments"]) else None
 
 
 def _waiting(due: datetime | None) -> str:

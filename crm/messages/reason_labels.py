@@ -26,6 +26,7 @@ REASONS: Mapping[str, str] = {
     "sequence_paused": "the sequence is paused",
     "content_not_approved": "the email has no approved version in the person's language",
     "added_behind": "this email was added to the sequence after they had passed its place",
+    "not_in_segment": "not in the segment of this broadcast",
     "not_in_version": "their version of the sequence does not have this email",
     "address_changed": "the email address was changed",
     "booked": "an appointment was booked",

@@ -17,7 +17,8 @@ NEW = "What a first month can look like"
 COPY = """
     with made as (insert into content_item (key, kind, title, stream, created_at)
         select 'news/first-month', kind, 'A first month', stream, now() from content_item where key = %(key)s returning id)
-    insert into content_version (item_id, language, number, state, source, subject, hash, author, created_at, approved_at, expires_at)
+    insert into content_version (item_id, language, number, state, source, subject, hash, author, created_at,
+        approved_at, expires_at)
     select made.id, v.language, 1, v.state, v.source, %(new)s, v.hash, v.author, v.created_at,
         v.approved_at, v.expires_at
     from made, content_version v join content_item i on i.id = v.item_id where i.key = %(key)s and v.state = 'approved'

@@ -1,0 +1,1 @@
+"""Saved audiences: a rule about people, evaluated purely and compiled to SQL."""

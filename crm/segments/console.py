@@ -26,7 +26,7 @@ pages = ConsolePages(
     "segments",
     __name__,
     url_prefix="/segments",
-    entries=[ConsoleEntry(label="Segments", permission="run_campaigns", order=51, section="Broadcasts")],
+    entries=[ConsoleEntry(label="Segments", permission="run_campaigns", order=51, section="Outreach")],
 )
 
 
@@ -107,16 +107,19 @@ def _condition(form: ImmutableMultiDict[str, str]) -> Node:
     if shape is None:
         raise Invalid({"field": [gettext("Choose what the condition is about.")]})
     times = 1 if shape is Shape.CHOICE else _number("times", 1, rules.MOST_TIMES)
-    days = None
-    if shape is Shape.EVENT and form.get("days", "").strip():
-        days = _number("days", 1, rules.LONGEST_DAYS)
-    values = tuple(value for value in form.getlist("values") if value)
-    if shape is not Shape.EVENT and not values:
-        raise Invalid({"values": [gettext("Choose at least one.")]})
-    found = Condition(
-        name, values if shape is not Shape.EVENT or name in EVENTS_WITH_VALUES else (), times, days
-    )
+    has_days = shape is Shape.EVENT and form.get("days", "").strip()
+    days = _number("days", 1, rules.LONGEST_DAYS) if has_days else None
+    found = Condition(name, _values(name, shape), times, days)
     return Not(found) if form.get("negated") else found
+
+
+def _values(name: str, shape: Shape) -> tuple[str, ...]:
+    values = tuple(value for value in request.form.getlist("values") if value)
+    if shape is Shape.EVENT:
+        return values if name in EVENTS_WITH_VALUES else ()
+    if not values:
+        raise Invalid({"values": [gettext("Choose at least one.")]})
+    return values
 
 
 def _number(name: str, low: int, high: int) -> int:

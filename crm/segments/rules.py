@@ -122,11 +122,15 @@ def _condition(name: str, values: Any, times: Any, days: Any) -> Condition:
         raise RuleError("This condition cannot be read.")
     if days is not None and not _is_number(days, 1, LONGEST_DAYS):
         raise RuleError(f"Use 1 to {LONGEST_DAYS:,} days.")
-    if shape is not Shape.EVENT and not values:
+    if not values and shape is not Shape.EVENT:
         raise RuleError("Choose at least one value.")
-    if shape is Shape.EVENT and values and name not in EVENTS_WITH_VALUES:
+    if values and not _takes_values(name):
         raise RuleError("This condition takes no value.")
     return Condition(name, tuple(values), times, days)
+
+
+def _takes_values(name: str) -> bool:
+    return FIELDS[name] is not Shape.EVENT or name in EVENTS_WITH_VALUES
 
 
 def _are_values(values: Any) -> bool:

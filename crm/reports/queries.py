@@ -17,6 +17,7 @@ from crm.reports.rules import Period
 
 SHOWN = 50  # rows of a table that is broken down; the rest is in the CSV file
 CSV_ROWS = 5_000
+CHOICES = 300  # practices or people in a select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -345,17 +346,14 @@ def names(table: str, ids: Iterable[int]) -> dict[int, str]:
     return {row.id: row.name for row in found}
 
 
-def choices(column: str) -> list[Any]:
-    """Return the values of a column that leads of the last two years have, for a select: "practice_id" or "owner_id"."""
-    if column not in ("practice_id", "owner_id"):
-        raise KeyError(column)
-    return [
-        row.value
-        for row in _rows(
-            f"select {column} as value from report_lead where {column} is not null group by 1 order by count(*) desc limit :most",
-            {"most": SHOWN},
-        )
-    ]
+def choices(table: str) -> list[tuple[int, str]]:
+    """Return (id, name) of practices or staff members for a select, by name. Raises KeyError."""
+    which = {"practice": "merged_into_id is null", "user": "practice_id is null"}[table]
+    found = _rows(
+        f'select id, name from "{table}" where {which} order by lower(name), id limit :most',
+        {"most": CHOICES},
+    )
+    return [(row.id, row.name) for row in found]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,13 +79,11 @@ def _number(value: str) -> int | None:
 
 def select_options() -> dict[str, list[tuple[str, str]]]:
     """Return the choices of the filter form."""
-    practices, owners = queries.choices("practice_id"), queries.choices("owner_id")
-    by_name = queries.names("practice", practices), queries.names("user", owners)
     return {
         "period": [(str(days), str(label)) for days, label in texts.PERIODS.items()],
         "source": [(code, gettext(label)) for code, label in SOURCES.items()],
-        "practice": [(str(one), by_name[0].get(one, "")) for one in practices],
-        "owner": [("0", gettext("Nobody")), *((str(one), by_name[1].get(one, "")) for one in owners)],
+        "practice": [(str(one), name) for one, name in queries.choices("practice")],
+        "owner": [("0", gettext("Nobody")), *((str(one), name) for one, name in queries.choices("user"))],
         "language": [(code, gettext(label)) for code, label in LANGUAGES.items()],
     }
 

@@ -14,7 +14,9 @@ CONSOLE = ["/console", "/console/leads", "/console/sequences", "/console/mail", 
            "/console/account", "/console/contacts", "/console/new", "/console/new?what=referral", "/console/referrers/",
            "/console/referrers/new", "/console/reports", "/console/reports?by=practice&kind=referral",
            "/console/reports/response", "/console/reports/email", "/console/reports/consent",
-           "/console/reports/leads"]  # fmt: skip
+           "/console/reports/leads", "/console/consultations", "/console/consultations?view=day",
+           "/console/consultations/list", "/console/consultations/setup", "/console/leads/calling",
+           "/console/leads/tasks"]  # fmt: skip
 
 
 def check(page: Page, address: str, *, fine: tuple[int, ...] = (200,)) -> None:

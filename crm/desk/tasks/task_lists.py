@@ -132,7 +132,7 @@ def _crisis_tasks() -> list[OpenTask]:
 
 
 def by_day(items: Sequence[OpenTask]) -> list[tuple[date | None, list[OpenTask]]]:
-    """Return tasks grouped by their day in clinic time, in their order; None: crises and what is overdue."""
+    """Return tasks grouped by their day in clinic time, in their order; None: what is overdue, crises included."""
     now, zone = clock.now(), current.calendar().zone
     groups: list[tuple[date | None, list[OpenTask]]] = []
     for item in items:

@@ -152,8 +152,10 @@ def lasted(minutes: float | None) -> str:
     if minutes < 120:
         return str(gettext("%(n)s min", n=round(minutes)))
     if minutes < 2880:
-        return str(gettext("%(n)s h", n=f"{minutes / 60:.3g}"))
-    return str(gettext("%(n)s days", n=f"{minutes / 1440:.3g}"))
+        hours = f"{minutes / 60:.3g}"
+        return str(gettext("%(n)s h", n=hours))
+    days = f"{minutes / 1440:.3g}"
+    return str(gettext("%(n)s days", n=days))
 
 
 def reader_zone() -> ZoneInfo:

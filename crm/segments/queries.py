@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import aliased
 
-from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS
+from crm.consent.queries import REFUSAL_CASE, REFUSAL_JOINS_AT_ONCE
 from crm.contacts.models import STAFF_ADDRESS, Contact
 from crm.core import clock
 from crm.core.db import db, rows_as
@@ -76,7 +76,7 @@ def count(rule: Node, *, topic: str) -> Count | None:
     """Count the people of a rule, and those who could be emailed on a topic; None when it takes too long."""
     now = clock.now()
     made = compile_rule(rule, now=now)
-    statement = _COUNT.format(reason=REFUSAL_CASE, joins=REFUSAL_JOINS, rule=made.sql, sample=SAMPLE)
+    statement = _COUNT.format(reason=REFUSAL_CASE, joins=REFUSAL_JOINS_AT_ONCE, rule=made.sql, sample=SAMPLE)
     given = {
         "topic": topic,
         "transactional": False,

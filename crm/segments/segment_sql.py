@@ -111,5 +111,7 @@ def _event(condition: Condition, made: Compiled) -> str:
         found += f" and {at} > {made.bind(made.now - timedelta(days=condition.days), 'timestamptz')}"
     if condition.values:
         found += f" and {value} = any({made.bind(list(condition.values), 'text[]')})"
+    if condition.times == 1:  # PostgreSQL can join this as a set; a count it asks person by person
+        return f"exists ({found})"
     times = made.bind(condition.times, "int")
     return f"((select count(*) from ({found} limit {times}) enough) >= {times})"

@@ -22,9 +22,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **kwargs)
         self._until: dict[Any, float] = {}
 
-    def handle(self, conn: Any) -> Any:
-        """Serve one request, and note until when its bytes may arrive."""
+    def enqueue_req(self, conn: Any) -> None:
+        """Hand a connection to the threads, and note until when its bytes may arrive.
+
+        The time counts from here, not from when a thread is free: else forty slow clients are ended four at a time. Of
+        a request that waits for a thread, all that has arrived by then is still read.
+        """
         self._until[conn] = time.monotonic() + READ_SECONDS
+        super().enqueue_req(conn)
+
+    def handle(self, conn: Any) -> Any:
+        """Serve one request."""
         try:
             return super().handle(conn)
         finally:

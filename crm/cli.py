@@ -12,7 +12,7 @@ from crm.core import current
 from crm.core.db import transaction
 from crm.core.flask_app import CrmApp
 from crm.messages.cli import mail
-from crm.ops.cli import keys
+from crm.ops.cli import keys, ops
 from crm.ops.doctor import examine
 from crm.privacy.cli import group as contacts
 from crm.referrers.cli import api_key
@@ -25,7 +25,7 @@ def register_commands(app: CrmApp) -> None:
     """Add every command to the app."""
     series = click.Group("sequences", help="Email sequences.")
     series.add_command(load_sequences)
-    for command in (series, doctor, content, staff, api_key, audit, contacts, mail, events, keys):
+    for command in (series, doctor, content, staff, api_key, audit, contacts, mail, events, keys, ops):
         app.cli.add_command(command)
     if not app.settings.production:
         from crm.dev import demo  # noqa: PLC0415 - never in production

@@ -89,6 +89,9 @@ class Settings:
     sending_mark_file: Path  # how far mail was sent, outside the database; see crm.messages.limits.copy_guard
     audit_seal_file: Path  # seals of the audit log, outside the database; see crm.audit.seals
     audit_seal_email: str = ""
+    backup_folder: Path | None = None
+    backup_keys: tuple[tuple[str, bytes], ...] = ()
+    backup_keep_days: int = 35
     clinic: Clinic = field(default_factory=Clinic)
     log_level: str = "INFO"
     api_per_minute: int = 600
@@ -149,6 +152,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         sending_mark_file=Path(env.get("SENDING_MARK_FILE", local_dir / "sending-mark.json")),
         audit_seal_file=Path(env.get("AUDIT_SEAL_FILE", local_dir / "audit-seals.txt")),
         audit_seal_email=env.get("AUDIT_SEAL_EMAIL", ""),
+        backup_folder=Path(env["BACKUP_FOLDER"]) if env.get("BACKUP_FOLDER") else None,
+        backup_keys=_keys("BACKUP_KEYS", env["BACKUP_KEYS"]) if env.get("BACKUP_KEYS") else (),
+        backup_keep_days=_int(env, "BACKUP_KEEP_DAYS", 35),
         clinic=_clinic(env),
         log_level=env.get("LOG_LEVEL", "INFO").upper(),
         api_per_minute=_int(env, "API_PER_MINUTE", 600),
@@ -164,6 +170,7 @@ SECRETS = (
     "FIELD_KEYS",
     "AUDIT_KEYS",
     "INDEX_KEY",
+    "BACKUP_KEYS",
     "DATABASE_URL",
     "REPORTS_DATABASE_URL",
     "REDIS_URL",

@@ -18,7 +18,7 @@ from crm.mailer import dns_records
 from crm.mailer.sendgrid_lists import LACKS_SCOPE, REFUSED, ListsError, SendGridLists
 from crm.messages import queries as messages_queries
 from crm.messages.limits import copy_guard, switches
-from crm.ops import job_failures, proxy_check, server_checks
+from crm.ops import backups, job_failures, proxy_check, server_checks
 from crm.ops.findings import Finding
 from crm.staff import alerts
 from crm.tracking.models import Reconciliation
@@ -29,7 +29,9 @@ SLOW_EVENTS = timedelta(minutes=5)
 NO_PULSE = timedelta(minutes=2)  # the sweep marks its round every ten seconds
 UNCOMPARED = timedelta(days=2)
 REPORT_PROMISED = timedelta(days=7)  # templates/content/referring-provider
-TOLD = frozenset({"backlog", "events-wait", "webhook-silent", "rights"})  # these raise an alert by themselves
+TOLD = frozenset(
+    {"backlog", "events-wait", "webhook-silent", "rights", "backup"}
+)  # these raise an alert by themselves
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -50,8 +52,24 @@ def examine(settings: Settings) -> list[Finding]:
         *_lists(),
         *_content(),
         *server_checks.findings(settings),
+        *_backup(settings),
     ]
     return [*inside, *_key(settings), *_dns(settings), *proxy_check.findings(settings)]
+
+
+def _backup(settings: Settings) -> list[Finding]:
+    """Say how old the newest backup is; nothing without BACKUP_FOLDER, where another program makes them."""
+    if settings.backup_folder is None:
+        return []
+    found = backups.newest(settings.backup_folder)
+    said = (
+        f"The newest backup is from {backups.made_at(found):%Y-%m-%d %H:%M} UTC."
+        if found
+        else "There is no backup."
+    )
+    if backups.is_late(settings.backup_folder):
+        return [Finding("problem", f"{said} Run: flask --app wsgi ops backup", "backup")]
+    return [Finding("note", said, "backup-age")]
 
 
 def _cannot_be_written() -> str | None:
@@ -71,7 +89,7 @@ def _cannot_be_written() -> str | None:
 
 def raise_alerts(settings: Settings) -> list[str]:
     """Raise an alert for what staff must know of, and close those that are over; return the codes that hold."""
-    looked_at = [*_sending(), *_webhook(settings), *server_checks.findings(settings)]
+    looked_at = [*_sending(), *_webhook(settings), *server_checks.findings(settings), *_backup(settings)]
     found = {finding.code: finding for finding in looked_at if finding.code in TOLD}
     for code in TOLD - found.keys():
         alerts.close(code)

@@ -208,6 +208,8 @@ def _environment(folder: Path, *, web_port: int, https_port: int, sandbox: Sandb
         "SENDGRID_API_KEY": "SG.production.test",
         "SENDGRID_URL": sandbox.url,
         "SENDGRID_WEBHOOK_KEY": public_key_base64(folder / "signing.pem"),
+        "BACKUP_FOLDER": str(state),
+        "BACKUP_KEYS": "b1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
         "SENDING_MARK_FILE": str(state / "sending-mark.json"),
         "LOCAL_DIR": str(state),
         "CLINIC_NAME": "Example Clinic",

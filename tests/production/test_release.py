@@ -1,6 +1,7 @@
 """The release starts from what is committed: read-only, as another user, behind the documented proxy, and sends an email."""
 
 import os
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -81,6 +82,18 @@ def test_the_service_cannot_rewrite_evidence(running, statement):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement)
         connection.rollback()
+
+
+def test_a_backup_restores(running):
+    """The service's own role makes it; the restored database is whole and sends nothing."""
+    assert "There is no backup" in running.run("flask --app wsgi doctor").stdout
+    path = running.flask("ops", "backup").split(" (")[0]
+    assert b"Rivera" not in Path(path).read_bytes()
+    said = running.flask("ops", "drill", "--server", running.admin_url)
+    assert "sends nothing" in said
+    assert "db upgrade" in said
+    restored = running.run(f"flask --app wsgi ops restore {path} --into {running.owner_url}")
+    assert "not empty" in restored.stderr
 
 
 def test_made_up_headers_are_not_believed(running):

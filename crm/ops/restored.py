@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 
 from crm.audit import seals
 from crm.audit import service as audit
@@ -41,7 +41,7 @@ def _audit(made_at: datetime | None) -> Iterator[str]:
 
 def _decrypts() -> Iterator[str]:
     for place in keys.places():
-        found = db.session.execute(select(func.max(place.raw)).where(place.only)).scalar()
+        found = db.session.execute(select(place.raw).where(place.only).limit(1)).scalar()
         if found is None:
             continue
         try:

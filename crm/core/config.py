@@ -152,8 +152,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         sending_mark_file=Path(env.get("SENDING_MARK_FILE", local_dir / "sending-mark.json")),
         audit_seal_file=Path(env.get("AUDIT_SEAL_FILE", local_dir / "audit-seals.txt")),
         audit_seal_email=env.get("AUDIT_SEAL_EMAIL", ""),
-        backup_folder=Path(env["BACKUP_FOLDER"]) if env.get("BACKUP_FOLDER") else None,
-        backup_keys=_keys("BACKUP_KEYS", env["BACKUP_KEYS"]) if env.get("BACKUP_KEYS") else (),
+        backup_folder=_folder(env.get("BACKUP_FOLDER", "")),
+        backup_keys=_backup_keys(env.get("BACKUP_KEYS", "")),
         backup_keep_days=_int(env, "BACKUP_KEEP_DAYS", 35),
         clinic=_clinic(env),
         log_level=env.get("LOG_LEVEL", "INFO").upper(),
@@ -379,6 +379,14 @@ def _keys(name: str, text: str) -> tuple[tuple[str, bytes], ...]:
     if len({key_id for key_id, _ in keys}) < len(keys):
         raise ConfigError(f"Two of {name} have the same id.")
     return tuple(keys)
+
+
+def _backup_keys(text: str) -> tuple[tuple[str, bytes], ...]:
+    return _keys("BACKUP_KEYS", text) if text else ()
+
+
+def _folder(text: str) -> Path | None:
+    return Path(text) if text else None
 
 
 def _key(name: str, encoded: str) -> bytes | None:

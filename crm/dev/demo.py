@@ -427,20 +427,14 @@ def _opt_out(contact_id: int) -> None:
 
 
 def _work_lead(dice: random.Random, lead_id: int) -> None:
-    """Move the lead to another stage as a staff member, in most cases to one that needs no reason."""
+    """Move the lead to another stage as a staff member."""
     with acting("system"), transaction():
         lead = db.session.get_one(Lead, lead_id)
         if lead.closed_at is not None:
             return
-        stage = lead_rules.STAGES[lead.kind][lead.stage]
-        ways = sorted(
-            stage.to
-            - {"spam", "duplicate", "entered_in_error", "unconfirmed", "new", "closed", "unable_to_reach"}
-        )
-        if not ways:
+        to = _next_stage(dice, lead)
+        if to is None:
             return
-        hopeful = [way for way in ways if not lead_rules.STAGES[lead.kind][way].reasons]
-        to = dice.choice(hopeful) if hopeful and dice.random() < 0.85 else dice.choice(ways)
         target = lead_rules.STAGES[lead.kind][to]
         reasons = sorted(target.reasons - {"no_answer", "wrong_number"})  # these take logged attempts
         owner = db.session.scalar(select(User.id).where(User.email == "frontdesk@demo.example"))
@@ -460,6 +454,17 @@ def _work_lead(dice: random.Random, lead_id: int) -> None:
                     lead_id=lead_id,
                     text=dice.choice(["Called, left a message.", "Spoke; will think about it."]),
                 )
+
+
+def _next_stage(dice: random.Random, lead: Lead) -> str | None:
+    """Return a stage that the lead may move to, in most cases one that needs no reason."""
+    stages = lead_rules.STAGES[lead.kind]
+    unlikely = {"spam", "duplicate", "entered_in_error", "unconfirmed", "new", "closed", "unable_to_reach"}
+    ways = sorted(stages[lead.stage].to - unlikely)
+    hopeful = [way for way in ways if not stages[way].reasons]
+    if not ways:
+        return None
+    return dice.choice(hopeful) if hopeful and dice.random() < 0.85 else dice.choice(ways)
 
 
 def _send_what_is_due(dice: random.Random) -> None:

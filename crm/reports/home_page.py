@@ -38,7 +38,7 @@ class Facts:
 
     @cached_property
     def today(self) -> queries.Today:
-        return queries.today()
+        return queries.today_counts()
 
     @cached_property
     def answers(self) -> Sequence[queries.Answers]:

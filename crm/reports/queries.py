@@ -369,7 +369,7 @@ class Today:
     queued: int
 
 
-def today() -> Today:
+def today_counts() -> Today:
     """Return the numbers of the present day: one statement, each part a bounded range of an index."""
     midnight = datetime.combine(clock.today(), time(), current.calendar().zone)
     row = db.session.execute(

@@ -44,26 +44,22 @@ TODAY = "today"
 @access.require("see_leads")
 def index() -> ResponseReturnValue:
     """One work list, and how long the others are."""
-    name = request.args.get("list", worklists.FIRST)
+    name, cursor = request.args.get("list", worklists.FIRST), request.args.get("cursor")
     if name not in worklists.LISTS and name != TODAY:
         raise Invalid({"list": ["List not found."]})
     day: Sequence[Consultation] = ()
     leads: Sequence[Lead]
-    later = None
     places: Mapping[int, CallPlace] = {}
+    following = None
     if name == TODAY:
         day = visits.between(clock.today(), clock.today())
         leads = [one.lead for one in day]
     elif name == worklists.FIRST:
-        calls = call_list.load_calls(me=current_user.id, cursor=request.args.get("cursor"))
-        places = {place.lead.id: place for place in calls.rows}
-        found = [place.lead for place in calls.rows]
-        leads = found if request.args.get("cursor") else queries.crisis_first(found)
-        later = calls.next and url_for(".index", list=name, cursor=calls.next)
+        leads, places, following = _calls(cursor)
     else:
-        shown = worklists.load_list(name, me=current_user.id, cursor=request.args.get("cursor"))
-        leads = shown.rows
-        later = shown.next and url_for(".index", list=name, cursor=shown.next)
+        shown = worklists.load_list(name, me=current_user.id, cursor=cursor)
+        leads, following = shown.rows, shown.next
+    later = following and url_for(".index", list=name, cursor=following)
     audit.record("lead.worklist", detail={"list": name, "ids": [lead.id for lead in leads]})
     return render_template(
         "console/desk/work.html",
@@ -78,6 +74,14 @@ def index() -> ResponseReturnValue:
         kinds=KINDS,
         now=clock.now(),
     )
+
+
+def _calls(cursor: str | None) -> tuple[Sequence[Lead], Mapping[int, CallPlace], str | None]:
+    """Return the leads to call, crises first, why each stands where it stands, and the marker of the next page."""
+    calls = call_list.load_calls(me=current_user.id, cursor=cursor)
+    leads = [place.lead for place in calls.rows]
+    places = {place.lead.id: place for place in calls.rows}
+    return (leads if cursor else queries.crisis_first(leads)), places, calls.next
 
 
 def _show_errors(lead: Lead, error: Invalid) -> None:

@@ -14,9 +14,10 @@ from crm.core import clock
 from crm.core.db import db
 from crm.desk import replies, timeline_labels
 from crm.duplicates import service as duplicates
-from crm.leads import contact_attempts, scoring, task_rules
+from crm.leads import contact_attempts, scoring
 from crm.leads.contact_attempts import CHANNELS, OUTCOMES, REACHED
 from crm.leads.models import Lead
+from crm.leads.tasks import rules as task_rules
 from crm.referrers.models import Practice
 
 CONTACTED_STAGES = frozenset(

@@ -12,9 +12,10 @@ from crm.contacts.rules import InvalidValue, clean_text
 from crm.core import clock, current, events
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
-from crm.leads import contact_attempts, crisis, mentions, queries, rules, sla, stage_work, task_rules
+from crm.leads import contact_attempts, crisis, mentions, queries, rules, sla, stage_work
 from crm.leads.events import StageMoved
 from crm.leads.models import Lead, StageMove, Task
+from crm.leads.tasks import rules as task_rules
 from crm.staff import alerts
 from crm.staff import service as staff
 from crm.staff.models import User

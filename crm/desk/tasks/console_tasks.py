@@ -17,10 +17,11 @@ from crm.desk.lead_page import clinic_time, flash_undo, whole_number
 from crm.desk.list_filters import address
 from crm.desk.tasks import task_lists
 from crm.desk.tasks.task_lists import NOBODY, TaskFilter
-from crm.leads import queries, service, task_rules
-from crm.leads import tasks as task_work
+from crm.leads import queries, service
 from crm.leads.models import Lead, Task
-from crm.leads.tasks import TaskForm
+from crm.leads.tasks import rules as task_rules
+from crm.leads.tasks import service as task_work
+from crm.leads.tasks.service import TaskForm
 from crm.staff import access, redirects
 from crm.staff import service as staff
 

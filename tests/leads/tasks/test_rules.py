@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from crm.leads import task_rules
+from crm.leads.tasks import rules as task_rules
 
 ZONE = ZoneInfo("America/Los_Angeles")
 

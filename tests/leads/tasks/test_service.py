@@ -9,9 +9,10 @@ from crm.audit import acts
 from crm.audit.models import AuditEntry
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
-from crm.leads import crisis, service, tasks
+from crm.leads import crisis, service
 from crm.leads.models import Task
-from crm.leads.tasks import TaskForm
+from crm.leads.tasks import service as tasks
+from crm.leads.tasks.service import TaskForm
 from tests.leads.test_service import NOW, lead, lines, referral  # noqa: F401 - fixtures
 from tests.support.browser_client import member
 

@@ -16,7 +16,7 @@ from crm.core.errors import Conflict, Invalid, NotFound
 from crm.leads import service
 from crm.leads.models import Lead, Task
 from crm.leads.queries import CRISIS
-from crm.leads.task_rules import PRIORITIES, REPEATS, snoozed_until
+from crm.leads.tasks.rules import PRIORITIES, REPEATS, snoozed_until
 from crm.staff import service as staff
 
 MOST = 100  # tasks changed at once
@@ -66,18 +66,18 @@ def _wrong(form: TaskForm, task: Task) -> dict[str, list[str]]:
     now, wrong = clock.now(), {}
     if form.due_at != task.due_at and not now < form.due_at < now + MAX_AHEAD:
         wrong["due_at"] = ["Choose a time within the next year."]
-    if form.owner_id is not None and form.owner_id != task.owner_id and not _may_own(form.owner_id):
+    if form.owner_id not in (None, task.owner_id) and not _may_own(form.owner_id):
         wrong["task_owner"] = ["Staff member not found."]
     if form.priority not in PRIORITIES:
         wrong["priority"] = ["Choose a priority."]
-    if form.repeats is not None and form.repeats not in REPEATS:
+    if form.repeats not in (None, *REPEATS):
         wrong["repeats"] = ["Choose how often it repeats."]
     elif form.repeats and task.kind != "other":
         wrong["repeats"] = ["Only tasks that staff add can repeat."]
     return wrong
 
 
-def _may_own(user_id: int) -> bool:
+def _may_own(user_id: int | None) -> bool:
     return user_id in {user.id for user in staff.lead_workers()}
 
 

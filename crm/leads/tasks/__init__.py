@@ -1,0 +1,1 @@
+"""Tasks: their rules, and editing, assigning, snoozing and finishing them."""

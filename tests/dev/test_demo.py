@@ -1,6 +1,6 @@
 """The demo clinic can be made: a short past of it, lived through by the real verbs."""
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from crm.core.db import db, transaction
 from crm.dev import demo
@@ -24,3 +24,15 @@ def test_a_month_of_the_demo_clinic(database, redis, monkeypatch):
     assert db.session.scalar(select(func.count()).select_from(Lead)) >= 35
     assert db.session.scalar(select(func.count()).select_from(Message)) > 40
     assert db.session.scalar(select(func.count(Lead.stage.distinct()))) >= 5
+
+
+def test_a_reset_keeps_what_the_migrations_wrote(database, redis):
+    def filled():
+        names = db.session.scalars(text("select tablename from pg_tables where schemaname = 'public'")).all()
+        return {name for name in names if db.session.scalar(text(f'select exists (select 1 from "{name}")'))}
+
+    before = filled()
+    with transaction():
+        support_factories.contact()
+    demo._empty()
+    assert filled() == before

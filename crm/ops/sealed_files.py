@@ -1,4 +1,4 @@
-"""Encrypted files of any size: AES-256-GCM over pieces of a mebibyte. Pure.
+"""Encrypted files of any size: AES-256-GCM over pieces of a mebibyte.
 
 Each piece's nonce holds its number and whether it is the last, so that a file that was cut off, or whose pieces were moved,
 is refused.

@@ -85,6 +85,16 @@ def test_the_daily_check_raises_an_alert(database, kept, sealed):
     assert db.session.scalar(count) == 1
 
 
+def test_days_without_the_service_are_no_finding(clock, kept, redis):
+    service.record("settings.changed")
+    db.session.commit()
+    clock.shift(3 * 86_400)
+    assert kinds(kept.line) == ["unsealed"]
+    jobs_audit.verify()
+    assert kinds(kept.line) == []
+    assert db.session.scalar(text("select count(*) from alert where key = 'audit'")) == 0
+
+
 def test_commands(database, kept, tmp_path):
     run = database.test_cli_runner().invoke
     line = run(args=["audit", "seal"]).output.strip()

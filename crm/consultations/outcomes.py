@@ -9,6 +9,7 @@ from crm.consultations.queries import without_outcome
 from crm.contacts import service as contacts
 from crm.core import clock, current
 from crm.core.db import db
+from crm.leads import stage_work
 from crm.leads.models import Lead, Task
 
 SLICE = 100  # consultations in one transaction
@@ -35,8 +36,7 @@ def ask_for_outcomes() -> int:
 
 def _ask(lead: Lead, now: datetime) -> None:
     task = Task(lead_id=lead.id, kind=TASK, title=TITLE, owner_id=lead.owner_id, due_at=now, created_at=now)
-    db.session.add(task)
-    db.session.flush()
+    stage_work.add_task(task, lead.contact)
     detail = {"task_id": task.id, "kind": TASK}
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="task_opened", detail=detail)
     audit.record("task.open", object_type="lead", object_id=lead.id, detail=detail)

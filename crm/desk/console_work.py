@@ -123,7 +123,7 @@ def add_task(reference: str) -> ResponseReturnValue:
             raise Invalid({"task_owner": ["Staff member not found."]})
         priority, repeats = request.form.get("priority") or "normal", request.form.get("repeats") or None
         with acts.begin("task", lead_id=lead.id) as act:
-            service.add_task(
+            task = service.add_task(
                 lead_id=lead.id,
                 kind="other",
                 title=title,
@@ -134,7 +134,10 @@ def add_task(reference: str) -> ResponseReturnValue:
             )
     except Invalid as error:
         _show_errors(lead, error)
-    flash_undo(gettext("Task added."), lead=lead, act=act)
+    said = gettext("Task added.")
+    if task.done_at is not None:
+        said = gettext("The work on this person is suspended. The task opens when it resumes.")
+    flash_undo(said, lead=lead, act=act)
     return redirect_back(lead)
 
 

@@ -277,7 +277,7 @@ def add_task(
     repeats: str | None = None,
 ) -> Task:
     """Add a task with a due time. The title shows in lists, so it must hold no health facts. A time outside
-    opening hours becomes the next opening.
+    opening hours becomes the next opening. While the work on the person is suspended, the task opens when it resumes.
 
     Raises Invalid, and NotFound for an unknown lead.
     """
@@ -295,8 +295,7 @@ def add_task(
         lead_id=lead_id, kind=kind, title=title, owner_id=owner_id, due_at=due, created_at=clock.now(),
         priority=priority, repeats=repeats,
     )  # fmt: skip
-    db.session.add(task)
-    db.session.flush()
+    stage_work.add_task(task, lead.contact)
     detail = {"task_id": task.id, "kind": kind}
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead_id, kind="task_opened", detail=detail)
     audit.record("task.open", object_type="lead", object_id=lead_id, detail=detail)

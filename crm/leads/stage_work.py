@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from crm.audit import service as audit
 from crm.contacts.models import Contact
@@ -113,6 +113,14 @@ def open_call_task(*, lead_id: int, title: str, urgent: bool, owner_id: int | No
     )
 
 
+def add_task(task: Task, contact: Contact) -> None:
+    """Store a new task. While the work on the person is suspended it is suspended as well, and opens when work resumes."""
+    if is_suspended(contact):
+        task.done_at, task.done_by = task.created_at, STOPPED
+    db.session.add(task)
+    db.session.flush()
+
+
 def hurry_call(lead: Lead) -> None:
     """Make the open call tasks of a lead urgent."""
     due = current.calendar().after(clock.now(), URGENT_CALL_WITHIN)
@@ -123,10 +131,14 @@ def hurry_call(lead: Lead) -> None:
 
 
 def close_tasks(lead_id: int, *, kinds: Collection[str]) -> None:
-    """Mark the open tasks of these kinds as done by what made them needless."""
+    """Mark the tasks of these kinds that are open or suspended as done by what made them needless."""
     if not kinds:
         return
-    rows = update(Task).where(Task.lead_id == lead_id, Task.kind.in_(sorted(kinds)), Task.done_at.is_(None))
+    rows = update(Task).where(
+        Task.lead_id == lead_id,
+        Task.kind.in_(sorted(kinds)),
+        or_(Task.done_at.is_(None), Task.done_by == STOPPED),
+    )
     done = rows.values(done_at=clock.now(), done_by=audit.current().actor)
     db.session.execute(done.execution_options(synchronize_session="fetch"))
 

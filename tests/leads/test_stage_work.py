@@ -109,6 +109,22 @@ def test_stop_suspends_and_lift_resumes(referral, clock):  # noqa: F811
     assert referral.due_at == due
 
 
+def test_what_was_settled_during_a_stop_stays_settled(referral):  # noqa: F811
+    contacts.set_clinical_stop(contact_id=referral.contact_id, reason="clinician")
+    for stage in ("accepted", "scheduled"):
+        move(referral, stage)
+    contacts.lift_clinical_stop(contact_id=referral.contact_id)
+    assert open_tasks(referral) == []
+
+
+def test_task_added_during_a_stop_opens_with_its_end(referral):  # noqa: F811
+    contacts.set_clinical_stop(contact_id=referral.contact_id, reason="clinician")
+    service.add_task(lead_id=referral.id, kind="other", title="Ask for records", due_at=NOW)
+    assert open_tasks(referral) == []
+    contacts.lift_clinical_stop(contact_id=referral.contact_id)
+    assert any("Ask for records" in str(task) for task in open_tasks(referral))
+
+
 def test_lift_gives_an_hour(lead):  # noqa: F811
     lead.due_at = NOW - timedelta(days=1)
     db.session.flush()

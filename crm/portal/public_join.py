@@ -13,7 +13,7 @@ from crm.core import current, limits
 from crm.core.blueprints import PublicPages
 from crm.core.errors import TooMany
 from crm.core.limits import Limit
-from crm.intake import proof_of_work
+from crm.intake import proof_of_work, trap
 from crm.referrers import accounts
 from crm.referrers.rules import is_npi_format
 from crm.referrers.service import Sender
@@ -21,7 +21,6 @@ from crm.staff import alerts
 
 pages = PublicPages("refer_join", __name__)
 
-TRAP = "website"  # a field people do not see
 NEEDED = {
     "practice": _("Enter the name of your practice."),
     "clinician": _("Enter the name of a clinician who refers."),
@@ -61,8 +60,8 @@ def _join(typed: Mapping[str, str], errors: Mapping[str, str]) -> str:
 def ask_to_join() -> ResponseReturnValue:
     """Note who asks; staff call the practice and decide."""
     _refuse_floods("portal-ask", who=request.remote_addr or "", most=20, seconds=600)
-    if request.form.get(TRAP):
-        return redirect(url_for(".joined"), code=303)  # a robot learns nothing
+    if request.form.get(trap.FIELD):
+        trap.count()  # some password managers fill it: staff decide anyway, and a robot fails the proof below
     names = ("practice", "clinician", "npi", "name", "email", "phone")
     typed = {name: request.form.get(name, "")[:300].strip() for name in names}
     clean, errors = _read_join(typed)

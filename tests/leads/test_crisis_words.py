@@ -1,10 +1,13 @@
 """Crisis words: what must raise an alert, and what people in pain say every day."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm.leads.crisis_words import mentions_crisis
+from crm.core.text import fold
+from crm.leads.crisis_words import KINDS, mentions_crisis
 
 CRISIS = """
 I want to kill myself
@@ -149,8 +152,61 @@ def test_no_crisis(text):
     assert not mentions_crisis(text)
 
 
-def test_unseen_characters_hide_nothing():
-    assert mentions_crisis("I want to k\u00adill my\u200bself")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_examples_of_each_kind(kind):
+    assert [text for text in kind.right if not mentions_crisis(text)] == []
+    assert [text for text in kind.wrong if mentions_crisis(text)] == []
+
+
+def test_each_kind_has_its_own_examples():
+    """A text that is right for a kind is found by a pattern of that kind."""
+    for kind in KINDS:
+        own = re.compile(rf"\b(?:{'|'.join(kind.patterns)})\b")
+        assert [text for text in kind.right if not own.search(fold(text))] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Suicidal ideation: denied", "Suicidal ideation? No.", "C-SSRS negative, suicidal ideation: none", "SI/HI: denied",
+        "Ideación suicida: no", "niega ideación suicida o autolesiones", "I'm not going to kill myself",
+        "I am not thinking about suicide", "Suicidal thoughts are denied", "Self-harm: none reported",
+        "no he pensado en el suicidio",
+    ],
+)  # fmt: skip
+def test_denials(text):
+    assert not mentions_crisis(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Suicidal ideation: yes", "Suicidal. No sleep.", "Suicidal ideation: no plan", "I want to die. No.",
+        "I can't promise I'm not going to kill myself", "I'm not suicidal yet", "I cannot stop thinking about suicide",
+        "My brother died by suicide in 2009. I want to die",
+    ],
+)  # fmt: skip
+def test_no_denials(text):
+    assert mentions_crisis(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "family history of suicide", "brother died by suicide in 2009", "Narcan for overdose reversal",
+        "opioid overdose prevention class",
+    ],
+)  # fmt: skip
+def test_topics(text):
+    assert not mentions_crisis(text)
+
+
+@pytest.mark.parametrize("sign", ["\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff"], ids=ascii)
+def test_unseen_characters_hide_nothing(sign):
+    assert mentions_crisis(f"I want to k{sign}ill my{sign}self")
+
+
+def test_line_breaks_hide_nothing():
     assert mentions_crisis("I want\nto kill myself")
 
 

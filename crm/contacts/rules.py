@@ -14,7 +14,7 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
 from crm.core import time_zones, us_states
-from crm.core.text import MEANS_NOTHING, clean, code_point, first_unreadable, fold
+from crm.core.text import MEANS_NOTHING, clean, clean_name_signs, code_point, first_unreadable, fold
 
 LANGUAGES = ("en", "es")
 NAME_LIMIT = 60  # characters, accents composed
@@ -120,7 +120,7 @@ def clean_name(text: str) -> str:
 
     Drops commas ("Smith, Jr."), because email headers read them as separators.
     """
-    text = clean(_SELECTORS.sub("", text), lines=False)
+    text = clean_name_signs(_SELECTORS.sub("", text))
     if means_nothing(text):
         raise InvalidValue("required")
     if len(text) > NAME_LIMIT:
@@ -158,7 +158,7 @@ def _piled_marks(text: str, *, most: int = 3) -> bool:
 
 def clean_email(text: str) -> str:
     """Return an address in lower case with its domain normalized. Checks syntax only; queries no DNS."""
-    text = clean(text, lines=False)
+    text = _bare_address(clean(text, lines=False))
     if not text:
         raise InvalidValue("required")
     if len(text) > EMAIL_LIMIT:
@@ -177,25 +177,52 @@ def clean_email(text: str) -> str:
     return address
 
 
+_NAMED_ADDRESS = re.compile(r"[^<>]*<\s*([^<>]*?)\s*>")
+
+
+def _bare_address(text: str) -> str:
+    """Return the address alone of one that is copied with a name, as a link or from the end of a sentence."""
+    text = text.rstrip(".,;")
+    if named := _NAMED_ADDRESS.fullmatch(text):
+        text = named[1]
+    if text[:7].lower() == "mailto:":
+        text = text[7:].partition("?")[0]
+    return text.rstrip(".,;")
+
+
 _FILLERS = frozenset({
-    "none", "noemail", "no-email", "no.email", "noemailaddress", "nomail", "na", "n.a", "donthave", "notgiven",
-    "notprovided", "declined", "refused", "unknown", "noreply", "no-reply", "donotreply", "do-not-reply",
+    "none", "donthave", "notgiven", "notprovided", "declined", "refused", "unknown", "noreply", "donotreply",
     "null", "nil",
 })  # fmt: skip
+_NO_ADDRESS = re.compile(r"(?:no|sin)(?:e?mail|correo)(?:address)?(?:provided|given|available)?")
+_EMPTY_WORDS = _FILLERS | {"na", "no", "nobody", "nowhere", "noemail", "nomail"}
+_MAILBOXES = frozenset(
+    {"gmail", "yahoo", "hotmail", "outlook", "aol", "icloud"}
+)  # nobody has so short a name there
+_SAME_TWICE = frozenset({"test", "x", "xx", "xxx", "abc", "a", "asdf", "asdfasdf", "qwerty"})
 
 
 def is_filler(address: str) -> bool:
-    """Return whether an address is what people type to say that they have none: none@none.com, na@na.com."""
+    """Return whether an address is what people type to say that they have none: none@none.com, na@na.com.
+
+    A word that may be a name (na, no, nobody) counts only where the domain says nothing either.
+    """
     local, _, domain = address.partition("@")
-    return local in _FILLERS or (
-        local == domain.partition(".")[0] and local in ("test", "x", "xx", "xxx", "abc", "a")
-    )
+    words, site = re.split(r"[._-]+", local), domain.partition(".")[0]
+    joined = "".join(words)
+    if joined in _FILLERS or _NO_ADDRESS.fullmatch(joined):
+        return True
+    if joined == "na" or _EMPTY_WORDS.issuperset(words):
+        return site in _EMPTY_WORDS | _MAILBOXES
+    return local == site and local in _SAME_TWICE
 
 
 _PHONE_NOTES = re.compile(
     r"\(?\b(?:cell(?:phone)?|mobile|home|work|office|tel(?:ephone)?|phone|ph|main|voicemail|vm)\b[.:]?\)?",
     re.IGNORECASE,
 )
+_EXTENSION = re.compile(r"[\s,;]*(?:ext(?:ension)?|x|#)[\s.:=]*(\d{1,7})\Z", re.IGNORECASE)
+_DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
 PHONE_LIMIT = 60  # characters, with what people write around a number
 EXTENSION = ";ext="  # RFC 3966, 5.3: between a number and its extension
 
@@ -211,7 +238,7 @@ def clean_phone(text: str) -> str:
     _refuse_unreadable(text)
     if len(text) > PHONE_LIMIT:
         raise InvalidValue("phone")
-    text = re.sub(r"^(\d{10,11})\.0$", r"\1", _PHONE_NOTES.sub(" ", text).strip(" ,;-"))
+    text = re.sub(r"^(\d{10,11})\.0$", r"\1", without_phone_notes(text))
     try:
         number = phonenumbers.parse(text, "US")
     except phonenumbers.NumberParseException as error:
@@ -219,10 +246,22 @@ def clean_phone(text: str) -> str:
     # a number without an area code is only IS_POSSIBLE_LOCAL_ONLY
     if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
         raise InvalidValue("phone")
+    if len(set(str(number.national_number))) == 1:  # 000-000-0000, 999-999-9999: to fill the field
+        raise InvalidValue("phone")
     extension = f"{EXTENSION}{number.extension}" if number.extension else ""
     return (
         phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).partition(";")[0] + extension
     )
+
+
+def without_phone_notes(text: str) -> str:
+    """Return what is typed as a phone number without the words around it ("cell", "tel."), its dashes as hyphens."""
+    return _PHONE_NOTES.sub(" ", text.translate(_DASHES)).strip(" ,;-:")
+
+
+def without_extension(text: str) -> str:
+    """Return a phone number as people write it without its extension: "555-2671 ext 8" -> "555-2671"."""
+    return _EXTENSION.sub("", text)
 
 
 def number_of(phone: str) -> str:

@@ -10,9 +10,7 @@ import unicodedata
 
 _LINE_BREAKS = re.compile("\r\n|[\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 
-_JOINERS = (
-    "\u200c\u200d"  # Persian and Indic scripts spell with these; emoji are put together with the second
-)
+_JOINERS = "\u200c\u200d"
 
 # Windows-1252 read as Latin-1 leaves its punctuation as control characters (RFC 8259 and HTML agree on the mapping).
 _WINDOWS_1252 = {
@@ -21,14 +19,16 @@ _WINDOWS_1252 = {
     if code not in (0x81, 0x85, 0x8D, 0x8F, 0x90, 0x9D)
 }
 
-# Symbol and Wingdings bullets, as Word writes them into plain text: private-use characters without a meaning elsewhere.
+# Symbol and Wingdings, as Word and Outlook write them into plain text: private-use characters without a meaning elsewhere.
 _PRIVATE_USE = {
-    **dict.fromkeys(
-        (0xF0B7, 0xF0A7, 0xF0A8, 0xF06F, 0xF076, 0xF0D8, 0xF06C, 0xF06E, 0xF071, 0xF077, 0xF09F, 0xF0AF), "•"
-    ),
-    0xF0FC: "✓",
-    0xF0E0: "→",
+    **dict.fromkeys(range(0xF020, 0xF100), "•"),
+    0xF020: " ",
     0xF02D: "-",
+    **dict(zip(range(0xF04A, 0xF04D), "☺😐☹", strict=True)),
+    **dict(zip(range(0xF0DB, 0xF0DF), "⇔⇐⇑⇒", strict=True)),
+    **dict(zip(range(0xF0DF, 0xF0EF), "←→↑↓↖↗↙↘" * 2, strict=True)),
+    **dict(zip(range(0xF0EF, 0xF0F5), "⇦⇨⇧⇩↔↕", strict=True)),
+    **dict(zip(range(0xF0FB, 0xF0FF), "✗✓☒☑", strict=True)),
 }
 
 # Letters and marks that have no ink: fillers, joiners of graphemes, vowels that are never drawn.
@@ -36,14 +36,22 @@ _INKLESS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
 _BLANKS = re.compile("[\u2800\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _REMOVED = str.maketrans(dict.fromkeys(map(ord, _INKLESS)))
 
-_SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_SELECTOR = re.compile(f"[{_SELECTORS}]")
 _FLAG_TAGS = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,16}\U000e007f")
 
-_APOSTROPHES = re.compile("(?<=[^\\W\\d_])[´`‘′](?=[^\\W\\d_])")  # between two letters they mean nothing else
+_APOSTROPHES = re.compile(
+    "(?<=[^\\W\\d_])[´`‘′‛＇](?=[^\\W\\d_])"
+)  # between two letters they mean nothing else
 _APOSTROPHE = "’"
 
 MEANS_NOTHING = re.compile(
-    r"[-–—./\s]*|n\s*/?\s*a\.?|none|nil|null|unknown|not (?:given|provided|available)", re.IGNORECASE
+    r"[-–—./\s]*"
+    r"|(?P<open>\()?\s*(?:n\.?\s*/?\s*a\.?|none|nil|null|unknown|not (?:given|provided|available|applicable)"
+    r"|ningun[oa]|no aplica)\s*(?(open)\))"
+    r"|(?-i:nan|NaN|NAN)"  # as programs write it; Nan is a name
+    r"|#(?:n/a|null!|value!|ref!|name\?|num!|div/0!)",  # as spreadsheets write it
+    re.IGNORECASE,
 )
 """What people write into a field that they leave empty."""
 
@@ -58,10 +66,21 @@ def clean(text: str, *, lines: bool = True) -> str:
     text = _LINE_BREAKS.sub("\n", text)
     text = text.translate(_WINDOWS_1252).translate(_PRIVATE_USE)
     text = _BLANKS.sub(" ", text)
-    text = _without_unseen(text.translate(_REMOVED))
+    text = _without_unseen(unicodedata.normalize("NFC", text.translate(_REMOVED)))
     text = unicodedata.normalize("NFC", text)
     text = _APOSTROPHES.sub(_APOSTROPHE, text)
     return text.strip() if lines else " ".join(text.split())
+
+
+_NAME_APOSTROPHES = re.compile("[´`‘′‛＇]+")
+_NAME_HYPHENS = re.compile("[－﹣−]+")
+_APART = re.compile("(?<!\\w)([^\\W\\d_]’) (?=[^\\W\\d_])")
+
+
+def clean_name_signs(text: str) -> str:
+    """Return a name in one line in which each sign used as an apostrophe or a hyphen is one: "O´ Brien" -> "O’Brien"."""
+    text = _NAME_APOSTROPHES.sub(_APOSTROPHE, clean(text, lines=False))
+    return _APART.sub(r"\1", _NAME_HYPHENS.sub("-", text))
 
 
 def _without_unseen(text: str) -> str:
@@ -82,16 +101,26 @@ def _is_unseen(character: str) -> bool:
     return unicodedata.category(character) == "Cf" or bool(_SELECTOR.match(character))
 
 
+# Scripts whose letters join: Arabic to Myanmar, Khmer and Mongolian, those of South Asia; their later blocks.
+_JOINING = (
+    "\u0600-\u109f\u1780-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc"
+    "\U00010a00-\U00011fff\U0001e900-\U0001eeff"
+)
+_PICTURES = "\u2190-\u2bff\U0001f000-\U0001faff"
+_JOINER = re.compile(
+    f"(?<=[{_JOINING}])([{_JOINERS}])[{_JOINERS}]*(?=[{_JOINING}])"
+    f"|(?<=[{_PICTURES}{_SELECTORS}])([{_JOINERS}])[{_JOINERS}]*(?=[{_PICTURES}])"
+    f"|[{_JOINERS}]+"  # between letters that do not join, it has no meaning
+)
 _LOOSE = re.compile(
-    f"(?<![^\\s{_JOINERS}\ufe00-\ufe0f\U000e0100-\U000e01ef])[{_JOINERS}\ufe00-\ufe0f\U000e0100-\U000e01ef]+"  # nothing before it
-    f"|[{_JOINERS}]+(?=[\\s\ufe00-\ufe0f]|$)"  # a joiner with nothing to join to
-    f"|(?<=[{_JOINERS}])[{_JOINERS}]+"  # one is enough
-    f"|(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]+"
+    f"(?<![^\\s])[{_SELECTORS}]+"  # nothing before it
+    f"|(?<=[!-~])[{_SELECTORS}]+(?!\u20e3)"  # ASCII has one form, except in the picture of a key
+    f"|(?<=[{_SELECTORS}])[{_SELECTORS}]+"  # one is enough
 )
 
 
 def _without_loose(text: str) -> str:
-    while (less := _LOOSE.sub("", text)) != text:
+    while (less := _LOOSE.sub("", _JOINER.sub(r"\1\2", text))) != text:
         text = less
     return text
 
@@ -129,7 +158,7 @@ def fold(text: str) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in plain if not unicodedata.combining(c)).split())
 
 
-_INNER_APOSTROPHES = re.compile("(?<=\\w)['’ʼʻ‘´`′](?=\\w)")
+_INNER_APOSTROPHES = re.compile("(?<=\\w)['’ʼʻ‘´`′‛](?=\\w)")
 
 _LATIN = str.maketrans({
     "ß": "ss", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "’": "'", "‘": "'",

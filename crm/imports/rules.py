@@ -92,7 +92,7 @@ def read_row(
 ) -> Row | list[str]:
     """Return a row of the file, or a sentence for each reason why it cannot be imported.
 
-    A name and one way to reach the person are needed; any other cell that cannot be read is left out. `problem` is the
+    One name and one way to reach the person are needed; any other cell that cannot be read is left out. `problem` is the
     code that the reader of the file gave the row.
     """
     if problem:
@@ -114,9 +114,10 @@ def read_row(
 
 def _refused(clean: Mapping[str, Any], wrong: Mapping[str, InvalidValue]) -> list[str]:
     """Return a sentence for each reason why a row cannot be imported: no name, or no way to reach the person."""
-    refused = [_sentence(field, wrong[field]) for field in _NAMES if field in wrong]
-    if not refused and not set(_NAMES) & set(clean):
-        refused.append("Give a first name or a last name.")
+    refused: list[str] = []
+    if not set(_NAMES) & set(clean):
+        refused = [_sentence(field, wrong[field]) for field in _NAMES if field in wrong]
+        refused = refused or ["Give a first name or a last name."]
     if not (clean.get("email") or clean.get("phone")):
         refused += [_sentence(field, wrong[field]) for field in ("email", "phone") if field in wrong]
         refused.append("Give an email address or a phone number.")

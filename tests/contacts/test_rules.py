@@ -103,7 +103,8 @@ def test_valid_addresses(typed, kept):
         "ana@example",
         "ana@exa mple.com",
         "ana@example.com\r\nBcc: x@example.com",
-        "Ana <ana@example.com>",
+        "Ana <ana>",
+        "Ana <ana@example.com>, Bo <bo@example.com>",
         "ana@example.com,bob@example.com",
         "ana@[127.0.0.1]",
         '"ana ruiz"@example.com',
@@ -150,7 +151,7 @@ def test_valid_phone_numbers(typed, kept):
     assert rules.clean_phone(typed) == kept
 
 
-@pytest.mark.parametrize("typed", ["555-0142", "12", "call me", "9" * 41])
+@pytest.mark.parametrize("typed", ["555-0142", "12", "call me", "9" * 41, "000-000-0000", "999-999-9999"])
 def test_invalid_phone_numbers(typed):
     with pytest.raises(InvalidValue, match="area code"):
         rules.clean_phone(typed)
@@ -256,6 +257,7 @@ def test_same_phone_or_birth_date(given, known, verdict):
         ("2135550142.0", "+12135550142"),
         ("\u200b213\u00a0555\u00a00142", "+12135550142"),
         ("+52 55 1234 5678", "+525512345678"),
+        ("213–555–0142", "+12135550142"), ("tel: 213 555 0142", "+12135550142"),
     ],
 )  # fmt: skip
 def test_clean_phone_as_people_write_it(text, stored):
@@ -346,8 +348,11 @@ def test_clean_name_that_means_nothing(text):
 
 
 @pytest.mark.parametrize(
-    "address", ["none@none.com", "na@na.com", "noemail@gmail.com", "no-reply@x.org", "test@test.com"]
-)
+    "address",
+    ["none@none.com", "na@na.com", "n.a@na.com", "na@gmail.com", "noemail@gmail.com", "no-reply@x.org", "test@test.com",
+     "no_email@none.com", "none.none@none.com", "nobody@nowhere.com", "noemailprovided@x.com", "no@no.com",
+     "sincorreo@x.com", "asdf@asdf.com"],
+)  # fmt: skip
 def test_clean_email_that_reaches_nobody(address):
     with pytest.raises(rules.InvalidValue) as refused:
         rules.clean_email(address)
@@ -355,8 +360,18 @@ def test_clean_email_that_reaches_nobody(address):
 
 
 @pytest.mark.parametrize(
-    "typed", ["ana@example.com\u00a0", "ana@example.com\t", "\u200bana@example.com", "ANA@example.com"]
-)
+    "address",
+    ["nobody.else@clinic.org", "na@clinic.org", "no@clinic.org", "nobody@clinic.org", "noemi@x.org", "nomailand@x.org"],
+)  # fmt: skip
+def test_clean_email_of_real_people(address):
+    assert rules.clean_email(address) == address
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["ana@example.com\u00a0", "ana@example.com\t", "\u200bana@example.com", "ANA@example.com", "Ana <ana@example.com>",
+     "<ana@example.com>;", "ana@example.com.", "mailto:ana@example.com", "MAILTO:ana@example.com?subject=Hi"],
+)  # fmt: skip
 def test_clean_email_as_people_paste_it(typed):
     assert rules.clean_email(typed) == "ana@example.com"
 

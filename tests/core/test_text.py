@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crm.core.text import ascii_name, clean, first_unreadable, fold
+from crm.core.text import MEANS_NOTHING, ascii_name, clean, clean_name_signs, first_unreadable, fold
 
 ENGLAND = "🏴" + "".join(map(chr, (0xE0067, 0xE0062, 0xE0065, 0xE006E, 0xE0067, 0xE007F)))
 PASTED = [
@@ -28,6 +28,16 @@ PASTED = [
     ("fill\u3164er\u034f", "filler"),
     ("می\u200cخواهم", "می\u200cخواهم"),  # Persian is spelled with a non-joiner
     ("क्\u200dष", "क्\u200dष"),  # and Hindi with a joiner
+    ("Li\u200cam Li\u200dam", "Liam Liam"),
+    ("213-\u200c555-0142", "213-555-0142"),
+    ("ana\u200b\u200c@x\u200d.test", "ana@x.test"),
+    ("می\u200c\u200cخ", "می\u200cخ"),
+    ("می\u200cA", "میA"),
+    ("a\ufe0fb", "ab"),
+    ("1\ufe0f\u20e3", "1\ufe0f\u20e3"),  # the picture of a key
+    ("❤\ufe0f\u200d🔥", "❤\ufe0f\u200d🔥"),
+    ("Thanks \uf04a", "Thanks ☺"),
+    ("a\uf020b \uf0e8 \uf0df \uf0f3 \uf0de \uf0fe \uf0b2 \uf075", "a b → ← ↔ ⇒ ☑ • •"),
     ("x\u200d", "x"),
     ("\u200dx", "x"),
     ("❤\ufe0f ok", "❤\ufe0f ok"),
@@ -44,12 +54,21 @@ def test_clean(given, cleaned):
     assert first_unreadable(cleaned) is None
 
 
+@pytest.mark.parametrize("code", range(0xF020, 0xF100), ids=hex)
+def test_symbols_of_word_processors_are_shown(code):
+    assert first_unreadable(clean(f"a{chr(code)}b")) is None
+
+
 def test_clean_one_line():
     assert clean(" a\u000bb\t c\u2028", lines=False) == "a b c"
 
 
-@given(st.text())
+MIXED = st.text("aé1@.می्क\u0301\ufe0f\u200c\u200d\u200b❤👧🔥⃣ \n")
+
+
+@given(st.text() | MIXED)
 @example("e\u200d\u0301")
+@example("\u212a\u200dक")
 @example("a\ufe0f\ufe0f\u200d\u200d\u0301")
 def test_clean_is_idempotent(text):
     for lines in (True, False):
@@ -70,6 +89,32 @@ def test_clean_loses_no_visible_letter(text):
         [unicodedata.normalize("NFD", c)[0] for c in kept]
         == [unicodedata.normalize("NFD", c)[0] for c in letters]
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "cleaned"),
+    [
+        ("O＇Neil", "O’Neil"), ("O‛Neil", "O’Neil"), ("O´ Brien", "O’Brien"), ("O´´Brien", "O’Brien"), ("`Okoa", "’Okoa"),
+        ("Jones`", "Jones’"), ("Jones` Ana", "Jones’ Ana"), ("Ana－Maria", "Ana-Maria"), ("Ana−Maria", "Ana-Maria"),
+        ("O'Brien", "O'Brien"),
+    ],
+)  # fmt: skip
+def test_clean_name_signs(name, cleaned):
+    assert clean_name_signs(name) == cleaned
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "-", "N/A", "n.a.", "n.a", "NA", "nan", "NaN", "none", "(None)", "#N/A", "#n/a", "#VALUE!", "Not Applicable",
+     "(not provided)", "ninguno", "Ninguna"],
+)  # fmt: skip
+def test_means_nothing(text):
+    assert MEANS_NOTHING.fullmatch(text)
+
+
+@pytest.mark.parametrize("text", ["Nan", "Nina", "(none", "none)", "Nonette", "#1", "nothing"])
+def test_means_something(text):
+    assert not MEANS_NOTHING.fullmatch(text)
 
 
 @pytest.mark.parametrize(

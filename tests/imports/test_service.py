@@ -78,7 +78,7 @@ def test_a_dry_run_counts_and_writes_nothing(desk):
         "Kim,Known,known@example.test,,\n"
         "Ana,Ruiz,ana@example.test,,\n"
         "Ana,Ruiz,ANA@example.test,,\n"
-        "=cmd(),Ruiz,x@example.test,,\n"
+        "=cmd(),,x@example.test,,\n"
     )
     before = count(Contact)
     run = checked(desk, text)

@@ -23,7 +23,13 @@ from sqlalchemy import (
 from crm.contacts.addresses import address_index
 from crm.contacts.models import STAFF_ADDRESS, Activity, Contact, ContactPhone, ContactSearch, Tag
 from crm.contacts.phone_endings import ending_index
-from crm.contacts.rules import InvalidValue, clean_phone, number_of
+from crm.contacts.rules import (
+    InvalidValue,
+    clean_phone,
+    number_of,
+    without_extension,
+    without_phone_notes,
+)
 from crm.core import crypto, current, paging
 from crm.core.db import db
 from crm.core.paging import Page
@@ -173,8 +179,10 @@ def _lookups(typed: str, *, limit: int) -> list[Select[int]]:
     chart = (
         [_people(func.lower(Contact.chart_number) == typed.lower()).order_by(Contact.id)] if digits else []
     )
-    if re.fullmatch(r"[+(\d][\d ().x/-]*", typed) and len(digits) >= SHORTEST_ENDING:
-        return chart + _by_phone(typed, digits, limit=limit)
+    number = without_extension(without_phone_notes(typed))
+    number_digits = re.sub(r"\D", "", number)
+    if re.fullmatch(r"[+(\d][\d ().x/-]*", number) and len(number_digits) >= SHORTEST_ENDING:
+        return chart + _by_phone(number, number_digits, limit=limit)
     words = str(db.session.scalar(_FOLDED, {"typed": typed.lower()})).split()
     ways = [words, joined] if (joined := _with_particles(words)) != words else [words]
     return chart + [_by_name(way) for way in ways if way and max(map(len, way)) >= SHORTEST_PREFIX]

@@ -24,6 +24,7 @@ _TOP_LINES, _TOP_ROWS = 60, 20  # the names of the columns stand within these
 _DELIMITERS = ",;\t|"
 _TOLD = re.compile(r"\ufeff?\"?sep=([,;\t|])\"?[,;\t|\s]*", re.IGNORECASE)
 _DATA = re.compile(r"@|\d{4}|\d[/.-]\d")  # in a cell that is no name of a column
+_LABELED = re.compile(r"[^:]+:\s*\S")  # "Clinic: Hillside", in a title
 _NUMBERED = re.compile(r" \(\d+\)$")
 _OF_A_PATIENT = re.compile(
     "^(?:patients?|paciente|pt|client|person|contact)|(?:of(?:the)?patient|delpaciente)$"
@@ -190,9 +191,11 @@ def _header_row(rows: Sequence[Record]) -> Record:
     """Return the row with the names of the columns: the first one, unless titles stand above it.
 
     A title has one cell, or two with a date or number ("Report of: | 2026-03-01"); names of columns hold neither, and
-    are more.
+    are more. It may also have several cells, each a label and a value ("Clinic: Hillside | By: admin").
     """
     first = rows[0]
+    if _filled(first) > 1 and _is_labeled(first):
+        return _below_labels(rows)
     if _filled(first) == 1 or (_filled(first) == 2 and _holds_data(first)):
         for row in rows[1:]:
             if _filled(row) > max(1, _filled(first)) and not _holds_data(row):
@@ -200,6 +203,18 @@ def _header_row(rows: Sequence[Record]) -> Record:
             if _filled(row) > 2:
                 break
     return first
+
+
+def _below_labels(rows: Sequence[Record]) -> Record:
+    """Return the first row of several cells below titles of labels and values, if it has names of columns."""
+    for row in rows:
+        if _filled(row) > 1 and not _is_labeled(row):
+            return rows[0] if _holds_data(row) else row
+    return rows[0]
+
+
+def _is_labeled(row: Record) -> bool:
+    return all(_LABELED.match(cell) for cell in row.cells if cell.strip())
 
 
 def _filled(row: Record) -> int:

@@ -177,6 +177,7 @@ def test_extra_cells_are_a_problem_unless_blank():
         ("Patients of March\n", 3),
         ("Patients, of March;;\n\n", 4),
         ("South Clinic\nReport of:;2026-03-01\n", 4),
+        ("Clinic: Hillside;Report date: 2026-03-01;By: admin\nPage 1 of 1\n\n", 5),
     ],
 )
 def test_lines_above_the_header(top, first):
@@ -185,9 +186,19 @@ def test_lines_above_the_header(top, first):
     assert list(found.rows) == [first, first + 1]
 
 
+def test_labels_above_a_header_of_commas():
+    top = "Clinic: Hillside,Report date: 2026-03-01,By: admin\nPage 1 of 1\n\n"
+    assert table(f"{top}Name,Email\nAna,a@x.example\n".encode()).rows == {5: ["Ana", "a@x.example"]}
+
+
 @pytest.mark.parametrize(
     "text",
-    ["Email,,\na@x.example,Ana,Ruiz\n", "Email\na@x.example\n", "First,Last\nAna,Ruiz,a@x.example\n"],
+    [
+        "Email,,\na@x.example,Ana,Ruiz\n",
+        "Email: own,Name: full\na@x.example,Ana\n",
+        "Email\na@x.example\n",
+        "First,Last\nAna,Ruiz,a@x.example\n",
+    ],
 )
 def test_header_with_few_names(text):
     found = table(text.encode())

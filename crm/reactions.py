@@ -12,7 +12,7 @@ from crm.consent.events import (
     ConsentWithdrawn,
 )
 from crm.consultations import service as consultations
-from crm.contacts.events import AddressChanged, ClinicalStopLifted, ClinicalStopSet
+from crm.contacts.events import AddressChanged, ClinicalStopLifted, ClinicalStopSet, TagAdded
 from crm.content.events import ContentApproved
 from crm.core import current
 from crm.core.errors import Conflict, NotFound
@@ -127,6 +127,11 @@ def suspend_work(event: ClinicalStopSet) -> None:
 def resume_work(event: ClinicalStopLifted) -> None:
     """Resume the tasks and deadlines that a clinical stop suspended."""
     stage_work.resume(event.contact_id)
+
+
+def watch_tag(event: TagAdded) -> None:
+    """Raise a crisis alert if the tag speaks of one."""
+    crisis.alert_if_person_in_crisis(event.tag, contact_id=event.contact_id)
 
 
 def end_crisis(event: AlertClosed) -> None:
@@ -286,6 +291,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ClinicalStopSet: (exit_on_clinical_stop, suspend_work),
     ClinicalStopLifted: (resume_work,),
     AlertClosed: (end_crisis,),
+    TagAdded: (watch_tag,),
     LeadOpened: (assign_lead,),
     MessageReceived: (acknowledge_message,),
     StageMoved: (end_consultation, exit_on_stage),

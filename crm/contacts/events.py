@@ -21,6 +21,14 @@ class ClinicalStopLifted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TagAdded(Event):
+    """A person got a tag they did not have."""
+
+    contact_id: int
+    tag: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AddressChanged(Event):
     """Staff changed the email address of a person. `before`: the blind index of the old one.
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import make_transient_to_detached
 
 from crm.audit import service as audit
 from crm.contacts.addresses import address_index
-from crm.contacts.events import ClinicalStopLifted, ClinicalStopSet
+from crm.contacts.events import ClinicalStopLifted, ClinicalStopSet, TagAdded
 from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.phone_endings import phone_endings
 from crm.contacts.rules import Match, Person, folded, match_person, number_of
@@ -314,6 +314,7 @@ def add_tag(*, contact_id: int, tag: str) -> bool:
     if added:
         record_activity(contact_id=contact_id, kind="tagged", detail={"tag": tag})
         audit.record("contact.tag", object_type="contact", object_id=contact_id)
+        events.publish(TagAdded(contact_id=contact_id, tag=tag))
     return added
 
 

@@ -7,6 +7,7 @@ from crm.core import clock
 from crm.core.db import db, execute_raw, transaction
 from crm.imports.models import ImportBatch, ImportState
 from crm.imports.service import get
+from crm.leads import crisis
 
 # Rows that the import itself and the deadlines write. Any other row that points to a lead or person keeps it.
 _OWN = {"lead": ("task", "lead_breach"), "contact": ("lead", "activity", "contact_search")}
@@ -54,6 +55,7 @@ def _remove(batch: ImportBatch) -> int:
         "own_kinds": list(_KINDS),
     }
     gone = execute_raw(_untouched("lead", "leads"), given).scalars().all()
+    crisis.close_of_leads(gone)
     execute_raw(_LEADS, {"ids": gone})
     people = execute_raw(_untouched("contact", "contacts"), given).scalars().all()
     execute_raw("delete from activity where contact_id = any(:ids::bigint[])", {"ids": people})

@@ -21,18 +21,34 @@ TITLE = "Crisis: read the text and act now"
 
 
 def alert_if_crisis(*texts: str | None, lead_id: int, reference: str) -> bool:
-    """Raise the crisis alert of a lead if one of these texts mentions a crisis; return whether one does."""
+    """Raise the crisis alert of a lead if one of these texts mentions a crisis; return whether one does.
+
+    One that a staff member has taken is raised anew: they may not know this text.
+    """
     found = any(map(mentions_crisis, texts))
     if found:
+        key = f"{CRISIS_KEY}{lead_id}"
         raised = alerts.raise_alert(
-            key=f"{CRISIS_KEY}{lead_id}",
+            key=key,
             level="danger",
             text=f"{reference}: a text may speak of a crisis. Read it now and call.",
             link=f"/console/leads/{reference}",
         )
-        if raised is not None:
+        if raised is None:
+            alerts.raise_anew(key)
+        else:
             _suspend(lead_id)
     return found
+
+
+def alert_if_person_in_crisis(text: str, *, contact_id: int) -> None:
+    """Raise the crisis alert of a person's newest lead, an open one before others, if a text about them mentions a crisis."""
+    if not mentions_crisis(text):
+        return
+    newest = select(Lead).where(Lead.contact_id == contact_id)
+    lead = db.session.scalar(newest.order_by(Lead.closed_at.is_not(None), Lead.id.desc()).limit(1))
+    if lead is not None:
+        alert_if_crisis(text, lead_id=lead.id, reference=lead.reference)
 
 
 def _suspend(lead_id: int) -> None:
@@ -49,21 +65,27 @@ def _suspend(lead_id: int) -> None:
 
 def assign(contact_id: int, *, owner_id: int) -> None:
     """Assign the open crisis alerts of a person to a staff member."""
-    for alert_id in _alerts(contact_id):
+    for alert_id in _alerts(_leads(contact_id)):
         alerts.assign(alert_id=alert_id, owner_id=owner_id)
 
 
 def close(contact_id: int) -> None:
     """Close the open crisis alerts of a person."""
-    for alert_id in _alerts(contact_id):
+    close_of_leads(_leads(contact_id))
+
+
+def close_of_leads(lead_ids: Sequence[int]) -> None:
+    """Close the open crisis alerts of these leads."""
+    for alert_id in _alerts(lead_ids):
         alerts.close_one(alert_id)
 
 
-def _alerts(contact_id: int) -> Sequence[int]:
-    keys = [
-        f"{CRISIS_KEY}{lead_id}"
-        for lead_id in db.session.scalars(select(Lead.id).where(Lead.contact_id == contact_id))
-    ]
+def _leads(contact_id: int) -> Sequence[int]:
+    return db.session.scalars(select(Lead.id).where(Lead.contact_id == contact_id)).all()
+
+
+def _alerts(lead_ids: Sequence[int]) -> Sequence[int]:
+    keys = [f"{CRISIS_KEY}{lead_id}" for lead_id in lead_ids]
     return db.session.scalars(select(Alert.id).where(Alert.key.in_(keys), Alert.closed_at.is_(None))).all()
 
 

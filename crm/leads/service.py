@@ -299,6 +299,7 @@ def add_task(
     detail = {"task_id": task.id, "kind": kind}
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead_id, kind="task_opened", detail=detail)
     audit.record("task.open", object_type="lead", object_id=lead_id, detail=detail)
+    crisis.alert_if_crisis(title, lead_id=lead.id, reference=lead.reference)
     return task
 
 

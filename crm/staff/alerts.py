@@ -79,6 +79,15 @@ def raise_alert(
     return found.id if found else None
 
 
+def raise_anew(key: str) -> None:
+    """Take the open alert with this key from the staff member who has taken it, if any; it is emailed again."""
+    taken = update(Alert).where(Alert.key == key, Alert.closed_at.is_(None), Alert.owner_id.is_not(None))
+    anew = taken.values(owner_id=None, emailed_at=None).returning(Alert.id)
+    alert_id = db.session.scalar(anew.execution_options(synchronize_session="fetch"))
+    if alert_id is not None:
+        audit.record("alert.raised", object_type="alert", object_id=alert_id)
+
+
 def close(key: str) -> None:
     """Close the open alert with this key, if any."""
     db.session.execute(

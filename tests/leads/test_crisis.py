@@ -1,5 +1,7 @@
 """Crisis alerts from every text about a lead, and which leads wait for an owner."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import select, update
 
@@ -10,13 +12,16 @@ from crm.contacts.rules import Person
 from crm.core import clock
 from crm.core.db import db, transaction
 from crm.desk import worklists
+from crm.imports import service as imports
 from crm.intake import by_hand
 from crm.intake.by_hand import Entry
 from crm.leads import call_log, crisis, queries, service
 from crm.leads.models import Lead, Task
+from crm.leads.tasks import service as tasks
 from crm.portal import service as portal_service
 from crm.staff import alerts
 from crm.staff.models import Alert
+from jobs import interop as jobs
 from tests.intake.test_bad_input import HEAD, doors  # noqa: F401 - a fixture
 from tests.portal.test_portal import enter, refer
 from tests.portal.test_uploads import sent_off
@@ -125,6 +130,23 @@ class Writers:
         with transaction():
             call_log.log_call(lead_id=lead.id, channel="phone", outcome="voicemail", note=text)
 
+    def title_of_a_task(self, text):
+        lead = self._about_a_referral()
+        with transaction():
+            service.add_task(lead_id=lead.id, kind="other", title=text, due_at=clock.now())
+
+    def edited_title_of_a_task(self, text):
+        lead = self._about_a_referral()
+        with transaction():
+            due = clock.now() + timedelta(days=1)
+            task = service.add_task(lead_id=lead.id, kind="other", title="Write", due_at=due)
+            tasks.edit(task_id=task.id, form=tasks.TaskForm(title=text, due_at=task.due_at))
+
+    def tag(self, text):
+        lead = self._about_a_referral()
+        with transaction():
+            contacts.add_tag(contact_id=lead.contact_id, tag=text.replace(",", ""))
+
     def message_of_the_practice(self, text):
         lead = self._about_a_referral()
         with transaction():
@@ -173,6 +195,29 @@ def test_leads_in_crisis(doors):  # noqa: F811
         db.session.execute(update(Alert).values(owner_id=None))
         alerts.close(f"crisis:{lead.id}")
     assert list(queries.leads_in_crisis()) == []
+
+
+def test_new_text_raises_a_taken_crisis_anew(doors):  # noqa: F811
+    doors.api("Ana", message=WORDS)
+    lead = db.session.scalars(select(Lead)).one()
+    with transaction():
+        crisis.assign(lead.contact_id, owner_id=doors.desk)
+        alerts.mark_sent()
+        service.add_note(lead_id=lead.id, text="Called, no answer")
+    assert list(queries.leads_in_crisis()) == []
+    with transaction():
+        service.add_note(lead_id=lead.id, text="He says he will kill himself tonight")
+    assert list(queries.leads_in_crisis()) == [lead]
+    assert (len(open_alerts()), work_on(lead)[0], alerts.unsent().urgent) == (1, ["crisis"], 1)
+
+
+def test_undo_of_an_import_closes_its_crises(doors):  # noqa: F811
+    run = doors.imported((HEAD + f"New,One,new@x.test,,,{WORDS}\n").encode())
+    assert len(queries.open_crises()) == 1
+    with transaction():
+        imports.request_undo(run_id=run.id)
+    jobs.work(run.id)
+    assert (queries.open_crises(), db.session.scalars(select(Lead)).all()) == ({}, [])
 
 
 @pytest.mark.parametrize("name", worklists.LISTS)

@@ -13,7 +13,7 @@ from crm.contacts import service as contacts
 from crm.core import clock, current
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
-from crm.leads import service
+from crm.leads import crisis, service
 from crm.leads.models import Lead, Task
 from crm.leads.queries import CRISIS
 from crm.leads.tasks.rules import PRIORITIES, REPEATS, snoozed_until
@@ -56,9 +56,13 @@ def edit(*, task_id: int, form: TaskForm) -> Task:
         wrong["title"] = ["Enter a title of up to 120 characters."]
     if wrong:
         raise Invalid(wrong)
+    is_new_title = title != task.title
     task.title, task.due_at, task.owner_id = title, form.due_at, form.owner_id
     task.priority, task.repeats = form.priority, form.repeats
     _record(task, "edited")
+    if is_new_title:
+        lead = service.get(task.lead_id)
+        crisis.alert_if_crisis(title, lead_id=lead.id, reference=lead.reference)
     return task
 
 

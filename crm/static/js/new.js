@@ -13,7 +13,11 @@ async function look() {
   asked = typed;
   const answer = await fetch(form.dataset.new, { method: 'POST', body: data });
   if (!answer.ok || typed !== asked) return;
-  list.innerHTML = await answer.text(); // our own page part: escaped on the server
+  const part = await answer.text();
+  const chosen = list.querySelector('input:checked')?.value; // what is chosen already stays chosen
+  list.innerHTML = part; // our own page part: escaped on the server
+  const again = [...list.querySelectorAll('input')].find((input) => input.value === chosen);
+  if (chosen && again) again.checked = true;
 }
 
 form.addEventListener('input', (event) => {

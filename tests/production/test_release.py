@@ -121,7 +121,10 @@ SIZES = [("/contact", 3, 413), ("/console/import", 3, 302), ("/console/import", 
 
 @pytest.mark.parametrize(("path", "size", "status"), SIZES)
 def test_size_of_bodies(running, path, size, status):
-    answer = running.post(path, data=b"x" * size * 1024 * 1024, allow_redirects=False)
+    for _ in range(3):
+        answer = running.post(path, data=b"x" * size * 1024 * 1024, allow_redirects=False)
+        if answer.status_code != 502:  # a refusal comes before the body was read, and nginx may miss it once
+            break
     assert answer.status_code == status
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -142,19 +143,13 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         sendgrid_webhook_keys=_list(env.get("SENDGRID_WEBHOOK_KEY", "")),
         smtp_url=env.get("SMTP_URL"),
         smtp_has_baa=_flag(env, "SMTP_HAS_BAA"),
-        two_factor_required=_flag(env, "TWO_FACTOR_REQUIRED")
-        or (production and "TWO_FACTOR_REQUIRED" not in env),
+        two_factor_required=_flag(env, "TWO_FACTOR_REQUIRED") if "TWO_FACTOR_REQUIRED" in env else production,
         sso=_sso(env),
         trusted_proxies=_proxies(env),
         sandbox_port=sandbox_port,
         port=port,
         local_dir=local_dir,
-        sending_mark_file=Path(env.get("SENDING_MARK_FILE", local_dir / "sending-mark.json")),
-        audit_seal_file=Path(env.get("AUDIT_SEAL_FILE", local_dir / "audit-seals.txt")),
-        audit_seal_email=env.get("AUDIT_SEAL_EMAIL", ""),
-        backup_folder=_folder(env.get("BACKUP_FOLDER", "")),
-        backup_keys=_backup_keys(env.get("BACKUP_KEYS", "")),
-        backup_keep_days=_int(env, "BACKUP_KEEP_DAYS", 35),
+        **_kept_outside(env, local_dir),
         clinic=_clinic(env),
         log_level=env.get("LOG_LEVEL", "INFO").upper(),
         api_per_minute=_int(env, "API_PER_MINUTE", 600),
@@ -163,6 +158,18 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         metrics_token=env.get("METRICS_TOKEN", ""),
         fail_point=env.get("FAIL_POINT"),
     )
+
+
+def _kept_outside(env: Mapping[str, str], local_dir: Path) -> dict[str, Any]:
+    """Return the settings of what is kept outside the database: marks, seals, backups."""
+    return {
+        "sending_mark_file": Path(env.get("SENDING_MARK_FILE", local_dir / "sending-mark.json")),
+        "audit_seal_file": Path(env.get("AUDIT_SEAL_FILE", local_dir / "audit-seals.txt")),
+        "audit_seal_email": env.get("AUDIT_SEAL_EMAIL", ""),
+        "backup_folder": Path(env["BACKUP_FOLDER"]) if env.get("BACKUP_FOLDER") else None,
+        "backup_keys": _keys("BACKUP_KEYS", env["BACKUP_KEYS"]) if env.get("BACKUP_KEYS") else (),
+        "backup_keep_days": _int(env, "BACKUP_KEEP_DAYS", 35),
+    }
 
 
 SECRETS = (
@@ -379,14 +386,6 @@ def _keys(name: str, text: str) -> tuple[tuple[str, bytes], ...]:
     if len({key_id for key_id, _ in keys}) < len(keys):
         raise ConfigError(f"Two of {name} have the same id.")
     return tuple(keys)
-
-
-def _backup_keys(text: str) -> tuple[tuple[str, bytes], ...]:
-    return _keys("BACKUP_KEYS", text) if text else ()
-
-
-def _folder(text: str) -> Path | None:
-    return Path(text) if text else None
 
 
 def _key(name: str, encoded: str) -> bytes | None:

@@ -11,6 +11,7 @@ from crm.audit import service as audit
 from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid
+from crm.core.flashes import flash_with_undo
 from crm.desk import board as boards
 from crm.desk import saved_filters, search
 from crm.desk.bulk import service as bulk
@@ -119,7 +120,7 @@ def do_bulk(run_id: int) -> ResponseReturnValue:
     if found.total > found.done:
         text += " " + ngettext("%(num)s unchanged.", "%(num)s unchanged.", found.total - found.done)
     undo = url_for(".undo_bulk", run_id=run.id, back=redirects.safe_next_url())
-    flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
+    flash_with_undo(text, undo=undo)
     return redirect(redirects.safe_next_url() or url_for("console.leads.index"))
 
 

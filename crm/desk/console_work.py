@@ -17,6 +17,7 @@ from crm.consultations.models import Consultation
 from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid, NotFound
+from crm.core.flashes import flash_with_undo
 from crm.desk import worklists
 from crm.desk.calling import call_list
 from crm.desk.calling.call_list import CallPlace
@@ -285,7 +286,7 @@ def merge(reference: str) -> ResponseReturnValue:
         raise Invalid({"gone": ["Choose one of the possible duplicates."]})
     made = duplicates.merge_contacts(kept_id=lead.contact_id, gone_id=gone_id)
     undo = url_for(".unmerge", reference=lead.reference, merge_id=made.id)
-    flash({"text": gettext("Records merged."), "undo": undo}, "success")  # type: ignore[arg-type]
+    flash_with_undo(gettext("Records merged."), undo=undo)
     return redirect_back(lead)
 
 

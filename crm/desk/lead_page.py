@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
-from flask import Response, flash, make_response, redirect, render_template, request, url_for
+from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
@@ -17,6 +17,7 @@ from crm.consent.rules import REASON_LABELS
 from crm.contacts import queries as people
 from crm.core import clock, current
 from crm.core.errors import Invalid
+from crm.core.flashes import flash_with_undo
 from crm.desk import lead_detail, timeline_labels
 from crm.desk import search as listing
 from crm.desk.list_filters import KINDS, SOURCES, address, options
@@ -50,26 +51,12 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
     clinical = has_permission("read_clinical") or record_access.is_open(
         user_id=current_user.id, contact_id=lead.contact_id
     )
-    show = request.args.get("show", "")
-    if show not in lead_detail.TIMELINE_VIEWS:
-        raise Invalid({"show": ["Timeline view not found."]})
-    only = lead_detail.TIMELINE_VIEWS[show][1]
-    lines = people.timeline(contact_id=lead.contact_id, cursor=request.args.get("cursor"), only=only)
     others = listing.other_leads(lead)
-    older = (
-        address("console.leads.show", reference=lead.reference, show=show, cursor=lines.next)
-        if lines.next
-        else None
-    )
     page = render_template(
         "console/desk/lead.html",
         lead=lead,
         person=lead.contact,
         clinical=clinical_details(lead) if clinical else None,
-        entries=timeline_entries(lines.rows, clinical=clinical),
-        older=older + "#timeline" if older else None,
-        show=show,
-        shows={name: label for name, (label, _) in lead_detail.TIMELINE_VIEWS.items()},
         attribution=lead_detail.attribution(lead, others),
         emails=emails_to(lead.contact_id),
         stage_options=options(_next_stages(lead)),
@@ -92,10 +79,32 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
         heard_from=HEARD_FROM["en"],
         services=SERVICES,
         now=clock.now(),
+        **_timeline(lead, clinical=clinical),
         **lead_detail.work_sections(lead),
         **more,
     )
     return make_response(page, status)
+
+
+def _timeline(lead: Lead, *, clinical: bool) -> dict[str, Any]:
+    """Return the part of the timeline that the address asks for, and the address of what is older."""
+    show = request.args.get("show", "")
+    if show not in lead_detail.TIMELINE_VIEWS:
+        raise Invalid({"show": ["Timeline view not found."]})
+    only = lead_detail.TIMELINE_VIEWS[show][1]
+    lines = people.timeline(contact_id=lead.contact_id, cursor=request.args.get("cursor"), only=only)
+    older = None
+    if lines.next:
+        older = (
+            address("console.leads.show", reference=lead.reference, show=show, cursor=lines.next)
+            + "#timeline"
+        )
+    return {
+        "entries": timeline_entries(lines.rows, clinical=clinical),
+        "older": older,
+        "show": show,
+        "shows": {name: label for name, (label, _) in lead_detail.TIMELINE_VIEWS.items()},
+    }
 
 
 def timeline_entries(
@@ -187,7 +196,7 @@ def flash_undo(text: str, *, lead: Lead, act: StaffAct, back: str | None = None)
     """Say what was done, with a button that undoes it."""
     back = back or redirects.safe_next_url()
     undo = url_for("console.work.undo", reference=lead.reference, act_id=act.id, back=back)
-    flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
+    flash_with_undo(text, undo=undo)
 
 
 def redirect_back(lead: Lead) -> ResponseReturnValue:

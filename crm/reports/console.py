@@ -52,10 +52,7 @@ def index() -> ResponseReturnValue:
         "funnel",
         wanted,
         report="leads",
-        kinds=[
-            {"label": label, "href": wanted.href(kind=kind), "current": kind == wanted.leads.kind}
-            for kind, label in texts.KINDS.items()
-        ],
+        kinds=wanted.kinds(),
         by=by,
         groups=texts.GROUPS,
         names=names,

@@ -41,10 +41,7 @@ def index() -> ResponseReturnValue:
         "response",
         wanted,
         report="leads",
-        kinds=[
-            {"label": label, "href": wanted.href(kind=kind), "current": kind == wanted.leads.kind}
-            for kind, label in texts.KINDS.items()
-        ],
+        kinds=wanted.kinds(),
         total=all_of,
         in_time=rules.share(all_of.leads - all_of.late, all_of.leads),
         late_href=wanted.href("console.reports.people", status="late"),

@@ -32,6 +32,13 @@ class Asked:
     period: Period
     leads: LeadFilter
 
+    def kinds(self) -> list[dict[str, Any]]:
+        """Return the tabs of the kinds of leads."""
+        return [
+            {"label": label, "href": self.href(kind=kind), "current": kind == self.leads.kind}
+            for kind, label in texts.KINDS.items()
+        ]
+
     def href(self, where: str | None = None, /, **changes: Any) -> str:
         """Return the address of a page with the same filters, some changed."""
         values: dict[str, Any] = {**self.values, **changes}

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from crm.audit import service as audit
 from crm.core import clock
 from crm.core.blueprints import ConsoleEntry, ConsolePages
+from crm.core.flashes import flash_with_undo
 from crm.messages import reason_labels
 from crm.sequences import drafts, queries, service
 from crm.staff import access
@@ -73,7 +74,7 @@ def pause(sequence_id: int) -> ResponseReturnValue:
     """Pause a sequence and everyone in it."""
     people = service.pause(sequence_id)
     undo = url_for(".resume", sequence_id=sequence_id)
-    flash({"text": f"Paused. {_people(people)} keep their remaining wait.", "undo": undo}, "success")  # type: ignore[arg-type]
+    flash_with_undo(f"Paused. {_people(people)} keep their remaining wait.", undo=undo)
     return redirect(url_for(".show", sequence_id=sequence_id))
 
 

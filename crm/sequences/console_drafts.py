@@ -11,6 +11,7 @@ from crm.core import clock
 from crm.core.blueprints import ConsolePages
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
+from crm.core.flashes import flash_with_undo
 from crm.messages import queries as messages
 from crm.sequences import drafts, plan_edits, queries, rules
 from crm.sequences.models import SequenceDraft, SequenceVersion
@@ -103,7 +104,7 @@ def _base() -> int:
 def _changed(sequence_id: int, text: str, *, anchor: str = "") -> ResponseReturnValue:
     """Return to the outline; the change can be undone."""
     undo = url_for(".undo", sequence_id=sequence_id, base=_draft(sequence_id).lock)
-    flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
+    flash_with_undo(text, undo=undo)
     return redirect(url_for(".edit", sequence_id=sequence_id) + anchor)
 
 

@@ -14,6 +14,7 @@ from crm.contacts import service as contacts
 from crm.core import clock
 from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
+from crm.core.flashes import flash_with_undo
 from crm.core.us_states import STATES
 from crm.desk import saved_filters, timeline_labels
 from crm.desk.lead_page import has_permission
@@ -181,7 +182,7 @@ def tag_many() -> ResponseReturnValue:
         changed = sum(change(contact_id=one, tag=request.form.get("tag", "")) for one in ids)
     text = ngettext("%(num)s contact changed.", "%(num)s contacts changed.", changed)
     undo = url_for(".undo_tags", act_id=act.id, back=redirects.safe_next_url())
-    flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
+    flash_with_undo(text, undo=undo)
     return redirect(redirects.safe_next_url() or url_for(".index"))
 
 

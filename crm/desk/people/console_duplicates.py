@@ -15,6 +15,7 @@ from crm.contacts.rules import Person
 from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Conflict, Invalid, NotFound
+from crm.core.flashes import flash_with_undo
 from crm.desk.lead_page import has_permission, submitted_version
 from crm.desk.list_filters import KINDS
 from crm.desk.people.contact_page import LANGUAGES, PHONE_KINDS, present
@@ -71,7 +72,7 @@ def merge(contact_id: int, other_id: int) -> ResponseReturnValue:
     taken = [name for name in fields.COMPARED if request.form.get(name) == "gone"]
     made = duplicates.merge_contacts(kept_id=contact_id, gone_id=other_id, taken=taken)
     undo = url_for(".unmerge", contact_id=contact_id, merge_id=made.id)
-    flash({"text": gettext("Records merged."), "undo": undo}, "success")  # type: ignore[arg-type]
+    flash_with_undo(gettext("Records merged."), undo=undo)
     return redirect(url_for("console.contacts.show", contact_id=contact_id))
 
 
@@ -145,7 +146,7 @@ def split_in_two(contact_id: int) -> ResponseReturnValue:
         found = error.fields if isinstance(error, Invalid) else {"_": [error.message]}
         abort(_split_form(contact, typed, found, 422 if isinstance(error, Invalid) else 409))
     undo = url_for(".undo_split", contact_id=contact_id, act_id=act.id)
-    flash({"text": gettext("Record split. This is the second person."), "undo": undo}, "success")  # type: ignore[arg-type]
+    flash_with_undo(gettext("Record split. This is the second person."), undo=undo)
     return redirect(url_for("console.contacts.show", contact_id=second.id))
 
 

@@ -11,6 +11,7 @@ from crm.contacts.models import Contact
 from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Conflict, Invalid
+from crm.core.flashes import flash_with_undo
 from crm.desk.lead_page import has_permission, submitted_version
 from crm.desk.people.contact_page import flash_undo, form_of, present, render_contact
 from crm.referrers import accounts
@@ -130,5 +131,5 @@ def tag(contact_id: int) -> ResponseReturnValue:
         act_id=act.id,
         back=url_for("console.contacts.show", contact_id=contact.id),
     )
-    flash({"text": gettext("Tags saved."), "undo": undo_href}, "success")  # type: ignore[arg-type]
+    flash_with_undo(gettext("Tags saved."), undo=undo_href)
     return redirect(url_for("console.contacts.show", contact_id=contact.id))

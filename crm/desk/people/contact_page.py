@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import Response, flash, make_response, render_template, request, url_for
+from flask import Response, make_response, render_template, request, url_for
 from flask_babel import gettext
 
 from crm.audit import service as audit
@@ -16,6 +16,7 @@ from crm.contacts import service as contacts
 from crm.contacts.models import Contact, ContactChange
 from crm.core import clock
 from crm.core.errors import Invalid
+from crm.core.flashes import flash_with_undo
 from crm.core.us_states import STATES
 from crm.desk import lead_detail, timeline_labels
 from crm.desk.lead_page import emails_to, has_permission, timeline_entries
@@ -183,4 +184,4 @@ def _change(one: ContactChange, names: Mapping[str, str]) -> dict[str, Any]:
 def flash_undo(text: str, *, contact: Contact, act: StaffAct) -> None:
     """Say what was done to a person, with a button that undoes it."""
     undo = url_for("console.people.undo", contact_id=contact.id, act_id=act.id)
-    flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
+    flash_with_undo(text, undo=undo)

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from flask import Response, flash, make_response, render_template, request, url_for
+from flask import Response, make_response, render_template, request, url_for
 
 from crm.audit import service as audit
 from crm.audit.models import StaffAct
 from crm.core import clock
+from crm.core.flashes import flash_with_undo
 from crm.core.us_states import STATES
 from crm.desk.lead_page import has_permission
 from crm.desk.practices import practice_numbers
@@ -56,4 +57,4 @@ def render_practice(practice: Practice, status: int = 200, **more: Any) -> Respo
 def flash_undo(text: str, *, practice_id: int, act: StaffAct) -> None:
     """Say what was done to a practice, with a button that undoes it."""
     undo = url_for("console.practices.undo", practice_id=practice_id, act_id=act.id)
-    flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
+    flash_with_undo(text, undo=undo)

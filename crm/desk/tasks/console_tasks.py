@@ -13,6 +13,7 @@ from crm.audit.models import StaffAct
 from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid
+from crm.core.flashes import flash_with_undo
 from crm.desk.lead_page import clinic_time, flash_undo, whole_number
 from crm.desk.list_filters import address
 from crm.desk.tasks import task_lists
@@ -167,7 +168,7 @@ def change_many() -> ResponseReturnValue:
     if done.skipped:
         text += " " + ngettext("%(num)s skipped.", "%(num)s skipped.", done.skipped)
     undo = url_for(".undo_many", act_id=done.act.id, back=back)
-    flash({"text": text, "undo": undo}, "success")  # type: ignore[arg-type]
+    flash_with_undo(text, undo=undo)
     return redirect(back)
 
 

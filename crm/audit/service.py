@@ -116,12 +116,15 @@ UPGRADE = timedelta(days=1)  # how long an earlier release may run beside this o
 _SETTLE = timedelta(seconds=90)  # longer than a transaction may take: ids are assigned before the commit
 
 
-def seal(*, all_now: bool = False) -> int:
-    """Chain entries that are not chained yet, oldest first; return how many. One process at a time.
+def seal(*, all_now: bool = False, wait: bool = False) -> int:
+    """Chain entries that are not chained yet, oldest first; return how many.
 
-    Entries of the last 90 seconds wait for the next call: a slow transaction may still commit a lower id.
+    One process at a time: while another one does it, this returns 0 or, with `wait`, goes on after it. Entries of the
+    last 90 seconds wait for the next call: a slow transaction may still commit a lower id.
     """
-    if not db.session.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}):
+    if wait:
+        db.session.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    elif not db.session.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}):
         return 0
     last = db.session.execute(
         select(AuditLink).order_by(AuditLink.number.desc()).limit(1)

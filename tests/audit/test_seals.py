@@ -1,14 +1,17 @@
 """Seals outside the database: a log that was cut, emptied or rewritten is found by them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from psycopg import connect
 from sqlalchemy import text
 
 from crm.audit import seals, service
 from crm.core.db import db
 from jobs import audit as jobs_audit
 from tests.audit.test_chain import as_intruder, sealed
+from tests.support.stack import wait_until
 
 __all__ = ["sealed"]
 
@@ -93,6 +96,30 @@ def test_days_without_the_service_are_no_finding(clock, kept, redis):
     jobs_audit.verify()
     assert kinds(kept.line) == []
     assert db.session.scalar(text("select count(*) from alert where key = 'audit'")) == 0
+
+
+def test_sealing_that_waits_goes_on_after_another(database, clock):
+    """The daily check and the sealing are both due when the service starts."""
+    service.record("settings.changed")
+    db.session.commit()
+    clock.shift(3 * 86_400)
+    address = database.settings.database_url.replace("+psycopg", "")
+    with connect(address, options="-c lock_timeout=20s") as other, ThreadPoolExecutor(1) as pool:
+        other.execute("select pg_advisory_xact_lock(%s)", [service._LOCK])
+        assert service.seal() == 0
+
+        def end_when_awaited() -> None:
+            waiting = "select exists (select 1 from pg_locks where locktype = 'advisory' and not granted)"
+            try:
+                wait_until(
+                    lambda: other.execute(waiting).fetchone() == (True,), seconds=10, what="the other to wait"
+                )
+            finally:
+                other.rollback()
+
+        ended = pool.submit(end_when_awaited)
+        assert service.seal(wait=True) == 1
+        ended.result()
 
 
 def test_commands(database, kept, tmp_path):

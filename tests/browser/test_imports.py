@@ -14,12 +14,12 @@ pytestmark = [pytest.mark.xdist_group("browser-desk")]
 HEAD = ["First name", "Last name", "Email", "Phone", "Message"]
 GOOD = [[f"Ada{letter}", "Import", f"ada{letter}@import.example", "", "Hello"] for letter in "abcdefg"]
 BAD = [
-    ["=cmd()", "Import", "formula@import.example", "", ""],
+    ["Cora", "Import", "nowhere", "", "=cmd()"],
     ["Leo", "Import", "nowhere", "", ""],
     ["Mia", "Import", "", "+12", ""],
 ]
 MENDED = {
-    "=cmd()": {"First name": "Cora"},
+    "Cora": {"Email": "cora@import.example"},
     "Leo": {"Email": "leo@import.example"},
     "Mia": {"Phone": "'+12135550199"},
 }
@@ -53,7 +53,7 @@ def test_three_bad_rows_are_fixed_and_the_import_is_undone(site: Stack, staff: P
     first = take_in(page, file)
     assert there(site) == 0  # tried out, nothing written
     check(page, first)
-    expect(page.get_by_text("Email: Enter an email address")).to_be_visible()
+    expect(page.get_by_text("Email: Enter an email address")).to_have_count(2)
     imported(page)
     assert there(site) == len(GOOD)
 
@@ -62,12 +62,12 @@ def test_three_bad_rows_are_fixed_and_the_import_is_undone(site: Stack, staff: P
     with Path(download.value.path()).open(encoding="utf-8-sig", newline="") as left_out:
         rows = list(csv.DictReader(left_out))
     assert [row["Line"] for row in rows] == ["9", "10", "11"]
-    assert rows[0]["First name"] == "'=cmd()"  # no spreadsheet runs it
+    assert rows[0]["Message"] == "'=cmd()"  # no spreadsheet runs it
     mended = tmp_path / "mended.csv"
     with mended.open("w", newline="") as out:
         writer = csv.DictWriter(out, list(rows[0]))
         writer.writeheader()
-        writer.writerows(row | MENDED[row["First name"].lstrip("'")] for row in rows)
+        writer.writerows(row | MENDED[row["First name"]] for row in rows)
     page.goto(f"{site.web_url}/console/import")
     second = take_in(page, mended)
     imported(page)

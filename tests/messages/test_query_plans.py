@@ -119,7 +119,8 @@ def test_sequence_page_reads_only_batches_of_the_last_days(clinic, app, clock):
         given = {"id": sequence_id, "since": clocks.now() - sequences.RESULTS_OF}
         db.session.execute(text("set local enable_seqscan = off"))
         plan = "\n".join(db.session.scalars(text(f"explain {sequences.RESULTS.text}"), given))
-    assert re.search(r"ix_batch_sequence.*\n\s+Index Cond: \(\(sequence_id = .*\) AND \(id >= ", plan), plan
+    # by the sequence and the range, or by the range alone: that depends on what PostgreSQL last counted
+    assert re.search(r"Index Cond: \((\(sequence_id = .*\) AND \()?id >= ", plan), plan
     with transaction():
         db.session.execute(
             text("update message set state = 'skipped', state_at = :now"), {"now": clocks.now()}

@@ -13,6 +13,7 @@ from crm.leads import models as leads
 from crm.messages import models as messages
 from crm.portal import models as portal
 from crm.portal.uploads import models as uploads
+from crm.privacy import models as privacy
 from crm.referrers import models as referrers
 from crm.reports import models as reports
 from crm.segments import models as segments
@@ -22,5 +23,5 @@ from crm.tracking import models as tracking
 
 __all__ = [
     "audit", "campaigns", "consent", "consultations", "contacts", "content", "desk", "duplicates", "imports", "leads", "messages",
-    "portal", "referrers", "reports", "segments", "sequences", "staff", "tracking", "uploads",
+    "portal", "privacy", "referrers", "reports", "segments", "sequences", "staff", "tracking", "uploads",
 ]  # fmt: skip

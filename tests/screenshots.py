@@ -43,6 +43,7 @@ PAGES = {
     "email-results": "/console/reports/email",
     "consent": "/console/reports/consent",
     "staff": "/console/staff",
+    "retention": "/console/retention",
     "contact": "/contact",
     "refer": "/refer/new",
 }

@@ -44,7 +44,7 @@ def _show(lead: Lead, status: int = 200, **more: Any) -> Response:
         person=lead.contact,
         goes=rules.GOES,
         stays=rules.STAYS,
-        reasons=list(rules.REASONS.items()),
+        reasons=[one for one in rules.REASONS.items() if one[0] != "retention"],
         care=rules.care(facts),
         why_not=rules.refused(facts, despite_care=True),
         count=len(facts.kinds),

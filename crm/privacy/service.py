@@ -15,7 +15,7 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.leads import rules as lead_rules
 from crm.leads.models import Lead, StageMove
-from crm.privacy import rules
+from crm.privacy import holds, rules
 from crm.privacy.rules import Facts
 from crm.referrers.models import PortalPerson, PortalState
 
@@ -49,6 +49,7 @@ def facts(records: list[int]) -> Facts:
         stages=[lead.stage for lead in leads],
         open_referral=any(lead.kind == lead_rules.REFERRAL and lead.closed_at is None for lead in leads),
         has_account=db.session.scalar(account.limit(1)) is not None,
+        on_hold=holds.of(records) is not None,
     )
 
 

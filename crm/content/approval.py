@@ -129,6 +129,8 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
         )
     if why := testimonial_problem(version):
         raise Invalid({"testimonial": [why]})
+    if rules.is_unfinished(version.source):
+        raise Invalid({"body": ["Replace the line “…” with your text."]})
     _fits(version)
     version.state, version.submitted_by, version.submitted_at = VersionState.IN_REVIEW, actor, now
     version.hash = service.digest(version.source, blocks=blocks)

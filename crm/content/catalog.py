@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from crm.content import approval, rules, service
 from crm.content.models import ContentItem, ContentVersion, VersionState
@@ -58,6 +59,32 @@ def title(item: ContentItem, statuses: Iterable[LanguageStatus]) -> str:
     """Return the subject in the first language that has one, else the purpose; for a block its name."""
     subjects = (one.subject for row in statuses for one in (row.used, row.open) if one)
     return next((said for said in subjects if said), item.label)
+
+
+def titles(item_ids: Iterable[int]) -> dict[int, str]:
+    """Return item id -> subject of its newest version, the English one where there is one; in one statement."""
+    rows = db.session.execute(
+        select(ContentVersion.item_id, ContentVersion.subject)
+        .where(ContentVersion.item_id.in_(list(item_ids)), ContentVersion.subject != "")
+        .ext(distinct_on(ContentVersion.item_id))
+        .order_by(ContentVersion.item_id, ContentVersion.language, ContentVersion.number.desc())
+    )
+    return {row.item_id: row.subject for row in rows}
+
+
+def is_subject_taken(subject: str) -> bool:
+    """Tell whether the newest version of some email has this subject; emails are named by it."""
+    return subject.casefold() in {known.casefold() for known in _subjects()}
+
+
+def _subjects() -> Sequence[str]:
+    newest = (
+        select(ContentVersion.subject)
+        .where(ContentVersion.state != VersionState.RETIRED)
+        .ext(distinct_on(ContentVersion.item_id, ContentVersion.language))
+        .order_by(ContentVersion.item_id, ContentVersion.language, ContentVersion.number.desc())
+    )
+    return db.session.scalars(newest).all()
 
 
 def list_items(wanted: Filters, *, now: datetime) -> list[CatalogRow]:

@@ -71,6 +71,11 @@ def _text_problem(asked: ApprovalRequest) -> str | None:
     return asked.unauthorized
 
 
+def is_unfinished(text: str) -> bool:
+    """Tell whether a line is still the ellipsis that a blank text begins with."""
+    return any(line.strip() in ("…", "...") for line in text.splitlines())
+
+
 def approvals_needed(reviewers: int) -> tuple[str, ...]:
     """Return the approvals a version needs. With one reviewer it is the clinical one, still never the author's."""
     return KINDS if reviewers > 1 else (CLINICAL,)

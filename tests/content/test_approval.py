@@ -347,15 +347,6 @@ def test_a_draft_is_there_once_per_language():
         editor.translate(made.id, language="en", actor=WRITER)
 
 
-def test_a_copy_is_an_item_of_its_own():
-    first = editor.duplicate(shipped().id, title="Spring letter", actor=WRITER)
-    second = editor.duplicate(shipped().id, title="Spring letter", actor=WRITER)
-    assert [one.item.key for one in (first, second)] == ["own/spring-letter", "own/spring-letter-2"]
-    assert form_codec.split_fields(first.source).purpose == "Spring letter"
-    with pytest.raises(Invalid):
-        editor.duplicate(shipped().id, title=" ", actor=WRITER)
-
-
 def test_a_form_cannot_change_what_a_text_is():
     made = draft("")
     parts = form_codec.split_fields(made.source)

@@ -257,7 +257,7 @@ def test_changes_asked_for_reach_the_author(marketer, clinician):
     assert "Please name the source." in words(marketer.get(f"/console/content/drafts/{draft.id}"))
 
 
-def test_translating_duplicating_and_bringing_back(marketer):
+def test_translating_and_bringing_back(marketer):
     draft = begin(marketer)
     first = body(draft)
     save(marketer, draft, "Words to undo.")
@@ -267,9 +267,19 @@ def test_translating_duplicating_and_bringing_back(marketer):
     assert body(newest()) == first
     marketer.post(f"/console/content/drafts/translate/{draft.id}", {"language": "es"})
     assert newest(language="es").state == "draft"
-    answer = marketer.post(f"/console/content/drafts/duplicate/{draft.id}", {"title": "Spring letter"})
-    assert marketer.get(answer.location).status_code == 200
-    assert "Not used yet" in words(marketer.get(f"/console/content/{item('own/spring-letter').id}"))
+
+
+def test_a_new_email_from_the_console(marketer):
+    assert "What a first visit is like" not in words(marketer.get("/console/content/drafts/new"))
+    refused = marketer.post("/console/content/drafts/new", {"subject_es": "", "stream": "prospect_edu"})
+    assert refused.status_code == 422
+    assert "Enter a subject in at least one language." in words(refused)
+    typed = {"subject_en": "What a first visit is like", "stream": "prospect_edu", "pattern": ""}
+    answer = marketer.post("/console/content/drafts/new", typed)
+    assert "Subject" in words(marketer.get(answer.location))
+    assert "Not used yet" in words(
+        marketer.get(f"/console/content/{item('own/what-a-first-visit-is-like').id}")
+    )
 
 
 def test_many_texts_are_resubmitted_at_once(marketer):

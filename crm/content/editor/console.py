@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import (
     Response,
+    abort,
     flash,
     jsonify,
     make_response,
@@ -15,12 +16,12 @@ from flask import (
 from flask.typing import ResponseReturnValue
 
 from crm.content import approval, catalog, comments, preview, service
-from crm.content.editor import form_codec, hints
+from crm.content.editor import form_codec, hints, new_email
 from crm.content.editor import service as drafting
 from crm.content.editor.form_codec import Parts, Statement
 from crm.content.models import ContentVersion, VersionState
 from crm.content.page_context import actor, shared
-from crm.content.render.fields import COMMERCIAL, URL_FIELDS, allowed_fields
+from crm.content.render.fields import COMMERCIAL, LANGUAGES, URL_FIELDS, allowed_fields
 from crm.content.render.merge_fields import clean
 from crm.content.testimonials import service as testimonials
 from crm.core import clock
@@ -52,6 +53,43 @@ FIELD_WORDS = {
 }
 
 
+@pages.get("/new")
+@access.require("write_content")
+def new() -> ResponseReturnValue:
+    """The form for a new email."""
+    return _new()
+
+
+def _new(status: int = 200, **more: Any) -> Response:
+    page = render_template(
+        "console/content/new.html",
+        patterns=new_email.patterns(),
+        audiences=list(new_email.AUDIENCES.items()),
+        longest=new_email.LONGEST_SUBJECT,
+        **{"typed": request.args, **more},
+        **shared(),
+    )
+    return make_response(page, status)
+
+
+@pages.post("/new")
+@access.require("write_content")
+def create() -> ResponseReturnValue:
+    """Begin a new email from a blank or from a pattern."""
+    form = request.form
+    try:
+        made = new_email.begin(
+            subjects={language: form.get(f"subject_{language}", "") for language in LANGUAGES},
+            stream=form.get("stream", ""),
+            pattern=form.get("pattern", type=int),
+            actor=actor(),
+        )
+    except Invalid as error:
+        abort(_new(422, errors=error.fields, typed=form))
+    flash("Draft created. Write the text, then submit it for review.", "success")
+    return redirect(url_for(".edit", version_id=made[0].id))
+
+
 @pages.post("/begin/<int:item_id>")
 @access.require("write_content")
 def begin(item_id: int) -> ResponseReturnValue:
@@ -67,14 +105,6 @@ def translate(version_id: int) -> ResponseReturnValue:
     made = drafting.translate(version_id, language=request.form.get("language", ""), actor=actor())
     flash("This is the original text. Translate it sentence by sentence.", "info")
     return redirect(url_for(".edit", version_id=made.id, beside=1))
-
-
-@pages.post("/duplicate/<int:version_id>")
-@access.require("write_content")
-def duplicate(version_id: int) -> ResponseReturnValue:
-    """Begin an email of its own from these words."""
-    made = drafting.duplicate(version_id, title=request.form.get("title", ""), actor=actor())
-    return redirect(url_for(".edit", version_id=made.id))
 
 
 @pages.get("/<int:version_id>")

@@ -1,7 +1,7 @@
 """Drafts: open, save with an optimistic lock, duplicate, translate, restore."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -75,25 +75,33 @@ def translate(version_id: int, *, language: str, actor: str) -> ContentVersion:
     return create_draft(source.item, language=language, text=text, number=number, author=actor)
 
 
-def duplicate(version_id: int, *, title: str, actor: str) -> ContentVersion:
-    """Begin a new item from the words of a version, in its language."""
-    source = approval.get(version_id)
-    name = " ".join(title.split())[:200]
-    if not name:
-        raise Invalid({"title": ["Say what the new email is for."]})
-    if source.item.kind == "block":
-        raise Conflict("A block is inserted by its name; write a new version of it instead.")
-    made = ContentItem(
-        key=free_key(name),
-        kind="email",
-        title=name,
-        stream=source.item.stream,
-        created_at=clock.now(),
+def example(item_id: int, *, language: str) -> ContentVersion:
+    """Return the text that a copy begins from: the approved one, else the newest, in this language where there is one.
+
+    Raises Conflict when there is no text.
+    """
+    rows = db.session.scalars(
+        select(ContentVersion).where(
+            ContentVersion.item_id == item_id, ContentVersion.state != VersionState.RETIRED
+        )
+    ).all()
+    if not rows:
+        raise Conflict("This content has no text yet.")
+    return max(
+        rows, key=lambda row: (row.language == language, row.state == VersionState.APPROVED, row.number)
     )
-    db.session.add(made)
+
+
+def keep_authors(copy: ContentVersion, *, of: ContentVersion) -> None:
+    """Name the authors of words that nobody approved yet as authors of their copy, so that none of them approves it."""
+    if of.state != VersionState.APPROVED:
+        _add_authors(copy, approval.authors(of))
+
+
+def _add_authors(copy: ContentVersion, authors: Iterable[str]) -> None:
+    for author in set(authors) - {copy.author}:
+        db.session.add(Autosave(version_id=copy.id, source=copy.source, author=author, at=clock.now()))
     db.session.flush()
-    parts = replace(split_fields(source.source), purpose=name)
-    return create_draft(made, language=source.language, text=build_source(parts), number=1, author=actor)
 
 
 def renew(version_id: int, *, actor: str) -> ContentVersion:
@@ -107,6 +115,7 @@ def renew(version_id: int, *, actor: str) -> ContentVersion:
     made = create_draft(
         old.item, language=old.language, text=old.source, number=old.number + 1, author=old.author
     )
+    _add_authors(made, approval.authors(old))
     return approval.submit(made.id, actor=actor)
 
 

@@ -33,6 +33,7 @@ from crm.messages import service as messages
 from crm.messages.events import MessageBlocked
 from crm.portal import texts as portal_texts
 from crm.portal.events import ClinicWrote, ReferralsChanged, ReferralSubmitted
+from crm.privacy.events import OwnDataLinkMade
 from crm.referrers.events import PortalLinkMade
 from crm.sequences import resume as sequences_resume
 from crm.sequences import service as sequences
@@ -249,6 +250,24 @@ def _email_staff(kind: str, user_id: int, params: Mapping[str, object]) -> None:
     messages.send_transactional(kind, contact_id=contact_id, language=STAFF_LANGUAGE, params=params)
 
 
+def send_own_data_link(event: OwnDataLinkMade) -> None:
+    """Email a person the link to their own data; without an approved text, raise an alert."""
+    try:
+        messages.send_transactional(
+            "own-data",
+            contact_id=event.contact_id,
+            language=event.language,
+            params={"links": {"data_url": event.link_id}},
+        )
+    except NotFound:
+        alerts.raise_alert(
+            key="no-text-own-data",
+            level="danger",
+            text="People who ask for their own data wait for an email that has no approved text: own-data.",
+            link="/console/content",
+        )
+
+
 def acknowledge_referral(event: ReferralSubmitted) -> None:
     """Email the sender the reference of their referral, and nothing about the patient."""
     _email_practice("acknowledgement-referrer", event, {"facts": {"reference": event.reference}})
@@ -302,6 +321,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     MessageBlocked: (request_call,),
     OwnerNotice: (tell_account_owner,),
     StaffLinkMade: (send_staff_link,),
+    OwnDataLinkMade: (send_own_data_link,),
     PortalLinkMade: (send_portal_link,),
     ReferralSubmitted: (acknowledge_referral,),
     ClinicWrote: (notify_of_message,),

@@ -45,6 +45,8 @@ PAGES = {
     "staff": "/console/staff",
     "retention": "/console/retention",
     "contact": "/contact",
+    "own-data": "/your-data",
+    "copy": "/console/copy/{lead}",
     "refer": "/refer/new",
 }
 RECORDS = {

@@ -78,6 +78,7 @@ def fields(person: str, *, language: str) -> dict[str, str]:
         "confirm_url": f"{home}/c/preview",
         "signin_url": f"{home}/refer/in/preview",
         "staff_signin_url": f"{home}/sign-in/preview",
+        "data_url": f"{home}/d/preview",
     }
 
 

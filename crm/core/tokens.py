@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     PORTAL_SIGN_IN = 7
     PRACTICE = 8
     CALENDAR = 9
+    OWN_DATA = 10
 
 
 def sign(purpose: Purpose, row_id: int, *, serial: int = 0) -> str:

@@ -59,6 +59,13 @@ class SendGridLists:
         """Remove an address from the global suppression list. Raises ListsError."""
         _call(self._global()._(quote(email, safe="@")).delete)
 
+    def erase(self, emails: Sequence[str]) -> None:
+        """Ask the provider to erase what it keeps about at most 5,000 addresses. Raises ListsError."""
+        _call(
+            self._client.recipients.erasejob.post,
+            request_body=Raw(orjson.dumps({"email_addresses": list(emails)})),
+        )
+
     def check_key(self) -> None:
         """Request something that every key may read. Raises ListsError when the key is refused or there is no answer."""
         _call(self._client.scopes.get)

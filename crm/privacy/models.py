@@ -1,4 +1,4 @@
-"""Retention periods that the clinic set, and legal holds."""
+"""Retention periods, legal holds, links to a person's own data, and erasures that the mail provider owes."""
 
 from datetime import datetime
 
@@ -6,6 +6,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.db import Base, Encrypted, HasId
+from crm.staff.models import OneTime
 
 
 class RetentionPeriod(Base):
@@ -34,3 +35,20 @@ class LegalHold(HasId, Base):
     placed_by: Mapped[str] = mapped_column(Text)
     lifted_at: Mapped[datetime | None]
     lifted_by: Mapped[str | None] = mapped_column(Text)
+
+
+class OwnDataLink(OneTime):
+    """A link by which a person gets a copy of their own data, or has it erased."""
+
+    __tablename__ = "own_data_link"
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"), index=True)
+
+
+class ProviderErasure(HasId, Base):
+    """An address of an erased person that the mail provider has yet to erase; the row is deleted when it was asked."""
+
+    __tablename__ = "provider_erasure"
+
+    address: Mapped[str] = mapped_column(Encrypted)
+    at: Mapped[datetime]

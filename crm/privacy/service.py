@@ -1,5 +1,6 @@
 """Erasure of a person: deletes what identifies them, keeps the evidence of how they were contacted."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,11 @@ from crm.contacts.models import Contact
 from crm.core import clock
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
+from crm.core.queue import enqueue
 from crm.leads import rules as lead_rules
 from crm.leads.models import Lead, StageMove
 from crm.privacy import holds, rules
+from crm.privacy.models import ProviderErasure
 from crm.privacy.rules import Facts
 from crm.referrers.models import PortalPerson, PortalState
 
@@ -67,6 +70,7 @@ def erase(*, contact_id: int, reason: str, despite_care: bool = False) -> Erased
     why_not = rules.refused(facts(records), despite_care=despite_care)
     if why_not is not None:
         raise Conflict(why_not)
+    addresses = {contact.email for contact in found if contact.email}
     for contact in found:
         consent.withdraw(contact_id=contact.id, topic=None, source="erasure", reason="erased")
     leads = _end_leads(records)
@@ -78,8 +82,17 @@ def erase(*, contact_id: int, reason: str, despite_care: bool = False) -> Erased
         _empty(contact)
     detail = {"records": records, "reason": reason, "leads": leads, "despite_care": despite_care}
     audit.record("contact.erase", object_type="contact", object_id=records[-1], detail=detail)
+    _ask_provider(addresses)
     db.session.flush()
     return Erased(records=tuple(records), leads=leads)
+
+
+def _ask_provider(addresses: Collection[str]) -> None:
+    """Have the mail provider erase what it keeps about these addresses, once this is committed."""
+    for address in sorted(addresses):
+        db.session.add(ProviderErasure(address=address, at=clock.now()))
+    if addresses:
+        enqueue("privacy.erase_at_provider")
 
 
 def _locked(records: list[int]) -> list[Contact]:
@@ -145,6 +158,7 @@ _FORGET = tuple(
             where contact_id = any(:records)""",
         "delete from contact_tag where contact_id = any(:records)",
         "delete from contact_phone where contact_id = any(:records)",
+        "delete from own_data_link where contact_id = any(:records)",
         "delete from emergency_access where contact_id = any(:records)",
         "delete from contact_change where contact_id = any(:records)",
         # the images by which staff could undo what they did with this person in the last hour

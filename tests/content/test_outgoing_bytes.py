@@ -148,7 +148,7 @@ def _send_all(app: CrmApp, clock: Any) -> None:
 
 def _queue_service_emails() -> None:
     given = {
-        "links": {"confirm_url": 1, "signin_url": 1, "staff_signin_url": 1},
+        "links": {"confirm_url": 1, "signin_url": 1, "staff_signin_url": 1, "data_url": 1},
         "facts": {"reference": "R-1042"},
         "moments": {"appointment_time": "2026-03-10T17:00:00+00:00"},
     }

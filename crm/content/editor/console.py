@@ -49,6 +49,7 @@ FIELD_WORDS = {
     "confirm_url": "Link: confirm",
     "signin_url": "Link: sign in",
     "staff_signin_url": "Link: sign in to the console",
+    "data_url": "Link: own data",
     "console_url": "Link: console",
 }
 

@@ -31,6 +31,7 @@ ON_REQUEST = frozenset(
         "unsubscribe_url",
         "signin_url",
         "staff_signin_url",
+        "data_url",
         "reference",
         "appointment_time",
     }
@@ -46,6 +47,7 @@ URL_FIELDS = frozenset(
         "portal_url",
         "signin_url",
         "staff_signin_url",
+        "data_url",
         "console_url",
     }
 )

@@ -19,6 +19,7 @@ PATHS: Mapping[str, tuple[str, tokens.Purpose]] = {
     "confirm_url": ("/c/", tokens.Purpose.CONFIRM),
     "signin_url": ("/refer/in/", tokens.Purpose.PORTAL_SIGN_IN),
     "staff_signin_url": ("/sign-in/", tokens.Purpose.SIGN_IN),
+    "data_url": ("/d/", tokens.Purpose.OWN_DATA),
 }
 
 

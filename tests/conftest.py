@@ -109,6 +109,7 @@ def database(app: CrmApp) -> Iterator[CrmApp]:
         engine = engines[None]
         connection = engine.connect()
         outer = connection.begin()
+        connection.exec_driver_sql("update sending_control set alive_at = null where alive_at is not null")
         engines[None] = connection
         made = db.session
         db.session = db._make_scoped_session({"join_transaction_mode": "create_savepoint"})

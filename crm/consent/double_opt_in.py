@@ -34,8 +34,8 @@ def request_confirmation(
     """Record that consent was requested and, where allowed, request the confirmation email; `crm.reactions` sends it.
 
     Evidence is always written. None means that no email is sent: the person has no address, is suppressed, was asked
-    within the last 24 hours, or has already consented. Callers respond the same way in every case, so that nobody
-    learns which addresses are known here. Raises Invalid for unknown topics.
+    within the last 24 hours (or several others at the address were), or has already consented. Callers respond the same
+    way in every case, so that nobody learns which addresses are known here. Raises Invalid for unknown topics.
     """
     wanted = known_topics(topics)
     person_asked = kind == ConfirmationKind.CONFIRMATION
@@ -81,13 +81,13 @@ def _unconfirmed(contact: Contact, topics: Sequence[str], *, person_asked: bool)
     return [topic for topic in topics if rules.may_ask(refusals[topic], person_asked=person_asked)]
 
 
-# Inserts nothing if the address got a confirmation email within `rules.ASK_AGAIN_AFTER`.
+# Inserts nothing if the person, or a family behind the address, was asked lately: see `rules.ASK_AGAIN_AFTER`.
 _INSERT = """
     insert into confirmation (contact_id, address_index, topics, kind, language, wording, asked_at, expires_at)
     select :contact_id, :address_index, :topics::text[], :kind, :language, :wording, :asked_at,
         :expires_at
-    where not exists (
-        select 1 from confirmation where address_index = :address_index and asked_at > :recently)
+    where (select count(*) < :most and count(*) filter (where contact_id = :contact_id) = 0
+        from confirmation where address_index = :address_index and asked_at > :recently)
     returning id
 """
 
@@ -112,7 +112,8 @@ def _create_confirmation(
         "asked_at": now,
         "expires_at": now + rules.CONFIRM_WITHIN,
     }
-    row_id = execute_raw(_INSERT, values | {"recently": now - rules.ASK_AGAIN_AFTER}).scalar_one_or_none()
+    limit = {"recently": now - rules.ASK_AGAIN_AFTER, "most": rules.ASKED_PER_ADDRESS}
+    row_id = execute_raw(_INSERT, values | limit).scalar_one_or_none()
     if row_id is None:
         return None
     confirmation = Confirmation(id=row_id, confirmed_at=None, **values)

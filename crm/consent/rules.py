@@ -9,7 +9,9 @@ from enum import StrEnum
 
 TOPICS = ("prospect_edu", "referred_edu", "provider_nurture")
 CONFIRM_WITHIN = timedelta(hours=72)  # then the link expires
-ASK_AGAIN_AFTER = timedelta(hours=24)  # per address, so that the form cannot be used to flood a mailbox
+# Nobody can use the form to flood a mailbox: a person is asked once in this time, a mailbox that a family shares so often.
+ASK_AGAIN_AFTER = timedelta(hours=24)
+ASKED_PER_ADDRESS = 3
 UNDO_WITHIN = timedelta(hours=1)
 PREFERENCES_LINK_LIFE = timedelta(days=60)
 LONGEST_SNOOZE = timedelta(days=366)

@@ -157,8 +157,9 @@ def undo(reference: str, act_id: int) -> ResponseReturnValue:
 def assign_crisis(reference: str) -> ResponseReturnValue:
     """Assign the crises of a lead's person to the signed-in user; their leads then stand in lists by age."""
     lead = service.by_reference(reference)
-    crisis.assign(lead.contact_id, owner_id=current_user.id)
-    flash(gettext("The crisis is assigned to you."), "success")
+    with acts.begin("crisis", lead_id=lead.id) as act:
+        crisis.assign(lead.contact_id, owner_id=current_user.id)
+    flash_undo(gettext("The crisis is assigned to you."), lead=lead, act=act)
     return redirect_back(lead)
 
 

@@ -27,7 +27,14 @@ CONTACTED_STAGES = frozenset(
 
 TIMELINE_VIEWS: Mapping[str, tuple[str, EntryFilter | None]] = {  # tabs of the timeline
     "": ("Everything", None),
-    "words": ("Notes and calls", {"activity": ("note", "called", "told_otherwise", "left_out", "sent_again", "edited")}),
+    "words": (
+        "Notes and calls",
+        {
+            "activity": (
+                "note", "called", "told_otherwise", "practice_told_otherwise", "left_out", "sent_again", "edited",
+            )
+        },
+    ),
     "steps": (
         "Steps",
         {

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
-from crm.contacts.rules import Match, Problem, folded, match_person
+from crm.contacts.rules import Match, Person, Problem, folded, match_person
 from crm.core import clock, crypto, current
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.imports.rules import LEADS, Row
@@ -89,6 +89,8 @@ class _Plan:
     contact_id: int | None = None
     known: Contact | None = None
     alike: list[int] = field(default_factory=list)
+    earlier: int | None = None  # the line of an earlier row of the same person, who is new
+    first: "_Plan | None" = None  # that row, where it is of the same batch
     lead_id: int | None = None
     reference: str = ""
 
@@ -100,7 +102,25 @@ def import_rows(
 
     `seen` maps the keys of earlier rows of the file to their number; the keys of these rows are added.
     """
-    outcome, plans = Outcome(), []
+    outcome = Outcome()
+    plans = _without_repeats(rows, kind, seen, outcome)
+    known = _match(plans, _known(plans))
+    if write:  # take the lock only now, after the slow reading and comparing
+        contacts.lock_contact_creation()
+        _match(plans, _known(plans) - known)
+    _join_rows_of_one_person(plans, seen)
+    if kind == LEADS:
+        plans = _without_open(plans, outcome)
+    fresh = [plan for plan in plans if plan.known is None and plan.first is None]
+    outcome.new = sum(plan.known is None and plan.earlier is None for plan in plans)
+    outcome.known = len(plans) - outcome.new
+    if write:
+        _write(plans, fresh, kind=kind, run_id=run_id, outcome=outcome)
+    return outcome
+
+
+def _without_repeats(rows: Sequence[Row], kind: str, seen: dict[bytes, int], outcome: Outcome) -> list[_Plan]:
+    plans = []
     for row in rows:
         plan = _Plan(row, contacts.blind_indexes(row.person), _content(row))
         earlier = _repeated(plan, kind, seen)
@@ -108,17 +128,7 @@ def import_rows(
             plans.append(plan)
         else:
             outcome.duplicates.append((row, Problem("repeats_row", {"row": earlier})))
-    known = _match(plans, _known(plans))
-    if write:  # take the lock only now, after the slow reading and comparing
-        contacts.lock_contact_creation()
-        _match(plans, _known(plans) - known)
-    if kind == LEADS:
-        plans = _without_open(plans, outcome)
-    fresh = [plan for plan in plans if plan.known is None]
-    outcome.new, outcome.known = len(fresh), len(plans) - len(fresh)
-    if write:
-        _write(plans, fresh, kind=kind, run_id=run_id, outcome=outcome)
-    return outcome
+    return plans
 
 
 def _content(row: Row) -> bytes:
@@ -126,7 +136,21 @@ def _content(row: Row) -> bytes:
 
 
 def _repeated(plan: _Plan, kind: str, seen: dict[bytes, int]) -> int | None:
-    """Return the number of the earlier row that is the same person (and, for leads, request); else remember the row.
+    """Return the number of the earlier row that is the same person (and, for leads, request); else remember the row."""
+    return _earlier_row(plan, plan.content if kind == LEADS else b"", seen)
+
+
+def _join_rows_of_one_person(plans: Sequence[_Plan], seen: dict[bytes, int]) -> None:
+    """Let a later row of a person who is new join the earlier row: one contact with two requests."""
+    here = {plan.row.line: plan for plan in plans}
+    for plan in plans:
+        if plan.known is None:
+            plan.earlier = _earlier_row(plan, b"person", seen)
+            plan.first = here.get(plan.earlier or 0)
+
+
+def _earlier_row(plan: _Plan, what: bytes, seen: dict[bytes, int]) -> int | None:
+    """Return the number of the earlier row that is the same person in `what`; else remember the row.
 
     The rule is that of `match_person`: the same address or phone and the same full name, and no two different birth
     dates.
@@ -134,7 +158,7 @@ def _repeated(plan: _Plan, kind: str, seen: dict[bytes, int]) -> int | None:
     person, indexes = plan.row.person, plan.indexes
     reach = indexes["email_index"] or indexes["phone_index"] or b""
     name = f"{folded(person.first_name)}|{folded(person.last_name)}".encode()
-    common = [reach, name, plan.content if kind == LEADS else b""]
+    common = [reach, name, what]
     born = person.birth_date.isoformat() if person.birth_date else ""
     asked = (born, "") if born else ("", "any")
     for one in asked:
@@ -217,13 +241,7 @@ def _write(
     common = {"now": clock.now(), "actor": audit.current().actor}
     source = as_json({"source": "import", "import_id": run_id, "kind": leads.CONTACT_REQUEST})
     outcome.contact_ids = _ids("contact", len(fresh))
-    people: defaultdict[str, list[Any]] = defaultdict(list)
-    for plan, new_id in zip(fresh, outcome.contact_ids, strict=True):
-        plan.contact_id = new_id
-        for name, value in _columns(plan).items():
-            people[name].append(value)
-    if fresh:
-        execute_raw(_CONTACTS, people | common)
+    _add_contacts(plans, fresh, outcome.contact_ids, common)
     _find_alike(fresh)
     if kind == LEADS and plans:
         outcome.lead_ids = _open_leads(plans, common | {"detail": source})
@@ -234,6 +252,21 @@ def _write(
         execute_raw(_NOTES, dict(zip(names, map(list, columns), strict=True)) | common | {"source": source})
     for plan in plans:
         _watch(plan, run_id)
+
+
+def _add_contacts(
+    plans: Sequence[_Plan], fresh: Sequence[_Plan], ids: Sequence[int], common: Mapping[str, Any]
+) -> None:
+    people: defaultdict[str, list[Any]] = defaultdict(list)
+    for plan, new_id in zip(fresh, ids, strict=True):
+        plan.contact_id = new_id
+        for name, value in _columns(plan).items():
+            people[name].append(value)
+    for plan in plans:
+        if plan.first is not None:
+            plan.contact_id = plan.first.contact_id
+    if fresh:
+        execute_raw(_CONTACTS, {**people, **common})
 
 
 def _find_alike(fresh: Sequence[_Plan]) -> None:
@@ -254,26 +287,29 @@ def _notes(plan: _Plan, kind: str) -> Iterator[tuple[Any, ...]]:
     """Yield what the timeline says about a row: contact, lead, kind, text, detail."""
     row = plan.row
     message = row.message if kind != LEADS else None
-    if plan.known is None or message:
+    known = _known_person(plan)
+    if known is None or message:
         yield plan.contact_id, plan.lead_id, "imported", sealed(message), None
     if row.left_out:
         yield plan.contact_id, plan.lead_id, "left_out", sealed(list_unread(row.left_out)), None
-    for other in plan.alike if plan.known is None else ():
+    for other in plan.alike if known is None else ():
         yield plan.contact_id, plan.lead_id, "possible_duplicate", None, as_json({"contact_id": other})
-    if plan.known is not None and (differing := _differing(row, plan.known)):
+    if known is not None and (differing := _differing(row.person, known)):
         said = "; ".join(f"{name.replace('_', ' ')}: {getattr(row.person, name)}" for name in differing)
         yield plan.contact_id, plan.lead_id, "told_otherwise", sealed(said), as_json({"fields": differing})
 
 
-def _differing(row: Row, known: Contact) -> list[str]:
+def _known_person(plan: _Plan) -> Person | None:
+    """Return what is known of the person of a row: their record, or an earlier row."""
+    if plan.known is not None:
+        return contacts.as_person(plan.known)
+    return plan.first.row.person if plan.first is not None else None
+
+
+def _differing(said: Person, known: Person) -> list[str]:
     """Return the fields in which a row says something that the record does not."""
-    person = contacts.as_person(known)
     names = ("email", "phone", "birth_date", "state", "first_name", "last_name")
-    return [
-        name
-        for name in names
-        if getattr(row.person, name) and getattr(row.person, name) != getattr(person, name)
-    ]
+    return [name for name in names if getattr(said, name) and getattr(said, name) != getattr(known, name)]
 
 
 def _watch(plan: _Plan, run_id: int) -> None:

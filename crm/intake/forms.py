@@ -69,7 +69,7 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
 
     first_name = StringField(validators=[Normalized(people.clean_name)])
     last_name = StringField(validators=[Normalized(people.clean_name)])
-    email = EmailField(validators=[Normalized(people.clean_email, required=True)])
+    email = EmailField(validators=[Normalized(people.clean_email)])
     phone = TelField(validators=[Normalized(people.clean_phone, left_out=True)])
     language = RadioField(choices=_choices(LANGUAGE_NAMES), validate_choice=False)
     state = SelectField(validate_choice=False, validators=[Normalized(people.clean_state, left_out=True)])
@@ -97,6 +97,22 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
         if not (self.clean["first_name"] or self.clean["last_name"] or self.first_name.errors):
             self.first_name.errors = [self.words["wrong_required_first_name"]]
             raise StopValidation(self.words["wrong_required_last_name"])
+
+    def validate(self, extra_validators: Any = None) -> bool:
+        """Validate every field, then ask for one way to reach the person, and an address where they want emails."""
+        valid = bool(super().validate(extra_validators))
+        if self.email.errors or self.clean["email"]:
+            return valid
+        unread = [one.problem for one in self.left_out if one.field == "phone"]
+        if self.educational_email.data:
+            self.email.errors = [self.words["wrong_ticked_email"]]
+        elif unread:
+            self.phone.errors = [self.message_for(unread[0], "phone")]
+        elif not self.clean["phone"]:
+            self.email.errors = [self.words["wrong_required_email"]]
+        else:
+            return valid
+        return False
 
     def validate_language(self, field: Any) -> None:
         if field.data not in people.LANGUAGES:

@@ -90,7 +90,7 @@ def send() -> ResponseReturnValue:
     suspicious = _robot_check()
     if suspicious is not None:
         return _refuse(page, suspicious, status=422)
-    reached = limits.hit(_accepted_limits(page.clean["email"] or ""))
+    reached = limits.hit(_accepted_limits(page.clean["email"] or page.clean["phone"] or ""))
     if reached is not None:
         return _refuse(page, "too_many", status=429, reached=reached)
     touch = {key: request.form.get(key) for key in rules.TOUCH_KEYS}
@@ -138,11 +138,11 @@ def _per_ip(name: str, *, most: int, seconds: int) -> Limit:
     return Limit(name=name, who=request.remote_addr or "", most=most, seconds=seconds)
 
 
-def _accepted_limits(email: str) -> list[Limit]:
+def _accepted_limits(reach: str) -> list[Limit]:
     """Return the rate limits of a valid form: they allow a family behind one address, but not a flood."""
     return [
         _per_ip("contact-sent", most=10, seconds=3600),
-        Limit(name="contact-address", who=email, most=5, seconds=24 * 3600),
+        Limit(name="contact-address", who=reach, most=5, seconds=24 * 3600),
         Limit(name="contact-all", who="everybody", most=120, seconds=60),
     ]
 

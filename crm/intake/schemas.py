@@ -208,19 +208,42 @@ class FirstTouchSchema(Schema):
 
 
 class ContactRequestSchema(PersonSchema):
-    """A contact request. `wording` names the text beside the checkbox that the person ticked."""
+    """A contact request. It names an email address or a phone number.
 
-    email = NormalizedString(people.clean_email, required=True, metadata={"example": "ana.ruiz@example.com"})
+    `wording` names the text beside the checkbox that the person ticked.
+    """
+
+    email = OptionalString(people.clean_email, metadata={"example": "ana.ruiz@example.com"})
     heard_from = OptionalString(_heard_from, metadata={"enum": list(rules.HEARD_FROM)})
     message = NormalizedString(text_of(rules.MESSAGE_LIMIT), load_default=None, allow_none=True)
     educational_email = fields.Boolean(load_default=False, truthy={True}, falsy={False})
     wording = fields.String(load_default=None, allow_none=True, metadata={"example": "contact-form/1"})
     first_touch = fields.Nested(FirstTouchSchema, load_default=None, allow_none=True)
 
+    @validates_schema(skip_on_field_errors=False)
+    def _reachable(self, data: dict[str, Any], **_options: Any) -> None:
+        """Require one way to reach the person; the other one may be unreadable."""
+        if any(name not in data or _is_given(data[name]) for name in ("email", "phone")):
+            return
+        problems = {name: _problem(data[name]) for name in ("email", "phone")}
+        told = {name: [sentence(problem)] for name, problem in problems.items() if problem}
+        raise ValidationError(told or {"email": [REACH_HINT]})
+
     @validates_schema
     def _box(self, data: dict[str, Any], **_options: Any) -> None:
         if data["educational_email"]:
             known_wording(data["wording"], key="contact-form", language=data["language"], field="wording")
+
+
+REACH_HINT = "Enter an email address or a phone number."
+
+
+def _is_given(value: str | None) -> bool:
+    return bool(value) and not isinstance(value, LeftOut)
+
+
+def _problem(value: str | None) -> Problem | None:
+    return value.unread.problem if isinstance(value, LeftOut) else None
 
 
 def known_wording(name: str | None, *, key: str, language: str, field: str) -> Wording:

@@ -135,7 +135,7 @@ def _is_acknowledged(request: ContactRequest, contact: Contact, *, lead_id: int)
     """
     if request.is_spam or request.source not in ACKNOWLEDGED or request.wording is not None:
         return False
-    if request.person.email is None or contact.email != request.person.email:
+    if not _is_reached_at(contact, request.person):
         return False
     lately = (
         select(Lead.id)
@@ -159,7 +159,7 @@ def without_our_address(person: Person) -> Person:
 def _first_stage(request: ContactRequest, contact: Contact) -> str:
     if request.is_spam:
         return rules.SPAM
-    asks = request.wording is not None and contact.email is not None
+    asks = request.wording is not None and _is_reached_at(contact, request.person)
     return rules.first_stage(rules.CONTACT_REQUEST, asked_to_confirm=asks)
 
 
@@ -202,6 +202,7 @@ def open_referral(
     elif referral.urgency == "urgent":
         leads.make_urgent(lead_id=opened.lead_id)
     _note_differences(opened, found, referral.person)
+    _note_practice_differences(opened, clinician, referral.sender)
     _note_left_out(opened, referral.left_out)
     if opened.is_new and referral.attestation is not None:
         request_confirmation(
@@ -221,7 +222,7 @@ def request_confirmation(
     source: str,
 ) -> None:
     """Ask the person by email to confirm, but never at a different address than the submitted one."""
-    if person.email is None or found.contact.email != person.email:
+    if not _is_reached_at(found.contact, person):
         return
     consent.request_confirmation(
         contact=found.contact,
@@ -231,6 +232,11 @@ def request_confirmation(
         language=person.language,
         source=source,
     )
+
+
+def _is_reached_at(contact: Contact, person: Person) -> bool:
+    """Return whether the submitted address is the one of the record."""
+    return person.email is not None and contact.email == person.email
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -411,3 +417,16 @@ def _note_differences(opened: IntakeResult, found: contacts.ContactMatch, person
         text=said,
         detail={"fields": list(found.differing)},
     )
+
+
+def _note_practice_differences(opened: IntakeResult, clinician: Clinician, sender: referrers.Sender) -> None:
+    """Record what a sender says of their practice that its record does not, for staff to decide."""
+    names = referrers.differing(clinician.practice, sender)
+    if names and opened.is_new:
+        contacts.record_activity(
+            contact_id=opened.contact_id,
+            lead_id=opened.lead_id,
+            kind="practice_told_otherwise",
+            text="; ".join(f"{name}: {getattr(sender, name)}" for name in names),
+            detail={"fields": names},
+        )

@@ -12,6 +12,7 @@ _EN = {
     "first_name": "First name",
     "last_name": "Last name",
     "email": "Email address",
+    "email_hint": "An email address or a phone number is enough.",
     "phone": "Phone number",
     "phone_hint": "With area code. We use it only to answer you.",
     "language": "Which language should we use with you?",
@@ -39,8 +40,10 @@ _EN = {
     "crisis_call": "Call 988",
     "wrong_required_first_name": "Enter your first name.",
     "wrong_required_last_name": "Enter your last name.",
-    "wrong_required_email": "Enter your email address.",
-    "wrong_email_filler_email": "This address reaches nobody. Enter one at which we can write to you.",
+    "wrong_required_email": "Enter your email address or a phone number.",
+    "wrong_ticked_email": "Enter the email address to which we should write, or take the tick off the emails.",
+    "wrong_email_filler_email": "This address reaches nobody. Enter one at which we can write to you, or leave it empty "
+    "and enter a phone number.",
     "csrf": "This page was open for too long, or your browser blocks cookies. Nothing is lost: press “Send” once more.",
     "too_fast": "That was very quick. Please look over what you entered, then press “Send” once more.",
     "proof": "The check against robots did not finish. Press “Send” once more; "
@@ -62,6 +65,7 @@ _ES = {
     "first_name": "Nombre",
     "last_name": "Apellidos",
     "email": "Correo electrónico",
+    "email_hint": "Basta con un correo electrónico o un número de teléfono.",
     "phone": "Teléfono",
     "phone_hint": "Con código de área. Solo lo usamos para responderle.",
     "language": "¿En qué idioma prefiere que nos comuniquemos con usted?",
@@ -89,8 +93,10 @@ _ES = {
     "crisis_call": "Llamar al 988",
     "wrong_required_first_name": "Escriba su nombre.",
     "wrong_required_last_name": "Escriba sus apellidos.",
-    "wrong_required_email": "Escriba su correo electrónico.",
-    "wrong_email_filler_email": "A esta dirección no llega nada. Escriba una en la que podamos escribirle.",
+    "wrong_required_email": "Escriba su correo electrónico o un número de teléfono.",
+    "wrong_ticked_email": "Escriba el correo electrónico al que debemos escribirle, o quite la marca de los correos.",
+    "wrong_email_filler_email": "A esta dirección no llega nada. Escriba una en la que podamos escribirle, o deje el campo "
+    "vacío y escriba un número de teléfono.",
     "csrf": "Esta página estuvo abierta demasiado tiempo, o su navegador bloquea las cookies. No se perdió nada: oprima "
     "“Enviar” otra vez.",
     "too_fast": "Eso fue muy rápido. Revise lo que escribió y oprima “Enviar” otra vez.",

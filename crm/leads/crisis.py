@@ -42,13 +42,26 @@ def alert_if_crisis(*texts: str | None, lead_id: int, reference: str) -> bool:
 
 
 def alert_if_person_in_crisis(text: str, *, contact_id: int) -> None:
-    """Raise the crisis alert of a person's newest lead, an open one before others, if a text about them mentions a crisis."""
+    """Raise the crisis alert of a person's newest lead, an open one before others, if a text about them mentions a crisis.
+
+    A person without a lead has an alert of their own, whose link is their page.
+    """
     if not mentions_crisis(text):
         return
     newest = select(Lead).where(Lead.contact_id == contact_id)
     lead = db.session.scalar(newest.order_by(Lead.closed_at.is_not(None), Lead.id.desc()).limit(1))
     if lead is not None:
         alert_if_crisis(text, lead_id=lead.id, reference=lead.reference)
+        return
+    key = f"contact-crisis:{contact_id}"
+    raised = alerts.raise_alert(
+        key=key,
+        level="danger",
+        text="A text about a person without a lead may speak of a crisis. Read it now and call.",
+        link=f"/console/contacts/{contact_id}",
+    )
+    if raised is None:
+        alerts.raise_anew(key)
 
 
 def _suspend(lead_id: int) -> None:

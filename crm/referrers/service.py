@@ -86,10 +86,22 @@ def clinician(clinician_id: int) -> Clinician:
     return found
 
 
+_DETAILS = ("phone", "fax", "email", "city", "state")
+
+
+def differing(practice: Practice, sender: Sender) -> list[str]:
+    """Return the names of the details in which a sender says something that the record of the practice does not."""
+    return [
+        name
+        for name in _DETAILS
+        if getattr(sender, name) and getattr(sender, name) != getattr(practice, name)
+    ]
+
+
 def _fill_gaps(clinician: Clinician, sender: Sender) -> Clinician:
     """Fill what is not known of the practice; nothing is overwritten: a sender may be mistaken."""
     practice = clinician.practice
-    for name in ("phone", "fax", "email", "city", "state"):
+    for name in _DETAILS:
         if getattr(practice, name) is None and getattr(sender, name) is not None:
             setattr(practice, name, getattr(sender, name))
             audit.record(

@@ -21,6 +21,10 @@ GROUPS: Mapping[str, tuple[str, str | None]] = {
         "Rows of imports that may speak of a crisis. Read each one now and call",
         "/console/import",
     ),
+    "contact-crisis": (
+        "Texts about people without a lead that may speak of a crisis. Read each one now and call",
+        "/console/contacts",
+    ),
     "guessing": ("Passwords, codes or links are being guessed", "/console/audit?action=secret."),
     "erasure-asked": ("People asked to be erased. Decide and answer each of them", None),
     "emergency": ("Records opened as an emergency. Check each reason", None),

@@ -13,13 +13,17 @@ from flask import (
     url_for,
 )
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext, ngettext
 from flask_security import current_user, login_user
 
+from crm.audit import acts
 from crm.audit import service as audit
+from crm.audit.models import StaffAct
 from crm.core import clock, current, time_zones
 from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.db import db
 from crm.core.errors import Invalid
+from crm.core.flashes import flash_with_undo
 from crm.staff import access, service
 from crm.staff import alerts as alert_service
 from crm.staff.models import User
@@ -39,6 +43,8 @@ pages = ConsolePages(
         ConsoleEntry(label="Staff", permission="manage_staff", order=81, section="Settings"),
     ],
 )
+
+ALERTS = "alerts"  # the kind of an act on the page of alerts
 
 
 @pages.get("/staff")
@@ -218,8 +224,22 @@ def alerts() -> ResponseReturnValue:
 @access.require("close_alerts")
 def close_alert(alert_id: int) -> ResponseReturnValue:
     """Close one alert."""
-    alert_service.close_one(alert_id)
-    flash("Alert closed.", "success")
+    with acts.begin(ALERTS) as act:
+        alert_service.close_one(alert_id)
+    return _done(gettext("Alert closed."), act)
+
+
+def _done(text: str, act: StaffAct) -> ResponseReturnValue:
+    flash_with_undo(text, undo=url_for(".undo_alerts", act_id=act.id))
+    return redirect(url_for(".alerts"))
+
+
+@pages.post("/alerts/undo/<int:act_id>")
+@access.require("close_alerts")
+def undo_alerts(act_id: int) -> ResponseReturnValue:
+    """Undo what the reader did with alerts: they stand as before, with the work that closing a crisis resumed."""
+    acts.undo(act_id, kinds=(ALERTS,))
+    flash(gettext("Undone."), "success")
     return redirect(url_for(".alerts"))
 
 
@@ -227,17 +247,18 @@ def close_alert(alert_id: int) -> ResponseReturnValue:
 @access.require("close_alerts")
 def assign_alerts(kind: str) -> ResponseReturnValue:
     """Assign all open alerts of a kind to the reader."""
-    alert_service.assign_all(kind=kind, owner_id=current_user.id)
-    return redirect(url_for(".alerts"))
+    with acts.begin(ALERTS) as act:
+        alert_service.assign_all(kind=kind, owner_id=current_user.id)
+    return _done(gettext("Assigned to you."), act)
 
 
 @pages.post("/alerts/kinds/<kind>/close")
 @access.require("close_alerts")
 def close_alerts(kind: str) -> ResponseReturnValue:
     """Close all open alerts of a kind."""
-    number = alert_service.close_all(kind)
-    flash("Alert closed." if number == 1 else f"{number:,} alerts closed.", "success")
-    return redirect(url_for(".alerts"))
+    with acts.begin(ALERTS) as act:
+        number = alert_service.close_all(kind)
+    return _done(ngettext("%(num)s alert closed.", "%(num)s alerts closed.", number), act)
 
 
 @pages.get("/settings")

@@ -296,6 +296,24 @@ def test_another_name_on_one_mailbox_is_a_record_of_its_own(desk):
     assert counts(imported(desk, text))[2:] == (0, 3, 0, 0)
 
 
+@pytest.mark.parametrize("at_once", [1, 1000])
+def test_two_requests_of_one_new_person_are_one_contact(desk, monkeypatch, at_once):
+    monkeypatch.setattr(service, "AT_ONCE", at_once)
+    text = HEAD + (
+        "Ana,Ruiz,ana@example.test,2135550142,My back\n"
+        "Ana,Ruiz,ANA@example.test,2135550199,My neck\n"
+        "Ana,Ruiz,ana@example.test,,My back\n"
+    )
+    assert counts(checked(desk, text, kind="leads")) == ("checked", 3, 1, 1, 1, 0)
+    assert counts(imported(desk, text, kind="leads")) == ("done", 3, 1, 1, 1, 0)
+    [ana] = db.session.scalars(select(Contact))
+    assert {(lead.contact_id, lead.message) for lead in db.session.scalars(select(Lead))} == {
+        (ana.id, "My back"), (ana.id, "My neck"),
+    }  # fmt: skip
+    [told] = db.session.scalars(select(Activity).where(Activity.kind == "told_otherwise"))
+    assert told.text == "phone: +12135550199"
+
+
 def test_what_differs_from_a_known_person_is_a_note(desk):
     known = support_factories.contact(
         "kim@example.test", first_name="Kim", last_name="Known", phone="+12135550142"

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 from sqlalchemy import func, select
 
-from crm.contacts.models import Contact
+from crm.contacts.models import Activity, Contact
 from crm.core.db import db, transaction
 from crm.core.errors import Invalid
 from crm.duplicates import service as duplicates
@@ -141,6 +141,20 @@ def test_any_script_and_emoji(doors, door):
     status, words = getattr(doors, door)("Ana", email="ana@example.test", message=text)
     assert status in (201, 303), words
     assert db.session.scalars(select(Lead)).one().message == text
+
+
+def test_one_way_to_reach_a_person_is_enough(doors):
+    """The API names what it cannot read; it refuses a person whom nobody could reach."""
+    assert doors.api("Ana", email="none@none.com", phone="213 555 0142")[0] == 201
+    [lead] = db.session.scalars(select(Lead))
+    assert (lead.contact.email, lead.contact.phone) == (None, "+12135550142")
+    assert (
+        "none@none.com" in db.session.scalars(select(Activity.text).where(Activity.kind == "left_out")).one()
+    )
+    assert doors.api("Ben", email="ben@example.test", phone="12")[0] == 201
+    for email, phone, said in [("none@none.com", "12", "reaches nobody"), ("", "", "or a phone number")]:
+        status, words = doors.api("Kim", email=email, phone=phone)
+        assert (status, said in words) == (422, True), words
 
 
 @pytest.mark.parametrize("door", ["form", "api", "referral", "portal", "file"])

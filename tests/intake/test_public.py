@@ -184,7 +184,7 @@ def test_attribution_survives_errors(client, fill, send):
     )
     data = fill() | inputs(page)
     assert "utm_id" not in data
-    data |= fill(email="") | {
+    data |= fill(email="ana") | {
         key: data[key] for key in data if key in ("utm_source", "landing_page", "referring_host")
     }
     again = inputs(send(data))
@@ -232,7 +232,9 @@ WRONG = [
     ({"first_name": "http://spam.example"}, "first_name", "name_link"),
     ({"first_name": "x" * 61}, "first_name", "name_long"),
     ({"last_name": "a<script>"}, "last_name", "name_character"),
-    ({"email": ""}, "email", "required_email"),
+    ({"email": "", "phone": ""}, "email", "required_email"),
+    ({"email": "", "phone": "213 555 0142", "educational_email": "y"}, "email", "ticked_email"),
+    ({"email": "", "phone": "12"}, "phone", "phone"),
     ({"email": "ana"}, "email", "email"),
     ({"email": "ana@example.com\r\nBcc: victim@example.com"}, "email", "email"),
     ({"email": "none@none.com"}, "email", "email_filler"),
@@ -244,6 +246,7 @@ SAID = {  # in both languages: which character stands where, and how long a text
     "name_long": ("at most 60 characters for a name; this has 61.", "como máximo 60 caracteres en un nombre; este tiene 61."),
     "name_character": ("A name cannot hold “&lt;”, which stands at position 2.", "no puede llevar “&lt;”"),
     "email": ("Enter an email address such as name@example.com.", "Escriba un correo electrónico como nombre@ejemplo.com."),
+    "phone": ("Enter a US phone number with area code", "Escriba un teléfono de EE. UU. con código de área"),
     "text_long": ("at most 1,000 characters; this has 1,001.", "como máximo 1,000 caracteres; este texto tiene 1,001."),
     "text_control": ("the character at position 3 (U+0007)", "el carácter de la posición 3 (U+0007)"),
 }  # fmt: skip
@@ -254,6 +257,11 @@ def test_one_name_is_enough(fill, send, first, last):
     assert send(fill(first_name=first, last_name=last)).status_code == 303
     contact = db.session.scalars(select(Contact)).one()
     assert f"{contact.first_name}{contact.last_name}" in ("Ana", "Ruiz")
+
+
+def test_a_phone_number_is_enough(fill, send):
+    assert send(fill(email="", phone="213 555 0142")).status_code == 303
+    assert db.session.scalars(select(Contact)).one().phone == "+12135550142"
 
 
 def test_optional_values_are_left_out_and_listed(fill, send):

@@ -143,6 +143,20 @@ def test_differences_are_recorded(edge):
     assert db.session.scalar(select(Contact.last_name)) == "Ruiz"
 
 
+def test_what_a_practice_says_differently_of_itself_is_noted(edge):
+    refer()
+    again = refer(
+        replace(ANA, first_name="Bo", email=None, phone="+12135550177"),
+        sender=replace(SENDER, phone="+12135550999", fax="+12135550101"),
+    )
+    [line] = db.session.scalars(select(Activity).where(Activity.kind == "practice_told_otherwise"))
+    assert (line.lead_id, line.text) == (
+        again.lead_id,
+        "phone: +12135550999",
+    )  # the fax was not known: filled in
+    assert db.session.scalars(select(Practice.phone)).one() == SENDER.phone
+
+
 def test_no_confirmation_to_another_address(mail):
     refer()
     refer(

@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from crm.audit import acts
 from crm.audit import service as audit
+from crm.audit.models import StaffAct
 from crm.contacts import service as contacts
 from crm.contacts.rules import Person
 from crm.core import clock
@@ -25,6 +26,7 @@ from jobs import interop as jobs
 from tests.intake.test_bad_input import HEAD, doors  # noqa: F401 - a fixture
 from tests.portal.test_portal import enter, refer
 from tests.portal.test_uploads import sent_off
+from tests.support import factories as support_factories
 from tests.support.browser_client import signed_in
 from tests.web.test_api import PATIENT, post, referral
 
@@ -284,6 +286,14 @@ def test_stop_outlasts_a_crisis(crisis_of_referral):
     assert work_on(lead) == before
 
 
+def test_a_tag_of_a_person_without_a_lead_alerts(database):
+    with transaction():
+        who = support_factories.contact()
+        contacts.add_tag(contact_id=who.id, tag="wants to die")
+    [alert] = db.session.scalars(select(Alert))
+    assert (alert.key, alert.link) == (f"contact-crisis:{who.id}", f"/console/contacts/{who.id}")
+
+
 PLACES = ["", "?kind=referral", "/inbox", "/board", "/tasks?who=all", "/search?q=example", "/work?list=mine"]
 
 
@@ -316,6 +326,9 @@ def test_no_call_to_a_person_in_crisis(desk_user):
     assert "tel:+12135550199" not in desk_user.get("/console/leads/work").text
     desk_user.post(f"/console/leads/{boris.reference}/crisis/assign")
     assert queries.open_crises() == {boris.id: True}
+    last = db.session.scalar(select(func.max(StaffAct.id)))
+    desk_user.post(f"/console/leads/{boris.reference}/undo/{last}")
+    assert queries.open_crises() == {boris.id: False}
     desk_user.post(f"/console/leads/{boris.reference}/crisis/close")
     assert queries.open_crises() == {}
     assert "tel:+12135550199" in desk_user.get(f"/console/leads/{boris.reference}").text

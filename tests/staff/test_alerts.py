@@ -1,5 +1,6 @@
 """Alerts: one line per kind, when they are emailed, and how they are closed."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -79,5 +80,8 @@ def test_the_page_is_calm(client, database, clock):
     assert db.session.scalar(select(func.count(Alert.owner_id.distinct()))) == 1
     visitor.get("/console/alerts")
     assert visitor.post("/console/alerts/kinds/lead-late/close").status_code == 302
-    assert "25 alerts closed." in visitor.get("/console/alerts").text
+    said = visitor.get("/console/alerts").text
+    assert "25 alerts closed." in said
     assert visitor.post("/console/alerts/kinds/lead-late/close").status_code == 409
+    assert visitor.post(re.search(r'action="([^"]+/alerts/undo/\d+)"', said)[1]).status_code == 302
+    assert db.session.scalar(select(func.count()).where(Alert.closed_at.is_(None))) == 25

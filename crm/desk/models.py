@@ -83,14 +83,25 @@ class BulkItem(Base):
     before: Mapped[dict[str, Any] | None]  # what an undo needs
 
 
+class Work(StrEnum):
+    """What a lead is claimed for."""
+
+    CALL = "call"
+    REVIEW = "review"  # of a referral
+
+
 class CallClaim(Base):
-    """The lead that a staff member is calling now. No one else gets it until the claim ends."""
+    """The lead that a staff member is calling or reviewing now. No one else gets it until the claim ends."""
 
     __tablename__ = "call_claim"
-    __table_args__ = (CheckConstraint("until > claimed_at", name="until"),)
+    __table_args__ = (
+        CheckConstraint("until > claimed_at", name="until"),
+        CheckConstraint("work in ('call','review')", name="work"),
+    )
 
     lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id"), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), unique=True)
+    work: Mapped[Work] = mapped_column(EnumText(Work), server_default="call")
     claimed_at: Mapped[datetime]
     until: Mapped[datetime]
 

@@ -25,6 +25,8 @@ from crm.staff.models import User
 
 OPEN_CALLBACK = "kind = 'callback' and done_at is null"
 
+TO_REVIEW = "kind = 'referral' and stage in ('received','in_review') and closed_at is null"
+
 
 class Lead(HasId, Base):
     """One request for care, from first touch to booked or lost."""
@@ -48,6 +50,14 @@ class Lead(HasId, Base):
         Index("ix_lead_owner_open", "owner_id", "stage_at", "id", postgresql_where=text("closed_at is null")),
         Index("ix_lead_contact", "contact_id", "id"),
         Index("ix_lead_board", "kind", "stage", "stage_at", "id", postgresql_where=text("closed_at is null")),
+        Index(
+            "ix_lead_review",
+            text("urgent desc"),
+            text("stage desc"),
+            "created_at",
+            "id",
+            postgresql_where=text(TO_REVIEW),
+        ),
         Index("ix_lead_open_stage_at", "stage_at", "id", postgresql_where=text("closed_at is null")),
         Index(
             "ix_lead_due",

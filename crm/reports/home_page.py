@@ -126,7 +126,7 @@ def _triage(facts: Facts) -> Tile:
     return {
         "label": gettext("Referrals to review"),
         "number": facts.today.triage,
-        "href": url_for("console.leads.index", kind=REFERRAL, state="open"),
+        "href": url_for("console.triage.index"),
         "kind": "warning" if facts.today.triage else None,
     }
 

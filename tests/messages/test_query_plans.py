@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from crm.campaigns import audience as freezing
 from crm.campaigns import service as campaigns
@@ -18,12 +18,12 @@ from crm.sequences import planner
 from crm.sequences import queries as sequences
 from jobs.campaigns import look_after
 from tests.campaigns.conftest import ITEM, audience, freeze
+from tests.support.query_plans import plans_of
 
 GROWING = re.compile(
     r"Seq Scan on (contact|contact_tag|consent_state|consent_record|suppression|message|batch|enrolment|provider_event"
     r"|webhook_receipt|audit_entry)\b"
 )
-ASKED = re.compile(r"\s*(with|select|insert|update)\b", re.IGNORECASE)
 
 
 @pytest.fixture
@@ -50,33 +50,8 @@ def clinic(outbox):
 
 def whole(act: Callable[[], object]) -> list[tuple[str, list[str]]]:
     """The statements of `act` for which PostgreSQL knows no way but to read a growing table from end to end."""
-    seen, engine = [], db.engines[None]
-
-    def note(_connection, _cursor, statement, given, *_rest):
-        seen.append((statement, given))
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        with transaction():
-            act()
-            db.session.flush()
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-    with transaction():
-        db.session.execute(text("set local enable_seqscan = off"))  # leaves it where nothing else is there
-        found = [
-            (statement, GROWING.findall(_plan(statement, given)))
-            for statement, given in seen
-            if ASKED.match(statement)
-        ]
-        db.session.execute(text("set local enable_seqscan = on"))
-    assert found
+    found = [(statement, GROWING.findall(plan)) for statement, plan in plans_of(act)]
     return [(statement, tables) for statement, tables in found if tables]
-
-
-def _plan(statement: str, given: object) -> str:
-    rows = db.session.connection().exec_driver_sql("explain " + statement, given)
-    return "\n".join(row[0] for row in rows)
 
 
 ACTS = {

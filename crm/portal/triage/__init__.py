@@ -1,0 +1,1 @@
+"""Referral triage: a clinician decides on one referral after the other."""

@@ -95,6 +95,21 @@ def newer_approved(version: ContentVersion) -> int | None:
     )
 
 
+def last_approved(version: ContentVersion) -> ContentVersion | None:
+    """Return the version that was approved last before this one."""
+    return db.session.scalar(
+        select(ContentVersion)
+        .where(
+            ContentVersion.item_id == version.item_id,
+            ContentVersion.language == version.language,
+            ContentVersion.approved_at.is_not(None),
+            ContentVersion.number < version.number,
+        )
+        .order_by(ContentVersion.number.desc())
+        .limit(1)
+    )
+
+
 def status_of(version: ContentVersion, *, now: datetime) -> str:
     """Return what a version is worth today; see `rules.standing`."""
     return rules.status(

@@ -17,6 +17,7 @@ from crm.content.editor import service as editor
 from crm.content.models import Approval, Comment, ContentVersion, VersionState
 from crm.content.page_context import IN_WORDS, STATES, actor, roles, shared
 from crm.content.render.fields import LANGUAGES, ContentError
+from crm.content.review import service as review
 from crm.core import clock
 from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
@@ -134,9 +135,12 @@ def version(version_id: int) -> ResponseReturnValue:
         people=preview.PEOPLE,
         names=_people(found, approvals.values(), notes, report),
         months=list(rules.MONTHS),
+        sources=diff.sources_by_sentence(compared.sentences, form_codec.split_fields(found.source)),
+        waiting=_waiting(found),
+        both=editor.newest(found.item_id, language="es" if found.language == "en" else "en") is not None,
         **compared.facts,
         **_discussion(notes, compared.sentences),
-        **_shown_rows(compared, report, notes),
+        **_shown_rows(found, compared, report, notes),
         **shared(),
     )
 
@@ -164,16 +168,30 @@ class _Compared:
         }
 
 
+def _waiting(version: ContentVersion) -> dict[str, Any] | None:
+    """Return how many texts wait for the reader, and whether there is another one; None outside of review."""
+    if version.state != VersionState.IN_REVIEW or not access.has_permission(roles(), "review_content"):
+        return None
+    rows = review.mine(review.queue(actor=actor(), roles=roles()))
+    return {"count": len(rows), "next": review.after([row for row in rows if not row.same], version.id)}
+
+
 def _compared(version: ContentVersion) -> _Compared:
-    before = _last_approved(version)
+    before = approval.last_approved(version)
     return _Compared(
         before=before, rows=diff.compare(_parts(before), form_codec.split_fields(version.source))
     )
 
 
-def _shown_rows(compared: _Compared, report: editor_hints.Report, notes: Iterable[Comment]) -> dict[str, Any]:
-    """Return the rows to show: all of them or, on request, those with a change, a finding or a comment."""
-    folded = request.args.get("show") == "changed"
+def _shown_rows(
+    version: ContentVersion, compared: _Compared, report: editor_hints.Report, notes: Iterable[Comment]
+) -> dict[str, Any]:
+    """Return the rows to show: all of them, or those with a change, a finding or a comment.
+
+    In review these come first, unless all are asked for.
+    """
+    short = compared.facts["foldable"] and version.state == VersionState.IN_REVIEW
+    folded = request.args.get("show", "changed" if short else "") == "changed"
     by_sentence = _by_sentence(compared.sentences, report)
     kept = {note.sentence for note in notes} | by_sentence.keys()
     rows = [row for row in compared.rows if not folded or row.kind != "same" or row.sentence in kept]
@@ -183,7 +201,7 @@ def _shown_rows(compared: _Compared, report: editor_hints.Report, notes: Iterabl
 def _discussion(notes: Sequence[Comment], sentences: Collection[str]) -> dict[str, Any]:
     return {
         "notes": _notes(notes),
-        "open_notes": sum(note.settled_at is None for note in notes),
+        "open_notes": [note for note in notes if note.settled_at is None],
         "loose": [note for note in notes if note.sentence not in sentences],
     }
 
@@ -205,13 +223,6 @@ def _people(
     answers = [one.question.answer for one in report.findings if one.question is not None]
     reviewers += [one.author for one in answers if one is not None]
     return catalog.display_names([version.author, version.submitted_by, *reviewers, *writers])
-
-
-def _last_approved(version: ContentVersion) -> ContentVersion | None:
-    versions = [one for one in catalog.versions(version.item_id) if one.language == version.language]
-    return next(
-        (one for one in versions if one.approved_at is not None and one.number < version.number), None
-    )
 
 
 def _parts(version: ContentVersion | None) -> form_codec.Parts | None:
@@ -332,7 +343,14 @@ def approve(version_id: int) -> ResponseReturnValue:
     )
     said = "Approved. The next email uses it." if done else "Approved. One more approval is needed."
     flash(said, "success")
-    return redirect(url_for(".version", version_id=version_id))
+    return redirect(_next_after(version_id))
+
+
+def _next_after(version_id: int) -> str:
+    """Return where a reviewer goes on: to the next text where they asked for it."""
+    if request.form.get("then") == "next":
+        return url_for("console.review.following", after=version_id)
+    return url_for(".version", version_id=version_id)
 
 
 @pages.post("/versions/<int:version_id>/changes")
@@ -341,7 +359,7 @@ def changes(version_id: int) -> ResponseReturnValue:
     """Give it back with a reason."""
     comments.request_changes(version_id, actor=actor(), roles=roles(), reason=request.form.get("reason", ""))
     flash("Returned to the author with your reason.", "success")
-    return redirect(url_for(".version", version_id=version_id))
+    return redirect(_next_after(version_id))
 
 
 @pages.post("/versions/<int:version_id>/take-back")
@@ -382,7 +400,7 @@ def settle(comment_id: int) -> ResponseReturnValue:
 
 
 @pages.post("/versions/<int:version_id>/test")
-@access.require("write_content")
+@access.require("review_content")
 def test(version_id: int) -> ResponseReturnValue:
     """Send it to oneself. Nobody else's address can be given."""
     approval.get(version_id)

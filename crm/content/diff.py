@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
 
+from crm.content.claims.document import supports
 from crm.content.claims.sentences import sentences
-from crm.content.editor.form_codec import Parts
+from crm.content.editor.form_codec import Parts, Statement
 
 Marked = Sequence[tuple[bool, str]]  # pieces of a sentence, and whether each is only on this side
 
 _OWN_LINE = re.compile(r"^(\[\[.*\]\])[ \t]*$", re.MULTILINE)
 _LETTER = re.compile(r"[^\W_]{2,}|[^\W\d_]")
+_WRAPPED = re.compile(
+    r"(?<![\\\n])\n(?![ \t]*(?:[-*+>#\n]|\d+\.))"
+)  # a line break that a reader does not see
 _WORDS = re.compile(r"\s+|[^\s]+")
 
 
@@ -42,6 +46,43 @@ def compare(then: Parts | None, now: Parts) -> list[Row]:
         else:
             rows += _pairs(before[a:b], after[c:d])
     return rows
+
+
+def side_by_side(first: Parts, second: Parts) -> list[tuple[str, str, str]]:
+    """Return (part, text, text in the other language), paragraph by paragraph; what has no counterpart stands alone."""
+    heads = ("subject", "preheader", "title", "why")
+    rows = [(name, getattr(first, name), getattr(second, name)) for name in heads]
+    left, right = _paragraphs(first.body), _paragraphs(second.body)
+    steps = SequenceMatcher(
+        a=[_shape(text) or "prose" for text in left], b=[_shape(text) for text in right], autojunk=False
+    ).get_opcodes()
+    for _, a, b, c, d in steps:
+        rows += [("body", one, other) for one, other in zip_longest(left[a:b], right[c:d], fillvalue="")]
+    return [row for row in rows if row[1] or row[2]]
+
+
+def _paragraphs(body: str) -> list[str]:
+    return [_WRAPPED.sub(" ", text.strip()) for text in re.split(r"\n\s*\n", body) if text.strip()]
+
+
+def _shape(paragraph: str) -> str:
+    """What a paragraph is, whatever its language: a certain block, a button, a heading or a list; nothing for prose."""
+    if paragraph.startswith("[["):
+        return paragraph if paragraph.startswith("[[block") else "button"
+    if paragraph.startswith("#"):
+        return "heading"
+    items = sum(line.lstrip().startswith(("-", "*")) for line in paragraph.splitlines())
+    return f"list of {items}" if items > 1 else ""
+
+
+def sources_by_sentence(sentences: Iterable[str], parts: Parts) -> dict[str, list[Statement]]:
+    """Return sentence -> the claims in it, each with its source."""
+    found: dict[str, list[Statement]] = {}
+    for sentence in sentences:
+        stated = [one for one in parts.claims if supports(one.claim, sentence)]
+        if stated:
+            found[sentence] = stated
+    return found
 
 
 def labeled_sentences(parts: Parts) -> list[tuple[str, str]]:

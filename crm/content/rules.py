@@ -43,6 +43,11 @@ class ApprovalRequest:
 
 def approval_problem(asked: ApprovalRequest) -> str | None:
     """Return why this approval cannot be given, in words for who asked; None when it can."""
+    return person_problem(asked) or _text_problem(asked)
+
+
+def person_problem(asked: ApprovalRequest) -> str | None:
+    """Return why this person cannot give this approval, whatever the text says."""
     if asked.kind not in KINDS:
         return "Choose the clinical or the compliance approval."
     if asked.state != "in_review":
@@ -57,7 +62,7 @@ def approval_problem(asked: ApprovalRequest) -> str | None:
         return f"The {asked.kind} approval is already given."
     if asked.actor in asked.given.values():
         return "You gave the other approval. A second person has to give this one."
-    return _text_problem(asked)
+    return None
 
 
 def _text_problem(asked: ApprovalRequest) -> str | None:

@@ -17,7 +17,7 @@ class ConsoleEntry:
 
     `permission`: the roles that see it. `order`: entries are shown from the smallest number to the largest.
     `section`: entries of one section share one link and show each other as tabs; by default the entry is alone.
-    `count`: a number to show beside the link.
+    `count`: a number to show beside the link; `counted`: what it counts, for people who hear the page.
     """
 
     label: str
@@ -26,6 +26,7 @@ class ConsoleEntry:
     view: str = "index"
     section: str = ""
     count: Callable[[], int] | None = None
+    counted: str = "open tasks"
 
 
 class ConsolePages(Blueprint):

@@ -17,6 +17,7 @@ from crm.sequences import drafts, plan_edits, queries, rules
 from crm.sequences.models import SequenceDraft, SequenceVersion
 from crm.sequences.version_change import Fate, People
 from crm.staff import access
+from crm.staff.sign_in import staff_session
 
 pages = ConsolePages(
     "sequence_drafts", __name__, url_prefix="/sequences/<int:sequence_id>/draft", part_of="sequences"
@@ -224,6 +225,7 @@ def decide_people(sequence_id: int) -> ResponseReturnValue:
 
 @pages.post("/publish")
 @access.require("run_sequences")
+@staff_session.own
 def publish(sequence_id: int) -> ResponseReturnValue:
     """Approve the draft as a second person."""
     try:

@@ -128,7 +128,10 @@ def _navigation() -> list[dict[str, Any]]:
                     "label": gettext(label),
                     "href": url_for(allowed[0].endpoint),
                     "current": any(link.is_current() for link in links),
-                    "count": sum(link.entry.count() for link in allowed if link.entry.count),
+                    "count": sum(_count(link) for link in allowed),
+                    "counted": next(
+                        (gettext(link.entry.counted) for link in allowed if link.entry.count), ""
+                    ),
                 }
             )
     return shown
@@ -144,10 +147,21 @@ def _tabs() -> list[dict[str, Any]]:
                     "label": gettext(link.entry.label),
                     "href": url_for(link.endpoint),
                     "current": link.is_current(),
+                    "count": _count(link) or None,
                 }
                 for link in allowed
             ]
     return []
+
+
+def _count(link: Link) -> int:
+    """Return the number beside a link; the navigation and the tabs of a page ask for it once."""
+    if link.entry.count is None:
+        return 0
+    known: dict[str, int] = g.setdefault("counts_of_links", {})
+    if link.endpoint not in known:
+        known[link.endpoint] = link.entry.count()
+    return known[link.endpoint]
 
 
 def _role() -> str:

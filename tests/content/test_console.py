@@ -216,10 +216,10 @@ def test_the_whole_way_to_approval(marketer, clinician, database):
     assert "<ins>One more plain sentence.</ins>" in page
     assert "Approve (clinical)" in page
     assert "Approve (compliance)" not in page
-    folded = words(clinician.get(f"/console/content/versions/{draft.id}?show=changed"))
-    assert "<ins>One more plain sentence.</ins>" in folded
-    assert "Care has many parts" in page
-    assert "Care has many parts" not in folded
+    whole = words(clinician.get(f"/console/content/versions/{draft.id}?show=all"))
+    assert "<ins>One more plain sentence.</ins>" in whole
+    assert "Care has many parts" in whole
+    assert "Care has many parts" not in page  # a reviewer sees what changed first
     sentence = "One more plain sentence."
     clinician.post(
         f"/console/content/versions/{draft.id}/comments", {"sentence": sentence, "comment": "Why?"}

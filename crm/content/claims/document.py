@@ -129,8 +129,13 @@ def _unless_cited(one: Finding, claims: list[Claim]) -> Finding | None:
 
 def _cited(sentence: str, claims: list[Claim]) -> bool:
     """Whether a sentence with a number is one of the claims whose source is given."""
-    said = _words(sentence)
-    return any(_words(claim.claim) in said or said in _words(claim.claim) for claim in claims)
+    return any(supports(claim.claim, sentence) for claim in claims)
+
+
+def supports(claim: str, sentence: str) -> bool:
+    """Tell whether a sentence says a claim, or part of one, whatever its marks and capitals."""
+    stated, said = _words(claim), _words(sentence)
+    return stated in said or said in stated
 
 
 def _words(text: str) -> str:

@@ -8,12 +8,14 @@ from crm.content.page_context import actor, roles
 from crm.content.questions import service
 from crm.core.blueprints import ConsolePages
 from crm.staff import access
+from crm.staff.sign_in import staff_session
 
 pages = ConsolePages("questions", __name__, url_prefix="/content/questions", part_of="content")
 
 
 @pages.post("/versions/<int:version_id>")
 @access.require("review_content")
+@staff_session.own
 def answer(version_id: int) -> ResponseReturnValue:
     """Record a reviewer's answer about one sentence."""
     found = approval.get(version_id, lock=True)

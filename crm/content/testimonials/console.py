@@ -30,7 +30,7 @@ pages = ConsolePages(
     "authorizations",
     __name__,
     url_prefix="/content/authorizations",
-    entries=[ConsoleEntry(label="Testimonials", permission="see_content", order=41, section="Content")],
+    entries=[ConsoleEntry(label="Testimonials", permission="see_content", order=42, section="Content")],
 )
 
 

@@ -17,7 +17,7 @@ from crm.audit import service as audit
 from crm.contacts import edit_form, service
 from crm.contacts.events import AddressChanged
 from crm.contacts.models import Activity, Contact, ContactChange, ContactPhone
-from crm.contacts.phone_endings import phone_endings
+from crm.contacts.phone_parts import phone_parts
 from crm.contacts.rules import number_of
 from crm.core import clock, crypto, events
 from crm.core.db import db
@@ -161,7 +161,7 @@ def _replace_phones(contact_id: int, phones: Sequence[tuple[str, str]], *, sourc
         index = crypto.blind_index(service.PHONE, number_of(number))
         db.session.add(
             ContactPhone(
-                contact_id=contact_id, kind=kind, number=number, phone_index=index, **phone_endings(number)
+                contact_id=contact_id, kind=kind, number=number, phone_index=index, **phone_parts(number)
             )
         )
     lines = [", ".join(f"{kind} {number}" for kind, number in numbers) for numbers in (known, phones)]

@@ -52,7 +52,7 @@ class Contact(HasId, Base):
         Index("ix_contact_name_birth_index", "name_birth_index"),
         *(
             Index(f"ix_contact_{name}", name, "id", postgresql_where=text(f"{name} is not null"))
-            for name in ("phone_last4_index", "phone_last7_index")
+            for name in ("phone_last4_index", "phone_last7_index", "phone_first6_index")
         ),
         Index(
             "ix_contact_last_first",
@@ -83,6 +83,7 @@ class Contact(HasId, Base):
     phone_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     phone_last4_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     phone_last7_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    phone_first6_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     birth_date: Mapped[str | None] = mapped_column(Encrypted)  # ISO date
     chart_number: Mapped[str | None] = mapped_column(Text)  # the clinic's own
     guardian: Mapped[str | None] = mapped_column(Encrypted)  # JSON: name, relation, phone
@@ -121,7 +122,7 @@ class ContactPhone(HasId, Base):
         UniqueConstraint("contact_id", "phone_index"),
         *(
             Index(f"ix_contact_phone_{name}", name, "contact_id")
-            for name in ("phone_index", "phone_last4_index", "phone_last7_index")
+            for name in ("phone_index", "phone_last4_index", "phone_last7_index", "phone_first6_index")
         ),
     )
 
@@ -131,6 +132,7 @@ class ContactPhone(HasId, Base):
     phone_index: Mapped[bytes] = mapped_column(LargeBinary)
     phone_last4_index: Mapped[bytes | None] = mapped_column(LargeBinary)
     phone_last7_index: Mapped[bytes | None] = mapped_column(LargeBinary)
+    phone_first6_index: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class ContactChange(HasId, Base):

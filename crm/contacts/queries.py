@@ -1,7 +1,7 @@
 """Contact search and the timeline of one person, read from many tables."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from crm.contacts.addresses import address_index
 from crm.contacts.models import STAFF_ADDRESS, Activity, Contact, ContactPhone, ContactSearch, Tag
-from crm.contacts.phone_endings import ending_index
+from crm.contacts.phone_parts import FIRST, beginning_index, ending_index, national
 from crm.contacts.rules import (
     InvalidValue,
     clean_phone,
@@ -157,7 +157,8 @@ def matching_ids(typed: str, *, limit: int) -> CompoundSelect[int] | None:
     """Select the ids of people by email address, phone number or name; None when nothing can match.
 
     A name matches if each typed word is the beginning of one of its words, in any order; accents and apostrophes are
-    ignored. A number matches whole or by its last four or more digits. A merged record gives the id of the record it
+    ignored. A number matches whole, by its last four or more
+    digits, or by its first six or more. A merged record gives the id of the record it
     was merged into. An id may be repeated. Each lookup reads a bounded part of an index, however many contacts exist.
     """
     typed = " ".join(clean(typed).split())
@@ -217,17 +218,25 @@ def _by_phone(typed: str, digits: str, *, limit: int) -> list[Select[int]]:
     try:
         return _numbered("phone_index", crypto.blind_index("phone", number_of(clean_phone(typed))))
     except InvalidValue:
-        length = 7 if len(digits) >= 7 else 4
-    name, index = f"phone_last{length}_index", ending_index(digits, length)
+        first = national(digits)
+        return _by_ending(digits, limit=limit) + (
+            _by_beginning(first, limit=limit) if len(first) >= FIRST else []
+        )
+
+
+def _by_ending(digits: str, *, limit: int) -> list[Select[int]]:
+    length = 7 if len(digits) >= 7 else 4
+    rows = _numbered(f"phone_last{length}_index", ending_index(digits, length))
     if len(digits) == length:
-        return _numbered(name, index)
-    # no index has this length: read the few numbers with the same shorter ending, and compare them
-    fitting = [
-        found
-        for rows, number in zip(_numbered(name, index), (Contact.phone, ContactPhone.number), strict=True)
-        for found in _fitting(rows.add_columns(number).limit(limit), digits)
-    ]
-    return [_people(Contact.id.in_(fitting)).order_by(Contact.id)] if fitting else []
+        return rows
+    return _fitting(rows, lambda number: number.endswith(digits), limit=limit)
+
+
+def _by_beginning(digits: str, *, limit: int) -> list[Select[int]]:
+    rows = _numbered("phone_first6_index", beginning_index(digits))
+    if len(digits) == FIRST:
+        return rows
+    return _fitting(rows, lambda number: national(number).startswith(digits), limit=limit)
 
 
 def _numbered(name: str, index: bytes | None) -> list[Select[int]]:
@@ -239,9 +248,15 @@ def _numbered(name: str, index: bytes | None) -> list[Select[int]]:
     ]
 
 
-def _fitting(rows: Select[*tuple[Any, ...]], digits: str) -> list[int]:
-    found = db.session.execute(rows).all()
-    return [row.id for row in found if row[1] and number_of(row[1]).endswith(digits)]
+def _fitting(selects: Sequence[Select[int]], fits: Callable[[str], bool], *, limit: int) -> list[Select[int]]:
+    """Read the few numbers with a shorter part in common, for a length that no index has, and compare their digits."""
+    found = [
+        row.id
+        for rows, number in zip(selects, (Contact.phone, ContactPhone.number), strict=True)
+        for row in db.session.execute(rows.add_columns(number.label("number")).limit(limit))
+        if row.number and fits(number_of(row.number).removeprefix("+"))
+    ]
+    return [_people(Contact.id.in_(found)).order_by(Contact.id)] if found else []
 
 
 def _by_name(words: Sequence[str]) -> Select[int]:

@@ -18,7 +18,7 @@ from crm.audit import service as audit
 from crm.contacts.addresses import address_index
 from crm.contacts.events import ClinicalStopLifted, ClinicalStopSet, TagAdded
 from crm.contacts.models import Activity, Contact, Tag
-from crm.contacts.phone_endings import phone_endings
+from crm.contacts.phone_parts import phone_parts
 from crm.contacts.rules import Match, Person, folded, match_person, number_of
 from crm.core import clock, crypto, events
 from crm.core.db import db, execute_raw, sealed
@@ -49,7 +49,7 @@ def blind_indexes(person: Person) -> dict[str, bytes | None]:
     return {
         "email_index": address_index(person.email) if person.email else None,
         "phone_index": crypto.blind_index(PHONE, number_of(person.phone)) if person.phone else None,
-        **phone_endings(person.phone),
+        **phone_parts(person.phone),
         "name_birth_index": crypto.blind_index(NAME_BIRTH, f"{name}|{born.isoformat()}") if born else None,
     }
 
@@ -210,7 +210,8 @@ def _fill_gaps(contact: Contact, person: Person, found: Mapping[str, bytes | Non
         if index:
             setattr(contact, index, found[index])
         if name == "phone":
-            contact.phone_last4_index, contact.phone_last7_index = phone_endings(person.phone).values()
+            for column, part in phone_parts(person.phone).items():
+                setattr(contact, column, part)
     return differing
 
 

@@ -39,15 +39,15 @@ _OPEN = """
 _IDS = "select nextval(pg_get_serial_sequence(:table, 'id')) as id from generate_series(1, :count)"
 _CONTACTS = """
     insert into contact (id, created_at, first_name, last_name, email, email_index, phone, phone_index, phone_last4_index,
-        phone_last7_index, birth_date, name_birth_index, language, time_zone, state, version)
+        phone_last7_index, phone_first6_index, birth_date, name_birth_index, language, time_zone, state, version)
     select id, :now, first_name, last_name, email, email_index, phone, phone_index, phone_last4_index,
-        phone_last7_index, birth_date, name_birth_index, language, time_zone, state, 1
+        phone_last7_index, phone_first6_index, birth_date, name_birth_index, language, time_zone, state, 1
     from unnest(:id::bigint[], :first_name::text[], :last_name::text[], :email::text[],
         :email_index::bytea[], :phone::bytea[], :phone_index::bytea[], :phone_last4_index::bytea[],
-        :phone_last7_index::bytea[], :birth_date::bytea[],
+        :phone_last7_index::bytea[], :phone_first6_index::bytea[], :birth_date::bytea[],
         :name_birth_index::bytea[], :language::text[], :time_zone::text[], :state::text[])
         as one (id, first_name, last_name, email, email_index, phone, phone_index, phone_last4_index, phone_last7_index,
-            birth_date, name_birth_index, language, time_zone, state)
+            phone_first6_index, birth_date, name_birth_index, language, time_zone, state)
 """
 _NOTES = """
     insert into activity (contact_id, lead_id, at, kind, actor, text, detail)

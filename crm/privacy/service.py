@@ -108,6 +108,7 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
         "phone_index",
         "phone_last4_index",
         "phone_last7_index",
+        "phone_first6_index",
         "birth_date",
         "name_birth_index",
         "state",

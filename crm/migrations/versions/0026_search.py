@@ -6,7 +6,7 @@ A trigger keeps the words of names, so that no way of writing a contact can forg
 import sqlalchemy as sa
 from alembic import op
 
-from crm.contacts.phone_endings import phone_endings
+from crm.contacts.phone_parts import phone_parts
 from crm.core import crypto
 
 revision = "0026"
@@ -112,7 +112,7 @@ def _index_phones(connection):
     ).all():
         last = rows[-1].id
         for row in rows:
-            ends = phone_endings(crypto.decrypt(row.phone).decode())
+            ends = phone_parts(crypto.decrypt(row.phone).decode())
             connection.execute(
                 sa.text("update contact set phone_last4_index = :four, phone_last7_index = :seven where id = :id"),
                 {"id": row.id, "four": ends["phone_last4_index"], "seven": ends["phone_last7_index"]},

@@ -18,6 +18,7 @@ from crm.core.link_keys import LinkKeys
 from crm.core.mac_keys import MacKeys
 from crm.core.services import Services
 from crm.web import timeline_sources
+from crm.web.identity_mask import MaskingEnvironment
 from crm.web.proxies import TrustedProxies
 
 migrate = Migrate()
@@ -30,6 +31,7 @@ def create_app(settings: Settings | None = None) -> CrmApp:
     app = CrmApp(
         "crm", root_path=str(ROOT / "crm"), template_folder=str(ROOT / "templates"), static_folder="static"
     )
+    app.jinja_environment = MaskingEnvironment
     app.services = _services(settings)
     app.config.update(_flask_config(settings))
     db.init_app(app)

@@ -14,7 +14,7 @@ from crm.consultations import queries
 from crm.consultations.models import Consultation, ConsultationSequence
 from crm.consultations.rules import ConsultationState
 from crm.contacts import service as contacts
-from crm.core import clock, current, events
+from crm.core import clock, current, events, row_scope
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.leads import service
@@ -238,6 +238,7 @@ def _impossible(when: Slot) -> dict[str, list[str]]:
     return wrong
 
 
+@row_scope.lifted()
 def _unusual(when: Slot, *, besides: int | None) -> list[str]:
     """Return what asks for a second word about a time."""
     calendar = current.calendar()

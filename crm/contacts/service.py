@@ -20,7 +20,7 @@ from crm.contacts.events import ClinicalStopLifted, ClinicalStopSet, TagAdded
 from crm.contacts.models import Activity, Contact, Tag
 from crm.contacts.phone_parts import phone_parts
 from crm.contacts.rules import Match, Person, folded, match_person, number_of
-from crm.core import clock, crypto, events
+from crm.core import clock, crypto, events, row_scope
 from crm.core.db import db, execute_raw, sealed
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.text import clean
@@ -68,6 +68,7 @@ _CANDIDATES = """
 """
 
 
+@row_scope.lifted()
 def find_or_create(*, person: Person, demo: bool = False) -> ContactMatch:
     """Return the contact for `person`; create one when no known contact matches. Who matches a merged record is the
     person of the record that is left.

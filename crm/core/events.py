@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from crm.core import current
+from crm.core import current, row_scope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +16,10 @@ Handler = Callable[[Any], None]
 
 
 def publish(event: Event) -> None:
-    """Call the handlers of `event` in the order of `crm.reactions`. An error in one rolls back the whole transaction."""
-    for handler in current.services().reactions.get(type(event), ()):
-        handler(event)
+    """Call the handlers of `event` in the order of `crm.reactions`. An error in one rolls back the whole transaction.
+
+    They see all rows: what follows from an act does not depend on what its actor may see.
+    """
+    with row_scope.lifted():
+        for handler in current.services().reactions.get(type(event), ()):
+            handler(event)

@@ -148,7 +148,7 @@ def _people_found(q: str) -> Sequence[Contact]:
 def search() -> ResponseReturnValue:
     """Search by name prefix, email address, phone number or reference."""
     q = request.args.get("q", "").strip()
-    shown = listing.find_leads(LeadFilter(q=q)) if q else None
+    shown = listing.find_leads(LeadFilter(q=q, named=has_permission("see_identity"))) if q else None
     found = shown.rows if shown else []
     leads = queries.crisis_first(found, belongs=lambda lead: lead in found)
     practices, people_found = _practices_found(q), _people_found(q)

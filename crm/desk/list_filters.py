@@ -8,6 +8,7 @@ from flask_security import current_user
 
 from crm.desk.search import LeadFilter
 from crm.leads import rules
+from crm.staff import access
 
 LABELS = {
     "q": "Search",
@@ -48,6 +49,7 @@ def filter_from(asked: dict[str, str]) -> LeadFilter:
         owner=owner,
         state=asked["state"],
         source=asked["source"],
+        named=access.has_permission((role.name for role in current_user.roles), "see_identity"),
     )
 
 

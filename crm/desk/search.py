@@ -32,7 +32,10 @@ LOOKED_AT = 4_000  # leads that one page reads if no index covers all filters
 
 @dataclass(frozen=True, kw_only=True)
 class LeadFilter:
-    """Filters of the lead list. `owner` is an id, or 0 for unassigned; `state` is open, overdue or ended."""
+    """Filters of the lead list. `owner` is an id, or 0 for unassigned; `state` is open, overdue or ended.
+
+    `named`: the reader may see who people are, so `q` also finds names, addresses and numbers.
+    """
 
     q: str = ""
     kind: str = ""
@@ -40,6 +43,7 @@ class LeadFilter:
     owner: int | None = None
     state: str = ""
     source: str = ""
+    named: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +174,8 @@ class _Scan:
     def _plain(self) -> Select[Any]:
         rows = select(Lead.id).where(*self._conditions(Lead))
         if self.wanted.q:
-            rows = rows.where(Lead.id.in_(_of_people(queries.matching_people(self.wanted.q, limit=MATCHES))))
+            found = queries.matching_people(self.wanted.q, limit=MATCHES, named=self.wanted.named)
+            rows = rows.where(Lead.id.in_(_of_people(found)))
         if self.wanted.state in ("open", "overdue"):
             rows = rows.where(Lead.closed_at.is_(None))
         return rows.where(Lead.due_at < clock.now()) if self.wanted.state == "overdue" else rows

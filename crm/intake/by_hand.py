@@ -13,7 +13,7 @@ from crm.consent.rules import ConfirmationKind
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
 from crm.contacts.rules import Person
-from crm.core import clock
+from crm.core import clock, row_scope
 from crm.intake import service
 from crm.intake.service import ContactRequest, IntakeResult, NewReferral
 from crm.intake.values import Unread
@@ -30,6 +30,7 @@ class Entry:
     spoken_agreement: bool = False
 
 
+@row_scope.lifted()
 def add_contact(entry: Entry) -> Contact:
     """Add a person without a lead, or find them."""
     found = service.find_person(entry.person, contact_id=entry.contact_id)
@@ -41,6 +42,7 @@ def add_contact(entry: Entry) -> Contact:
     return found.contact
 
 
+@row_scope.lifted()
 def open_lead(entry: Entry, *, message: str | None, heard_from: str | None) -> IntakeResult:
     """Open a contact request for a person."""
     request = ContactRequest(
@@ -55,6 +57,7 @@ def open_lead(entry: Entry, *, message: str | None, heard_from: str | None) -> I
     return opened
 
 
+@row_scope.lifted()
 def open_referral(
     entry: Entry,
     *,

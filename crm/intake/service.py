@@ -15,7 +15,7 @@ from crm.consent.rules import ConfirmationKind
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
 from crm.contacts.rules import Person
-from crm.core import clock, crypto, current, events
+from crm.core import clock, crypto, current, events, row_scope
 from crm.core.db import as_json, db, execute_raw, sealed
 from crm.core.errors import Conflict
 from crm.intake.values import Unread, list_unread
@@ -85,6 +85,7 @@ class IntakeResult:
     is_new: bool
 
 
+@row_scope.lifted()
 def open_contact_request(*, request: ContactRequest, demo: bool = False) -> IntakeResult:
     """Take in a contact request; the same request again within a day is the same lead."""
     found = find_person(request.person, contact_id=request.contact_id, demo=demo)
@@ -163,6 +164,7 @@ def _first_stage(request: ContactRequest, contact: Contact) -> str:
     return rules.first_stage(rules.CONTACT_REQUEST, asked_to_confirm=asks)
 
 
+@row_scope.lifted()
 def open_referral(
     *, referral: NewReferral, practice_id: int | None = None, demo: bool = False
 ) -> IntakeResult:

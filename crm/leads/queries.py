@@ -87,15 +87,16 @@ PRACTICES = 20  # whose name matches; a word that more of them share finds no pr
 _REFERENCE = re.compile(rf"[CR]-?[{rules.ALPHABET}]{{6}}")
 
 
-def matching_people(typed: str, *, limit: int) -> Sequence[int] | CompoundSelect[int]:
+def matching_people(typed: str, *, limit: int, named: bool = True) -> Sequence[int] | CompoundSelect[int]:
     """Return the ids of people who match a name, an address, a number, a lead's reference, or their referral.
 
-    A referral is found by the practice's own number for it, or by words of the practice's name.
+    A referral is found by the practice's own number for it, or by words of the practice's name. For a reader who may
+    not see who people are (not `named`) only a reference matches.
     """
     found = _by_reference(typed)
     if found is not None:
         return [found.contact_id]
-    people_found = people.matching_ids(typed, limit=limit)
+    people_found = people.matching_ids(typed, limit=limit) if named else None
     if people_found is None:
         return []
     by_referral = (

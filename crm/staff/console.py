@@ -13,7 +13,7 @@ from flask import (
     url_for,
 )
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext, ngettext
+from flask_babel import gettext, lazy_gettext, ngettext
 from flask_security import current_user, login_user
 
 from crm.audit import acts
@@ -26,7 +26,7 @@ from crm.core.errors import Invalid
 from crm.core.flashes import flash_with_undo
 from crm.staff import access, service
 from crm.staff import alerts as alert_service
-from crm.staff.models import User
+from crm.staff.models import RecordScope, User
 from crm.staff.one_time_links import INVITATION_LIFE
 from crm.staff.sign_in import own_sessions, passkey_challenge, secret_guard, staff_session
 from crm.staff.sign_in.passkeys import MOST
@@ -45,6 +45,11 @@ pages = ConsolePages(
 )
 
 ALERTS = "alerts"  # the kind of an act on the page of alerts
+SCOPES = {
+    RecordScope.ALL: lazy_gettext("All leads and people"),
+    RecordScope.TEAM: lazy_gettext("Those of their team and those without an owner"),
+    RecordScope.OWN: lazy_gettext("Only their own"),
+}
 
 
 @pages.get("/staff")
@@ -56,7 +61,14 @@ def index() -> ResponseReturnValue:
 
 def _index(status: int = 200, **more: Any) -> Response:
     return make_response(
-        render_template("console/staff/index.html", people=service.everyone(), roles=access.ROLES, **more),
+        render_template(
+            "console/staff/index.html",
+            people=service.everyone(),
+            roles=access.ROLES,
+            scopes=service.scopes(),
+            scope_options=list(SCOPES.items()),
+            **more,
+        ),
         status,
     )
 
@@ -97,6 +109,27 @@ def roles(user_id: int) -> ResponseReturnValue:
     """Change the roles of a staff member."""
     service.set_roles(user_id=user_id, roles=request.form.getlist("roles"))
     flash("Roles saved. They apply from the next sign-in.", "success")
+    return redirect(url_for(".index"))
+
+
+@pages.post("/staff/<int:user_id>/team")
+@access.require("manage_staff")
+@staff_session.fresh
+def team(user_id: int) -> ResponseReturnValue:
+    """Set the team of a staff member."""
+    service.set_team(user_id=user_id, team=request.form.get("team", ""))
+    flash(gettext("Team saved."), "success")
+    return redirect(url_for(".index"))
+
+
+@pages.post("/staff/scopes")
+@access.require("manage_staff")
+@staff_session.fresh
+def scopes() -> ResponseReturnValue:
+    """Set which leads and people each role sees."""
+    for role in service.scopes():
+        service.set_scope(role=role, scope=request.form.get(role, ""))
+    flash(gettext("Saved. It applies from the next page on."), "success")
     return redirect(url_for(".index"))
 
 

@@ -32,20 +32,31 @@ user_role = Table(
 )
 
 
+class RecordScope(StrEnum):
+    """Which leads and people a role sees, the widest first."""
+
+    ALL = "all"
+    TEAM = "team"  # of the person's team, and those that nobody owns
+    OWN = "own"
+
+
 class Role(HasId, RoleMixin, Base):
     """What a person may do: admin, marketer, front_desk, clinician, viewer."""
 
     __tablename__ = "role"
+    __table_args__ = (CheckConstraint("scope in ('all','team','own')", name="scope"),)
 
     name: Mapped[str] = mapped_column(Text, unique=True)
     description: Mapped[str | None] = mapped_column(Text)
     permissions: Mapped[list[str] | None] = mapped_column(MutableList.as_mutable(ARRAY(Text)))
+    scope: Mapped[RecordScope] = mapped_column(EnumText(RecordScope), server_default="all")
 
 
 class User(HasId, UserMixin, Base):
     """A member of staff. The columns are those flask-security asks for, and a name and a time zone."""
 
     __tablename__ = "user"
+    __table_args__ = (Index("ix_user_team", "team", postgresql_where=text("team is not null")),)
 
     email: Mapped[str] = mapped_column(Text, unique=True)
     name: Mapped[str] = mapped_column(Text)
@@ -64,6 +75,7 @@ class User(HasId, UserMixin, Base):
     tf_counter: Mapped[int | None] = mapped_column(BigInteger)  # of the last code used: each is valid once
     mf_recovery_codes: Mapped[list[str] | None] = mapped_column(MutableList.as_mutable(ARRAY(Text)))  # hashes
     time_zone: Mapped[str | None] = mapped_column(Text)
+    team: Mapped[str | None] = mapped_column(Text)  # people of one team have the same name here
     alert_emails: Mapped[bool] = mapped_column(Boolean, server_default="false")  # gets emails about alerts
     practice_id: Mapped[int | None] = mapped_column(BigInteger)  # set for people of a referring practice
     demo: Mapped[bool] = mapped_column(Boolean, server_default="false")

@@ -16,7 +16,7 @@ from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.tokens import Purpose
 from crm.staff import access, rules
 from crm.staff.events import StaffLinkMade
-from crm.staff.models import Role, SignInLink, User
+from crm.staff.models import RecordScope, Role, SignInLink, User
 from crm.staff.one_time_links import LINK_LIFE, OneTimeLinks
 from crm.staff.sign_in import notices, own_sessions
 
@@ -47,6 +47,9 @@ def everyone() -> Sequence[User]:
 def at_work() -> Sequence[User]:
     """Return the staff members with an active account, by name."""
     return [user for user in everyone() if user.active]
+
+
+TEAM_LIMIT = 40  # characters
 
 
 def lead_workers() -> Sequence[User]:
@@ -117,6 +120,30 @@ def set_roles(*, user_id: int, roles: Collection[str]) -> None:
     notices.tell_owner(user.id, "roles")
     detail = {"was": was, "now": sorted(roles)}
     audit.record("staff.roles", object_type="staff", object_id=user.id, detail=detail)
+
+
+def scopes() -> dict[str, RecordScope]:
+    """Return role -> which leads and people it sees. An administrator sees all."""
+    stored = {role.name: role.scope for role in db.session.scalars(select(Role))}
+    return {name: stored.get(name, RecordScope.ALL) for name in access.ROLES if name != "admin"}
+
+
+def set_scope(*, role: str, scope: str) -> None:
+    """Set which leads and people a role sees. Raises Invalid."""
+    if role not in access.ROLES or role == "admin" or scope not in set(RecordScope):
+        raise Invalid({"scope": ["Choose which leads the role sees."]})
+    (row,) = _roles([role])
+    was, row.scope = row.scope, RecordScope(scope)
+    audit.record("role.scope", object_type="role", detail={"role": role, "was": was, "now": scope})
+
+
+def set_team(*, user_id: int, team: str) -> None:
+    """Set the team of a staff member; an empty name for none. Raises Invalid, NotFound."""
+    team = " ".join(team.split())
+    if len(team) > TEAM_LIMIT:
+        raise Invalid({"team": [f"Use up to {TEAM_LIMIT} characters."]})
+    get(user_id).team = team or None
+    audit.record("staff.team", object_type="staff", object_id=user_id)
 
 
 def disable(*, user_id: int) -> None:

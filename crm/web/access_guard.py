@@ -11,9 +11,10 @@ from flask.typing import ResponseReturnValue
 from flask_security import current_user, logout_user
 
 from crm.audit import service as audit
-from crm.core import crypto
+from crm.core import crypto, row_scope
 from crm.core.db import transaction
 from crm.core.errors import NotAllowed
+from crm.leads import record_scope
 from crm.referrers import portal_session
 from crm.staff import access, sessions
 from crm.staff.sign_in import secret_guard, staff_session
@@ -110,6 +111,7 @@ def _check_staff(kind: str | None) -> ResponseReturnValue | None:
     if not current_user.is_authenticated:
         return redirect(_sign_in())
     _require_permission(kind)
+    g.acting.enter_context(row_scope.limited(record_scope.conditions(current_user)))
     return staff_session.check(current_app.view_functions[str(request.endpoint)])
 
 

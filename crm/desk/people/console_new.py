@@ -6,6 +6,7 @@ from typing import Any
 from flask import Response, abort, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
+from flask_security import current_user
 
 from crm.audit import service as audit
 from crm.contacts import look_alikes
@@ -22,7 +23,7 @@ from crm.desk.people.contact_page import LANGUAGES
 from crm.desk.people.new_form import CONTACT, LEAD, REFERRAL, NewResult
 from crm.intake import by_hand
 from crm.intake.texts import HEARD_FROM
-from crm.leads import rules
+from crm.leads import record_scope, rules
 from crm.referrers import service as referrers
 from crm.referrers.models import Clinician
 from crm.referrers.service import Sender
@@ -102,6 +103,8 @@ def _enter(
     if not opened.is_new:
         said = gettext("%(reference)s has this already; nothing was added.", reference=opened.reference)
     flash(said, "success")
+    if opened.is_new:
+        record_scope.keep_in_view(opened.lead_id, user=current_user)
     return redirect(url_for("console.leads.show", reference=opened.reference))
 
 

@@ -30,7 +30,8 @@ from crm.leads.events import (
 from crm.leads.queries import CRISIS_KEY
 from crm.messages import alert_emails
 from crm.messages import service as messages
-from crm.messages.events import MessageBlocked
+from crm.messages.events import AnswerGiven, MessageBlocked
+from crm.messages.rules import ENDING_ANSWERS, Answer
 from crm.portal import texts as portal_texts
 from crm.portal.events import ClinicWrote, ReferralsChanged, ReferralSubmitted
 from crm.privacy.events import OwnDataLinkMade
@@ -209,6 +210,18 @@ def request_call(event: MessageBlocked) -> None:
     leads.open_phone_task(contact_id=event.contact_id)
 
 
+def request_answered_call(event: AnswerGiven) -> None:
+    """Open a call task for a person who asked for a call with a button in an email."""
+    if event.answer is Answer.CALL:
+        leads.request_call(contact_id=event.contact_id)
+
+
+def end_answered_sequence(event: AnswerGiven) -> None:
+    """End the sequence of the email, if no other email follows this answer; queued emails included."""
+    if event.answer in ENDING_ANSWERS and event.enrolment_id is not None:
+        sequences.end_after_answer(enrolment_id=event.enrolment_id, contact_id=event.contact_id)
+
+
 def release_held_emails(event: ContentApproved) -> None:
     """Release the emails and enrolments that waited for this approval."""
     messages.release_held(version_id=event.version_id, item_id=event.item_id, language=event.language)
@@ -319,6 +332,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ConsultationChanged: (email_appointment,),
     ContentApproved: (release_held_emails,),
     MessageBlocked: (request_call,),
+    AnswerGiven: (request_answered_call, end_answered_sequence),
     OwnerNotice: (tell_account_owner,),
     StaffLinkMade: (send_staff_link,),
     OwnDataLinkMade: (send_own_data_link,),

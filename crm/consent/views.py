@@ -12,7 +12,7 @@ from crm.contacts.models import Contact
 from crm.core import current
 from crm.core.config import Clinic
 
-HOMES = {"c": "consent.confirm", "u": "consent.stop", "p": "consent.choose"}
+HOMES = {"c": "consent.confirm", "u": "consent.stop", "p": "consent.choose", "a": "answers.show_answers"}
 
 
 def add_privacy_headers(response: Response) -> Response:

@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     PRACTICE = 8
     CALENDAR = 9
     OWN_DATA = 10
+    ANSWER = 11
 
 
 def sign(purpose: Purpose, row_id: int, *, serial: int = 0) -> str:

@@ -27,6 +27,7 @@ from crm.messages import reason_labels as words
 from crm.messages.models import Batch, Message
 from crm.messages.rules import STREAMS
 from crm.segments import queries as segments
+from crm.sequences import plan_graph
 from crm.sequences import rules as plans
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 
@@ -289,16 +290,15 @@ def _not_there(
             now=clock.now(),
         )
         return "no", str(now) if now else "not_enrolled", None
-    plan = plans.plan_from(_row(SequenceVersion, enrolment.version_id).plan)
+    plan = plan_graph.plan_from(_row(SequenceVersion, enrolment.version_id).plan)
     if plan.step(step - 1) is None:
         return "no", "not_in_version", None
+    passed_by = "other_branch" if plan.arms(step - 1) else None
     if enrolment.state == "exited":
         return "no", enrolment.reason, enrolment.left_at
-    if enrolment.state in plans.IN_SEQUENCE and step - 1 in {
-        one.number for one in plan.before(enrolment.step)
-    }:
-        return "no", "added_behind", None
+    if enrolment.state in plans.IN_SEQUENCE and step - 1 not in plan.ahead(enrolment.step):
+        return "no", passed_by or "added_behind", None
     waits = {"paused": "sequence_paused", "held": enrolment.reason, "active": enrolment.reason or "not_due"}
     if enrolment.state in waits:
         return "waiting", waits[enrolment.state], enrolment.due_at
-    return "no", "not_in_version", enrolment.left_at
+    return "no", passed_by or "not_in_version", enrolment.left_at

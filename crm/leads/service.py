@@ -316,6 +316,37 @@ def open_phone_task(*, contact_id: int) -> None:
         add_task(lead_id=lead.id, kind="tell", title=title, due_at=due, owner_id=lead.owner_id)
 
 
+ASKED_FOR_CALL = "Call the person: they asked for a call in an email"
+
+
+def request_call(*, contact_id: int) -> None:
+    """Add a task to call a person who asked for it, unless one is open. Without an open lead, raise an alert."""
+    newest = select(Lead).where(Lead.contact_id == contact_id, Lead.closed_at.is_(None))
+    lead = db.session.scalar(newest.order_by(Lead.id.desc()).limit(1))
+    if lead is None:
+        alerts.raise_alert(
+            key=f"asked-for-call:{contact_id}",
+            level="warning",
+            text="A person without an open lead asked for a call in an email.",
+            link=f"/console/contacts/{contact_id}",
+        )
+        return
+    same = select(Task.id).where(
+        Task.lead_id == lead.id, Task.title == ASKED_FOR_CALL, Task.done_at.is_(None)
+    )
+    if db.session.scalar(same.limit(1)) is None:
+        due = current.calendar().after(clock.now(), stage_work.CALL_WITHIN)
+        task = Task(
+            lead_id=lead.id,
+            kind="call",
+            title=ASKED_FOR_CALL,
+            owner_id=lead.owner_id,
+            due_at=due,
+            created_at=clock.now(),
+        )
+        stage_work.add_task(task, lead.contact)
+
+
 def of_task(task_id: int) -> Lead:
     """Return the lead of a task. Raises NotFound."""
     lead = db.session.scalar(select(Lead).join(Task, Task.lead_id == Lead.id).where(Task.id == task_id))

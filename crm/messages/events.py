@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from crm.core.events import Event
+from crm.messages.rules import Answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,3 +13,13 @@ class MessageBlocked(Event):
     message_id: int
     contact_id: int
     stream: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerGiven(Event):
+    """A person answered an email with a button. `enrolment_id`: of an email of a sequence."""
+
+    message_id: int
+    contact_id: int
+    enrolment_id: int | None
+    answer: Answer

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.db import Base, EnumText, HasId
-from crm.messages.rules import BatchKind, BatchState, MessageState, StreamName
+from crm.messages.rules import Answer, BatchKind, BatchState, MessageState, StreamName
 
 
 class Batch(HasId, Base):
@@ -197,6 +197,17 @@ class ClaimedBatch(NamedTuple):
     domain_caps: dict[str, int] | None
     send_window: dict[str, Any] | None
     campaigns: int  # that run at this moment
+
+
+class MessageAnswer(Base):
+    """What a person said with a button in one email. Rows are only added."""
+
+    __tablename__ = "message_answer"
+    __table_args__ = (CheckConstraint("answer in ('call','not_now','guide')", name="answer"),)
+
+    message_id: Mapped[int] = mapped_column(ForeignKey("message.id"), primary_key=True)
+    answer: Mapped[Answer] = mapped_column(EnumText(Answer), primary_key=True)
+    at: Mapped[datetime]
 
 
 class Addressee(NamedTuple):

@@ -97,6 +97,17 @@ MESSAGE_MOVES: Mapping[MessageState | None, frozenset[MessageState]] = {
 } | {state: frozenset(EVENT_STATES[rank + 1 :]) for rank, state in enumerate(EVENT_STATES)}
 
 
+class Answer(StrEnum):
+    """What a person can say with a button in an email, on a page of ours."""
+
+    CALL = "call"  # "I would like a call"
+    NOT_NOW = "not_now"  # "Not now"
+    GUIDE = "guide"  # "Send me the guide"
+
+
+ENDING_ANSWERS = frozenset({Answer.CALL})  # after which no email of the same sequence follows
+
+
 class StreamName(StrEnum):
     """The kinds of mail, by the name that rows and settings hold."""
 

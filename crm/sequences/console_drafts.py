@@ -13,7 +13,7 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.flashes import flash_with_undo
 from crm.messages import queries as messages
-from crm.sequences import drafts, plan_edits, queries, rules
+from crm.sequences import drafts, plan_edits, plan_graph, queries
 from crm.sequences.models import SequenceDraft, SequenceVersion
 from crm.sequences.version_change import Fate, People
 from crm.staff import access
@@ -23,7 +23,7 @@ pages = ConsolePages(
     "sequence_drafts", __name__, url_prefix="/sequences/<int:sequence_id>/draft", part_of="sequences"
 )
 
-UNITS = rules.UNITS
+UNITS = plan_graph.UNITS
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -71,7 +71,7 @@ def _shared(draft: SequenceDraft) -> dict[str, Any]:
     """Return what both pages show of a draft."""
     base = db.session.get_one(SequenceVersion, draft.base_id)
     review = drafts.review(draft)
-    nodes = rules.stored_nodes(draft.plan)
+    nodes = plan_graph.stored_nodes(draft.plan)
     changes = plan_edits.changes(base.plan, draft.plan)
     passed = [
         item for row in review.rows for item in (*row.outcome.gains, *row.outcome.loses, row.waits_for or "")

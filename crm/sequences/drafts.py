@@ -20,10 +20,11 @@ from crm.core.db import bigint_array, db, rows_as
 from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound
 from crm.core.queue import enqueue
 from crm.core.time_zones import zone_info
-from crm.sequences import plan_edits, queries, rules, version_change
+from crm.sequences import plan_edits, plan_graph, queries, version_change
 from crm.sequences.models import EmailSequence, SequenceDraft, SequenceVersion
 from crm.sequences.plan_edits import Finding
-from crm.sequences.rules import UNDER_WAY, DraftState, SequenceState, Wait
+from crm.sequences.plan_graph import Wait
+from crm.sequences.rules import UNDER_WAY, DraftState, SequenceState
 from crm.sequences.version_change import Fate, Group, Outcome, People, Row
 from crm.staff import alerts
 
@@ -136,7 +137,7 @@ def discard(sequence_id: int, *, base: int) -> None:
 def _edit(sequence_id: int, *, base: int, what: str, edit: Callable[[SequenceDraft], Plan]) -> None:
     draft = _locked(sequence_id, base=base)
     plan = edit(draft)
-    rules.plan_from(plan)  # raises for a plan that could not run
+    plan_graph.plan_from(plan)  # raises for a plan that could not run
     if plan != draft.plan:
         draft.before, draft.plan = draft.plan, plan
         _record_edit(draft, what)
@@ -187,7 +188,7 @@ class Review:
 
 def findings(draft: SequenceDraft) -> list[Finding]:
     """Return what is wrong with a draft today."""
-    items = [node["item"] for node in rules.stored_nodes(draft.plan)]
+    items = [node["item"] for node in plan_graph.stored_emails(draft.plan)]
     approved = content.newest_approved(items, now=clock.now())
     found = plan_edits.findings(draft.plan, approved=approved.keys(), languages=LANGUAGE_NAMES)
     newest = queries.newest_version(draft.sequence_id)
@@ -199,7 +200,7 @@ def findings(draft: SequenceDraft) -> list[Finding]:
 def review(draft: SequenceDraft) -> Review:
     """Return the findings, and what happens to everyone in the sequence."""
     versions = {version.id: version for version in queries.versions(draft.sequence_id)}
-    plans = {version.number: rules.plan_from(version.plan) for version in versions.values()}
+    plans = {version.number: plan_graph.plan_from(version.plan) for version in versions.values()}
     again = _again(draft, [version.plan for version in versions.values()])
     groups = [
         Group(
@@ -211,18 +212,18 @@ def review(draft: SequenceDraft) -> Review:
         for one in queries.groups(draft.sequence_id, again=again)
         if one.version_id != draft.version_id
     ]
-    rows = version_change.preview(groups, plans, rules.plan_from(draft.plan), people=draft.people)
+    rows = version_change.preview(groups, plans, plan_graph.plan_from(draft.plan), people=draft.people)
     return Review(findings=findings(draft), rows=rows, first_time=version_change.first_time(rows))
 
 
 def _again(draft: SequenceDraft, plans: Sequence[Plan]) -> list[str]:
     """Return the emails of a draft that some version has and another lacks: people may have had them and not know it."""
-    items = [{node["item"] for node in rules.stored_nodes(plan)} for plan in plans]
-    mine = {node["item"] for node in rules.stored_nodes(draft.plan)}
+    items = [{node["item"] for node in plan_graph.stored_emails(plan)} for plan in plans]
+    mine = {node["item"] for node in plan_graph.stored_emails(draft.plan)}
     return sorted(mine & set().union(*items) - set.intersection(*items))
 
 
-def _had_again(had: Iterable[str] | None, old: rules.Plan) -> bool:
+def _had_again(had: Iterable[str] | None, old: plan_graph.Plan) -> bool:
     """Tell whether people of the version `old` had an email that it no longer has."""
     return not {step.item for step in old.steps}.issuperset(had or ())
 
@@ -388,7 +389,7 @@ def _move_slice(draft: SequenceDraft) -> bool:
     return False
 
 
-def _next_people(draft: SequenceDraft) -> tuple[Sequence[WaitingRow], Mapping[int, rules.Plan]]:
+def _next_people(draft: SequenceDraft) -> tuple[Sequence[WaitingRow], Mapping[int, plan_graph.Plan]]:
     """Return the next people of earlier versions, locked, and the plan of each version."""
     stored = {version.id: version.plan for version in queries.versions(draft.sequence_id)}
     earlier = [plan for version_id, plan in stored.items() if version_id != draft.version_id]
@@ -400,16 +401,16 @@ def _next_people(draft: SequenceDraft) -> tuple[Sequence[WaitingRow], Mapping[in
         "now": clock.now(),
         "limit": SLICE,
     }
-    plans = {version_id: rules.plan_from(plan) for version_id, plan in stored.items()}
+    plans = {version_id: plan_graph.plan_from(plan) for version_id, plan in stored.items()}
     return rows_as(WaitingRow, db.session.execute(_SLICE, given)), plans
 
 
-def _outcome(row: WaitingRow, old: rules.Plan, new: rules.Plan, people: People) -> Outcome:
+def _outcome(row: WaitingRow, old: plan_graph.Plan, new: plan_graph.Plan, people: People) -> Outcome:
     return version_change.outcome(old, new, step=row.step, people=people, had_again=_had_again(row.had, old))
 
 
 def _write_moves(
-    decided: Sequence[tuple[WaitingRow, Outcome]], new: rules.Plan, *, version_id: int | None
+    decided: Sequence[tuple[WaitingRow, Outcome]], new: plan_graph.Plan, *, version_id: int | None
 ) -> None:
     """Update those who move, in one statement."""
     moved = [(row, one) for row, one in decided if one.fate in MOVING]
@@ -430,11 +431,11 @@ def _write_moves(
     )
 
 
-def _number(decided: Outcome, new: rules.Plan) -> int:
+def _number(decided: Outcome, new: plan_graph.Plan) -> int:
     return decided.next.number if decided.next else new.end
 
 
-def _due(row: WaitingRow, decided: Outcome, new: rules.Plan) -> datetime | None:
+def _due(row: WaitingRow, decided: Outcome, new: plan_graph.Plan) -> datetime | None:
     if decided.next is None:
         return None
     return version_change.due_in(

@@ -83,6 +83,18 @@ class Enrolment(HasId, Base):
     send_now: Mapped[bool] = mapped_column(
         Boolean, server_default="false"
     )  # staff asked: ignore the window once
+    end_name: Mapped[str | None] = mapped_column(Text)  # of the goal, exit or end that they reached
+
+
+class Passage(Base):
+    """The arm that one person took at one branch. Rows are only added."""
+
+    __tablename__ = "passage"
+
+    enrolment_id: Mapped[int] = mapped_column(ForeignKey("enrolment.id"), primary_key=True)
+    node: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    yes: Mapped[bool]
+    at: Mapped[datetime]
 
 
 class SequenceDraft(HasId, Base):

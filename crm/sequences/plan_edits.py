@@ -1,28 +1,52 @@
-"""Edits of a sequence's plan: add, move, retime and remove an email. Pure: a stored plan gives a new stored plan.
+"""Edits of a sequence's plan: add, move, retime and remove a node. Pure: a stored plan gives a new stored plan.
 
-Each email has one number for the life of its sequence. An email that was removed and comes again gets its number
-again, so the unique key of messages, (enrolment, number), also refuses it a second time.
+Each node has one number for the life of its sequence. An email that was removed and comes again gets its number again,
+so the unique key of messages, (enrolment, number), also refuses it a second time.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from crm.core.errors import Conflict, Invalid
-from crm.sequences.rules import NUMBERED, UNITS, Wait, stored_nodes
+from crm.messages.rules import ENDING_ANSWERS
+from crm.sequences.plan_graph import (
+    DEEPEST,
+    LONGEST_NAME,
+    NUMBERED,
+    UNITS,
+    Answered,
+    Branch,
+    EndKind,
+    Plan,
+    Step,
+    Wait,
+    every_stored,
+    plan_from,
+    stored_emails,
+    stored_nodes,
+)
 
 Stored = Mapping[str, Any]  # a plan as `sequence_version.plan` holds it
+Node = Mapping[str, Any]  # one of its nodes
+Spot = int | tuple[int, bool]  # after the node of this number, or first in this arm of a branch
 
 MOST_STEPS = 50
+MOST_NODES = 100
 LONGEST_WAIT = {"minutes": 10_000, "hours": 2_000, "days": 365, "weeks": 52}
-FIRST = -1  # the place before the first email, for `add`
+FIRST = -1  # the place before the first node, for `add`
 
 
 def numbered(plan: Stored, *, earlier: Sequence[Stored]) -> dict[str, Any]:
-    """Return a plan in the format whose steps carry their number, for editing.
+    """Return a plan in the format whose nodes carry their number, for editing.
 
     `earlier` are the plans of all versions of the sequence, this one included.
     """
+    kept = {
+        name: value for name, value in plan.items() if name not in ("steps", "nodes", "format", "shipped")
+    }
+    if plan.get("format") == NUMBERED:
+        return {**kept, "format": NUMBERED, "nodes": stored_nodes(plan)}
     known, fresh = number_of_item(earlier), next_number(earlier)
     nodes = []
     for node in stored_nodes(plan):
@@ -30,7 +54,6 @@ def numbered(plan: Stored, *, earlier: Sequence[Stored]) -> dict[str, Any]:
         if number is None:
             number, fresh = fresh, fresh + 1
         nodes.append({"number": number, "item": node["item"], "wait": dict(node["wait"])})
-    kept = {name: value for name, value in plan.items() if name not in ("steps", "nodes", "format")}
     return {**kept, "format": NUMBERED, "nodes": nodes}
 
 
@@ -39,7 +62,7 @@ def number_of_item(plans: Sequence[Stored]) -> dict[str, int]:
     numbers: dict[str, set[int]] = {}
     items: dict[int, set[str]] = {}
     for plan in plans:
-        for node in stored_nodes(plan):
+        for node in stored_emails(plan):
             numbers.setdefault(node["item"], set()).add(node["number"])
             items.setdefault(node["number"], set()).add(node["item"])
     return {
@@ -49,50 +72,139 @@ def number_of_item(plans: Sequence[Stored]) -> dict[str, int]:
 
 def next_number(plans: Sequence[Stored]) -> int:
     """Return the lowest number above all that these plans use."""
-    return 1 + max((node["number"] for plan in plans for node in stored_nodes(plan)), default=-1)
+    return 1 + max((node["number"] for plan in plans for node in _every(plan)), default=-1)
 
 
-def add(plan: Stored, *, item: str, wait: Wait, after: int, number: int) -> dict[str, Any]:
-    """Add an email after the step with the number `after`, or at the beginning (FIRST). Raises Invalid."""
-    nodes = stored_nodes(plan)
-    if any(node["item"] == item for node in nodes):
+def _every(plan: Stored) -> Iterator[Node]:
+    return every_stored(stored_nodes(plan))
+
+
+def spot_from(text: str) -> Spot:
+    """Read a place such as "5" (after node 5) or "7.yes" (first in that arm of branch 7). Raises Conflict."""
+    number, _, arm = text.partition(".")
+    if not number.removeprefix("-").isdecimal() or not number.isascii() or len(number) > 9:
+        raise Conflict(GONE)
+    if arm not in ("", "yes", "no"):
+        raise Conflict(GONE)
+    return (int(number), arm == "yes") if arm else int(number)
+
+
+def add(plan: Stored, *, item: str, wait: Wait, after: Spot, number: int) -> dict[str, Any]:
+    """Add an email at a place. Raises Invalid."""
+    emails = stored_emails(plan)
+    if any(node["item"] == item for node in emails):
         raise Invalid({"item": ["This email is in the sequence already. A person never gets it twice."]})
-    if len(nodes) >= MOST_STEPS:
+    if len(emails) >= MOST_STEPS:
         raise Invalid({"item": [f"A sequence has at most {MOST_STEPS} emails."]})
-    place = 0 if after == FIRST else _place(nodes, after) + 1
-    node = {"number": number, "item": item, "wait": _stored_wait(wait)}
-    return {**plan, "nodes": [*nodes[:place], node, *nodes[place:]]}
+    return insert(plan, {"number": number, "item": item, "wait": _stored_wait(wait)}, spot=after)
+
+
+def branch(ask: Mapping[str, Any], *, wait: Wait, number: int) -> dict[str, Any]:
+    """Return a new branch whose arms are empty."""
+    return {
+        "number": number, "kind": "branch", "wait": _stored_wait(wait), "ask": dict(ask), "yes": [], "no": [],
+    }  # fmt: skip
+
+
+def pause(*, wait: Wait, number: int) -> dict[str, Any]:
+    """Return a new wait. Raises Invalid."""
+    if not wait.amount:
+        raise Invalid({"amount": ["Enter at least 1."]})
+    return {"number": number, "kind": "wait", "wait": _stored_wait(wait)}
+
+
+def ending(kind: str, *, name: str, number: int) -> dict[str, Any]:
+    """Return a new goal, exit or end. Raises Invalid."""
+    if kind not in set(EndKind):
+        raise Invalid({"kind": ["Choose a goal, an exit or an end."]})
+    if not name or len(name) > LONGEST_NAME:
+        raise Invalid({"name": [f"Give it a name of at most {LONGEST_NAME} characters."]})
+    return {"number": number, "kind": kind, "name": name}
+
+
+def insert(plan: Stored, node: Node, *, spot: Spot) -> dict[str, Any]:
+    """Insert a node at a place. Raises Invalid, or Conflict when the place is gone."""
+    if sum(1 for _ in _every(plan)) >= MOST_NODES:
+        raise Invalid({"_": [f"A sequence has at most {MOST_NODES} parts."]})
+    nodes = stored_nodes(plan)
+    if spot == FIRST:
+        changed: list[Node] | None = [node, *nodes]
+    elif isinstance(spot, tuple):
+        arm = "yes" if spot[1] else "no"
+        changed = _in_list(nodes, spot[0], lambda found, place: _first_in_arm(found, place, arm, node))
+    else:
+        changed = _in_list(nodes, spot, lambda found, place: [*found[: place + 1], node, *found[place + 1 :]])
+    made = _with(plan, changed)
+    if _depth(stored_nodes(made)) > DEEPEST:
+        raise Invalid({"_": [f"Branches can be nested {DEEPEST} deep."]})
+    return made
+
+
+def _first_in_arm(nodes: Sequence[Node], place: int, arm: str, node: Node) -> list[Node]:
+    outer = nodes[place]
+    if arm not in outer:
+        raise Conflict(GONE)
+    return [*nodes[:place], {**outer, arm: [node, *outer[arm]]}, *nodes[place + 1 :]]
+
+
+def _depth(nodes: Sequence[Node]) -> int:
+    return max(
+        (1 + max(_depth(node["yes"]), _depth(node["no"])) for node in nodes if "yes" in node), default=0
+    )
 
 
 def move(plan: Stored, number: int, *, by: int) -> dict[str, Any]:
-    """Move an email up (`by` = -1) or down (1); at the end of the list nothing changes. Its wait moves with it."""
-    nodes = stored_nodes(plan)
-    old = _place(nodes, number)
-    new = min(max(old + by, 0), len(nodes) - 1)
-    nodes.insert(new, nodes.pop(old))
-    return {**plan, "nodes": nodes}
+    """Move a node up (`by` = -1) or down (1) in its own list; at its end nothing changes. Its wait moves with it."""
+
+    def moved(nodes: Sequence[Node], old: int) -> list[Node]:
+        new = min(max(old + by, 0), len(nodes) - 1)
+        changed = list(nodes)
+        changed.insert(new, changed.pop(old))
+        return changed
+
+    return _with(plan, _in_list(stored_nodes(plan), number, moved))
 
 
 def retime(plan: Stored, number: int, *, wait: Wait) -> dict[str, Any]:
-    """Change the wait before an email."""
-    nodes = stored_nodes(plan)
-    place = _place(nodes, number)
-    nodes[place] = {**nodes[place], "wait": _stored_wait(wait)}
-    return {**plan, "nodes": nodes}
+    """Change the wait before a node."""
+
+    def retimed(nodes: Sequence[Node], place: int) -> list[Node]:
+        if "wait" not in nodes[place]:
+            raise Conflict(GONE)
+        return [*nodes[:place], {**nodes[place], "wait": _stored_wait(wait)}, *nodes[place + 1 :]]
+
+    return _with(plan, _in_list(stored_nodes(plan), number, retimed))
 
 
 def remove(plan: Stored, number: int) -> dict[str, Any]:
-    """Remove an email."""
-    nodes = stored_nodes(plan)
-    del nodes[_place(nodes, number)]
-    return {**plan, "nodes": nodes}
+    """Remove a node; a branch with all that is in its arms."""
+    return _with(
+        plan,
+        _in_list(stored_nodes(plan), number, lambda nodes, place: [*nodes[:place], *nodes[place + 1 :]]),
+    )
 
 
-def _place(nodes: Sequence[Mapping[str, Any]], number: int) -> int:
+GONE = "This is no longer in the draft. Look at the draft and repeat the change."
+
+
+def _in_list(
+    nodes: Sequence[Node], number: int, edit: Callable[[Sequence[Node], int], list[Node]]
+) -> list[Node] | None:
+    """Edit the list that holds a node, wherever it is; None when no list does."""
     for place, node in enumerate(nodes):
         if node["number"] == number:
-            return place
-    raise Conflict("This email is no longer in the draft. Look at the draft and repeat the change.")
+            return edit(nodes, place)
+        for arm in ("yes", "no"):
+            changed = _in_list(node.get(arm, ()), number, edit)
+            if changed is not None:
+                return [*nodes[:place], {**node, arm: changed}, *nodes[place + 1 :]]
+    return None
+
+
+def _with(plan: Stored, nodes: list[Node] | None) -> dict[str, Any]:
+    if nodes is None:
+        raise Conflict(GONE)
+    return {**plan, "nodes": nodes}
 
 
 def _stored_wait(wait: Wait) -> dict[str, Any]:
@@ -129,6 +241,10 @@ UNTRANSLATED = (
     "No approved version in %(language)s. People who read it wait before this email until there is one."
 )
 AT_ONCE = "This email follows the one before at once."
+UNREACHED = "Nobody comes here: every way before it ends."
+SAME_WAY = "Both ways are the same. Add what differs to one of them."
+ASKED_TOO_EARLY = "The email that this question is about does not come before it."
+ALWAYS_NO = "Nobody takes the way “yes”: who asks for a call gets no more emails of this sequence."
 
 
 def findings(
@@ -139,64 +255,111 @@ def findings(
     `approved`: (email, language) with an approved version. `languages`: code -> name. A language that lacks an email
     blocks only if no language is complete, as when a sequence goes live.
     """
-    nodes = stored_nodes(plan)
-    if not nodes:
+    emails = stored_emails(plan)
+    if not emails:
         return [Finding(message=EMPTY, blocks=True)]
-    complete = any(all((node["item"], code) in approved for node in nodes) for code in languages)
-    found = []
-    for place, node in enumerate(nodes):
-        found += [
-            Finding(
-                message=UNTRANSLATED, values={"language": name}, number=node["number"], blocks=not complete
-            )
-            for code, name in languages.items()
-            if (node["item"], code) not in approved
-        ]
-        if place and not node["wait"]["amount"]:
-            found.append(Finding(message=AT_ONCE, number=node["number"]))
-    return found
+    complete = any(all((node["item"], code) in approved for node in emails) for code in languages)
+    found = [
+        Finding(message=UNTRANSLATED, values={"language": name}, number=node["number"], blocks=not complete)
+        for node in emails
+        for code, name in languages.items()
+        if (node["item"], code) not in approved
+    ]
+    graph = plan_from(plan)
+    order = {node["number"]: place for place, node in enumerate(_every(plan))}
+    return sorted([*found, *_of_shape(graph)], key=lambda one: order.get(one.number or 0, 0))
+
+
+def _of_shape(graph: Plan) -> Iterator[Finding]:
+    reached = graph.ahead(graph.nodes[0].number)
+    for number in graph.numbers:
+        if number not in reached:
+            yield Finding(message=UNREACHED, number=number, blocks=True)
+    followed = {after.number for step in graph.steps if (after := graph.after(step.number)) is not None}
+    for step in graph.steps:
+        if step.number in followed and not step.wait.amount:
+            yield Finding(message=AT_ONCE, number=step.number)
+    for one in graph.branches:
+        yield from _of_branch(graph, one)
+
+
+def _of_branch(graph: Plan, one: Branch) -> Iterator[Finding]:
+    if not one.yes and not one.no:
+        yield Finding(message=SAME_WAY, number=one.number, blocks=True)
+    question = one.question
+    if not isinstance(question, Answered):
+        return
+    if question.answer in ENDING_ANSWERS:
+        yield Finding(message=ALWAYS_NO, number=one.number)
+    if question.email is not None and (
+        not isinstance(graph.node(question.email), Step) or one.number not in graph.ahead(question.email)
+    ):
+        yield Finding(message=ASKED_TOO_EARLY, number=one.number, blocks=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """How a draft differs from the version it was made from, by the numbers of steps."""
+    """How a draft differs from the version it was made from, by the numbers of nodes."""
 
     added: frozenset[int]
     moved: frozenset[int]
     retimed: frozenset[int]
     removed: tuple[str, ...]  # emails, in their old order
+    parts_removed: int = 0  # branches, waits and ends
 
     @property
     def any(self) -> bool:
         """Whether anything differs."""
-        return bool(self.added or self.moved or self.retimed or self.removed)
+        return bool(self.added or self.moved or self.retimed or self.removed or self.parts_removed)
 
 
 def changes(old: Stored, new: Stored) -> Changes:
-    """Compare two plans of the same sequence by their emails."""
-    before, after = _by_item(old), _by_item(new)
-    kept = [node for item, node in after.items() if item in before]
+    """Compare two plans of the same sequence: emails by their key, other nodes by their number."""
+    before, after = _by_name(old), _by_name(new)
+    kept = [(name, node) for name, (node, _) in after.items() if name in before]
+    other_arm = [after[name][0] for name, _ in kept if before[name][1] != after[name][1]]
+    gone = [name for name in before if name not in after]
     return Changes(
-        added=_numbers(node for item, node in after.items() if item not in before),
-        moved=_numbers(_out_of_place(list(before), kept)),
-        retimed=_numbers(node for node in kept if before[node["item"]]["wait"] != node["wait"]),
-        removed=tuple(item for item in before if item not in after),
+        added=_numbers(node for name, (node, _) in after.items() if name not in before),
+        moved=_numbers([*_out_of_place(list(before), kept), *other_arm]),
+        retimed=_numbers(node for name, node in kept if before[name][0].get("wait") != node.get("wait")),
+        removed=tuple(name for name in gone if isinstance(name, str)),
+        parts_removed=sum(1 for name in gone if isinstance(name, int)),
     )
 
 
-def _by_item(plan: Stored) -> dict[str, Mapping[str, Any]]:
-    return {node["item"]: node for node in stored_nodes(plan)}
+Name = str | int  # of an email its key, of another node its number
 
 
-def _numbers(nodes: Iterable[Mapping[str, Any]]) -> frozenset[int]:
+def name_of(node: Node) -> Name:
+    """Return by what a node is known in every version."""
+    item: str | None = node.get("item")
+    return node["number"] if item is None else item
+
+
+def _by_name(plan: Stored) -> dict[Name, tuple[Node, tuple[int, str] | None]]:
+    return {name_of(node): (node, arm) for node, arm in _with_arms(stored_nodes(plan), None)}
+
+
+def _with_arms(
+    nodes: Sequence[Node], around: tuple[int, str] | None
+) -> Iterator[tuple[Node, tuple[int, str] | None]]:
+    """Yield each node with the branch and arm that it is in."""
+    for node in nodes:
+        yield node, around
+        for arm in ("yes", "no"):
+            yield from _with_arms(node.get(arm, ()), (node["number"], arm))
+
+
+def _numbers(nodes: Iterable[Node]) -> frozenset[int]:
     return frozenset(node["number"] for node in nodes)
 
 
-def _out_of_place(before: Sequence[str], kept: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the emails that moved; as few as explain the new order."""
-    places = [before.index(node["item"]) for node in kept]
+def _out_of_place(before: Sequence[Name], kept: Sequence[tuple[Name, Node]]) -> list[Node]:
+    """Return the nodes that moved; as few as explain the new order."""
+    places = [before.index(name) for name, _ in kept]
     stayed = _longest_in_order(places)
-    return [node for node, place in zip(kept, places, strict=True) if place not in stayed]
+    return [node for (_, node), place in zip(kept, places, strict=True) if place not in stayed]
 
 
 def _longest_in_order(places: Sequence[int]) -> frozenset[int]:

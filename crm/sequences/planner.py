@@ -5,6 +5,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from crm.messages import service as messages
 from crm.messages.limits.send_window import stored_window
 from crm.messages.models import StepEmail
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN
-from crm.sequences import rules
+from crm.sequences import branching, plan_graph, rules
 from crm.sequences.models import EmailSequence, SequenceVersion
 from crm.sequences.rules import Act, EnrolmentState
 from crm.staff import alerts
@@ -98,7 +99,8 @@ class Change(NamedTuple):
     step: int
     due_at: datetime | None
     reason: str | None
-    sent: bool
+    goes_on: bool
+    end_name: str | None
 
 
 class _Same(NamedTuple):
@@ -122,16 +124,18 @@ _SET_ASIDE = text("""
     update enrolment set due_at = cast(:until as timestamptz), reason = :reason where id = :id and state = 'active'
 """)
 
+NO_BRANCHES: frozenset[int] = frozenset()
+
 _facts = attrgetter(*DueFacts._fields)
 
 _ADVANCE = text("""
     update enrolment e set state = u.state, step = u.step, due_at = u.due_at, reason = u.reason, send_now = false,
-        anchor_at = case when u.sent then cast(:now as timestamptz) else e.anchor_at end,
-        left_at = case when u.state in ('completed', 'exited') then cast(:now as timestamptz) end
+        anchor_at = case when u.goes_on then cast(:now as timestamptz) else e.anchor_at end,
+        end_name = u.end_name, left_at = case when u.state in ('completed', 'exited') then cast(:now as timestamptz) end
     from unnest(cast(:ids as bigint[]), cast(:kinds as bigint[])) as one(id, kind)
     join unnest(cast(:states as text[]), cast(:steps as bigint[]), cast(:dues as timestamptz[]),
-        cast(:reasons as text[]), cast(:sents as boolean[])) with ordinality
-        as u(state, step, due_at, reason, sent, kind) on u.kind = one.kind
+        cast(:reasons as text[]), cast(:goes_on as boolean[]), cast(:end_names as text[])) with ordinality
+        as u(state, step, due_at, reason, goes_on, end_name, kind) on u.kind = one.kind
     where e.id = one.id
 """)
 
@@ -201,8 +205,11 @@ def _plan(rows: Sequence[DueRow], now: datetime) -> None:
     rows = _set_unreadable_aside(rows, plans)
     items = {step.item for plan in plans.values() for step in plan.steps}
     versions = content.newest_approved(items, now=now)
-    decisions = _decide_all(rows, plans, versions, now)
+    asked = [(row.id, branches) for row in rows if (branches := plans[row.version_id].asked(row.step))]
+    decisions = _decide_all(rows, plans, versions, now, branching.holding(asked, now=now))
     _advance(rows, decisions, now)
+    if asked:
+        branching.record([(row.id, one.passages) for row, one in zip(rows, decisions, strict=True)], now=now)
     _queue(rows, decisions, plans, versions, now)
     _report(decisions)
 
@@ -215,7 +222,7 @@ def _one_of_each_person(rows: Sequence[DueRow]) -> Sequence[DueRow]:
     return list(first.values())
 
 
-def _set_unreadable_aside(rows: Sequence[DueRow], plans: Mapping[int, rules.Plan]) -> Sequence[DueRow]:
+def _set_unreadable_aside(rows: Sequence[DueRow], plans: Mapping[int, plan_graph.Plan]) -> Sequence[DueRow]:
     """Hold the people of a version whose plan cannot be read, with an alert; return the others."""
     unreadable = [row for row in rows if row.version_id not in plans]
     if not unreadable:
@@ -233,42 +240,53 @@ def _set_unreadable_aside(rows: Sequence[DueRow], plans: Mapping[int, rules.Plan
 
 def _decide_all(
     rows: Sequence[DueRow],
-    plans: Mapping[int, rules.Plan],
+    plans: Mapping[int, plan_graph.Plan],
     versions: Mapping[tuple[str, str], int],
     now: datetime,
+    holding: Mapping[int, frozenset[int]],
 ) -> list[rules.Decision]:
-    """Decide about each enrolment, once for all that share the same facts."""
-    known: dict[tuple[object, ...], rules.Decision] = {}
+    """Decide about each enrolment, once for all that share the same facts.
+
+    `holding`: enrolment -> the branches that it may come to now, and whose question is answered with yes.
+    """
+    known: dict[tuple[tuple[object, ...], frozenset[int]], rules.Decision] = {}
     decisions = []
     for row in rows:
-        key = _facts(row)
+        key = _facts(row), holding.get(row.id, NO_BRANCHES)
         decision = known.get(key)
         if decision is None:
-            facts = DueFacts._make(key)
-            decision = known[key] = _decide(facts, plans[facts.version_id], versions, now)
+            facts = DueFacts._make(key[0])
+            decision = known[key] = _decide(facts, plans[facts.version_id], versions, now, key[1])
         decisions.append(decision)
     return decisions
 
 
 def _decide(
-    due: DueFacts, plan: rules.Plan, versions: Mapping[tuple[str, str], int], now: datetime
+    due: DueFacts,
+    plan: plan_graph.Plan,
+    versions: Mapping[tuple[str, str], int],
+    now: datetime,
+    holds: frozenset[int],
 ) -> rules.Decision:
-    step = plan.step(due.step)
     facts = rules.Facts(
         step=due.step,
         zone=zone_info(due.time_zone),
         refusal=due.refusal,
         refused_until=due.snooze_until if due.refusal == "snoozed" else None,
-        content=step is not None and (step.item, due.language) in versions,
+        content=False,
         capped_until=due.capped_from + FREQUENCY_SPAN if due.capped_from else None,
         touched_until=due.touched_until,
         send_now=due.send_now,
         too_late=due.too_late,
+        holds=holds,
     )
+    email = rules.way(plan, facts, now).node
+    if isinstance(email, plan_graph.Step) and (email.item, due.language) in versions:
+        facts = replace(facts, content=True)
     return rules.decide(plan, facts, now)
 
 
-def _plans(version_ids: set[int]) -> dict[int, rules.Plan]:
+def _plans(version_ids: set[int]) -> dict[int, plan_graph.Plan]:
     known = _known_plans.get()
     missing = [version_id for version_id in version_ids if version_id not in known]
     if missing:
@@ -277,23 +295,24 @@ def _plans(version_ids: set[int]) -> dict[int, rules.Plan]:
         )
         for version_id, plan in found:
             try:
-                known[version_id] = rules.plan_from(plan)
+                known[version_id] = plan_graph.plan_from(plan)
             except ValueError as error:
                 log.error("sequence.unreadable", version=version_id, error=str(error))
     return {version_id: known[version_id] for version_id in version_ids & known.keys()}
 
 
-_known_plans: PerApp[dict[int, rules.Plan]] = PerApp(lambda _settings: {})  # versions never change
+_known_plans: PerApp[dict[int, plan_graph.Plan]] = PerApp(lambda _settings: {})  # versions never change
 
 
 def _advance(rows: Sequence[DueRow], decisions: Sequence[rules.Decision], now: datetime) -> None:
     numbers: dict[Change, int] = {}
     kinds = []
     for row, decision in zip(rows, decisions, strict=True):
-        sent, state = decision.act is Act.SEND, decision.state
+        state = decision.state
         due = decision.due_at if state is EnrolmentState.ACTIVE else None
         step = row.step if decision.next_step is None else decision.next_step
-        change = Change(state, step, due, decision.reason, sent)
+        end_name = decision.ending.name if decision.ending else None
+        change = Change(state, step, due, decision.reason, decision.goes_on, end_name)
         kinds.append(numbers.setdefault(change, len(numbers) + 1))
     db.session.execute(
         _ADVANCE,
@@ -305,7 +324,8 @@ def _advance(rows: Sequence[DueRow], decisions: Sequence[rules.Decision], now: d
             "steps": [change.step for change in numbers],
             "dues": [change.due_at for change in numbers],
             "reasons": [change.reason for change in numbers],
-            "sents": [change.sent for change in numbers],
+            "goes_on": [change.goes_on for change in numbers],
+            "end_names": [change.end_name for change in numbers],
         },
     )
 
@@ -313,7 +333,7 @@ def _advance(rows: Sequence[DueRow], decisions: Sequence[rules.Decision], now: d
 def _queue(
     rows: Sequence[DueRow],
     decisions: Sequence[rules.Decision],
-    plans: Mapping[int, rules.Plan],
+    plans: Mapping[int, plan_graph.Plan],
     versions: Mapping[tuple[str, str], int],
     now: datetime,
 ) -> None:
@@ -322,9 +342,10 @@ def _queue(
     for row, decision in zip(rows, decisions, strict=True):
         if decision.act is Act.SEND:
             plan = plans[row.version_id]
-            item = plan.steps[plan.places[row.step]].item
+            number = row.step if decision.email is None else decision.email
+            item = plan.steps[plan.places[number]].item
             version_id = versions[item, row.language]
-            email = StepEmail(row.contact_id, row.record_id, row.id, row.step)
+            email = StepEmail(row.contact_id, row.record_id, row.id, number)
             same = _Same(row.sequence_id, row.version_id, row.send_now, (now - row.due_at).days)
             groups[same][version_id, row.language].append(email)
     if not groups:

@@ -16,7 +16,8 @@ from crm.core.paging import Page, keyset
 from crm.leads.models import Lead
 from crm.messages import queries as messages
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
-from crm.sequences.rules import IN_SEQUENCE, EnrolmentState, stored_nodes
+from crm.sequences.plan_graph import stored_emails
+from crm.sequences.rules import IN_SEQUENCE, EnrolmentState
 
 STATES = tuple(EnrolmentState)
 
@@ -87,7 +88,7 @@ _WAITING = text("""
 def steps(sequence_id: int) -> list[Step]:
     """Return the steps of the newest version, with numbers over all versions."""
     version = newest_version(sequence_id)
-    plan = stored_nodes(version.plan) if version else []
+    plan = stored_emails(version.plan) if version else []
     results = {
         row.step: row
         for row in db.session.execute(RESULTS, {"id": sequence_id, "since": clock.now() - RESULTS_OF})
@@ -206,7 +207,7 @@ def emails_by_step(sequence_id: int) -> dict[tuple[int, int], str]:
     steps = {
         (version.id, node["number"]): node["item"]
         for version in versions(sequence_id)
-        for node in stored_nodes(version.plan)
+        for node in stored_emails(version.plan)
     }
     subjects = messages.subjects(sorted(set(steps.values())))
     return {place: subjects.get(item, item) for place, item in steps.items()}

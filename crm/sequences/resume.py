@@ -11,7 +11,7 @@ from crm.core import clock
 from crm.core.db import db
 from crm.core.queue import enqueue
 from crm.core.time_zones import zone_info
-from crm.sequences import rules
+from crm.sequences import plan_graph
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 from crm.sequences.rules import EnrolmentState, SequenceState
 
@@ -38,17 +38,20 @@ def resume_enrolment(*, contact_id: int, topic: str, record_id: int, since: date
     ).all()
     for enrolment, sequence_state, plan, zone in ended:
         _revive(
-            enrolment, rules.plan_from(plan), zone_info(zone), paused=sequence_state is SequenceState.PAUSED
+            enrolment,
+            plan_graph.plan_from(plan),
+            zone_info(zone),
+            paused=sequence_state is SequenceState.PAUSED,
         )
         enrolment.consent_record_id = record_id
         audit.record("enrolment.returned", object_type="enrolment", object_id=enrolment.id)
     return len(ended)
 
 
-def _revive(enrolment: Enrolment, plan: rules.Plan, zone: ZoneInfo, *, paused: bool) -> None:
+def _revive(enrolment: Enrolment, plan: plan_graph.Plan, zone: ZoneInfo, *, paused: bool) -> None:
     now = clock.now()
-    step = plan.step(enrolment.step)
-    due = max(now, rules.due_after(enrolment.anchor_at, step, plan.window, zone)) if step else now
+    node = plan.node(enrolment.step)
+    due = max(now, plan_graph.due_after(enrolment.anchor_at, node, plan.window, zone)) if node else now
     enrolment.reason = enrolment.left_at = None
     if paused:
         enrolment.state, enrolment.paused_left = EnrolmentState.PAUSED, int((due - now).total_seconds())

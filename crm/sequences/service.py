@@ -17,10 +17,10 @@ from crm.core.errors import Conflict, NotFound
 from crm.core.queue import enqueue
 from crm.core.time_zones import zone_info
 from crm.messages import service as messages
-from crm.sequences import rules
+from crm.sequences import plan_graph
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 from crm.sequences.queries import newest_version
-from crm.sequences.rules import IN_SEQUENCE, EnrolmentState, SequenceState
+from crm.sequences.rules import ANSWERED, BY_PLAN, IN_SEQUENCE, EnrolmentState, SequenceState
 from crm.staff import alerts
 
 
@@ -32,7 +32,7 @@ def load_shipped(*, live: bool) -> int:
     added = 0
     for shipped in library.load_library().sequences.values():
         plan = stored_plan(shipped)
-        rules.plan_from(plan)  # raises for a plan that could not run
+        plan_graph.plan_from(plan)  # raises for a plan that could not run
         sequence = db.session.scalar(select(EmailSequence).where(EmailSequence.key == shipped.key))
         if sequence is None:
             sequence = EmailSequence(
@@ -46,7 +46,7 @@ def load_shipped(*, live: bool) -> int:
             db.session.add(sequence)
             db.session.flush()
         last = newest_version(sequence.id)
-        if last is None or (last.plan != plan and last.plan.get("format") != rules.NUMBERED):
+        if last is None or (last.plan != plan and last.plan.get("format") != plan_graph.NUMBERED):
             number = (last.number if last else 0) + 1
             db.session.add(
                 SequenceVersion(sequence_id=sequence.id, number=number, plan=plan, created_at=clock.now())
@@ -57,7 +57,7 @@ def load_shipped(*, live: bool) -> int:
 
 
 def stored_plan(shipped: library.Sequence) -> dict[str, Any]:
-    """Return a shipped sequence in the form `rules.plan_from` reads: each email with the waits before it."""
+    """Return a shipped sequence in the form `plan_graph.plan_from` reads: each email with the waits before it."""
     steps: list[dict[str, Any]] = []
     wait = {"amount": 0, "unit": "minutes"}
     for step in shipped.steps:
@@ -90,12 +90,12 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
     contact = db.session.get(Contact, contact_id)
     if sequence is None or version is None or contact is None:
         return None
-    plan = rules.plan_from(version.plan)
-    step = _first_step(contact_id, sequence.id, plan)
-    if step is None:
+    plan = plan_graph.plan_from(version.plan)
+    node = _first_step(contact_id, sequence.id, plan)
+    if node is None:
         return None
     return _enrol_at(
-        step,
+        node,
         plan=plan,
         contact=contact,
         sequence=sequence,
@@ -117,18 +117,18 @@ _ENROL = text("""
 
 
 def _enrol_at(
-    step: rules.Step,
+    node: plan_graph.Node,
     *,
-    plan: rules.Plan,
+    plan: plan_graph.Plan,
     contact: Contact,
     sequence: EmailSequence,
     version: SequenceVersion,
     record_id: int,
     lead_id: int | None,
 ) -> int | None:
-    """Enrol a person before this step; None when they are enrolled already."""
+    """Enrol a person at this node; None when they are enrolled already."""
     now = clock.now()
-    due = rules.due_after(now, step, plan.window, zone_info(contact.time_zone))
+    due = plan_graph.due_after(now, node, plan.window, zone_info(contact.time_zone))
     paused = sequence.state is SequenceState.PAUSED
     given = {
         "contact": contact.id,
@@ -137,7 +137,7 @@ def _enrol_at(
         "record": record_id,
         "lead": lead_id,
         "state": EnrolmentState.PAUSED if paused else EnrolmentState.ACTIVE,
-        "step": step.number,
+        "step": node.number,
         "due": None if paused else due,
         "left": int((due - now).total_seconds()) if paused else None,
         "now": now,
@@ -156,18 +156,27 @@ _EARLIER = text("""
 """)
 
 
-def _first_step(contact_id: int, sequence_id: int, plan: rules.Plan) -> rules.Step | None:
-    """Return the step at which a person begins: the one after the last email they had; None at the end."""
+def _first_step(contact_id: int, sequence_id: int, plan: plan_graph.Plan) -> plan_graph.Node | None:
+    """Return the node at which a person begins: the outer one after the last email they had; None at the end.
+
+    Who left inside a branch, or after one, may have had the emails of each of its arms: they begin after it.
+    """
     had: set[str] = set()
     for row in db.session.execute(_EARLIER, {"contact": contact_id, "sequence": sequence_id}):
         if row.state == EnrolmentState.COMPLETED or row.reason in FOR_GOOD:
             return None
-        had |= {step.item for step in rules.plan_from(row.plan).before(row.step)}
-    begins = 1 + max((place for place, step in enumerate(plan.steps) if step.item in had), default=-1)
-    return plan.steps[begins] if begins < len(plan.steps) else None
+        had |= {step.item for step in plan_graph.plan_from(row.plan).before(row.step)}
+    last = max((place for place, step in enumerate(plan.steps) if step.item in had), default=None)
+    if last is None:
+        return plan.nodes[0] if plan.nodes else None
+    number = plan.steps[last].number
+    around = plan.arms(number)
+    outer = around[0][0] if around else number
+    places = {node.number: place for place, node in enumerate(plan.nodes)}
+    return next(iter(plan.nodes[places[outer] + 1 :]), None)
 
 
-FOR_GOOD = frozenset({"booked"})  # exits after which a series does not begin again
+FOR_GOOD = frozenset({"booked", BY_PLAN, ANSWERED})  # exits after which a series does not begin again
 EXIT_EVENTS = {"booked": "appointment_booked"}  # reason -> the name by which a plan lists it under `exit_on`
 
 
@@ -182,7 +191,7 @@ def exit_people(*, contact_ids: Sequence[int], reason: str, topic: str | None = 
             update enrolment e set state = 'exited', due_at = null, reason = :reason, left_at = :now
             from sequence s
             where s.id = e.sequence_id and e.contact_id = any(:contacts)
-                and (e.state in ('active', 'paused', 'held') or (e.state = 'completed' and exists (
+                and (e.state in ('active', 'paused', 'held') or ((e.state = 'completed' or e.reason = 'by_plan') and exists (
                     select 1 from message m join batch b on b.id = m.batch_id where m.enrolment_id = e.id
                         and m.state is null and b.state not in ('accepted', 'cancelled'))))
                 and (cast(:topic as text) is null or s.topic = :topic)
@@ -207,6 +216,17 @@ def exit_people(*, contact_ids: Sequence[int], reason: str, topic: str | None = 
     for row in ended:
         audit.record("enrolment.exited", object_type="enrolment", object_id=row.id, detail={"reason": reason})
     return len(ended)
+
+
+def end_after_answer(*, enrolment_id: int, contact_id: int) -> None:
+    """End the sequence of an email that a person answered. `contact_id`: the person, also after a merge."""
+    topic = db.session.scalar(
+        select(EmailSequence.topic)
+        .join(Enrolment, Enrolment.sequence_id == EmailSequence.id)
+        .where(Enrolment.id == enrolment_id)
+    )
+    if topic is not None:
+        exit_people(contact_ids=[contact_id], reason=ANSWERED, topic=topic)
 
 
 def pause(sequence_id: int) -> int:
@@ -273,7 +293,7 @@ def go_live(sequence_id: int) -> None:
 
 def _alert_missing_content(sequence_id: int) -> None:
     version = newest_version(sequence_id)
-    items = [step.item for step in rules.plan_from(version.plan).steps] if version else []
+    items = [step.item for step in plan_graph.plan_from(version.plan).steps] if version else []
     gaps = {
         language: content.missing_approvals(items, language=language, now=clock.now())
         for language in LANGUAGES
@@ -328,14 +348,16 @@ def remove(enrolment_id: int, *, reason: str = "staff") -> None:
 def release_held() -> int:
     """Make everyone held for missing content due again; the planner decides. Returns how many.
 
-    In a paused sequence they wait with the others.
+    Also those whose plan could not be read: a worker of an earlier release does not know every node. In a paused
+    sequence they wait with the others.
     """
     done = db.session.execute(
         text("""
             update enrolment e set reason = null, state = case when s.state = 'paused' then 'paused' else 'active' end,
                 due_at = case when s.state = 'paused' then null else cast(:now as timestamptz) end,
                 paused_left = case when s.state = 'paused' then 0 end
-            from sequence s where s.id = e.sequence_id and e.state = 'held' and e.reason = 'content_not_approved'
+            from sequence s where s.id = e.sequence_id and e.state = 'held'
+                and e.reason in ('content_not_approved', 'plan_unreadable')
         """),
         {"now": clock.now()},
     )

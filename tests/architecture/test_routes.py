@@ -9,6 +9,7 @@ PUBLIC = """
     /calendar/<token>.ics
     /your-data /your-data/sent /d/<token> /d/<token>/copy /d/<token>/erase
     /c/<token> /u/<token> /u/<token>/topic /u/<token>/undo /p/<token>
+    /a/<token> /a/<token>/<answer>
     /contact /contacto /<mistyped_contact:typed> /contact/challenge /contact/sent
     /education /language-help /nondiscrimination /privacy-practices /health-data-privacy
     /refer/sign-in /refer/sign-in/sent /refer/sign-in/passkey /refer/sign-in/passkey/challenge

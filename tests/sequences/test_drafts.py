@@ -18,7 +18,7 @@ from crm.messages.models import Message
 from crm.sequences import drafts, planner, queries, service
 from crm.sequences.models import EmailSequence, Enrolment, SequenceDraft, SequenceVersion
 from crm.sequences.plan_edits import FIRST
-from crm.sequences.rules import Wait
+from crm.sequences.plan_graph import Wait
 from crm.sequences.version_change import People
 from jobs.sequences import publish
 from tests.support import factories

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from crm.core.errors import Conflict, Invalid
 from crm.sequences import plan_edits
 from crm.sequences.plan_edits import AT_ONCE, EMPTY, FIRST, MOST_STEPS, UNTRANSLATED, Finding
-from crm.sequences.rules import Wait, plan_from, stored_nodes
+from crm.sequences.plan_graph import Wait, plan_from, stored_nodes
 
 WINDOW = {"start": "09:00", "end": "17:00", "weekdays": [0, 1, 2]}
 DAY, LANGUAGES = Wait(1, "days"), {"en": "English", "es": "Spanish"}

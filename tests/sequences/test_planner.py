@@ -9,8 +9,9 @@ from crm.core import clock
 from crm.core.db import db, rows_as
 from crm.messages.limits.send_window import Window
 from crm.sequences import planner
+from crm.sequences.plan_graph import Plan, Step, Wait
 from crm.sequences.planner import DueFacts, DueRow
-from crm.sequences.rules import Act, Plan, Step, Wait
+from crm.sequences.rules import Act
 
 ALWAYS = Window(time(0), time(23, 59), frozenset(range(7)))
 PLAN = Plan(ALWAYS, (Step("a", Wait(0, "days"), 0), Step("b", Wait(2, "days"), 1)))
@@ -23,7 +24,7 @@ VERSIONS = {("a", "en"): 10, ("b", "en"): 11}
 
 
 def acts(*rows: DueRow) -> list[Act]:
-    return [one.act for one in planner._decide_all(rows, {1: PLAN, 2: Plan(ALWAYS, ())}, VERSIONS, NOW)]
+    return [one.act for one in planner._decide_all(rows, {1: PLAN, 2: Plan(ALWAYS, ())}, VERSIONS, NOW, {})]
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm.messages.limits.send_window import Window, into_window
-from crm.sequences.rules import (
-    Decision,
-    Facts,
+from crm.messages.rules import Answer
+from crm.sequences.plan_graph import (
+    Answered,
+    Branch,
+    Ending,
+    EndKind,
+    Pause,
     Plan,
     Step,
     Wait,
     add_wait,
-    dates,
-    decide,
     due_after,
     plan_from,
 )
+from crm.sequences.rules import BY_PLAN, Decision, Facts, dates, decide
 
 LA, DENVER, KOLKATA = ZoneInfo("America/Los_Angeles"), ZoneInfo("America/Denver"), ZoneInfo("Asia/Kolkata")
 OFFICE = Window(time(9), time(17), frozenset(range(5)))
@@ -168,3 +171,74 @@ def test_six_emails_come_in_order_and_in_hours(entered, zone):
 def test_a_broken_plan_is_refused(broken):
     with pytest.raises(ValueError, match=r"window|weekday|wait|lacks|Invalid"):
         plan_from(broken)
+
+
+BRANCHED = Plan(
+    OFFICE,
+    (
+        Step("a", Wait(0, "days"), 0),
+        Branch(
+            Answered(Answer.NOT_NOW),
+            Wait(2, "days"),
+            5,
+            yes=(Pause(Wait(4, "weeks"), 6), Ending(EndKind.EXIT, "later", 7)),
+            no=(Step("b", Wait(0, "days"), 1), Ending(EndKind.GOAL, "read all", 8)),
+        ),
+    ),
+)
+LATER = at("2026-03-31 10:00")
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "expected"),
+    [
+        ({}, NOW, Decision("send", at("2026-03-05 10:00"), next_step=5)),
+        (  # no: the email of that arm at once, and its end
+            {"step": 5},
+            NOW,
+            Decision(
+                "send",
+                next_step=8,
+                last=True,
+                email=1,
+                ending=Ending(EndKind.GOAL, "read all", 8),
+                passages=((5, False),),
+            ),
+        ),
+        (
+            {"step": 5, "holds": frozenset({5})},
+            NOW,
+            Decision("pass", LATER, next_step=6, passages=((5, True),)),
+        ),
+        (  # out of hours: at the email, when the window opens
+            {"step": 5},
+            at("2026-03-03 20:00"),
+            Decision("pass", at("2026-03-04 09:00"), next_step=1, passages=((5, False),)),
+        ),
+        (
+            {"step": 5, "content": False},
+            NOW,
+            Decision("hold", reason="content_not_approved", next_step=1, passages=((5, False),)),
+        ),
+        (
+            {"step": 5, "capped_until": at("2026-03-05 09:30")},
+            NOW,
+            Decision("wait", at("2026-03-05 09:30"), "frequency_cap", next_step=1, passages=((5, False),)),
+        ),
+        ({"step": 5, "refusal": "opted_out"}, NOW, Decision("exit", reason="opted_out")),
+        (
+            {"step": 6},
+            LATER,
+            Decision("exit", reason=BY_PLAN, next_step=7, ending=Ending(EndKind.EXIT, "later", 7)),
+        ),
+    ],
+)
+def test_branches(changes, now, expected):
+    found = decide(BRANCHED, facts(**changes), now)
+    assert found == expected
+    assert found.goes_on == (found.next_step is not None)
+
+
+def test_staff_send_the_email_behind_a_branch_at_any_hour():
+    found = decide(BRANCHED, facts(step=5, send_now=True), at("2026-03-03 20:00"))
+    assert (found.act, found.email, found.state) == ("send", 1, "completed")

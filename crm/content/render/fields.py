@@ -22,7 +22,17 @@ EVERYWHERE = frozenset(
         "console_url",
     }
 )
-OPTED_IN = frozenset({"first_name", "signup_date", "unsubscribe_url", "preferences_url"})
+OPTED_IN = frozenset(
+    {
+        "first_name",
+        "signup_date",
+        "unsubscribe_url",
+        "preferences_url",
+        "call_url",
+        "not_now_url",
+        "guide_url",
+    }
+)
 ON_REQUEST = frozenset(
     {
         "first_name",
@@ -40,6 +50,9 @@ URL_FIELDS = frozenset(
     {
         "unsubscribe_url",
         "preferences_url",
+        "call_url",
+        "not_now_url",
+        "guide_url",
         "confirm_url",
         "contact_url",
         "education_url",

@@ -116,7 +116,8 @@ _WRITE_FROZEN = text(f"""
 _CHECK_AGAIN = text(f"""
     with asked as materialized (
         select m.id, m.contact_id, c.email, c.first_name, c.time_zone, {_YES_ON} as day, m.params,
-            {_TOUCHED} as touched_at, coalesce({REFUSAL_CASE}, case when e.state = 'exited' then 'left_sequence'
+            {_TOUCHED} as touched_at, coalesce({REFUSAL_CASE}, case
+                when e.state = 'exited' and e.reason is distinct from 'by_plan' then 'left_sequence'
                 when coalesce(m.enrolment_id, m.campaign_id) is not null
                     and {_RECENT.format(but=" and r.id <> m.id")} then 'frequency_cap'
                 when {_HAD} then 'had_already' end) as refusal

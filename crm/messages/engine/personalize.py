@@ -27,6 +27,9 @@ _GROUPS = {
     "signup_date": "day",
     "unsubscribe_url": "unsubscribe",
     "preferences_url": "preferences",
+    "call_url": "answer",
+    "not_now_url": "answer",
+    "guide_url": "answer",
 }
 
 
@@ -41,6 +44,9 @@ class Personalizer:
         self.of_name, self.of_day, self.others = groups["name"], groups["day"], groups["other"]
         self.unsubscribe_keys = tuple(one.key for one in groups["unsubscribe"])
         self.preferences_keys = tuple(one.key for one in groups["preferences"])
+        self.answer_keys = tuple(
+            (one.key, f"?answer={one.field.removesuffix('_url')}") for one in groups["answer"]
+        )
         self.names: dict[str, dict[str, str]] = {}
         self.days: dict[date | None, dict[str, str]] = {}
 
@@ -91,6 +97,7 @@ def recipients(
     stop_url, choose_url = f"{public_url}/u/", f"{public_url}/p/"
     more = _more(personalizer, clinic=clinic, public_url=public_url)
     fill, one_click = personalizer.fill, not stream.transactional
+    answers = _answers(personalizer, rows, public_url=public_url)
     found = []
     for (message_id, _, email, first_name, _, day, params, _), stop, choice in zip(
         rows, stops, choices, strict=True
@@ -99,8 +106,24 @@ def recipients(
         filled = fill(first_name, day, one_stop, choose_url + choice)
         if params or personalizer.others:
             filled |= more(params or {})
+        if answers:
+            filled |= answers[message_id]
         found.append(Recipient(message_id, email, filled, one_stop if one_click else None))
     return found
+
+
+def _answers(
+    personalizer: Personalizer, rows: Sequence[Addressee], *, public_url: str
+) -> Mapping[int, Mapping[str, str]]:
+    """Return message -> the links of its answer buttons; nothing for content without them."""
+    if not personalizer.answer_keys:
+        return {}
+    ids = [row.message_id for row in rows]
+    signed = zip(ids, tokens.sign_many(tokens.Purpose.ANSWER, ids), strict=True)
+    return {
+        message_id: {key: f"{public_url}/a/{token}{end}" for key, end in personalizer.answer_keys}
+        for message_id, token in signed
+    }
 
 
 def _more(

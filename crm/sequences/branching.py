@@ -1,0 +1,68 @@
+"""What the branches of a slice ask, one statement for each distinct question, and the record of the arms people took."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+
+from crm.core.db import bigint_array, db
+from crm.segments.segment_sql import compile_rule
+from crm.sequences.plan_graph import Answered, Branch, InSegment, Question
+from crm.sequences.rules import Passages
+
+_ANSWERED = text("""
+    select distinct e.id from enrolment e
+    join enrolment same on same.contact_id = e.contact_id and same.sequence_id = e.sequence_id
+    join message m on m.enrolment_id = same.id
+    join message_answer a on a.message_id = m.id
+    where e.id = any(cast(:ids as bigint[])) and a.answer = :answer
+        and (cast(:email as bigint) is null or m.step = :email)
+""")
+_IN_SEGMENT = """
+    select e.id from enrolment e join contact c on c.id = e.contact_id
+    where e.id = any(cast(:ids as bigint[])) and {rule}
+"""
+_RECORD = text("""
+    insert into passage (enrolment_id, node, yes, at)
+    select enrolment_id, node, yes, cast(:now as timestamptz)
+    from unnest(cast(:enrolments as bigint[]), cast(:nodes as bigint[]), cast(:yes as boolean[]))
+        as one(enrolment_id, node, yes)
+    on conflict (enrolment_id, node) do nothing
+""")
+
+
+def holding(asked: Iterable[tuple[int, Sequence[Branch]]], *, now: datetime) -> Mapping[int, frozenset[int]]:
+    """Return enrolment -> numbers of the branches, of those given, whose question is answered with yes."""
+    people: dict[Question, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for enrolment_id, branches in asked:
+        for branch in branches:
+            people[branch.question][enrolment_id].append(branch.number)
+    found: dict[int, frozenset[int]] = {}
+    for question, numbers in people.items():
+        for enrolment_id in _yes(question, list(numbers), now=now):
+            found[enrolment_id] = found.get(enrolment_id, frozenset()) | frozenset(numbers[enrolment_id])
+    return found
+
+
+def _yes(question: Question, enrolment_ids: Sequence[int], *, now: datetime) -> Iterable[int]:
+    """Return for which of these enrolments a question is answered with yes."""
+    ids = bigint_array(enrolment_ids)
+    match question:
+        case Answered(answer, email):
+            given = {"ids": ids, "answer": answer.value, "email": email}
+            return db.session.scalars(_ANSWERED, given).all()
+        case InSegment(rule):
+            made = compile_rule(rule, now=now)
+            statement = text(_IN_SEGMENT.format(rule=made.sql))
+            return db.session.scalars(statement, {"ids": ids, **made.values}).all()
+
+
+def record(passed: Iterable[tuple[int, Passages]], *, now: datetime) -> None:
+    """Record which arm each enrolment took."""
+    rows = [(enrolment_id, node, yes) for enrolment_id, arms in passed for node, yes in arms]
+    if not rows:
+        return
+    enrolments, nodes, arms = zip(*rows, strict=True)
+    given = {"enrolments": bigint_array(enrolments), "nodes": bigint_array(nodes), "yes": list(arms)}
+    db.session.execute(_RECORD, {"now": now, **given})

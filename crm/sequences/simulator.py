@@ -1,0 +1,199 @@
+"""The simulator: what a plan does with an imagined person, each date with its reason. Pure.
+
+It calls `rules.decide`, as the planner does, with a clock of its own.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from crm.messages.rules import ENDING_ANSWERS, FREQUENCY_CAP, FREQUENCY_SPAN, Answer
+from crm.sequences import rules
+from crm.sequences.plan_graph import Answered, Branch, Node, Plan, Question, Step, due_after
+from crm.sequences.rules import Act, Decision, EnrolmentState
+
+MOST_LINES = 500  # a plan has no cycles; this is for a fault in the rules
+
+
+@dataclass(frozen=True, kw_only=True)
+class Says:
+    """An answer that the person gives with a button, so long after they were sent the email."""
+
+    email: int  # number
+    answer: Answer
+    after: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Persona:
+    """An imagined person. `inside`: question about a segment -> from when and until when the answer is yes."""
+
+    zone: ZoneInfo
+    language: str
+    entered: datetime
+    says: tuple[Says, ...] = ()
+    inside: Mapping[Question, tuple[datetime, datetime | None]] = field(default_factory=dict)
+    leaves: tuple[datetime, str] | None = None  # moment and reason, such as a booking
+
+
+class Kind(StrEnum):
+    """What a line tells."""
+
+    ENTERED = "entered"
+    SENT = "sent"
+    ASKED = "asked"  # a branch; `yes` tells the arm
+    DELAYED = "delayed"  # before an email; `reason` tells why
+    SAID = "said"
+    HELD = "held"  # no approved version in the person's language
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One thing that happens to the person."""
+
+    at: datetime
+    kind: Kind
+    node: int | None = None
+    reason: str | None = None
+    yes: bool = False
+    until: datetime | None = None  # of a delay
+    state: EnrolmentState | None = None  # of an end
+    name: str | None = None  # of an end
+    answer: Answer | None = None
+
+
+@dataclass
+class _Run:
+    """The state of one simulation."""
+
+    plan: Plan
+    persona: Persona
+    content: Collection[tuple[str, str]]  # (email, language) with an approved version
+    step: int
+    due_at: datetime
+    sent: dict[int, datetime] = field(default_factory=dict)
+    said: list[tuple[datetime, Says]] = field(default_factory=list)
+
+
+def simulate(plan: Plan, persona: Persona, *, content: Collection[tuple[str, str]]) -> Sequence[Line]:
+    """Return all that happens to a person, in order. `content`: (email, language) with an approved version."""
+    lines = [Line(at=persona.entered, kind=Kind.ENTERED)]
+    if not plan.nodes:
+        return [*lines, Line(at=persona.entered, kind=Kind.ENDED, state=EnrolmentState.COMPLETED)]
+    first = plan.nodes[0]
+    due_at = due_after(persona.entered, first, plan.window, persona.zone)
+    run = _Run(plan, persona, content, first.number, due_at)
+    for line in _lines(run):
+        lines.append(line)
+        if line.kind in (Kind.ENDED, Kind.HELD) or len(lines) > MOST_LINES:
+            break
+    return lines
+
+
+def _lines(run: _Run) -> Iterator[Line]:
+    while True:
+        happening = _next_happening(run)
+        if happening is not None and happening[0] <= run.due_at:
+            yield from _happen(run, *happening)
+            continue
+        yield from _decided(run)
+
+
+def _next_happening(run: _Run) -> tuple[datetime, Says | str] | None:
+    """Return what the person does next, and when."""
+    done = {one for _, one in run.said}
+    found: list[tuple[datetime, Says | str]] = [
+        (run.sent[one.email] + one.after, one)
+        for one in run.persona.says
+        if one.email in run.sent and one not in done
+    ]
+    if run.persona.leaves is not None:
+        found.append(run.persona.leaves)
+    return min(found, key=lambda one: one[0], default=None)
+
+
+def _happen(run: _Run, at: datetime, what: Says | str) -> Iterator[Line]:
+    if isinstance(what, str):
+        yield Line(at=at, kind=Kind.ENDED, reason=what, state=EnrolmentState.EXITED)
+        return
+    run.said.append((at, what))
+    yield Line(at=at, kind=Kind.SAID, node=what.email, answer=what.answer)
+    if what.answer in ENDING_ANSWERS:
+        yield Line(at=at, kind=Kind.ENDED, reason=rules.ANSWERED, state=EnrolmentState.EXITED)
+
+
+def _decided(run: _Run) -> Iterator[Line]:
+    now = run.due_at
+    facts = _facts(run, now)
+    reached = rules.way(run.plan, facts, now).node
+    decision = rules.decide(run.plan, facts, now)
+    for number, yes in decision.passages:
+        yield Line(at=now, kind=Kind.ASKED, node=number, yes=yes)
+    if decision.act is Act.SEND and reached is not None:
+        run.sent[reached.number] = now
+        yield Line(at=now, kind=Kind.SENT, node=reached.number)
+    elif decision.act is Act.HOLD:
+        yield Line(at=now, kind=Kind.HELD, node=reached.number if reached else None, reason=decision.reason)
+    elif decision.act is Act.WAIT and reached is not None:
+        why = decision.reason
+        yield Line(at=now, kind=Kind.DELAYED, node=reached.number, reason=why, until=decision.due_at)
+    if decision.state is EnrolmentState.ACTIVE:
+        run.step = run.step if decision.next_step is None else decision.next_step
+        run.due_at = decision.due_at or now
+    elif decision.state is not EnrolmentState.HELD:
+        yield _ended(decision, now)
+
+
+def _ended(decision: Decision, now: datetime) -> Line:
+    ending = decision.ending
+    return Line(
+        at=now,
+        kind=Kind.ENDED,
+        node=ending.number if ending else None,
+        reason=decision.reason,
+        state=decision.state,
+        name=ending.name if ending else None,
+    )
+
+
+def _facts(run: _Run, now: datetime) -> rules.Facts:
+    facts = rules.Facts(
+        step=run.step,
+        zone=run.persona.zone,
+        refusal=None,
+        refused_until=None,
+        content=True,
+        capped_until=_capped_until(run, now),
+        send_now=False,
+        holds=frozenset(one.number for one in run.plan.asked(run.step) if _holds(run, one, now)),
+    )
+    return replace(facts, content=_has_content(run, rules.way(run.plan, facts, now).node))
+
+
+def _has_content(run: _Run, node: Node | None) -> bool:
+    return not isinstance(node, Step) or (node.item, run.persona.language) in run.content
+
+
+def _capped_until(run: _Run, now: datetime) -> datetime | None:
+    recent = sorted((at for at in run.sent.values() if at > now - FREQUENCY_SPAN), reverse=True)
+    return recent[FREQUENCY_CAP - 1] + FREQUENCY_SPAN if len(recent) >= FREQUENCY_CAP else None
+
+
+def _holds(run: _Run, branch: Branch, now: datetime) -> bool:
+    question = branch.question
+    if isinstance(question, Answered):
+        return any(
+            one.answer is question.answer and question.email in (None, one.email)
+            for at, one in run.said
+            if at <= now
+        )
+    since, until = run.persona.inside.get(question, (None, None))
+    return since is not None and since <= now and (until is None or now < until)
+
+
+def sent(lines: Sequence[Line]) -> Mapping[int, datetime]:
+    """Return email number -> when it was sent."""
+    return {line.node: line.at for line in lines if line.kind is Kind.SENT and line.node is not None}

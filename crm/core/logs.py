@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 _ADDRESS = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
-_TOKEN = re.compile(r"/(a|c|u|p|r)/[\w=-]{16,}")
+_TOKEN = re.compile(r"/(a|c|d|u|p|r)/[\w=-]{16,}")
 _KEY = re.compile(r"SG\.[\w.-]{8,}")
 
 

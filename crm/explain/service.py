@@ -293,12 +293,17 @@ def _not_there(
     plan = plan_graph.plan_from(_row(SequenceVersion, enrolment.version_id).plan)
     if plan.step(step - 1) is None:
         return "no", "not_in_version", None
-    passed_by = "other_branch" if plan.arms(step - 1) else None
     if enrolment.state == "exited":
         return "no", enrolment.reason, enrolment.left_at
-    if enrolment.state in plans.IN_SEQUENCE and step - 1 not in plan.ahead(enrolment.step):
-        return "no", passed_by or "added_behind", None
+    if enrolment.state not in plans.IN_SEQUENCE or step - 1 not in plan.ahead(enrolment.step):
+        return _not_on_their_way(plan, enrolment, step)
     waits = {"paused": "sequence_paused", "held": enrolment.reason, "active": enrolment.reason or "not_due"}
-    if enrolment.state in waits:
-        return "waiting", waits[enrolment.state], enrolment.due_at
-    return "no", passed_by or "not_in_version", enrolment.left_at
+    return "waiting", waits[enrolment.state], enrolment.due_at
+
+
+def _not_on_their_way(
+    plan: plan_graph.Plan, enrolment: Enrolment, step: int
+) -> tuple[str, str | None, datetime | None]:
+    """Return why a person comes to no email that their version has: a branch, or they are past its place."""
+    passed = "added_behind" if enrolment.state in plans.IN_SEQUENCE else "not_in_version"
+    return "no", "other_branch" if plan.arms(step - 1) else passed, enrolment.left_at

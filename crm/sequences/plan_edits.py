@@ -317,18 +317,29 @@ def changes(old: Stored, new: Stored) -> Changes:
     """Compare two plans of the same sequence: emails by their key, other nodes by their number."""
     before, after = _by_name(old), _by_name(new)
     kept = [(name, node) for name, (node, _) in after.items() if name in before]
-    other_arm = [after[name][0] for name, _ in kept if before[name][1] != after[name][1]]
-    gone = [name for name in before if name not in after]
+    removed, parts = _gone(before, after)
     return Changes(
         added=_numbers(node for name, (node, _) in after.items() if name not in before),
-        moved=_numbers([*_out_of_place(list(before), kept), *other_arm]),
+        moved=_numbers([*_out_of_place(list(before), kept), *_in_other_arms(before, after)]),
         retimed=_numbers(node for name, node in kept if before[name][0].get("wait") != node.get("wait")),
-        removed=tuple(name for name in gone if isinstance(name, str)),
-        parts_removed=sum(1 for name in gone if isinstance(name, int)),
+        removed=removed,
+        parts_removed=parts,
     )
 
 
+def _gone(before: "_Named", after: "_Named") -> tuple[tuple[str, ...], int]:
+    """Return the emails that were removed, and how many other nodes."""
+    gone = [name for name in before if name not in after]
+    emails = tuple(name for name in gone if isinstance(name, str))
+    return emails, len(gone) - len(emails)
+
+
+def _in_other_arms(before: "_Named", after: "_Named") -> list[Node]:
+    return [node for name, (node, arm) in after.items() if name in before and before[name][1] != arm]
+
+
 Name = str | int  # of an email its key, of another node its number
+_Named = Mapping[Name, tuple[Node, tuple[int, str] | None]]  # with the branch and the arm that a node is in
 
 
 def name_of(node: Node) -> Name:
@@ -337,7 +348,7 @@ def name_of(node: Node) -> Name:
     return node["number"] if item is None else item
 
 
-def _by_name(plan: Stored) -> dict[Name, tuple[Node, tuple[int, str] | None]]:
+def _by_name(plan: Stored) -> _Named:
     return {name_of(node): (node, arm) for node, arm in _with_arms(stored_nodes(plan), None)}
 
 

@@ -180,6 +180,12 @@ class Plan:
         """Return the branches around a node, from outside, each with its arm."""
         return self._arms.get(number, ())
 
+    def outer_place(self, number: int) -> int:
+        """Return the place, among the outer nodes, of a node or of the outermost branch around it."""
+        around = self.arms(number)
+        outer = around[0][0] if around else number
+        return [node.number for node in self.nodes].index(outer)
+
     def before(self, number: int) -> Sequence[Step]:
         """Return the emails that come earlier in the outline: all of them when the plan does not have this node.
 

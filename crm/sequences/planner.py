@@ -308,12 +308,7 @@ def _advance(rows: Sequence[DueRow], decisions: Sequence[rules.Decision], now: d
     numbers: dict[Change, int] = {}
     kinds = []
     for row, decision in zip(rows, decisions, strict=True):
-        state = decision.state
-        due = decision.due_at if state is EnrolmentState.ACTIVE else None
-        step = row.step if decision.next_step is None else decision.next_step
-        end_name = decision.ending.name if decision.ending else None
-        change = Change(state, step, due, decision.reason, decision.goes_on, end_name)
-        kinds.append(numbers.setdefault(change, len(numbers) + 1))
+        kinds.append(numbers.setdefault(_change(row.step, decision), len(numbers) + 1))
     db.session.execute(
         _ADVANCE,
         {
@@ -327,6 +322,18 @@ def _advance(rows: Sequence[DueRow], decisions: Sequence[rules.Decision], now: d
             "goes_on": [change.goes_on for change in numbers],
             "end_names": [change.end_name for change in numbers],
         },
+    )
+
+
+def _change(step: int, decision: rules.Decision) -> Change:
+    state, ending = decision.state, decision.ending
+    return Change(
+        state,
+        step if decision.next_step is None else decision.next_step,
+        decision.due_at if state is EnrolmentState.ACTIVE else None,
+        decision.reason,
+        decision.goes_on,
+        ending.name if ending else None,
     )
 
 

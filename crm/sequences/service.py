@@ -166,14 +166,9 @@ def _first_step(contact_id: int, sequence_id: int, plan: plan_graph.Plan) -> pla
         if row.state == EnrolmentState.COMPLETED or row.reason in FOR_GOOD:
             return None
         had |= {step.item for step in plan_graph.plan_from(row.plan).before(row.step)}
-    last = max((place for place, step in enumerate(plan.steps) if step.item in had), default=None)
-    if last is None:
-        return plan.nodes[0] if plan.nodes else None
-    number = plan.steps[last].number
-    around = plan.arms(number)
-    outer = around[0][0] if around else number
-    places = {node.number: place for place, node in enumerate(plan.nodes)}
-    return next(iter(plan.nodes[places[outer] + 1 :]), None)
+    last = next((step.number for step in reversed(plan.steps) if step.item in had), None)
+    begins = 0 if last is None else 1 + plan.outer_place(last)
+    return next(iter(plan.nodes[begins:]), None)
 
 
 FOR_GOOD = frozenset({"booked", BY_PLAN, ANSWERED})  # exits after which a series does not begin again

@@ -132,19 +132,25 @@ def _decided(run: _Run) -> Iterator[Line]:
     decision = rules.decide(run.plan, facts, now)
     for number, yes in decision.passages:
         yield Line(at=now, kind=Kind.ASKED, node=number, yes=yes)
-    if decision.act is Act.SEND and reached is not None:
-        run.sent[reached.number] = now
-        yield Line(at=now, kind=Kind.SENT, node=reached.number)
-    elif decision.act is Act.HOLD:
-        yield Line(at=now, kind=Kind.HELD, node=reached.number if reached else None, reason=decision.reason)
-    elif decision.act is Act.WAIT and reached is not None:
-        why = decision.reason
-        yield Line(at=now, kind=Kind.DELAYED, node=reached.number, reason=why, until=decision.due_at)
+    if reached is not None:
+        yield from _at_node(run, decision, reached.number, now)
     if decision.state is EnrolmentState.ACTIVE:
         run.step = run.step if decision.next_step is None else decision.next_step
         run.due_at = decision.due_at or now
     elif decision.state is not EnrolmentState.HELD:
         yield _ended(decision, now)
+
+
+def _at_node(run: _Run, decision: Decision, number: int, now: datetime) -> Iterator[Line]:
+    match decision.act:
+        case Act.SEND:
+            run.sent[number] = now
+            yield Line(at=now, kind=Kind.SENT, node=number)
+        case Act.HOLD:
+            yield Line(at=now, kind=Kind.HELD, node=number, reason=decision.reason)
+        case Act.WAIT:
+            why, until = decision.reason, decision.due_at
+            yield Line(at=now, kind=Kind.DELAYED, node=number, reason=why, until=until)
 
 
 def _ended(decision: Decision, now: datetime) -> Line:

@@ -54,17 +54,20 @@ def outcome(old: Plan, new: Plan, *, step: int, people: People, had_again: bool 
     if had_again:
         return Outcome(fate=Fate.STAYS_HAD)
     place = _place(old, new, here)
-    if place is None:
-        return Outcome(fate=Fate.STAYS_FOR_BRANCH)
-    had, due = _items(old.before(step)), _items(_emails(old, old.ahead(step)))
-    ahead = _emails(new, new.ahead(place.next.number) if place.next else frozenset())
+    return Outcome(fate=Fate.STAYS_FOR_BRANCH) if place is None else _moved(old, new, here, place.next)
+
+
+def _moved(old: Plan, new: Plan, here: Node, after: Node | None) -> Outcome:
+    """Decide for people who are at `here` in the old plan and would continue at `after` in the new one."""
+    had, due = _items(old.before(here.number)), _items(_emails(old, old.ahead(here.number)))
+    ahead = _emails(new, new.ahead(after.number) if after else frozenset())
     behind = [one for one in new.steps if one not in ahead]
     if not set(due).isdisjoint(_items(behind)) or not set(had).isdisjoint(_items(ahead)):
         return Outcome(fate=Fate.STAYS_FOR_ORDER)
     kept = _items(ahead)
     return Outcome(
-        fate=_fate(old, new, here, place.next),
-        next=place.next,
+        fate=_fate(old, new, here, after),
+        next=after,
         gains=_unknown(ahead, old),
         passed=_unknown(behind, old),
         loses=tuple(item for item in due if item not in kept),

@@ -40,6 +40,7 @@ GROUPS: Mapping[str, tuple[str, str | None]] = {
     "authorization": ("Revoked testimonials; their emails wait", None),
     "try": ("Test emails that could not be built", None),
     "sequence-draft": ("New versions of sequences that were not published", "/console/sequences"),
+    "asked-for-call": ("People without an open lead who asked for a call", "/console/contacts"),
     "unreadable-plan": ("Sequences whose plan cannot be read", "/console/sequences"),
     "untranslated": ("Live sequences without text in a language", "/console/sequences"),
     "campaign": ("Broadcasts paused automatically", "/console/campaigns"),

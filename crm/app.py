@@ -7,6 +7,7 @@ from redis import Redis
 
 from crm import reactions, web
 from crm.cli import register_commands
+from crm.clinic import service as clinic
 from crm.content import service as content
 from crm.core import business_hours, config, failpoints, logs
 from crm.core.config import ROOT, Settings
@@ -43,20 +44,20 @@ def create_app(settings: Settings | None = None) -> CrmApp:
         app.wsgi_app = TrustedProxies(  # type: ignore[method-assign]
             app.wsgi_app, hops=settings.trusted_proxies, public_url=settings.public_url
         )
+    app.before_work = (clinic.refresh,)
     register_commands(app)
     logging.getLogger("python_http_client").setLevel(logging.WARNING)  # at DEBUG it prints keys and bodies
     return app
 
 
 def _services(settings: Settings) -> Services:
-    clinic = settings.clinic
     return Services(
         settings=settings,
         demo_clock=DemoClock(None if settings.production else settings.local_dir / "clock"),
         field_keys=FieldKeys(settings.field_keys, index_key=settings.index_key),
         link_keys=LinkKeys(settings.secret_keys),
         audit_keys=MacKeys(settings.audit_keys),
-        calendar=business_hours.calendar(zone=clinic.zone, hours=clinic.hours, closed=clinic.closed),
+        calendar=business_hours.of_clinic(settings.clinic),
         redis=_redis(settings),
         reactions=reactions.TABLE,
         timeline_sources=timeline_sources.SOURCES,

@@ -7,6 +7,7 @@ import click
 from flask.cli import with_appcontext
 
 from crm.audit.cli import audit
+from crm.clinic import service as clinic
 from crm.content.cli import content
 from crm.core import current
 from crm.core.db import transaction
@@ -72,6 +73,8 @@ def load_sequences(*, live: bool) -> None:
 @with_appcontext
 def doctor() -> None:
     """Run diagnostics: print what is wrong and what to do; exit status 1 when there is a problem."""
+    with transaction():
+        clinic.apply()
     findings = examine(current.settings())
     for finding in findings:
         click.echo(f"{finding.level:8} {finding.text}")

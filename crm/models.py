@@ -2,6 +2,7 @@
 
 from crm.audit import models as audit
 from crm.campaigns import models as campaigns
+from crm.clinic import models as clinic
 from crm.consent import models as consent
 from crm.consultations import models as consultations
 from crm.contacts import models as contacts
@@ -22,6 +23,6 @@ from crm.staff import models as staff
 from crm.tracking import models as tracking
 
 __all__ = [
-    "audit", "campaigns", "consent", "consultations", "contacts", "content", "desk", "duplicates", "imports", "leads", "messages",
-    "portal", "privacy", "referrers", "reports", "segments", "sequences", "staff", "tracking", "uploads",
+    "audit", "campaigns", "clinic", "consent", "consultations", "contacts", "content", "desk", "duplicates", "imports", "leads",
+    "messages", "portal", "privacy", "referrers", "reports", "segments", "sequences", "staff", "tracking", "uploads",
 ]  # fmt: skip

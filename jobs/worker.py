@@ -56,6 +56,8 @@ class Worker(SimpleWorker):
         """Run one job inside a fresh app context, with the system as actor."""
         with self.app.app_context(), acting("system"):
             try:
+                for prepare in self.app.before_work:
+                    prepare()
                 return super().perform_job(job, queue, execution)
             finally:
                 db.session.remove()

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ class Clinic:
     staff_alert_email: str = ""
     hours: str = "Mon-Fri 08:00-17:00"  # opening hours, in which the deadlines of leads count
     closed: str = "holidays"  # the main holidays, and single days such as 2026-12-24
+    privacy_officer: str = ""  # named in the legal notices
+    accent: str = ""  # color of links and buttons on light pages, such as #0b6763
 
     @property
     def zone(self) -> ZoneInfo:
@@ -94,6 +96,9 @@ class Settings:
     backup_keys: tuple[tuple[str, bytes], ...] = ()
     backup_keep_days: int = 35
     clinic: Clinic = field(default_factory=Clinic)
+    clinic_env: tuple[tuple[str, str], ...] = ()  # what the environment says about the clinic; it wins
+    clinic_gaps: tuple[str, ...] = ()  # what is still to be set before production sends email
+    clinic_logo: str = ""  # hash of the logo; empty without one
     log_level: str = "INFO"
     api_per_minute: int = 600
     touch_hold: timedelta = timedelta(hours=24)  # no educational email so soon after staff were in touch
@@ -128,7 +133,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     else:
         _refuse_one_port(port, sandbox_port)
         env, mail_api = {**_local_secrets(local_dir), **given}, f"http://127.0.0.1:{sandbox_port}"
-    return Settings(
+    settings = Settings(
         production=production,
         secret_keys=_list(env["SECRET_KEY"]),
         field_keys=_keys("FIELD_KEYS", env["FIELD_KEYS"]),
@@ -150,7 +155,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         port=port,
         local_dir=local_dir,
         **_kept_outside(env, local_dir),
-        clinic=_clinic(env),
+        clinic_env=_clinic(env),
         log_level=env.get("LOG_LEVEL", "INFO").upper(),
         api_per_minute=_int(env, "API_PER_MINUTE", 600),
         touch_hold=_touch_hold(env),
@@ -158,6 +163,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         metrics_token=env.get("METRICS_TOKEN", ""),
         fail_point=env.get("FAIL_POINT"),
     )
+    return with_clinic(settings, {})
 
 
 def _kept_outside(env: Mapping[str, str], local_dir: Path) -> dict[str, Any]:
@@ -231,11 +237,6 @@ _NEEDED = (
     "REDIS_URL",
     "SENDGRID_API_KEY",
     "SENDGRID_WEBHOOK_KEY",
-    "CLINIC_NAME",
-    "CLINIC_PHONE",
-    "CLINIC_ADDRESS",
-    "CLINIC_FROM_EMAIL",
-    "CLINIC_TIME_ZONE",
     "TRUSTED_PROXIES",  # said aloud, also where it is 0: a wrong number lets visitors choose their own address
     "METRICS_TOKEN",
 )
@@ -295,7 +296,19 @@ def _wrong_sso(env: Mapping[str, str], issuer: str, roles: Mapping[str, str]) ->
         yield "OIDC_CREATE_ACCOUNTS needs OIDC_ROLES, or new accounts would have no role"
 
 
-def _clinic(env: Mapping[str, str]) -> Clinic:
+CLINIC_NEEDED = ("name", "phone", "address", "from_email", "time_zone")
+"""What production must know about the clinic before it sends email (15 U.S.C. 7704(a)(5): the postal address)."""
+
+
+def with_clinic(settings: Settings, stored: Mapping[str, str], *, logo: str = "") -> Settings:
+    """Return the settings with what was set in the console about the clinic; the environment wins."""
+    values = {**stored, **dict(settings.clinic_env)}
+    gaps = tuple(name for name in CLINIC_NEEDED if settings.production and not values.get(name))
+    blank = {name: "" for name in gaps if name != "time_zone"}
+    return replace(settings, clinic=Clinic(**{**blank, **values}), clinic_gaps=gaps, clinic_logo=logo)
+
+
+def _clinic(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     names = {
         name: value
         for name in Clinic.__dataclass_fields__
@@ -308,7 +321,7 @@ def _clinic(env: Mapping[str, str]) -> Clinic:
         if zone is None:
             raise ConfigError("CLINIC_TIME_ZONE must be a zone name such as America/Los_Angeles.")
         names["time_zone"] = zone
-    return Clinic(**names)
+    return tuple(names.items())
 
 
 def _is_this_machine(url: str) -> bool:

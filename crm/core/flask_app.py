@@ -45,6 +45,7 @@ class CrmApp(Flask):
     request_class = CleanRequest
     url_rule_class = LazyRule
     services: Services
+    before_work: tuple[Callable[[], None], ...] = ()  # called at the begin of each request and job
 
     @property
     def settings(self) -> Settings:
@@ -68,4 +69,6 @@ class CrmApp(Flask):
 
     def _dispatch(self) -> ResponseReturnValue:
         with transaction():
+            for prepare in self.before_work:
+                prepare()
             return super().dispatch_request()

@@ -9,6 +9,7 @@ from rq import Worker
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from crm.clinic import service as clinic
 from crm.content.service import count_waiting
 from crm.core import clock, current, queue
 from crm.core.config import Settings
@@ -43,6 +44,7 @@ def examine(settings: Settings) -> list[Finding]:
     if words := _cannot_be_written():
         return [Finding("problem", words, "database")]
     inside = [
+        *_clinic(settings),
         *_copy(settings),
         *_processes(),
         *_jobs(),
@@ -55,6 +57,16 @@ def examine(settings: Settings) -> list[Finding]:
         *_backup(settings),
     ]
     return [*inside, *_key(settings), *_dns(settings), *proxy_check.findings(settings)]
+
+
+def _clinic(settings: Settings) -> Iterator[Finding]:
+    if settings.clinic_gaps:
+        names = ", ".join(name.replace("_", " ") for name in settings.clinic_gaps)
+        words = f"No email is sent before the clinic’s {names} are set: in the console, page Clinic, or as CLINIC_* settings."
+        yield Finding("problem", words, "clinic")
+    elif settings.production and (examples := clinic.leftovers(settings)):
+        names = ", ".join(name.replace("_", " ") for name in examples)
+        yield Finding("problem", f"These facts of the clinic still hold an example: {names}.", "clinic")
 
 
 def _backup(settings: Settings) -> list[Finding]:

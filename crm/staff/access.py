@@ -54,6 +54,7 @@ PERMISSIONS: Mapping[str, frozenset[str]] = {
     "manage_referrers": _only("admin", "front_desk"),
     "manage_staff": _only("admin"),
     "see_settings": _only("admin"),
+    "change_settings": _only("admin"),  # the clinic's facts, API keys
     "read_audit": _only("admin"),
     "export_people": _only("admin"),
     "erase_people": _only("admin"),

@@ -49,8 +49,10 @@ def _hash(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def create(*, name: str, scopes: Collection[str], practice_id: int | None = None) -> tuple[ApiKey, str]:
-    """Create a key; return its row and the key itself, which is stored nowhere. Raises Invalid."""
+def create(
+    *, name: str, scopes: Collection[str], practice_id: int | None = None, days: int | None = None
+) -> tuple[ApiKey, str]:
+    """Create a key that ends after `days`, if given; return its row and the key, which is stored nowhere. Raises Invalid."""
     if not name.strip():
         raise Invalid({"name": ["Give the key a name that says who uses it."]})
     if not scopes or set(scopes) - set(SCOPES):
@@ -66,25 +68,28 @@ def create(*, name: str, scopes: Collection[str], practice_id: int | None = None
         scopes=sorted(set(scopes)),
         practice_id=practice_id,
         created_at=clock.now(),
+        expires_at=clock.now() + timedelta(days=days) if days else None,
     )
     db.session.add(row)
     db.session.flush()
-    audit.record("api_key.create", object_type="api_key", object_id=row.id, detail={"scopes": row.scopes})
+    audit.record(
+        "api_key.create", object_type="api_key", object_id=row.id, detail={"scopes": row.scopes, "days": days}
+    )
     return row, plain
 
 
 _FIND = """
     select id, name, scopes, practice_id, last_used_at from api_key
-    where key_hash = :hash and revoked_at is null
+    where key_hash = :hash and revoked_at is null and (expires_at is null or expires_at > :now)
 """
 
 
 def find(plain: str) -> Caller | None:
-    """Return the caller that a key belongs to; None if it is unknown or revoked."""
-    row = execute_raw(_FIND, {"hash": _hash(plain)}).first()
+    """Return the caller that a key belongs to; None if it is unknown, revoked or over."""
+    now = clock.now()
+    row = execute_raw(_FIND, {"hash": _hash(plain), "now": now}).first()
     if row is None:
         return None
-    now = clock.now()
     if row.last_used_at is None or now - row.last_used_at > SEEN_EVERY:
         db.session.execute(update(ApiKey).where(ApiKey.id == row.id).values(last_used_at=now))
     scopes = frozenset(row.scopes)

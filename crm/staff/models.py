@@ -180,6 +180,7 @@ class ApiKey(HasId, Base):
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
 
 
 class KeptReply(Base):

@@ -9,6 +9,7 @@ from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 from werkzeug.routing import IntegerConverter
 
+from crm.core import current
 from crm.staff.sign_in import setup as sign_in
 from crm.web import access_guard, api, console, errors, headers, language, portal, public, template_filters
 
@@ -48,7 +49,12 @@ def init_web(app: "CrmApp", settings: "Settings") -> None:
     api.init_api(app, csrf)
     console.init_console(app)
     errors.register_error_handlers(app)
-    app.context_processor(lambda: {"clinic": settings.clinic})
+    app.context_processor(_clinic)
+
+
+def _clinic() -> dict[str, object]:
+    settings = current.settings()
+    return {"clinic": settings.clinic, "clinic_logo": settings.clinic_logo}
 
 
 def _start() -> None:

@@ -7,6 +7,7 @@ PUBLIC = """
     /health/live /health/ready /health/proxy /api/v1/openapi.json
     /sign-in/<token> /sign-in/link /sign-in/passkey /sign-in/passkey/challenge /sign-in/sso /sign-in/sso/answer
     /calendar/<token>.ics
+    /clinic/logo /clinic/style.css
     /your-data /your-data/sent /d/<token> /d/<token>/copy /d/<token>/erase
     /c/<token> /u/<token> /u/<token>/topic /u/<token>/undo /p/<token>
     /a/<token> /a/<token>/<answer>

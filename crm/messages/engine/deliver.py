@@ -30,6 +30,8 @@ NOT_CALLED = Outcome(fate=Fate.TRY_AGAIN, error="no call was made")
 
 def deliver(batch_id: int, *, settings: Settings) -> str:
     """Deliver one batch; return "nothing", or the batch's new state."""
+    if settings.clinic_gaps:
+        return "nothing"
     attempt = claim_committed(
         lambda: claim_batch(batch_id, clinic=settings.clinic, public_url=settings.public_url)
     )

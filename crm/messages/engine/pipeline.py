@@ -32,6 +32,8 @@ def lane_requests(batches: int, *, key: str) -> list[queue.JobRequest]:
 
 def run(*, settings: Settings) -> int:
     """Deliver ready batches for up to BUSY_SECONDS; return how many. Queues another job when some may be left."""
+    if settings.clinic_gaps:  # an email without sender and postal address must not be sent
+        return 0
     until = time.monotonic() + BUSY_SECONDS
     waiting: _InFlight = deque()
     count = 0

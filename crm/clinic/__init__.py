@@ -1,0 +1,1 @@
+"""What is set about the clinic in the console: facts, opening hours, colors, logo."""

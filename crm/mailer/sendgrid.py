@@ -1,6 +1,6 @@
 """SendGrid's v3 Mail Send, through the official library, over a kept connection and with a timeout.
 
-The library opens a connection and reads the CA bundle for every call and serialises slowly; `KeptClient` replaces
+The library opens a connection and reads the CA bundle for every call and serializes slowly; `KeptClient` replaces
 just its transport. Limits are SendGrid's own: docs.sendgrid.com/api-reference/mail-send/limitations.
 """
 

@@ -20,7 +20,7 @@ def page(browser: Browser) -> Iterator[Page]:
     """A fresh browser window of a desktop's size, in Los Angeles; whatever it complains about fails the test."""
     context = browser.new_context(
         viewport={"width": 1280, "height": 900}, timezone_id="America/Los_Angeles",
-        reduced_motion="reduce",  # a colour half way through its fade is no finding
+        reduced_motion="reduce",  # a color half way through its fade is no finding
     )  # fmt: skip
     page = context.new_page()
     complaints: list[str] = []

@@ -44,7 +44,7 @@ Ketamine is approved as an anesthetic. **Bold**, *italic*, [a link](contact_url)
 
 [[button: Go on | preferences_url]]
 """
-# For each piece of text: its colour against the nearest opaque ground behind it.
+# For each piece of text: its color against the nearest opaque ground behind it.
 MEASURE = """() => {
   const rgba = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n }
   const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
@@ -52,8 +52,8 @@ MEASURE = """() => {
     .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0)
   const ground = node => {
     for (; node; node = node.parentElement) {
-      const colour = rgba(getComputedStyle(node).backgroundColor)
-      if (colour[3] === 1) return colour
+      const color = rgba(getComputedStyle(node).backgroundColor)
+      if (color[3] === 1) return color
     }
     return [255, 255, 255, 1]
   }

@@ -112,14 +112,14 @@ def test_a_finding_of_the_reader_explains_itself() -> None:
     assert 0 < one.probability <= 1
 
 
-def test_what_is_labelled_is_judged_as_labelled() -> None:
+def test_what_is_labeled_is_judged_as_labeled() -> None:
     for path in TRAINED[::8]:
         for line in read_lines(path)[::25]:
             if set(line.expect or ()) & {"envelope-topic"}:
                 continue
             reading = reader.read(Unit(line.text, line.before, line.where), language=line.language)
             assert bool(reading.kinds) is bool(line.expect), line.id
-            assert reading.labelled
+            assert reading.labeled
 
 
 def test_without_vectors_words_alone_judge(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,7 +260,7 @@ def test_a_name_stays_a_name(name: str) -> None:
 
 @given(left=NAMES, right=NAMES)
 @settings(max_examples=200, deadline=None)
-def test_neighbouring_values_do_not_join_into_a_placeholder(left: str, right: str) -> None:
+def test_neighboring_values_do_not_join_into_a_placeholder(left: str, right: str) -> None:
     rendered = made("x {{ first_name }}{{ signup_date }} [a {{ signup_date }}]")
     fields = FIELDS | {"first_name": left, "signup_date": right}
     assert sent(rendered.text, substitutions(fields)) == personalise(rendered, fields).text

@@ -16,6 +16,6 @@ from crm.ops.proxy_check import MADE_UP, judge
         ("10.0.0.2", ["203.0.113.7"], 2, "names 1"),
     ],
 )
-def test_judgement(address, forwarded, trusted, words):
+def test_judgment(address, forwarded, trusted, words):
     found = judge(address, forwarded, trusted=trusted)
     assert found is None if words is None else words in found

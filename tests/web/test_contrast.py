@@ -1,4 +1,4 @@
-"""Colours: every pair that is used is readable, in light and in dark (WCAG 2.2, 1.4.3 and 1.4.11)."""
+"""Colors: every pair that is used is readable, in light and in dark (WCAG 2.2, 1.4.3 and 1.4.11)."""
 
 import re
 from pathlib import Path
@@ -30,8 +30,8 @@ def palette(scheme: str) -> dict[str, str]:
     return found
 
 
-def luminance(colour: str) -> float:
-    channels = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+def luminance(color: str) -> float:
+    channels = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 

@@ -21,7 +21,7 @@ FORBIDDEN = {
     "a style element": r"<style\b",
     "a script of its own": r"<script\b(?![^>]*\bsrc=)",
     "an event handler": r"<[^>]*\son[a-z]+\s*=\s*[\"']",
-    "a colour": r"(?<!href=[\"'])(?<!&)#(?:[0-9a-fA-F]{3}){1,2}\b(?=[\"';\s])",
+    "a color": r"(?<!href=[\"'])(?<!&)#(?:[0-9a-fA-F]{3}){1,2}\b(?=[\"';\s])",
     "another host": r"<(?!a\b)[^>]*\s(?:src|href|action)=[\"'](?:https?:)?//",
     "a javascript: address": r"javascript:",
 }
@@ -41,7 +41,7 @@ def test_parses(path):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
-def test_carries_no_style_script_or_colour(path):
+def test_carries_no_style_script_or_color(path):
     text = path.read_text()
     found = {what: re.findall(pattern, text) for what, pattern in FORBIDDEN.items()}
     assert {what: hits for what, hits in found.items() if hits} == {}

@@ -1,7 +1,7 @@
 """The claims check: what an email says that a regulator, a careful doctor or a lock screen should never see.
 
 `check` reads the sentences of a text, `check_content` a whole email or page, `check_text` plain text that may become one. Rules
-(`templates/content/claims.yaml`) decide what is plain; a reader that learned from labelled sentences judges the rest.
+(`templates/content/claims.yaml`) decide what is plain; a reader that learned from labeled sentences judges the rest.
 `check_rules` asks the rules alone. Nothing here touches a database, a network or the environment.
 """
 

@@ -30,7 +30,7 @@ class Finding:
     suggestion: str
     where: str = "body"
     probability: float = 1.0  # as the reader sees it; a rule is sure
-    nearest: tuple[str, ...] = ()  # labelled sentences that the reader found most alike
+    nearest: tuple[str, ...] = ()  # labeled sentences that the reader found most alike
     unit: Unit | None = None  # what the reader judged
 
     @property

@@ -1,8 +1,8 @@
-"""The learned reader: how likely a sentence makes a forbidden claim, of which kind, and which labelled sentences it resembles.
+"""The learned reader: how likely a sentence makes a forbidden claim, of which kind, and which labeled sentences it resembles.
 
 Two scores are weighed together: one of words and letters (a linear model), one of meaning (sentence vectors and a support vector
 machine). Where no vectors can be had the first serves alone, with thresholds of its own. A sentence that stands in the corpus is
-judged as it is labelled there.
+judged as it is labeled there.
 """
 
 from functools import lru_cache
@@ -23,13 +23,13 @@ LONGEST = 1_000  # letters whose meaning is looked up
 
 
 class Reading(NamedTuple):
-    """What the reader says about one unit. `labelled`: it stands in the corpus and this is its label."""
+    """What the reader says about one unit. `labeled`: it stands in the corpus and this is its label."""
 
     probability: float
     verdict: str  # BLOCK, ASK or nothing
     kinds: tuple[str, ...]
     nearest: tuple[str, ...]
-    labelled: bool = False
+    labeled: bool = False
 
 
 def read(unit: Unit, *, language: str) -> Reading:
@@ -42,8 +42,8 @@ def _read(unit: Unit, language: str, use_vectors: bool) -> Reading:
     known = weights()
     number = known.known.get(key(unit))
     if number is not None:
-        kinds = known.labelled[number].kinds
-        return Reading(float(bool(kinds)), "BLOCK" if kinds else "", kinds, (), labelled=True)
+        kinds = known.labeled[number].kinds
+        return Reading(float(bool(kinds)), "BLOCK" if kinds else "", kinds, (), labeled=True)
     scored = score(unit, known, use_vectors=use_vectors)
     scale = known.words_only if scored.vector is None else known.full
     verdict = _verdict(scored.probability, scale, language)
@@ -62,7 +62,7 @@ class Scored(NamedTuple):
 
 
 def score(unit: Unit, known: Weights, *, use_vectors: bool) -> Scored:
-    """Return how likely a unit makes a claim, whatever is labelled."""
+    """Return how likely a unit makes a claim, whatever is labeled."""
     import numpy as np  # noqa: PLC0415
 
     at, weight = buckets(unit.text, before=unit.before, where=unit.where)
@@ -120,7 +120,7 @@ def _verdict(probability: float, scale: Scale, language: str) -> str:
 
 
 def _nearest(unit: Unit, scored: Scored, known: Weights) -> tuple[str, ...]:
-    """Return the labelled claims that a sentence is most like: by meaning, or by the words they share."""
+    """Return the labeled claims that a sentence is most like: by meaning, or by the words they share."""
     import numpy as np  # noqa: PLC0415
 
     claims = known.arrays["claims"]
@@ -130,4 +130,4 @@ def _nearest(unit: Unit, scored: Scored, known: Weights) -> tuple[str, ...]:
         said = set(key(unit)[2].split())
         likeness = np.array([len(said & words) / (len(said | words) or 1) for words in known.claim_words])
     order = np.argsort(-likeness, kind="stable")[:NEAREST]
-    return tuple(spoken(known.labelled[claims[number]].unit) for number in order)
+    return tuple(spoken(known.labeled[claims[number]].unit) for number in order)

@@ -26,7 +26,7 @@ class BadWeights(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class Labeled:
     """A sentence of the corpus, and what it claims; nothing: it is fine."""
 
     unit: Unit
@@ -46,7 +46,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Everything the reader needs. Rows of `vectors` and `labelled` belong together; `claims` numbers those that claim."""
+    """Everything the reader needs. Rows of `vectors` and `labeled` belong together; `claims` numbers those that claim."""
 
     arrays: dict[str, "NDArray[Any]"]
     kinds: tuple[str, ...]
@@ -54,7 +54,7 @@ class Weights:
     words_only: Scale
     harmless_below: float  # by words alone; meaning is not looked up
     claim_above: float  # the same, for sentences that plainly claim
-    labelled: tuple[Labelled, ...]
+    labeled: tuple[Labeled, ...]
     claim_words: tuple[frozenset[str], ...]  # of those that `claims` numbers
     known: dict[tuple[str, str, str], int]
     manifest: dict[str, Any]
@@ -81,8 +81,8 @@ def weights(folder: Path = FOLDER) -> Weights:
     )
     support = np.flatnonzero(arrays["dual"])
     arrays["support"], arrays["dual"] = arrays["vectors"][support], arrays["dual"][support]
-    labelled = tuple(_labelled(row) for row in orjson.loads(arrays.pop("sentences").tobytes()))
-    arrays["claims"] = np.flatnonzero([bool(one.kinds) for one in labelled])
+    labeled = tuple(_labeled(row) for row in orjson.loads(arrays.pop("sentences").tobytes()))
+    arrays["claims"] = np.flatnonzero([bool(one.kinds) for one in labeled])
     return Weights(
         arrays=arrays,
         kinds=tuple(manifest["kinds"]),
@@ -90,13 +90,13 @@ def weights(folder: Path = FOLDER) -> Weights:
         words_only=Scale(**manifest["words_only"]),
         harmless_below=manifest["harmless_below"],
         claim_above=manifest["claim_above"],
-        labelled=labelled,
-        claim_words=tuple(frozenset(key(one.unit)[2].split()) for one in labelled if one.kinds),
-        known={key(one.unit): number for number, one in enumerate(labelled)},
+        labeled=labeled,
+        claim_words=tuple(frozenset(key(one.unit)[2].split()) for one in labeled if one.kinds),
+        known={key(one.unit): number for number, one in enumerate(labeled)},
         manifest=manifest,
     )
 
 
-def _labelled(row: list[Any]) -> Labelled:
+def _labeled(row: list[Any]) -> Labeled:
     text, before, where, *kinds = row
-    return Labelled(Unit(text, before, where), tuple(kinds))
+    return Labeled(Unit(text, before, where), tuple(kinds))

@@ -1,4 +1,4 @@
-"""What the reader learns from: the labelled corpora, and the sentences of the shipped texts, which two people approved."""
+"""What the reader learns from: the labeled corpora, and the sentences of the shipped texts, which two people approved."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -38,7 +38,7 @@ def main() -> None:
     learned = [*found, *with_context(found)]
     table = Table(learned)
     say(
-        f"{len(found)} labelled, {len(learned) - len(found)} copies with a sentence before, {len(set(table.files))} files"
+        f"{len(found)} labeled, {len(learned) - len(found)} copies with a sentence before, {len(set(table.files))} files"
     )
     left_out = score_left_out(table)
     scales: dict[str, Any] = {

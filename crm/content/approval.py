@@ -3,7 +3,7 @@
 Every verb locks the version's row, so that two presses at once are one after the other.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +11,10 @@ from sqlalchemy import Row, select, text
 
 from crm.audit import service as audit
 from crm.content import claims_gate, preview, rules, service
+from crm.content.claims import Finding
 from crm.content.claims.document import LARGEST
 from crm.content.events import ContentApproved
+from crm.content.exceptions import service as exceptions
 from crm.content.models import Approval, Autosave, ContentItem, ContentVersion, VersionState
 from crm.content.questions import service as questions
 from crm.content.render.fields import ContentError
@@ -133,7 +135,7 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
     if state not in ("draft", "void", "expired"):
         raise Conflict("You can submit only a draft, or a text that needs re-approval.")
     blocks = service.current_blocks(version.language)
-    refused = claims_gate.blocked(version.source, blocks=blocks, host=service.host())
+    refused = claims_gate.names(_unsigned(version, blocks))
     if refused:
         raise Invalid(
             {
@@ -193,10 +195,15 @@ def approval_request(
 
 def _blocked(version: ContentVersion) -> bool:
     try:
-        blocks = service.current_blocks(version.language)
-        return bool(claims_gate.blocked(version.source, blocks=blocks, host=service.host()))
+        return bool(_unsigned(version, service.current_blocks(version.language)))
     except ContentError:
         return True  # what cannot be read cannot go out
+
+
+def _unsigned(version: ContentVersion, blocks: Mapping[str, str]) -> list[Finding]:
+    """Return what stops a text and no signed exception lets pass."""
+    found = claims_gate.blocking(version.source, blocks=blocks, host=service.host())
+    return exceptions.left(found, item_key=version.item.key, language=version.language)
 
 
 def approve(version_id: int, *, actor: str, roles: Collection[str], kind: str, months: int = 12) -> bool:
@@ -241,10 +248,15 @@ def _activate(version: ContentVersion, *, now: datetime) -> None:
 
 
 def _until(version: ContentVersion) -> datetime:
-    """The first end counts: of an approval, or of the authorization that a patient's words rest on."""
+    """The first end counts: of an approval, an authorization of a patient's words, or a signed exception."""
     ends = [one.expires_at for one in approvals_of(version).values()]
-    paper = testimonials.ends_at(parse(version.source))
-    return min([*ends, paper] if paper else ends)
+    blocks = service.current_blocks(version.language)
+    found = claims_gate.blocking(version.source, blocks=blocks, host=service.host())
+    papers = (
+        testimonials.ends_at(parse(version.source)),
+        exceptions.ends_at(found, item_key=version.item.key, language=version.language),
+    )
+    return min([*ends, *(end for end in papers if end is not None)])
 
 
 def _tell_voided(version: ContentVersion) -> None:

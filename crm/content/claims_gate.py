@@ -22,21 +22,23 @@ def findings(text: str, *, blocks: Mapping[str, str], host: str) -> list[Finding
     return list(_found(text, tuple(sorted(blocks.items())), host, learned=True))
 
 
-def blocked(text: str, *, blocks: Mapping[str, str], host: str) -> tuple[str, ...]:
-    """Return what keeps a text from being submitted and approved: ids of rules, and of kinds that the reader is sure of."""
-    return _ids(findings(text, blocks=blocks, host=host))
+def blocking(text: str, *, blocks: Mapping[str, str], host: str) -> list[Finding]:
+    """Return what keeps a text from being submitted and approved: of rules, and of kinds that the reader is sure of."""
+    return [one for one in findings(text, blocks=blocks, host=host) if one.blocks]
 
 
-def blocked_by_rules(text: str, *, blocks: Mapping[str, str], host: str) -> tuple[str, ...]:
-    """Return the ids of the rules that keep an approved text from being sent.
+def blocking_by_rules(text: str, *, blocks: Mapping[str, str], host: str) -> list[Finding]:
+    """Return what the rules alone say keeps an approved text from being sent.
 
     The reader is not asked: people approved exactly these bytes, and a newly trained reader stops no mail that they approved.
     """
-    return _ids(_found(text, tuple(sorted(blocks.items())), host, learned=False))
+    found = _found(text, tuple(sorted(blocks.items())), host, learned=False)
+    return [one for one in found if one.blocks]
 
 
-def _ids(found: Iterable[Finding]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.id for one in found if one.blocks))
+def names(found: Iterable[Finding]) -> tuple[str, ...]:
+    """Return the ids of findings, each once."""
+    return tuple(dict.fromkeys(one.id for one in found))
 
 
 @lru_cache(maxsize=512)

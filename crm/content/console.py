@@ -14,6 +14,7 @@ from crm.content.catalog import Filters
 from crm.content.editor import form_codec
 from crm.content.editor import hints as editor_hints
 from crm.content.editor import service as editor
+from crm.content.exceptions import rules as exception_rules
 from crm.content.models import Approval, Comment, ContentVersion, VersionState
 from crm.content.page_context import IN_WORDS, STATES, actor, roles, shared
 from crm.content.render.fields import LANGUAGES, ContentError
@@ -137,6 +138,9 @@ def version(version_id: int) -> ResponseReturnValue:
         months=list(rules.MONTHS),
         sources=diff.sources_by_sentence(compared.sentences, form_codec.split_fields(found.source)),
         waiting=_waiting(found),
+        my_roles=roles(),
+        me_as=actor(),
+        exception_days=list(exception_rules.DAYS),
         both=editor.newest(found.item_id, language="es" if found.language == "en" else "en") is not None,
         **compared.facts,
         **_discussion(notes, compared.sentences),
@@ -222,6 +226,8 @@ def _people(
     writers = [who for note in notes for who in (note.author, note.settled_by)]
     answers = [one.question.answer for one in report.findings if one.question is not None]
     reviewers += [one.author for one in answers if one is not None]
+    for row in (one.exception for one in report.findings if one.exception is not None):
+        reviewers += [row.asked_by, *row.signatures.values()]
     return catalog.display_names([version.author, version.submitted_by, *reviewers, *writers])
 
 

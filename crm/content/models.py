@@ -77,6 +77,8 @@ class ContentVersion(HasId, Base):
     submitted_by: Mapped[str | None] = mapped_column(Text)
     submitted_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    # of a block: mail with the words before it waits from the moment it is submitted
+    safety: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
 
     item: Mapped[ContentItem] = relationship(lazy="joined", innerjoin=True)
 
@@ -150,6 +152,50 @@ class Answer(HasId, Base):
     version_id: Mapped[int] = mapped_column(ForeignKey("content_version.id"), index=True)
     author: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime]
+
+
+class ContentException(HasId, Base):
+    """A finding of the claims check about one sentence that two people let pass until a day. Its facts never change."""
+
+    __tablename__ = "content_exception"
+    __table_args__ = (
+        CheckConstraint("reason <> ''", name="reason"),
+        CheckConstraint("ends_at > asked_at and ends_at <= asked_at + interval '180 days'", name="ends_at"),
+        CheckConstraint("(clinician is null) = (clinician_at is null)", name="clinician"),
+        CheckConstraint("(admin is null) = (admin_at is null)", name="admin"),
+        CheckConstraint("clinician <> admin", name="two_people"),
+        CheckConstraint("(ended_by is null) = (ended_at is null)", name="ended"),
+        Index("ix_content_exception_digest", "digest", text("id desc")),
+    )
+
+    digest: Mapped[bytes] = mapped_column(
+        LargeBinary
+    )  # over the item, the language, the rule and the sentence
+    version_id: Mapped[int] = mapped_column(ForeignKey("content_version.id"), index=True)
+    language: Mapped[str] = mapped_column(Text)
+    rule: Mapped[str] = mapped_column(Text)
+    sentence: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    asked_by: Mapped[str] = mapped_column(Text)
+    asked_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    clinician: Mapped[str | None] = mapped_column(Text)
+    clinician_at: Mapped[datetime | None]
+    admin: Mapped[str | None] = mapped_column(Text)
+    admin_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None] = mapped_column(Text)
+    ended_at: Mapped[datetime | None]
+
+    @property
+    def signatures(self) -> dict[str, str]:
+        """Each signature that is given, by role."""
+        given = {"clinician": self.clinician, "admin": self.admin}
+        return {role: person for role, person in given.items() if person is not None}
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether both people signed."""
+        return self.clinician is not None and self.admin is not None
 
 
 class Autosave(HasId, Base):

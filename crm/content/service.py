@@ -12,6 +12,8 @@ from sqlalchemy import Row, func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from crm.content import claims_gate
+from crm.content.claims import Finding
+from crm.content.exceptions import service as exceptions
 from crm.content.models import ContentItem, ContentVersion, VersionState
 from crm.content.render import library
 from crm.content.render.merge_fields import substitutions
@@ -105,8 +107,8 @@ def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
         return NotSendable(f"content_broken: {error.field}")
     if found != version.hash:
         return NotSendable("content_changed")
-    if blocked:
-        return NotSendable(f"content_refused: {blocked[0]}")
+    if left := exceptions.left(blocked, item_key=version.key, language=rendered.language):
+        return NotSendable(f"content_refused: {left[0].id}")
     if authorizations.refusal(_parsed(version.source), now=now) is not None:
         return NotSendable("content_not_authorized")
     return Sendable(version_id, rendered)
@@ -127,11 +129,11 @@ def _approval_problem(version: Row[Any], *, now: datetime) -> str | None:
 @lru_cache(maxsize=256)
 def _rendered(
     source: str, blocks: tuple[tuple[str, str], ...], frame: str, clinic: ClinicFacts
-) -> tuple[bytes, Rendered, tuple[str, ...]]:
+) -> tuple[bytes, Rendered, list[Finding]]:
     """Render and check once per process and set of bytes, so that sending costs neither."""
     named = dict(blocks)
     rendered = render(parse(source), blocks=named, layout=frame, clinic=clinic)
-    blocked = claims_gate.blocked_by_rules(source, blocks=named, host=_host(clinic))
+    blocked = claims_gate.blocking_by_rules(source, blocks=named, host=_host(clinic))
     return _digest(source, blocks, frame), rendered, blocked
 
 

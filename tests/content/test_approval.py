@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from crm.content import approval, comments, rules, seed, service
+from crm.content.claims import Finding, Severity
 from crm.content.editor import form_codec
 from crm.content.editor import service as editor
 from crm.content.models import Autosave, ContentItem, ContentVersion
@@ -19,6 +20,9 @@ from tests.support import factories as support_factories
 
 KEY = "contact-request/02-understanding"
 WRITER, DOCTOR, LAWYER = "staff:1", "staff:2", "staff:3"
+STOPS = Finding(
+    id="cure-claim", rule="", severity=Severity.BLOCK, sentence="", words="", start=0, end=0, why="", suggestion=""
+)  # fmt: skip
 DAY = 86_400
 
 
@@ -128,10 +132,10 @@ def test_an_email_that_mailboxes_would_cut_off_is_refused():
 def test_what_the_check_blocks_by_now_cannot_be_approved_or_sent(monkeypatch):
     made = draft()
     approval.submit(made.id, actor=WRITER)
-    monkeypatch.setattr("crm.content.claims_gate.blocked", lambda *_, **__: ("cure-claim",))
+    monkeypatch.setattr("crm.content.claims_gate.blocking", lambda *_, **__: [STOPS])
     with pytest.raises(NotAllowed, match="found problems"):
         approval.approve(made.id, actor=DOCTOR, roles=["clinician"], kind="clinical")
-    monkeypatch.setattr("crm.content.claims_gate.blocked_by_rules", lambda *_, **__: ("cure-claim",))
+    monkeypatch.setattr("crm.content.claims_gate.blocking_by_rules", lambda *_, **__: [STOPS])
     service._rendered.cache_clear()
     old = select(ContentVersion.id).where(
         ContentVersion.item_id == made.item_id, ContentVersion.state == "approved"

@@ -197,6 +197,7 @@ def test_paragraphs_stand_beside_their_like():
         "content/versions/999999/approve",
         "content/review/same",
         "content/questions/versions/999999",
+        "content/exceptions/999999/sign",
         "sequences/999999/draft/publish",
     ],
 )

@@ -104,5 +104,5 @@ def test_a_person_who_asks_is_never_refused_for_our_text(outbox, app, clock, cha
 def test_what_can_be_sent_costs_the_check_once(outbox, monkeypatch):
     version_id = newest("contact-request/01-welcome").id
     service.sendable(version_id, now=support_factories.clock.now())
-    monkeypatch.setattr("crm.content.claims_gate.blocked", lambda *_, **__: pytest.fail("checked again"))
+    monkeypatch.setattr("crm.content.claims_gate.blocking", lambda *_, **__: pytest.fail("checked again"))
     assert isinstance(service.sendable(version_id, now=support_factories.clock.now()), service.Sendable)

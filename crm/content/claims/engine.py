@@ -32,6 +32,7 @@ class Finding:
     probability: float = 1.0  # as the reader sees it; a rule is sure
     nearest: tuple[str, ...] = ()  # labeled sentences that the reader found most alike
     unit: Unit | None = None  # what the reader judged
+    of_sentence: bool = False  # about one sentence, not about a whole text or what it lacks
 
     @property
     def blocks(self) -> bool:
@@ -141,6 +142,7 @@ class _Reader:
             end=end,
             why=f"{rule.why} ({rule.source})",
             suggestion=rule.suggestion,
+            of_sentence=True,
         )
 
     def _excused(self, rule: Rule, match: Match) -> bool:

@@ -82,6 +82,5 @@ def _learned(
 
 def _about(sentence: Sentence, text: str, rule_id: str, language: str) -> Finding:
     start, end = sentence.start, sentence.start + len(sentence.text)
-    return replace(
-        finding(rulebook(language).rule(rule_id), text=text, start=start, end=end), sentence=sentence.text
-    )
+    about = finding(rulebook(language).rule(rule_id), text=text, start=start, end=end)
+    return replace(about, sentence=sentence.text, of_sentence=True)

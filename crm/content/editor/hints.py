@@ -1,11 +1,13 @@
 """The check's findings as an editor shows them: where they stand in the field, and what one click would write there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crm.content import claims_gate, service
 from crm.content.claims import Finding
-from crm.content.models import ContentVersion
+from crm.content.exceptions import rules as exception_rules
+from crm.content.exceptions import service as exceptions
+from crm.content.models import ContentException, ContentVersion
 from crm.content.questions import service as questions
 from crm.content.questions.service import Question
 from crm.content.render.fields import ContentError
@@ -41,11 +43,18 @@ class Hint:
     block: str = ""
     nearest: tuple[str, ...] = ()
     question: Question | None = None
+    digest: str = ""  # what an exception would be bound to; empty where none is possible
+    exception: ContentException | None = None  # signed or asked for
 
     @property
     def stops(self) -> bool:
         """Whether this finding keeps the text from being submitted."""
-        return self.severity in ("BLOCK", "REQUIRE")
+        return self.severity in ("BLOCK", "REQUIRE") and not self.is_signed
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether two people let it pass."""
+        return self.exception is not None and self.exception.is_signed
 
     @property
     def asks(self) -> bool:
@@ -76,7 +85,22 @@ def check_version(version: ContentVersion) -> Report:
     body = version.source.partition("\n---")[2].partition("\n")[2].replace("\r\n", "\n")
     asked = {one.finding: one for one in questions.with_answers(found, language=version.language)}
     shown = [one for one in found if not one.asks or one in asked]  # one question a sentence
-    return Report([_told(number, one, body, asked.get(one)) for number, one in enumerate(shown)])
+    told = [_told(number, one, body, asked.get(one)) for number, one in enumerate(shown)]
+    return Report(_with_exceptions(told, shown, version))
+
+
+def _with_exceptions(told: Sequence[Hint], found: Sequence[Finding], version: ContentVersion) -> list[Hint]:
+    digests = [
+        exceptions.digest_of(one, item_key=version.item.key, language=version.language)
+        if exception_rules.may_be_signed(one)
+        else b""
+        for one in found
+    ]
+    known = exceptions.newest({digest for digest in digests if digest})
+    return [
+        replace(hint, digest=digest.hex(), exception=known.get(digest))
+        for hint, digest in zip(told, digests, strict=True)
+    ]
 
 
 def _told(number: int, one: Finding, body: str, question: Question | None) -> Hint:

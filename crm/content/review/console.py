@@ -7,7 +7,9 @@ from flask_babel import gettext, ngettext
 from crm.content import approval, catalog, diff, rules
 from crm.content.editor import form_codec
 from crm.content.editor import service as editor
-from crm.content.models import ContentVersion, VersionState
+from crm.content.exceptions import service as exceptions
+from crm.content.exceptions.rules import SIGNATURES
+from crm.content.models import ContentException, ContentVersion, VersionState
 from crm.content.page_context import actor, roles, shared
 from crm.content.review import service
 from crm.content.review.service import Waiting
@@ -48,12 +50,22 @@ def index() -> ResponseReturnValue:
         same=[row for row in mine if row.same],
         others=[row for row in rows if not row.kinds],
         ending=ending,
+        exceptions=_to_sign(),
         kinds_given=[kind for kind in rules.approvals_needed(approval.reviewers()) if _may_give(kind)],
         needed=rules.approvals_needed(approval.reviewers()),
         names=catalog.display_names(row.version.author for row in rows),
         months=list(rules.MONTHS),
         **shared(),
     )
+
+
+def _to_sign() -> list[tuple[ContentException, ContentVersion]]:
+    """The exceptions that wait for a signature of one of the reader's roles."""
+    return [
+        (row, approval.get(row.version_id))
+        for row in exceptions.waiting()
+        if set(roles()) & (set(SIGNATURES) - row.signatures.keys())
+    ]
 
 
 def _may_give(kind: str) -> bool:

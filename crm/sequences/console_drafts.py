@@ -13,7 +13,8 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.flashes import flash_with_undo
 from crm.messages import queries as messages
-from crm.sequences import drafts, plan_edits, plan_graph, queries
+from crm.segments import queries as segments
+from crm.sequences import drafts, outline, plan_edits, plan_graph, queries
 from crm.sequences.models import SequenceDraft, SequenceVersion
 from crm.sequences.version_change import Fate, People
 from crm.staff import access
@@ -52,7 +53,9 @@ def _draft(sequence_id: int) -> SequenceDraft:
 def _outline(sequence_id: int, status: int = 200, **more: Any) -> Response:
     draft = _draft(sequence_id)
     shared = _shared(draft)
-    there = {node["item"] for node in shared["nodes"]}
+    cards = list(outline.every_card(shared["cards"]))
+    there = {card.item for card in cards}
+    newest = [(rule.id, rule.segment.name) for rule in segments.newest()]
     page = render_template(
         "console/sequences/draft.html",
         **shared,
@@ -60,8 +63,12 @@ def _outline(sequence_id: int, status: int = 200, **more: Any) -> Response:
         window=draft.plan["window"],
         window_days=[gettext(WEEKDAYS[day]) for day in draft.plan["window"]["weekdays"]],
         after=request.values.get("after", ""),
+        spots=outline.spots(shared["cards"]),
+        questions=outline.questions(newest),
+        emails=[(str(card.number), f"{card.place} {card.label}") for card in cards if card.item],
+        endings=[(kind.value, gettext(outline.KINDS[kind])) for kind in plan_graph.EndKind],
+        part=request.values.get("part", ""),
         units=UNITS,
-        first=plan_edits.FIRST,
         **more,
     )
     return make_response(page, status)
@@ -71,24 +78,30 @@ def _shared(draft: SequenceDraft) -> dict[str, Any]:
     """Return what both pages show of a draft."""
     base = db.session.get_one(SequenceVersion, draft.base_id)
     review = drafts.review(draft)
-    nodes = plan_graph.stored_nodes(draft.plan)
+    emails = plan_graph.stored_emails(draft.plan)
     changes = plan_edits.changes(base.plan, draft.plan)
     passed = [
         item for row in review.rows for item in (*row.outcome.gains, *row.outcome.loses, row.waits_for or "")
     ]
-    waiting: dict[str | None, int] = {}
+    waiting: dict[plan_edits.Name | None, int] = {}
     for row in review.rows:
-        waiting[row.waits_for] = waiting.get(row.waits_for, 0) + row.group.people
-    items = {node["item"] for node in nodes} | set(changes.removed) | set(passed)
+        name = row.waits_for or (row.at.number if row.at else None)
+        waiting[name] = waiting.get(name, 0) + row.group.people
+    items = {node["item"] for node in emails} | set(changes.removed) | set(passed)
+    subjects = messages.subjects(sorted(items))
+    rules = segments.rules_of(outline.segment_rules(draft.plan))
+    names = outline.Names(subjects=subjects, segments={rule.id: rule.segment.name for rule in rules.values()})
     return {
         "sequence": queries.get(draft.sequence_id),
         "draft": draft,
         "base": base,
-        "nodes": nodes,
+        "cards": outline.outline(draft.plan, names),
         "changes": changes,
         "review": review,
         "waiting": waiting,
-        "subjects": messages.subjects(sorted(items)),
+        "subjects": subjects,
+        "kinds": outline.KINDS,
+        "every_card": outline.every_card,
         "item_ids": queries.item_ids(items),
         "names": catalog.display_names([draft.edited_by, draft.approved_by]),
         "undo_minutes": int(drafts.UNDO_WITHIN.total_seconds() // 60),
@@ -118,32 +131,62 @@ def _refused(sequence_id: int, error: Conflict) -> ResponseReturnValue:
 @access.require("run_sequences")
 def add(sequence_id: int) -> ResponseReturnValue:
     """Add an email."""
-    after = request.form.get("after", "")
+    form = request.form
     try:
-        wait = plan_edits.wait_from(request.form.get("amount", ""), request.form.get("unit", ""))
-        drafts.add(
-            sequence_id,
-            base=_base(),
-            item=request.form.get("item", ""),
-            wait=wait,
-            after=int(after) if after.lstrip("-").isdigit() and len(after) < 12 else plan_edits.FIRST,
-        )
+        spot = plan_edits.spot_from(form.get("after", ""))
+        drafts.add(sequence_id, base=_base(), item=form.get("item", ""), wait=_wait(), after=spot)
     except Invalid as error:
-        abort(_outline(sequence_id, 422, errors=error.fields, typed=request.form))
+        abort(_outline(sequence_id, 422, errors=error.fields, typed=form))
     except Conflict as error:
         return _refused(sequence_id, error)
     return _changed(sequence_id, "Email added.")
 
 
+def _wait() -> plan_graph.Wait:
+    return plan_edits.wait_from(request.form.get("amount", ""), request.form.get("unit", ""))
+
+
+@pages.post("/add/<any(branch, wait, ending):part>")
+@access.require("run_sequences")
+def add_part(sequence_id: int, part: str) -> ResponseReturnValue:
+    """Add a branch, a wait or an ending."""
+    try:
+        _add_part(sequence_id, part)
+    except Invalid as error:
+        fields = {f"{part}-{name}" if name != "_" else name: texts for name, texts in error.fields.items()}
+        abort(_outline(sequence_id, 422, errors=fields, typed_part=(part, request.form)))
+    except Conflict as error:
+        return _refused(sequence_id, error)
+    return _changed(sequence_id, {"branch": "Branch added.", "wait": "Wait added."}.get(part, "End added."))
+
+
+def _add_part(sequence_id: int, part: str) -> None:
+    form = request.form
+    given: dict[str, Any] = {"base": _base(), "after": plan_edits.spot_from(form.get("after", ""))}
+    if part == "ending":
+        drafts.add_ending(sequence_id, kind=form.get("kind", ""), name=form.get("name", ""), **given)
+    elif part == "wait":
+        drafts.add_pause(sequence_id, wait=_wait(), **given)
+    else:
+        about = form.get("about", "")
+        drafts.add_branch(
+            sequence_id,
+            question=form.get("question", ""),
+            about=int(about) if about.isdecimal() and len(about) < 9 else None,
+            wait=_wait(),
+            **given,
+        )
+
+
 @pages.post("/steps/<int:number>/<any(up, down):way>")
 @access.require("run_sequences")
 def move(sequence_id: int, number: int, way: str) -> ResponseReturnValue:
-    """Move an email."""
+    """Move a part."""
     try:
         drafts.move(sequence_id, base=_base(), number=number, by=-1 if way == "up" else 1)
     except Conflict as error:
         return _refused(sequence_id, error)
-    return _changed(sequence_id, "Email moved.", anchor=f"#step-{number}")
+    return _changed(sequence_id, "Moved.", anchor=f"#step-{number}")
 
 
 @pages.post("/steps/<int:number>/wait")
@@ -151,8 +194,7 @@ def move(sequence_id: int, number: int, way: str) -> ResponseReturnValue:
 def retime(sequence_id: int, number: int) -> ResponseReturnValue:
     """Change a wait."""
     try:
-        wait = plan_edits.wait_from(request.form.get("amount", ""), request.form.get("unit", ""))
-        drafts.retime(sequence_id, base=_base(), number=number, wait=wait)
+        drafts.retime(sequence_id, base=_base(), number=number, wait=_wait())
     except Invalid as error:
         fields = {f"{name}-{number}": texts for name, texts in error.fields.items()}
         abort(_outline(sequence_id, 422, errors=fields, typed_wait={number: request.form}))
@@ -164,12 +206,12 @@ def retime(sequence_id: int, number: int) -> ResponseReturnValue:
 @pages.post("/steps/<int:number>/remove")
 @access.require("run_sequences")
 def remove(sequence_id: int, number: int) -> ResponseReturnValue:
-    """Remove an email."""
+    """Remove a part."""
     try:
         drafts.remove(sequence_id, base=_base(), number=number)
     except Conflict as error:
         return _refused(sequence_id, error)
-    return _changed(sequence_id, "Email removed.")
+    return _changed(sequence_id, "Removed.")
 
 
 @pages.post("/undo")

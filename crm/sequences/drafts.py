@@ -19,10 +19,13 @@ from crm.core import clock
 from crm.core.db import bigint_array, db, rows_as
 from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound
 from crm.core.queue import enqueue
+from crm.core.text import clean
 from crm.core.time_zones import zone_info
+from crm.messages.rules import ENDING_ANSWERS, Answer
+from crm.segments import queries as segments
 from crm.sequences import plan_edits, plan_graph, queries, version_change
 from crm.sequences.models import EmailSequence, SequenceDraft, SequenceVersion
-from crm.sequences.plan_edits import Finding
+from crm.sequences.plan_edits import Finding, Spot
 from crm.sequences.plan_graph import Wait
 from crm.sequences.rules import UNDER_WAY, DraftState, SequenceState
 from crm.sequences.version_change import Fate, Group, Outcome, People, Row
@@ -76,7 +79,7 @@ def begin(sequence_id: int) -> SequenceDraft:
     return made
 
 
-def add(sequence_id: int, *, base: int, item: str, wait: Wait, after: int) -> None:
+def add(sequence_id: int, *, base: int, item: str, wait: Wait, after: Spot) -> None:
     """Add an approved email. Raises Invalid, or Conflict when another person changed the draft meanwhile."""
     choices = {key for key, _ in queries.addable(sequence_id)}
     if item not in choices:
@@ -88,6 +91,47 @@ def add(sequence_id: int, *, base: int, item: str, wait: Wait, after: int) -> No
         return plan_edits.add(draft.plan, item=item, wait=wait, after=after, number=number)
 
     _edit(sequence_id, base=base, what="add", edit=added)
+
+
+def add_branch(
+    sequence_id: int, *, base: int, question: str, about: int | None, wait: Wait, after: Spot
+) -> None:
+    """Add a branch. `question`: "segment:<id of its rule>" or "answer:<answer>", the latter to the email `about` or any.
+
+    Raises Invalid.
+    """
+    ask = _stored_question(question, about)
+    _insert(sequence_id, base, after, lambda number: plan_edits.branch(ask, wait=wait, number=number))
+
+
+def _stored_question(question: str, about: int | None) -> Plan:
+    kind, _, value = question.partition(":")
+    if kind == "answer" and value in set(Answer) - ENDING_ANSWERS:
+        return {"answer": value} | ({} if about is None else {"email": about})
+    if kind == "segment" and value.isdecimal() and len(value) < 12:
+        rule = segments.rules_of([int(value)]).get(int(value))
+        if rule is not None:
+            return {"segment_rule": rule.id, "rule": rule.rule}
+    raise Invalid({"question": ["Choose what the branch asks."]})
+
+
+def add_pause(sequence_id: int, *, base: int, wait: Wait, after: Spot) -> None:
+    """Add a wait without an email. Raises Invalid."""
+    _insert(sequence_id, base, after, lambda number: plan_edits.pause(wait=wait, number=number))
+
+
+def add_ending(sequence_id: int, *, base: int, kind: str, name: str, after: Spot) -> None:
+    """Add a goal, an exit or an end, with the name that is recorded. Raises Invalid."""
+    said = clean(name, lines=False)
+    _insert(sequence_id, base, after, lambda number: plan_edits.ending(kind, name=said, number=number))
+
+
+def _insert(sequence_id: int, base: int, after: Spot, make: Callable[[int], Plan]) -> None:
+    def inserted(draft: SequenceDraft) -> Plan:
+        number = plan_edits.next_number([*_plans(sequence_id), draft.plan])
+        return plan_edits.insert(draft.plan, make(number), spot=after)
+
+    _edit(sequence_id, base=base, what="add", edit=inserted)
 
 
 def move(sequence_id: int, *, base: int, number: int, by: int) -> None:
@@ -190,7 +234,12 @@ def findings(draft: SequenceDraft) -> list[Finding]:
     """Return what is wrong with a draft today."""
     items = [node["item"] for node in plan_graph.stored_emails(draft.plan)]
     approved = content.newest_approved(items, now=clock.now())
-    found = plan_edits.findings(draft.plan, approved=approved.keys(), languages=LANGUAGE_NAMES)
+    found = plan_edits.findings(
+        draft.plan,
+        approved=approved.keys(),
+        languages=LANGUAGE_NAMES,
+        buttons=queries.buttons(approved.values()),
+    )
     newest = queries.newest_version(draft.sequence_id)
     if newest is not None and newest.id != draft.base_id and draft.version_id is None:
         found.insert(0, Finding(message=OUTDATED, blocks=True))

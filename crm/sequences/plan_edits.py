@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crm.core.errors import Conflict, Invalid
-from crm.messages.rules import ENDING_ANSWERS
+from crm.messages.rules import ENDING_ANSWERS, Answer
 from crm.sequences.plan_graph import (
     DEEPEST,
     LONGEST_NAME,
@@ -244,15 +244,21 @@ AT_ONCE = "This email follows the one before at once."
 UNREACHED = "Nobody comes here: every way before it ends."
 SAME_WAY = "Both ways are the same. Add what differs to one of them."
 ASKED_TOO_EARLY = "The email that this question is about does not come before it."
+NO_BUTTON = "No email before it has a button for this answer, so everybody takes the way “no”."
 ALWAYS_NO = "Nobody takes the way “yes”: who asks for a call gets no more emails of this sequence."
 
 
 def findings(
-    plan: Stored, *, approved: Collection[tuple[str, str]], languages: Mapping[str, str]
+    plan: Stored,
+    *,
+    approved: Collection[tuple[str, str]],
+    languages: Mapping[str, str],
+    buttons: Collection[tuple[str, Answer]] | None = None,
 ) -> list[Finding]:
     """Return what is wrong with a draft.
 
-    `approved`: (email, language) with an approved version. `languages`: code -> name. A language that lacks an email
+    `approved`: (email, language) with an approved version. `languages`: code -> name. `buttons`: (email, answer) for
+    the answer buttons of emails, None if unknown. A language that lacks an email
     blocks only if no language is complete, as when a sequence goes live.
     """
     emails = stored_emails(plan)
@@ -267,7 +273,8 @@ def findings(
     ]
     graph = plan_from(plan)
     order = {node["number"]: place for place, node in enumerate(_every(plan))}
-    return sorted([*found, *_of_shape(graph)], key=lambda one: order.get(one.number or 0, 0))
+    found += [*_of_shape(graph), *_of_buttons(graph, buttons)]
+    return sorted(found, key=lambda one: order.get(one.number or 0, 0))
 
 
 def _of_shape(graph: Plan) -> Iterator[Finding]:
@@ -281,6 +288,18 @@ def _of_shape(graph: Plan) -> Iterator[Finding]:
             yield Finding(message=AT_ONCE, number=step.number)
     for one in graph.branches:
         yield from _of_branch(graph, one)
+
+
+def _of_buttons(graph: Plan, buttons: Collection[tuple[str, Answer]] | None) -> Iterator[Finding]:
+    """Yield the questions about an answer that no email before them has a button for."""
+    for one in graph.branches:
+        question = one.question
+        if buttons is None or not isinstance(question, Answered):
+            continue
+        before = [step for step in graph.steps if one.number in graph.ahead(step.number)]
+        asked = [step for step in before if question.email in (None, step.number)]
+        if not any((step.item, question.answer) in buttons for step in asked):
+            yield Finding(message=NO_BUTTON, number=one.number)
 
 
 def _of_branch(graph: Plan, one: Branch) -> Iterator[Finding]:

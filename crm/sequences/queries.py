@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import select, text
 
 from crm.contacts.models import Contact
-from crm.content.models import ContentItem
+from crm.content.models import ContentItem, ContentVersion
 from crm.core import clock
 from crm.core.db import db, rows_as
 from crm.core.errors import NotFound
 from crm.core.paging import Page, keyset
 from crm.leads.models import Lead
 from crm.messages import queries as messages
+from crm.messages.rules import Answer
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 from crm.sequences.plan_graph import stored_emails
 from crm.sequences.rules import IN_SEQUENCE, EnrolmentState
@@ -200,6 +201,21 @@ def item_ids(keys: Iterable[str]) -> dict[str, int]:
     """Return key -> id of emails."""
     rows = select(ContentItem.key, ContentItem.id).where(ContentItem.key.in_(set(keys)))
     return {row.key: row.id for row in db.session.execute(rows)}
+
+
+def buttons(version_ids: Iterable[int]) -> set[tuple[str, Answer]]:
+    """Return (email, answer) for the answer buttons that these versions of emails have."""
+    rows = (
+        select(ContentItem.key, ContentVersion.source)
+        .join(ContentItem, ContentItem.id == ContentVersion.item_id)
+        .where(ContentVersion.id.in_(set(version_ids)))
+    )
+    return {
+        (row.key, answer)
+        for row in db.session.execute(rows)
+        for answer in Answer
+        if f"{answer}_url" in row.source
+    }
 
 
 def emails_by_step(sequence_id: int) -> dict[tuple[int, int], str]:

@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from crm.core.db import db, transaction
+from crm.segments import service as segments
+from crm.segments.rules import Condition
 from crm.sequences import drafts, queries
 from crm.sequences.models import EmailSequence
 from jobs.sequences import publish
@@ -103,3 +105,55 @@ def test_a_discarded_draft_changes_nothing(marketer, page):
     assert send(marketer, page, "discard").status_code == 302
     assert marketer.get(page).status_code == 404
     assert queries.newest_version(int(page.split("/")[-2])).number == 1
+
+
+def test_a_branch_with_an_exit_is_built_with_forms(marketer, page):
+    with transaction():
+        segment = segments.save(name="VIP", rule=Condition("tag", ("vip",)))
+    asked = {"question": "answer:not_now", "about": "0", "after": "0", "amount": "2", "unit": "days"}
+    assert send(marketer, page, "add/branch", **asked).status_code == 302
+    shown = text(marketer.get(page))
+    assert "2. Branch: Did they answer “Not now” to “" in shown
+    assert "Both ways are the same." in shown
+    assert "No email before it has a button for this answer" in shown
+    assert send(marketer, page, "add/ending", kind="exit", name="Not now", after="6.yes").status_code == 302
+    assert send(marketer, page, "add/wait", amount="1", unit="weeks", after="6.no").status_code == 302
+    asked |= {"question": f"segment:{segment.id}", "about": "", "after": "8"}
+    assert send(marketer, page, "add/branch", **asked).status_code == 302
+    assert send(marketer, page, "add", **ADDED | {"after": "9.no"}).status_code == 302
+    shown = text(marketer.get(page))
+    assert "2 yes · 1. Exit: Not now" in shown
+    assert "2 no · 2. Branch: Are they in the segment “VIP”?" in shown
+    assert "2 no · 2 no · 1. A seventh email (en) + New" in shown
+    assert "Nobody comes here" not in shown
+    assert "Both ways are the same." not in shown
+    assert "2 yes · 1. Exit: Not now" in text(marketer.get(f"{page}/review"))
+    assert send(marketer, page, "steps/6/remove").status_code == 302
+    assert "Branch:" not in text(marketer.get(page))
+
+
+@pytest.mark.parametrize(
+    ("act", "fields", "said"),
+    [
+        ("add/branch", {"question": "answer:call"}, "Choose what the branch asks."),  # nobody would take it
+        ("add/branch", {"question": "segment:999"}, "Choose what the branch asks."),
+        ("add/branch", {"question": "answer:guide", "amount": "x"}, "Enter a whole number"),
+        ("add/wait", {"amount": "0"}, "Enter at least 1."),
+        ("add/ending", {"kind": "dance", "name": "x"}, "Choose a goal, an exit or an end."),
+        ("add/ending", {"kind": "goal", "name": " "}, "Give it a name"),
+    ],
+)
+def test_what_a_part_needs(marketer, page, act, fields, said):
+    given = {"after": "0", "amount": "1", "unit": "days"} | fields
+    answer = send(marketer, page, act, **given)
+    assert (answer.status_code, said in text(answer)) == (422, True)
+
+
+def test_a_part_after_an_end_is_shown_as_unreachable_and_blocks(marketer, page):
+    assert send(marketer, page, "add/ending", kind="end", name="Over", after="0").status_code == 302
+    shown = text(marketer.get(page))
+    assert shown.count("Nobody comes here: every way before it ends.") == 5
+    assert "cannot be published yet" in text(marketer.get(f"{page}/review"))
+    for place in ("x", "5.maybe", "999"):
+        send(marketer, page, "add/ending", kind="end", name="Over", after=place)
+        assert "no longer in the draft" in text(marketer.get(page))

@@ -76,6 +76,7 @@ def test_edits(edit, expected):
         (lambda: plan_edits.add(ABC, item="a", wait=DAY, after=FIRST, number=9), Invalid),
         (lambda: plan_edits.add(draft(*map(str, range(MOST_STEPS))), item="x", wait=DAY, after=0, number=99), Invalid),
         (lambda: plan_edits.add(ABC, item="x", wait=DAY, after=7, number=9), Conflict),
+        (lambda: plan_edits.add(ABC, item="x", wait=DAY, after=(0, True), number=9), Conflict),  # no branch
         (lambda: plan_edits.remove(ABC, 7), Conflict),
         (lambda: plan_edits.wait_from("2", "months"), Invalid),
         (lambda: plan_edits.wait_from("366", "days"), Invalid),

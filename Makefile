@@ -55,7 +55,7 @@ format: $(DEV_STAMP)  ## format the code
 	@$(VENV)/bin/ruff check --fix -q . ; $(VENV)/bin/ruff format -q .
 
 requirements: $(DEV_STAMP)  ## pin all packages behind requirements*.in, with hashes
-	@for name in requirements requirements-local requirements-dev; do \
+	@for name in requirements requirements-local requirements-s3 requirements-dev; do \
 		$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --annotation-style line -o $$name.txt $$name.in || exit 1; \
 	done
 

@@ -93,6 +93,7 @@ class Settings:
     audit_seal_file: Path  # seals of the audit log, outside the database; see crm.audit.seals
     audit_seal_email: str = ""
     backup_folder: Path | None = None
+    backup_s3_url: str = ""
     backup_keys: tuple[tuple[str, bytes], ...] = ()
     backup_keep_days: int = 35
     clinic: Clinic = field(default_factory=Clinic)
@@ -173,6 +174,7 @@ def _kept_outside(env: Mapping[str, str], local_dir: Path) -> dict[str, Any]:
         "audit_seal_file": Path(env.get("AUDIT_SEAL_FILE", local_dir / "audit-seals.txt")),
         "audit_seal_email": env.get("AUDIT_SEAL_EMAIL", ""),
         "backup_folder": Path(env["BACKUP_FOLDER"]) if env.get("BACKUP_FOLDER") else None,
+        "backup_s3_url": env.get("BACKUP_S3_URL", ""),
         "backup_keys": _keys("BACKUP_KEYS", env["BACKUP_KEYS"]) if env.get("BACKUP_KEYS") else (),
         "backup_keep_days": _int(env, "BACKUP_KEEP_DAYS", 35),
     }
@@ -184,6 +186,7 @@ SECRETS = (
     "AUDIT_KEYS",
     "INDEX_KEY",
     "BACKUP_KEYS",
+    "BACKUP_S3_URL",
     "DATABASE_URL",
     "REPORTS_DATABASE_URL",
     "REDIS_URL",

@@ -1,4 +1,4 @@
-"""Encrypted backups of the database in a folder: make, keep for a while, restore into an empty database.
+"""Encrypted backups of the database: make, keep for a while, restore into an empty database.
 
 `pg_dump` and `pg_restore` do the work. BACKUP_KEYS encrypts the file; it must not be kept beside it.
 """
@@ -6,6 +6,7 @@
 import contextlib
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,10 +17,12 @@ from sqlalchemy import make_url
 
 from crm.core import clock
 from crm.core.config import Settings
-from crm.ops import sealed_files
+from crm.ops import backup_targets, sealed_files
+from crm.ops.backup_targets import Target, TargetFailed
 from crm.ops.sealed_files import BrokenFile
 
 NAME = "clinic-%Y%m%dT%H%M%SZ.backup"
+DUE = timedelta(hours=23, minutes=30)  # the scheduler asks each hour: one backup a day
 LATE = timedelta(hours=26)  # a daily backup and two hours
 
 
@@ -27,14 +30,31 @@ class BackupFailed(Exception):
     """A backup could not be made or restored; the text says why."""
 
 
-def make(settings: Settings) -> Path:
-    """Write an encrypted backup, and remove those that were kept long enough; return its path. Raises BackupFailed."""
-    folder = settings.backup_folder
-    if folder is None or not settings.backup_keys:
-        raise BackupFailed("Set BACKUP_FOLDER and BACKUP_KEYS.")
+def make(settings: Settings) -> list[str]:
+    """Write an encrypted backup to each target, and remove those that were kept long enough; return where it is.
+
+    Raises BackupFailed.
+    """
+    targets = _targets(settings)
+    if not targets or not settings.backup_keys:
+        raise BackupFailed("Set BACKUP_KEYS, and BACKUP_FOLDER or BACKUP_S3_URL.")
+    now = clock.now()
+    name, keep = now.astimezone(UTC).strftime(NAME), timedelta(days=settings.backup_keep_days)
+    try:
+        with _sealed_dump(settings, name) as part:
+            places = [target.put(part, name) for target in targets]
+        for target in targets:
+            prune(target, before=now - keep)
+    except (OSError, TargetFailed) as error:
+        raise BackupFailed(f"The backup could not be written: {error}") from error
+    return places
+
+
+@contextlib.contextmanager
+def _sealed_dump(settings: Settings, name: str) -> Iterator[Path]:
+    """Write a dump to a file that is encrypted as it is written, and remove what is left of it after the block."""
     key_id, key = settings.backup_keys[0]
-    path = folder / clock.now().astimezone(UTC).strftime(NAME)
-    part = path.with_suffix(".part")
+    part = (settings.backup_folder or Path(tempfile.gettempdir())) / f"{name}.part"
     try:
         with _tool("pg_dump", settings.database_url, "--format=custom", stdout=subprocess.PIPE) as dump:
             with part.open("xb") as file:
@@ -42,13 +62,9 @@ def make(settings: Settings) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
             _must_end_well(dump, "pg_dump")
-        part.rename(path)
-    except OSError as error:
-        raise BackupFailed(f"The backup could not be written: {error}.") from error
+        yield part
     finally:
         part.unlink(missing_ok=True)
-    _prune(folder, keep=timedelta(days=settings.backup_keep_days))
-    return path
 
 
 def restore(path: Path, *, settings: Settings, database_url: str) -> None:
@@ -70,29 +86,61 @@ def restore(path: Path, *, settings: Settings, database_url: str) -> None:
         raise BackupFailed(str(error)) from error
 
 
-def made_at(path: Path) -> datetime:
+def made_at(name: str) -> datetime:
     """Return when a backup began. Raises BackupFailed for a file with another name."""
     try:
-        return datetime.strptime(path.name, NAME).replace(tzinfo=UTC)
+        return datetime.strptime(name, NAME).replace(tzinfo=UTC)
     except ValueError as error:
-        raise BackupFailed(f"{path.name} is not named as a backup.") from error
+        raise BackupFailed(f"{name} is not named as a backup.") from error
 
 
-def newest(folder: Path) -> Path | None:
-    """Return the newest backup of a folder; None when it has none."""
-    return max(folder.glob("clinic-*.backup"), default=None)
+def newest(settings: Settings) -> datetime | None:
+    """Return when the newest backup began, of the target that is furthest behind; None if one has none.
+
+    Raises BackupFailed.
+    """
+    newest_of = [_newest(target) for target in _targets(settings)]
+    found = [made_at(name) for name in newest_of if name is not None]
+    return min(found) if found and len(found) == len(newest_of) else None
 
 
-def is_late(folder: Path) -> bool:
-    """Tell whether the newest backup is older than a day, or there is none."""
-    found = newest(folder)
-    return found is None or made_at(found) < clock.now() - LATE
+def is_due(settings: Settings, *, after: timedelta = DUE) -> bool:
+    """Tell whether a target lacks a backup that is younger than `after`. Raises BackupFailed."""
+    found = newest(settings)
+    return found is None or found < clock.now() - after
 
 
-def _prune(folder: Path, *, keep: timedelta) -> None:
-    for path in folder.glob("clinic-*.backup"):
-        if made_at(path) < clock.now() - keep:
-            path.unlink()
+@contextlib.contextmanager
+def newest_file(settings: Settings) -> Iterator[Path]:
+    """Give the newest backup as a file, for the block, from the first target. Raises BackupFailed without one."""
+    for target in _targets(settings):
+        name = _newest(target)
+        if name is not None:
+            with target.local(name) as path:
+                yield path
+            return
+    raise BackupFailed("There is no backup. Run: flask --app wsgi ops backup")
+
+
+def _targets(settings: Settings) -> list[Target]:
+    try:
+        return backup_targets.of(settings)
+    except TargetFailed as error:
+        raise BackupFailed(str(error)) from error
+
+
+def _newest(target: Target) -> str | None:
+    try:
+        return max(target.names(), default=None)
+    except TargetFailed as error:
+        raise BackupFailed(str(error)) from error
+
+
+def prune(target: Target, *, before: datetime) -> None:
+    """Remove the backups of a target that began before a time. Raises TargetFailed."""
+    for name in target.names():
+        if made_at(name) < before:
+            target.remove(name)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from crm.core.db import transaction
 from crm.core.field_keys import CannotDecrypt
 from crm.ops import backups, restored
 from crm.ops import keys as rotation
+from crm.ops.backup_targets import TargetFailed
 
 keys = AppGroup("keys", help="Field keys: status, rotation, retirement.")
 
@@ -82,12 +84,24 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @ops.command()
 def backup() -> None:
-    """Write an encrypted backup of the database to BACKUP_FOLDER."""
+    """Write an encrypted backup of the database to BACKUP_FOLDER and to the bucket of BACKUP_S3_URL."""
     try:
-        path = backups.make(current.settings())
+        places = backups.make(current.settings())
     except backups.BackupFailed as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{path} ({path.stat().st_size:,} bytes)")
+    for place in places:
+        click.echo(place)
+
+
+@ops.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def fetch(folder: Path) -> None:
+    """Copy the newest backup, from the bucket or the folder of backups, to FOLDER."""
+    try:
+        with backups.newest_file(current.settings()) as path:
+            click.echo(shutil.copy(path, folder))
+    except (backups.BackupFailed, TargetFailed) as error:
+        raise click.ClickException(str(error)) from error
 
 
 @ops.command()
@@ -111,7 +125,7 @@ def check(name: str | None) -> None:
     with transaction():
         for table, rows in restored.counts().items():
             click.echo(f"{table:20} {rows:>12,}")
-        found = restored.problems(made_at=backups.made_at(Path(name)) if name else None)
+        found = restored.problems(made_at=backups.made_at(Path(name).name) if name else None)
     for words in found:
         click.echo(words)
     click.echo(f"{len(found)} problems." if found else "The database is sound, and sends nothing.")
@@ -122,10 +136,15 @@ def check(name: str | None) -> None:
 @click.option("--server", required=True, metavar="URL", help="A server on which a database can be created.")
 def drill(server: str) -> None:
     """Restore the newest backup into a new database of a server, check it, and drop it."""
-    settings, name = current.settings(), f"drill_{os.getpid()}"
-    newest = backups.newest(settings.backup_folder) if settings.backup_folder else None
-    if newest is None:
-        raise click.ClickException("There is no backup. Run: flask --app wsgi ops backup")
+    try:
+        with backups.newest_file(current.settings()) as newest:
+            _drill(newest, server)
+    except (backups.BackupFailed, TargetFailed) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _drill(newest: Path, server: str) -> None:
+    name = f"drill_{os.getpid()}"
     url = make_url(server).set(drivername="postgresql").render_as_string(hide_password=False)
     target = make_url(url).set(database=name).render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as connection:

@@ -70,16 +70,15 @@ def _clinic(settings: Settings) -> Iterator[Finding]:
 
 
 def _backup(settings: Settings) -> list[Finding]:
-    """Say how old the newest backup is; nothing without BACKUP_FOLDER, where another program makes them."""
-    if settings.backup_folder is None:
+    """Say how old the newest backup is; nothing without a target, where another program makes them."""
+    if settings.backup_folder is None and not settings.backup_s3_url:
         return []
-    found = backups.newest(settings.backup_folder)
-    said = (
-        f"The newest backup is from {backups.made_at(found):%Y-%m-%d %H:%M} UTC."
-        if found
-        else "There is no backup."
-    )
-    if backups.is_late(settings.backup_folder):
+    try:
+        found, late = backups.newest(settings), backups.is_due(settings, after=backups.LATE)
+    except backups.BackupFailed as error:
+        return [Finding("problem", f"Backups cannot be looked at. {error}", "backup")]
+    said = f"The newest backup is from {found:%Y-%m-%d %H:%M} UTC." if found else "There is no backup."
+    if late:
         return [Finding("problem", f"{said} Run: flask --app wsgi ops backup", "backup")]
     return [Finding("note", said, "backup-age")]
 

@@ -18,6 +18,9 @@ from sqlalchemy import select, text
 from crm.audit.service import acting
 from crm.consent import consent_texts
 from crm.consent import service as consent
+from crm.consultations import service as consultations
+from crm.consultations.models import Consultation
+from crm.consultations.rules import ConsultationState
 from crm.contacts.models import Contact
 from crm.contacts.rules import Person
 from crm.content.cli import load
@@ -52,11 +55,11 @@ DAYS, LEADS, SEED = 180, 240, 20_26
 LINK_LIFE = timedelta(days=1)  # longer than a real one: it is a demo on this machine
 NURSE = "referrer@demo.example"
 ROLES = {
-    "admin": "Alex Admin (demo)",
-    "marketer": "Mara Marketer (demo)",
-    "front_desk": "Fran Frontdesk (demo)",
-    "clinician": "Chris Clinician (demo)",
-    "viewer": "Vic Viewer (demo)",
+    "admin": "Alex Admin",
+    "marketer": "Mara Marketer",
+    "front_desk": "Fran Frontdesk",
+    "clinician": "Chris Clinician",
+    "viewer": "Vic Viewer",
 }
 ZONES = ("America/Los_Angeles", "America/Los_Angeles", "America/Denver", "America/Chicago")
 SENDERS = [
@@ -117,7 +120,34 @@ SENDERS = [
         state="OR",
     ),
 ]
+MESSAGES = {
+    "en": (
+        "My back has hurt for years. Do you take new patients?",
+        "I would like to know what a first visit costs and how long it takes.",
+        "My neighbor came to you for CRPS. Can I come without a referral?",
+        "Please call after 4 pm, I work until then.",
+        "Do you work with Blue Shield? I have nerve pain since a surgery.",
+        "My wife asks whether she can bring a friend to the visit.",
+        "Is parking near your office? I use a walker.",
+        "I have tried a lot already. I only want to talk to a doctor first.",
+        "Migraines, 10 days a month. What do you offer?",
+        "Could you send me information to read before I decide?",
+    ),
+    "es": (
+        "Me duele la espalda desde hace años. ¿Aceptan pacientes nuevos?",
+        "Quisiera saber cuánto cuesta la primera consulta.",
+        "¿Hay alguien que hable español en la clínica?",
+        "Llámenme por favor después de las 5.",
+        "Mi mamá tiene dolor de nervios. ¿Puede venir sin referencia?",
+        "¿Me pueden mandar información antes de decidir?",
+    ),
+}
 WEIGHTS = (9, 6, 4, 3, 3, 2, 1, 1)  # of the senders: some practices refer often
+
+VISIT_ENDS = {"attended": 80, "no_show": 11, "cancelled": 6, "": 3}  # the last one is still to be recorded
+
+# What will happen, and when; an act may return what it sets off later.
+Agenda = list[tuple[datetime, Callable[[], "Agenda | None"]]]
 
 group = click.Group("demo", help="The demo clinic on this machine.")
 
@@ -130,10 +160,10 @@ def fill() -> None:
     if db.session.scalar(select(Contact.id).limit(1)) is not None:
         db.session.rollback()
         return
-    click.echo("Making a demo clinic: six months, 240 leads. This takes about a minute, once.")
+    click.echo("Making a demo clinic: six months, 240 leads. This takes one to two minutes, once.")
     with acting("system"), transaction():
         for role, name in ROLES.items():
-            staff.create(email=f"{role.replace('_', '')}@demo.example", name=name, roles=[role], demo=True)
+            staff.create(email=_address(role), name=name, roles=[role], demo=True)
         sequences.load_shipped(live=True)
         switches.attest_phi(
             transport="sendgrid",
@@ -276,7 +306,7 @@ def _let_a_referrer_in() -> None:
         home = db.session.scalars(select(Practice).where(Practice.name == SENDERS[0].practice)).first()
         if home is not None:
             zone = str(current.settings().clinic.zone)
-            nurse = accounts.invite(practice_id=home.id, name="Rita Referrer (demo)", email=NURSE, zone=zone)
+            nurse = accounts.invite(practice_id=home.id, name="Rita Referrer", email=NURSE, zone=zone)
             db.session.get_one(Contact, nurse.contact_id).demo = True
 
 
@@ -297,11 +327,13 @@ def _live_through() -> None:
         faker.seed_instance(SEED + number)
     start = clock.now() - timedelta(days=DAYS)
     arrivals = sorted(start + _arrival(dice) for _ in range(LEADS))
-    agenda: list[tuple[datetime, Callable[[], None]]] = []
+    agenda: Agenda = []
     outbox = MemoryMailer(name="sendgrid")
     transports.use({"sendgrid": outbox})
     moment = start
     while moment < start + timedelta(days=DAYS):
+        if (moment - start) % timedelta(days=30) == timedelta(0):
+            click.echo(f"  {(moment - start).days} of {DAYS} days")
         moment += timedelta(hours=6)
         while arrivals and arrivals[0] <= moment:
             with clock.pretend(arrivals.pop(0)):
@@ -310,7 +342,10 @@ def _live_through() -> None:
         while agenda and agenda[0][0] <= moment:
             at, act = agenda.pop(0)
             with clock.pretend(at):
-                act()
+                later = act()
+            if later:
+                agenda += later
+                agenda.sort(key=lambda item: item[0])
         with clock.pretend(moment):
             _send_what_is_due(dice)
     transports.use({})
@@ -326,7 +361,7 @@ def _arrival(dice: random.Random) -> timedelta:
     return since
 
 
-def _arrive(dice: random.Random, made_up: dict[str, "Faker"]) -> list[tuple[datetime, Callable[[], None]]]:
+def _arrive(dice: random.Random, made_up: dict[str, "Faker"]) -> Agenda:
     """One person comes in; return what they and the front desk will do later."""
     language = "es" if dice.random() < 0.3 else "en"
     faker = made_up[language]
@@ -361,7 +396,7 @@ def _arrive(dice: random.Random, made_up: dict[str, "Faker"]) -> list[tuple[date
                 request=ContactRequest(
                     person=person,
                     source="form",
-                    message="Demo request; not a real person." if dice.random() < 0.6 else None,
+                    message=dice.choice(MESSAGES[language]) if dice.random() < 0.6 else None,
                     heard_from=dice.choice(["search", "friend", "doctor", "other"]),
                     first_touch={"utm_source": dice.choice(["clinic-site", "newsletter", "poster"])},
                     wording=consent_texts.current("contact-form", language) if dice.random() < 0.8 else None,
@@ -375,9 +410,9 @@ def _plain(name: str) -> str:
     return "".join(c for c in name.lower() if c.isascii() and c.isalpha()) or "demo"
 
 
-def _later(dice: random.Random, contact_id: int, lead_id: int) -> list[tuple[datetime, Callable[[], None]]]:
+def _later(dice: random.Random, contact_id: int, lead_id: int) -> Agenda:
     now = clock.now()
-    acts: list[tuple[datetime, Callable[[], None]]] = []
+    acts: Agenda = []
     if dice.random() < 0.75:
         acts.append((now + timedelta(minutes=dice.randrange(5, 2_000)), lambda: _confirm(contact_id)))
     if dice.random() < 0.08:
@@ -426,18 +461,20 @@ def _opt_out(contact_id: int) -> None:
         consent.withdraw(contact_id=contact_id, topic=None, source="one_click", message_id=message_id)
 
 
-def _work_lead(dice: random.Random, lead_id: int) -> None:
-    """Move the lead to another stage as a staff member."""
+def _work_lead(dice: random.Random, lead_id: int) -> Agenda | None:
+    """Move the lead to another stage as a staff member; a consultation is booked, and takes place later."""
     with acting("system"), transaction():
         lead = db.session.get_one(Lead, lead_id)
-        if lead.closed_at is not None:
-            return
+        if lead.closed_at is not None or consultations.booked_consultation(lead_id) is not None:
+            return None
         to = _next_stage(dice, lead)
         if to is None:
-            return
+            return None
+        if to == consultations.STAGE_WHEN_BOOKED[lead.kind] and consultations.is_bookable(lead):
+            return _book(dice, lead)
         target = lead_rules.STAGES[lead.kind][to]
         reasons = sorted(target.reasons - {"no_answer", "wrong_number"})  # these take logged attempts
-        owner = db.session.scalar(select(User.id).where(User.email == "frontdesk@demo.example"))
+        owner = _staff_member("front_desk")
         with acting(f"staff:{owner}"):
             if lead.owner_id is None:
                 leads.assign(lead_id=lead_id, version=lead.version, owner_id=owner)
@@ -454,6 +491,68 @@ def _work_lead(dice: random.Random, lead_id: int) -> None:
                     lead_id=lead_id,
                     text=dice.choice(["Called, left a message.", "Spoke; will think about it."]),
                 )
+    return None
+
+
+def _staff_member(role: str) -> int | None:
+    return db.session.scalar(select(User.id).where(User.email == _address(role)))
+
+
+def _address(role: str) -> str:
+    return f"{role.replace('_', '')}@demo.example"
+
+
+def _slot(dice: random.Random) -> datetime:
+    """Return a time within the next nine days at which the clinic is open, on the hour or half past."""
+    asked = clock.now().astimezone(current.settings().clinic.zone) + timedelta(days=dice.randrange(1, 10))
+    asked = asked.replace(hour=dice.randrange(9, 16), minute=dice.choice((0, 30)), second=0, microsecond=0)
+    return current.calendar().next_open(asked.astimezone(UTC))
+
+
+def _book(dice: random.Random, lead: Lead) -> Agenda:
+    with acting(f"staff:{_staff_member('front_desk')}"):
+        made = consultations.book(
+            lead_id=lead.id,
+            version=lead.version,
+            starts_at=_slot(dice),
+            minutes=dice.choice((30, 45, 60)),
+            clinician_id=_staff_member("clinician"),
+            confirmed=True,
+        )
+    return _until(dice, made)
+
+
+def _until(dice: random.Random, booked: Consultation) -> Agenda:
+    """Return what happens to a booked consultation: its end, and for some people another time before it."""
+    lead_id, consultation_id = booked.lead_id, booked.id
+    over = booked.starts_at + timedelta(hours=dice.uniform(1, 5))
+    agenda: Agenda = [(over, lambda: _end_visit(dice, lead_id, consultation_id))]
+    if dice.random() < 0.12:
+        asked = clock.now() + (booked.starts_at - clock.now()) * dice.uniform(0.2, 0.8)
+        agenda.append((asked, lambda: _move_visit(dice, consultation_id)))
+    return agenda
+
+
+def _move_visit(dice: random.Random, consultation_id: int) -> Agenda | None:
+    with acting("system"), transaction():
+        booked = db.session.get_one(Consultation, consultation_id)
+        starts_at = _slot(dice)
+        if booked.state != ConsultationState.BOOKED or starts_at == booked.starts_at:
+            return None
+        with acting(f"staff:{_staff_member('front_desk')}"):
+            moved = consultations.rebook(consultation_id=consultation_id, starts_at=starts_at, confirmed=True)
+        return _until(dice, moved)
+
+
+def _end_visit(dice: random.Random, lead_id: int, consultation_id: int) -> None:
+    [state] = dice.choices(list(VISIT_ENDS), list(VISIT_ENDS.values()))
+    with acting("system"), transaction():
+        booked = db.session.get_one(Consultation, consultation_id)
+        if booked.state != ConsultationState.BOOKED or not state:
+            return
+        version = db.session.get_one(Lead, lead_id).version
+        with acting(f"staff:{_staff_member('front_desk')}"):
+            consultations.finish(consultation_id=consultation_id, state=state, version=version)
 
 
 def _next_stage(dice: random.Random, lead: Lead) -> str | None:

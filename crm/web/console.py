@@ -103,7 +103,7 @@ def _frame() -> dict[str, Any]:
     return shown | {
         "nav": _navigation(),
         "section_tabs": _tabs(),
-        "me": {"name": current_user.name, "role": _role(), "id": current_user.id},
+        "me": {"name": current_user.name, "role": _role(), "id": current_user.id, "demo": current_user.demo},
         "home_href": url_for("console.home"),
         "search_href": url_for("console.leads.search"),
         "account_href": url_for("console.staff.account"),

@@ -28,7 +28,7 @@ def init_portal(app: Flask) -> None:
         if person is None:
             return {}
         return {
-            "me": {"name": person.name, "practice": person.practice.name},
+            "me": {"name": person.name, "practice": person.practice.name, "demo": person.practice.demo},
             "sign_out_href": url_for("refer.sign_out"),
             "home_href": url_for("refer.home"),
             "portal_nav": [

@@ -2,6 +2,8 @@
 
 from sqlalchemy import func, select, text
 
+from crm.consultations.models import Consultation
+from crm.core import clock
 from crm.core.db import db, transaction
 from crm.dev import demo
 from crm.leads.models import Lead
@@ -18,12 +20,17 @@ def test_a_month_of_the_demo_clinic(database, redis, monkeypatch):
     with transaction():
         support_factories.shipped()
         switches.attest_phi(transport="sendgrid", wording="test", by="test")
-        staff.create(email="frontdesk@demo.example", name="Fran", roles=["front_desk"], demo=True)
+        for role in ("front_desk", "clinician"):
+            staff.create(email=demo._address(role), name=role, roles=[role], demo=True)
     demo._live_through()
     transports.use({})
     assert db.session.scalar(select(func.count()).select_from(Lead)) >= 35
     assert db.session.scalar(select(func.count()).select_from(Message)) > 40
     assert db.session.scalar(select(func.count(Lead.stage.distinct()))) >= 5
+    states = set(db.session.scalars(select(Consultation.state)))
+    assert {"booked", "attended"} <= states
+    booked = select(func.max(Consultation.starts_at)).where(Consultation.state == "booked")
+    assert db.session.scalar(booked) > clock.now()  # the calendar of the first day is not empty
 
 
 def test_a_reset_keeps_what_the_migrations_wrote(database, redis):

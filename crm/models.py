@@ -20,9 +20,10 @@ from crm.reports import models as reports
 from crm.segments import models as segments
 from crm.sequences import models as sequences
 from crm.staff import models as staff
+from crm.staff.notifications import models as notifications
 from crm.tracking import models as tracking
 
 __all__ = [
     "audit", "campaigns", "clinic", "consent", "consultations", "contacts", "content", "desk", "duplicates", "imports", "leads",
-    "messages", "portal", "privacy", "referrers", "reports", "segments", "sequences", "staff", "tracking", "uploads",
+    "messages", "notifications", "portal", "privacy", "referrers", "reports", "segments", "sequences", "staff", "tracking", "uploads",
 ]  # fmt: skip

@@ -3,11 +3,12 @@
 from crm.core import current
 from crm.core.db import transaction
 from crm.core.queue import BULK, LOW, URGENT, job
-from crm.messages import alert_emails, service
+from crm.messages import alert_emails, notification_emails, service
 from crm.messages.engine import pipeline
 from crm.messages.engine import sweep as sweeping
 from crm.messages.engine.deliver import deliver as deliver_batch
 from crm.messages.limits import circuit_breakers
+from crm.staff.notifications import service as notifications
 
 
 @job(queue=BULK, timeout=60, twice=True)
@@ -48,3 +49,11 @@ def tell_staff() -> None:
     """Email open alerts to staff when they are due."""
     with transaction():
         alert_emails.send_alert_digest(clinic=current.settings().clinic)
+
+
+@job(queue=LOW, timeout=60, every=300)
+def send_digests() -> None:
+    """Email staff digests of their notifications that are due; delete those that were read long ago."""
+    with transaction():
+        notification_emails.send_digests(clinic=current.settings().clinic)
+        notifications.delete_old()

@@ -21,7 +21,9 @@ from crm.core.errors import Conflict, NotFound, Refusal
 UNDO_WITHIN = timedelta(hours=1)
 KEPT_FOR = timedelta(days=1)  # after that; images of rows may hold personal data
 PURGED = 100  # old acts removed with each new one
-VERSIONED = frozenset({"lead", "contact", "practice"})  # forms made before the undo must not fit after it
+VERSIONED = frozenset(
+    {"lead", "contact", "practice", "task"}
+)  # forms made before the undo must not fit after it
 IN_THE_WAY = "This cannot be undone: {} was changed in the meantime. Change it by hand."
 NAMES = {
     "lead": "the lead", "referral": "the referral", "task": "a task", "lead_call": "the call", "lead_breach": "a deadline",

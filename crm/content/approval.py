@@ -24,7 +24,10 @@ from crm.core import clock, current
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound
 from crm.core.events import publish
-from crm.staff import alerts
+from crm.staff import access, alerts
+from crm.staff import service as staff
+from crm.staff.notifications import service as notifications
+from crm.staff.notifications.models import NotificationKind
 
 
 def reviewers() -> int:
@@ -162,7 +165,25 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
         link=f"/console/content/versions/{version.id}",
     )
     db.session.flush()
+    _ask_reviewers(version)
     return version
+
+
+def _ask_reviewers(version: ContentVersion) -> None:
+    """Notify staff who may review a version, but for those who wrote it."""
+    wrote = authors(version)
+    able = [
+        user.id
+        for user in staff.at_work()
+        if access.has_permission((role.name for role in user.roles), "review_content")
+        and f"staff:{user.id}" not in wrote
+    ]
+    notifications.notify(
+        able,
+        kind=NotificationKind.REVIEW,
+        subject=f"{version.name} ({version.language})",
+        link=f"/console/content/versions/{version.id}",
+    )
 
 
 def _fits(version: ContentVersion) -> None:

@@ -14,8 +14,11 @@ from crm.leads.models import Assignee
 from crm.staff import access
 from crm.staff import service as staff
 from crm.staff.models import User
+from crm.staff.notifications import service as notifications
+from crm.staff.notifications.models import NotificationKind
 
 LANGUAGES = ("en", "es")
+EACH = 5  # leads assigned at once that have a notification each
 CAPACITY_LIMIT = 10_000  # open leads
 _DETAIL = "jsonb_build_object('owner_id', owner_id, 'by', 'rule')"
 STATES = frozenset(code for code, _ in us_states.STATES)
@@ -47,11 +50,11 @@ _GIVE = f"""
         update lead set owner_id = one.user_id
         from unnest(:lead_id::bigint[], :user_id::bigint[]) as one (lead_id, user_id)
         where lead.id = one.lead_id and lead.owner_id is null
-        returning lead.id, lead.contact_id, lead.owner_id),
+        returning lead.id, lead.contact_id, lead.owner_id, lead.reference),
     noted as (
         insert into activity (contact_id, lead_id, at, kind, actor, detail)
         select contact_id, id, :now, 'assigned', 'system', {_DETAIL} from given)
-    select id, {_DETAIL} as detail from given
+    select id, owner_id, reference, {_DETAIL} as detail from given
 """
 
 
@@ -71,8 +74,28 @@ def assign_new(lead_ids: Sequence[int]) -> None:
             given[lead.id] = chosen["user_id"]
     if given:
         columns = {"lead_id": list(given), "user_id": list(given.values())}
-        for row in execute_raw(_GIVE, columns | {"now": clock.now()}).all():
+        rows = execute_raw(_GIVE, columns | {"now": clock.now()}).all()
+        for row in rows:
             audit.record("lead.assign", object_type="lead", object_id=row.id, detail=row.detail)
+        _notify(rows)
+
+
+def _notify(rows: Sequence[Row[Any]]) -> None:
+    """Notify the new owners: of each lead, or in one line of the many of a file."""
+    given: dict[int, list[str]] = {}
+    for row in rows:
+        given.setdefault(row.owner_id, []).append(row.reference)
+    for owner_id, references in given.items():
+        if len(references) > EACH:
+            notifications.notify(
+                [owner_id],
+                kind=NotificationKind.ASSIGNED,
+                subject=f"{len(references)} leads",
+                link="/console/leads?owner=me",
+            )
+            continue
+        for reference in references:
+            notifications.about_lead(owner_id, kind=NotificationKind.ASSIGNED, reference=reference)
 
 
 def _may_take(one: Mapping[str, Any], lead: Row[Any]) -> bool:

@@ -9,6 +9,8 @@ from crm.core.db import db
 from crm.leads.models import Lead, Task
 from crm.staff import service as staff
 from crm.staff.models import User
+from crm.staff.notifications import service as notifications
+from crm.staff.notifications.models import NotificationKind
 
 _HANDLE = re.compile(r"(?<![\w@.])@([^\W_][\w.-]{0,79})")
 
@@ -50,4 +52,5 @@ def notify_mentioned(lead: Lead, text: str) -> Sequence[User]:
                 created_at=now,
             )
         )
+        notifications.about_lead(person.id, kind=NotificationKind.MENTIONED, reference=lead.reference)
     return found

@@ -193,6 +193,9 @@ class Task(HasId, Base):
     done_by: Mapped[str | None] = mapped_column(Text)
     priority: Mapped[str] = mapped_column(Text, server_default="normal")
     repeats: Mapped[str | None] = mapped_column(Text)  # opens again when it is done
+    version: Mapped[int] = mapped_column(BigInteger, server_default="1")
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own form
 
 
 class Breach(HasId, Base):

@@ -19,6 +19,8 @@ from crm.leads.tasks import rules as task_rules
 from crm.staff import alerts
 from crm.staff import service as staff
 from crm.staff.models import User
+from crm.staff.notifications import service as notifications
+from crm.staff.notifications.models import NotificationKind
 
 NOTE_LIMIT = 4000  # characters
 TITLE_LIMIT = 120  # characters of a task
@@ -241,6 +243,7 @@ def assign(*, lead_id: int, version: int, owner_id: int | None) -> Lead:
         detail = {"owner_id": owner_id}
         contacts.record_activity(contact_id=lead.contact_id, lead_id=lead.id, kind="assigned", detail=detail)
         audit.record("lead.assign", object_type="lead", object_id=lead.id, detail=detail)
+        notifications.about_lead(owner_id, kind=NotificationKind.ASSIGNED, reference=lead.reference)
         flush()
         db.session.refresh(lead, ["owner"])
     return lead
@@ -299,6 +302,8 @@ def add_task(
     detail = {"task_id": task.id, "kind": kind}
     contacts.record_activity(contact_id=lead.contact_id, lead_id=lead_id, kind="task_opened", detail=detail)
     audit.record("task.open", object_type="lead", object_id=lead_id, detail=detail)
+    if kind == "other":  # staff added it
+        notifications.notify_of_task(owner_id, task_id=task.id, reference=lead.reference)
     crisis.alert_if_crisis(title, lead_id=lead.id, reference=lead.reference)
     return task
 

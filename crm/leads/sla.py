@@ -14,6 +14,8 @@ from crm.leads.models import Breach, Lead, Task
 from crm.leads.rules import label
 from crm.leads.stage_work import late_alert_key
 from crm.staff import alerts
+from crm.staff.notifications import service as notifications
+from crm.staff.notifications.models import NotificationKind
 
 SLICE = 100  # leads in one transaction
 ACT_WITHIN = timedelta(hours=1)  # opening time
@@ -70,6 +72,7 @@ def _hand_over(lead: Lead) -> None:
     )
     if alert_id is not None and owner_id is not None:
         alerts.assign(alert_id=alert_id, owner_id=owner_id)
+    notifications.about_lead(owner_id, kind=NotificationKind.BREACH, reference=lead.reference)
     db.session.add(
         Task(
             lead_id=lead.id,

@@ -26,6 +26,8 @@ from crm.referrers import accounts
 from crm.referrers.models import PortalPerson, PortalState
 from crm.referrers.service import Sender
 from crm.staff import alerts
+from crm.staff.notifications import service as notifications
+from crm.staff.notifications.models import NotificationKind
 
 DRAFT_LIFE = timedelta(days=7)
 MESSAGE_LIMIT = 2000  # characters
@@ -255,6 +257,12 @@ def write_message(*, lead: Lead, text: str, from_clinic: bool) -> PortalMessage:
             key=f"portal-message:{lead.id}",
             level="info",
             text=f"A practice wrote about referral {lead.reference}.",
+            link=f"/console/referrers/referrals/{lead.reference}",
+        )
+        notifications.notify(
+            [lead.owner_id],
+            kind=NotificationKind.REPLY,
+            subject=lead.reference,
             link=f"/console/referrers/referrals/{lead.reference}",
         )
     return row

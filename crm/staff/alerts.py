@@ -168,11 +168,6 @@ def _group(kind: str, alerts: Sequence[Alert], count: int) -> Group:
     )
 
 
-def count_kinds() -> int:
-    """Return how many kinds of alerts are open, for the top bar."""
-    return db.session.scalar(select(func.count(_KIND.distinct())).where(Alert.closed_at.is_(None))) or 0
-
-
 def assign_all(*, kind: str, owner_id: int) -> int:
     """Assign all open alerts of a kind to a staff member; return how many. Raises Conflict if none is open."""
     return len(_on_all(kind, "alert.taken", owner_id=owner_id))

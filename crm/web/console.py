@@ -17,7 +17,8 @@ from werkzeug.routing import RequestRedirect
 from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.messages.limits import switches
 from crm.reports import home_page
-from crm.staff import access, alerts
+from crm.staff import access
+from crm.staff.notifications import service as notifications
 from crm.web import discovery
 
 
@@ -100,6 +101,7 @@ def _frame() -> dict[str, Any]:
     shown: dict[str, Any] = {"may": _may, "opens": _opens}
     if not _signed_in() or not f"{request.path}/".startswith("/console/"):
         return shown
+    open_alerts, unread = notifications.bell_counts(current_user.id)
     return shown | {
         "nav": _navigation(),
         "section_tabs": _tabs(),
@@ -108,7 +110,8 @@ def _frame() -> dict[str, Any]:
         "search_href": url_for("console.leads.search"),
         "account_href": url_for("console.staff.account"),
         "sign_out_href": url_for("security.logout"),
-        "alerts": {"href": url_for("console.staff.alerts"), "open": alerts.count_kinds()},
+        "alerts": {"href": url_for("console.staff.alerts"), "open": open_alerts},
+        "bell": {"href": url_for("console.notifications.index"), "unread": unread},
         "notices": _notices(),
     }
 

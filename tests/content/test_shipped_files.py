@@ -135,6 +135,7 @@ def test_every_transactional_kind_is_there() -> None:
         "portal-signin",
         "audit-seal",
         "staff-alert",
+        "staff-digest",
         "staff-notice",
         "staff-signin",
     ]

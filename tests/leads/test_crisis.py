@@ -142,7 +142,9 @@ class Writers:
         with transaction():
             due = clock.now() + timedelta(days=1)
             task = service.add_task(lead_id=lead.id, kind="other", title="Write", due_at=due)
-            tasks.edit(task_id=task.id, form=tasks.TaskForm(title=text, due_at=task.due_at))
+            tasks.edit(
+                task_id=task.id, form=tasks.TaskForm(title=text, due_at=task.due_at), version=task.version
+            )
 
     def tag(self, text):
         lead = self._about_a_referral()

@@ -14,7 +14,7 @@ from crm.core import clock, current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid
 from crm.core.flashes import flash_with_undo
-from crm.desk.lead_page import clinic_time, flash_undo, whole_number
+from crm.desk.lead_page import clinic_time, flash_undo, submitted_version, whole_number
 from crm.desk.list_filters import address
 from crm.desk.tasks import task_lists
 from crm.desk.tasks.task_lists import NOBODY, TaskFilter
@@ -85,7 +85,11 @@ def show(task_id: int) -> ResponseReturnValue:
 
 
 def _render_task(
-    task: Task, status: int = 200, errors: dict[str, list[str]] | None = None
+    task: Task,
+    status: int = 200,
+    errors: dict[str, list[str]] | None = None,
+    *,
+    was_changed: bool = False,
 ) -> tuple[str, int]:
     lead = service.get(task.lead_id)
     audit.record("task.view", object_type="lead", object_id=lead.id)
@@ -96,6 +100,7 @@ def _render_task(
         in_crisis=queries.people_in_crisis(),
         due=task.due_at.astimezone(current.calendar().zone).strftime("%Y-%m-%dT%H:%M"),
         errors=errors or {},
+        was_changed=was_changed,
         typed=request.form,
         back=redirects.safe_next_url(),
         **_choices(),
@@ -119,9 +124,11 @@ def edit(task_id: int) -> ResponseReturnValue:
             repeats=request.form.get("repeats") or None,
         )
         with acts.begin("task", lead_id=lead.id) as act:
-            task_work.edit(task_id=task_id, form=form)
+            task_work.edit(task_id=task_id, form=form, version=submitted_version())
     except Invalid as error:
         return _render_task(task, 422, dict(error.fields))
+    except task_work.Changed:
+        return _render_task(task_work.get(task_id), 409, was_changed=True)
     flash_undo(gettext("Task saved."), lead=lead, act=act)
     return redirect(redirects.safe_next_url() or url_for(".index"))
 

@@ -18,10 +18,16 @@ from crm.leads.models import Lead, Task
 from crm.leads.queries import CRISIS
 from crm.leads.tasks.rules import PRIORITIES, REPEATS, snoozed_until
 from crm.staff import service as staff
+from crm.staff.notifications import service as notifications
 
 MOST = 100  # tasks changed at once
 MAX_AHEAD = timedelta(days=366)
 MANY = "tasks"  # the kind of an act on several leads
+CHANGED = "This task was changed in the meantime. Review it and try again."
+
+
+class Changed(Conflict):
+    """Another person changed the task since the form was made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +49,14 @@ def get(task_id: int) -> Task:
     return task
 
 
-def edit(*, task_id: int, form: TaskForm) -> Task:
-    """Change an open task. Raises Invalid, and Conflict for a task that is done or belongs to a crisis."""
+def edit(*, task_id: int, form: TaskForm, version: int) -> Task:
+    """Change an open task that is still at `version`.
+
+    Raises Invalid, Changed, and Conflict for a task that is done or belongs to a crisis.
+    """
     task = _open_task(task_id)
+    if task.version != version:
+        raise Changed(CHANGED)
     if task.kind == CRISIS:
         raise Conflict(
             "The task of a crisis cannot be changed. Assign it to yourself on the page of the lead."
@@ -57,11 +68,14 @@ def edit(*, task_id: int, form: TaskForm) -> Task:
     if wrong:
         raise Invalid(wrong)
     is_new_title = title != task.title
+    is_new_owner = form.owner_id != task.owner_id
     task.title, task.due_at, task.owner_id = title, form.due_at, form.owner_id
     task.priority, task.repeats = form.priority, form.repeats
     _record(task, "edited")
+    lead = service.get(task.lead_id)
+    if is_new_owner:
+        notifications.notify_of_task(task.owner_id, task_id=task.id, reference=lead.reference)
     if is_new_title:
-        lead = service.get(task.lead_id)
         crisis.alert_if_crisis(title, lead_id=lead.id, reference=lead.reference)
     return task
 
@@ -92,6 +106,8 @@ def assign(*, task_id: int, owner_id: int | None) -> Task:
     task = _open_task(task_id)
     task.owner_id = owner_id
     _record(task, "assigned")
+    reference = service.get(task.lead_id).reference
+    notifications.notify_of_task(owner_id, task_id=task.id, reference=reference)
     return task
 
 

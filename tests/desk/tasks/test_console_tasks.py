@@ -73,6 +73,7 @@ def test_edit(desk):  # noqa: F811
         "due_at": "2026-03-05T10:00",
         "priority": "high",
         "task_owner": str(_me("front_desk")),
+        "version": task.version,
     }
     assert desk.post(f"{LIST}/{task.id}", given | {"due_at": "soon"}).status_code == 422
     saved = desk.post(f"{LIST}/{task.id}", given | {"back": f"{LIST}?who=all"})
@@ -82,6 +83,20 @@ def test_edit(desk):  # noqa: F811
     desk.post(f"{LIST}/{task.id}/snooze/tomorrow")
     db.session.expire_all()
     assert task.due_at == NOW + DAY + timedelta(hours=1)
+
+
+def test_edit_shows_what_another_person_changed(desk):  # noqa: F811
+    """What was typed stands in the form, which is saved when it is sent again."""
+    task = add(1)
+    given = {"title": "Mine", "due_at": "2026-03-05T10:00", "version": task.version}
+    desk.get(f"{LIST}/{task.id}")
+    desk.post(f"{LIST}/{task.id}/snooze/tomorrow")
+    answer = desk.post(f"{LIST}/{task.id}", given)
+    assert answer.status_code == 409
+    assert "Another person changed this task" in answer.text
+    assert 'value="Mine"' in answer.text
+    version = re.search(r'name="version" value="(\d+)"', answer.text)[1]
+    assert desk.post(f"{LIST}/{task.id}", given | {"version": version}).status_code == 302
 
 
 def test_many_and_undo(desk):  # noqa: F811

@@ -31,7 +31,11 @@ def form(**values) -> TaskForm:
 def test_edit_and_undo(task, lead):  # noqa: F811
     owner = member("front_desk")
     with acts.begin("task", lead_id=lead.id) as act:
-        tasks.edit(task_id=task.id, form=form(owner_id=owner.id, priority="high", repeats="week"))
+        tasks.edit(
+            task_id=task.id,
+            form=form(owner_id=owner.id, priority="high", repeats="week"),
+            version=task.version,
+        )
     assert (task.title, task.owner_id, task.priority, task.repeats) == ("Ask again", owner.id, "high", "week")
     assert lines("task_changed")[0].detail["what"] == "edited"
     assert db.session.scalar(select(AuditEntry).where(AuditEntry.action == "task.edit")).object_id == lead.id
@@ -57,20 +61,20 @@ def test_edit_and_undo(task, lead):  # noqa: F811
 )
 def test_edit_refuses(task, values, field):
     with pytest.raises(Invalid) as error:
-        tasks.edit(task_id=task.id, form=form(**values))
+        tasks.edit(task_id=task.id, form=form(**values), version=task.version)
     assert list(error.value.fields) == [field]
 
 
 def test_overdue_task_keeps_its_time(task, clock):
     due = task.due_at
     clock.shift(3 * 86_400)
-    assert tasks.edit(task_id=task.id, form=form(due_at=due)).due_at == due
+    assert tasks.edit(task_id=task.id, form=form(due_at=due), version=task.version).due_at == due
 
 
 def test_only_tasks_of_staff_repeat(referral):  # noqa: F811
     call = db.session.scalars(select(Task).where(Task.lead_id == referral.id)).one()
     with pytest.raises(Invalid):
-        tasks.edit(task_id=call.id, form=form(repeats="day"))
+        tasks.edit(task_id=call.id, form=form(repeats="day"), version=call.version)
 
 
 def test_repeats_until_the_lead_is_closed(task, lead):  # noqa: F811
@@ -92,7 +96,7 @@ def test_snooze(task):
     for late in (
         lambda: tasks.snooze(task_id=task.id, until="hour"),
         lambda: tasks.assign(task_id=task.id, owner_id=None),
-        lambda: tasks.edit(task_id=task.id, form=form()),
+        lambda: tasks.edit(task_id=task.id, form=form(), version=task.version),
     ):
         with pytest.raises(Conflict):
             late()
@@ -105,7 +109,7 @@ def test_crisis_is_not_put_off(lead):  # noqa: F811
     task = db.session.scalars(select(Task).where(Task.kind == "crisis")).one()
     for refused in (
         lambda: tasks.snooze(task_id=task.id, until="hour"),
-        lambda: tasks.edit(task_id=task.id, form=form()),
+        lambda: tasks.edit(task_id=task.id, form=form(), version=task.version),
     ):
         with pytest.raises(Conflict):
             refused()
@@ -139,3 +143,18 @@ def test_many_refuses(edge, given):
 def test_many_refuses_an_unknown_owner(task):
     with pytest.raises(Invalid):
         tasks.change_many(task_ids={task.id}, do="assign", owner_id=999)
+
+
+def test_edit_of_an_older_form_is_refused(task, lead):  # noqa: F811
+    seen = task.version
+    tasks.edit(task_id=task.id, form=form(title="Newer"), version=seen)
+    db.session.flush()
+    with pytest.raises(tasks.Changed):
+        tasks.edit(task_id=task.id, form=form(title="Older form"), version=seen)
+    with acts.begin("task", lead_id=lead.id) as act:
+        tasks.snooze(task_id=task.id, until="tomorrow")
+    snoozed = task.version
+    service.undo_act(act.id, lead_id=lead.id)
+    with pytest.raises(tasks.Changed):
+        tasks.edit(task_id=task.id, form=form(), version=snoozed)  # made before the undo
+    assert task.title == "Newer"

@@ -25,5 +25,6 @@ from crm.tracking import models as tracking
 
 __all__ = [
     "audit", "campaigns", "clinic", "consent", "consultations", "contacts", "content", "desk", "duplicates", "imports", "leads",
-    "messages", "notifications", "portal", "privacy", "referrers", "reports", "segments", "sequences", "staff", "tracking", "uploads",
+    "messages", "notifications", "portal", "privacy", "referrers", "reports", "segments", "sequences", "staff", "tracking",
+    "uploads",
 ]  # fmt: skip

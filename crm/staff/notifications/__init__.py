@@ -1,1 +1,1 @@
-"""Notifications: what concerns one member of staff, behind the bell and in a digest by email."""
+"""Notifications: what concerns one member of staff, in the top bar and in a digest by email."""

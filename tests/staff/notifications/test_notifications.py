@@ -1,4 +1,4 @@
-"""Notifications: what makes them, the bell and its page, settings, and the digest without a word of health."""
+"""Notifications: what makes them, their page, settings, and the digest without a word of health."""
 
 import re
 from datetime import timedelta
@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from crm.audit import service as audit
 from crm.content import approval
+from crm.content.models import VersionState
 from crm.core.db import db, transaction
 from crm.leads import assignment, service, sla
 from crm.leads.tasks import service as tasks
@@ -107,7 +108,7 @@ def test_review(ana, database):
         factories.shipped()
         version = db.session.scalar(db.text("select max(id) from content_version"))
         row = approval.get(version)
-        row.state, row.author = "draft", f"staff:{member('marketer').id}"
+        row.state, row.author = VersionState.DRAFT, f"staff:{member('marketer').id}"
         db.session.flush()
         approval.submit(version, actor=row.author)
     assert [kind for kind, _, _ in of(doctor)] == ["review"]

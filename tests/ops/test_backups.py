@@ -84,7 +84,7 @@ def s3():
     """The address of a real S3-compatible server, moto, in an environment of its own; its packages clash with ours."""
     port = free_port()
     command = [
-        Path(sys.executable).parent / "uv",
+        str(Path(sys.executable).parent / "uv"),
         "tool",
         "run",
         "--from",

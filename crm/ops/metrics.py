@@ -57,6 +57,9 @@ _NOW = text("""
             as throttled,
         (select count(*) from campaign where state = 'paused') as campaigns_paused
 """)
+_ALERTS = text(
+    "select split_part(key, ':', 1) as kind, count(*) from alert where closed_at is null group by 1 order by 1"
+)
 _HELP = {
     "mail_waits": "Age of the oldest batch that is due and still queued, in seconds",
     "uncertain_waits": "Age of the oldest batch that may or may not have been sent, in seconds",
@@ -77,13 +80,14 @@ _HELP = {
 
 
 class _Collector:
-    """Everything, in seven statements and a few rounds to Redis."""
+    """Everything, in eight statements and a few rounds to Redis."""
 
     def collect(self) -> Iterator[Metric]:
         yield from _outcomes()
         found = db.session.execute(_NOW, {"now": clock.now()}).one()
         for name, words in _HELP.items():
             yield GaugeMetricFamily(f"crm_{name}", words, value=float(getattr(found, name) or 0))
+        yield from _alerts()
         yield from _streams()
         yield from _marks()
         yield from _pace()
@@ -97,6 +101,14 @@ def _outcomes() -> Iterator[Metric]:
         batches.add_metric([row.state], row.n)
         emails.add_metric([row.state], float(row.emails))
     yield from (batches, emails)
+
+
+def _alerts() -> Iterator[Metric]:
+    """Count open alerts by kind: the part of their key that names no record."""
+    kinds = GaugeMetricFamily("crm_open_alerts", "Open alerts by kind", labels=["kind"])
+    for kind, count in db.session.execute(_ALERTS):
+        kinds.add_metric([kind], count)
+    yield kinds
 
 
 def _streams() -> Iterator[Metric]:

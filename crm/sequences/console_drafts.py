@@ -1,5 +1,6 @@
 """The next version of a sequence in the console: its outline, its review, publishing."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, abort, flash, make_response, redirect, render_template, request, url_for
@@ -10,12 +11,13 @@ from crm.content import catalog
 from crm.core import clock
 from crm.core.blueprints import ConsolePages
 from crm.core.db import db
-from crm.core.errors import Conflict, Invalid, NotFound
+from crm.core.errors import Conflict, Invalid
 from crm.core.flashes import flash_with_undo
 from crm.messages import queries as messages
 from crm.segments import queries as segments
-from crm.sequences import drafts, outline, plan_edits, plan_graph, queries
+from crm.sequences import drafts, outline, plan_edits, plan_graph, queries, simulator
 from crm.sequences.models import SequenceDraft, SequenceVersion
+from crm.sequences.simulator import BuiltIn, Problem
 from crm.sequences.version_change import Fate, People
 from crm.staff import access
 from crm.staff.sign_in import staff_session
@@ -43,15 +45,8 @@ def edit(sequence_id: int) -> ResponseReturnValue:
     return _outline(sequence_id)
 
 
-def _draft(sequence_id: int) -> SequenceDraft:
-    found = drafts.current(sequence_id)
-    if found is None:
-        raise NotFound("This sequence has no draft.")
-    return found
-
-
 def _outline(sequence_id: int, status: int = 200, **more: Any) -> Response:
-    draft = _draft(sequence_id)
+    draft = drafts.under_way(sequence_id)
     shared = _shared(draft)
     cards = list(outline.every_card(shared["cards"]))
     there = {card.item for card in cards}
@@ -89,8 +84,7 @@ def _shared(draft: SequenceDraft) -> dict[str, Any]:
         waiting[name] = waiting.get(name, 0) + row.group.people
     items = {node["item"] for node in emails} | set(changes.removed) | set(passed)
     subjects = messages.subjects(sorted(items))
-    rules = segments.rules_of(outline.segment_rules(draft.plan))
-    names = outline.Names(subjects=subjects, segments={rule.id: rule.segment.name for rule in rules.values()})
+    names = outline.names_of(draft.plan, subjects=subjects)
     return {
         "sequence": queries.get(draft.sequence_id),
         "draft": draft,
@@ -117,7 +111,7 @@ def _base() -> int:
 
 def _changed(sequence_id: int, text: str, *, anchor: str = "") -> ResponseReturnValue:
     """Return to the outline; the change can be undone."""
-    undo = url_for(".undo", sequence_id=sequence_id, base=_draft(sequence_id).lock)
+    undo = url_for(".undo", sequence_id=sequence_id, base=drafts.under_way(sequence_id).lock)
     flash_with_undo(text, undo=undo)
     return redirect(url_for(".edit", sequence_id=sequence_id) + anchor)
 
@@ -242,13 +236,48 @@ def discard(sequence_id: int) -> ResponseReturnValue:
 @access.require("run_sequences")
 def review(sequence_id: int) -> ResponseReturnValue:
     """Show what publishing changes, and for whom."""
-    draft = _draft(sequence_id)
+    draft = drafts.under_way(sequence_id)
     return render_template(
         "console/sequences/review.html",
         **_shared(draft),
         fates=Fate,
+        rehearsals=_rehearsals(draft),
         may_publish=drafts.is_second_person(draft),
     )
+
+
+PERSONAS: Mapping[BuiltIn, str] = {
+    BuiltIn.READS: "Reads and does nothing",
+    BuiltIn.SPANISH: "Reads Spanish",
+    BuiltIn.NOT_NOW: "Answers “Not now” to every email",
+    BuiltIn.CALL: "Asks for a call",
+    BuiltIn.GUIDE: "Asks for the guide",
+    BuiltIn.MEMBER: "Is in every segment that is asked about",
+    BuiltIn.BOOKS: "Books a consultation on the tenth day",
+}
+FAULTS: Mapping[Problem, str] = {
+    Problem.NO_END: "does not end",
+    Problem.TWICE: "gets an email twice",
+    Problem.OUT_OF_HOURS: "gets an email outside the send window",
+    Problem.AFTER_END: "gets emails after the end",
+    Problem.TOO_MANY: "gets more emails than the limit",
+}
+
+
+def _rehearsals(draft: SequenceDraft) -> list[dict[str, Any]]:
+    """Return a line of the review for each built-in persona."""
+    if not plan_graph.stored_emails(draft.plan):
+        return []
+    return [
+        {
+            "who": gettext(PERSONAS[name]),
+            "emails": len(simulator.sent(lines)),
+            "end": outline.end_of(lines[-1]),
+            "at": lines[-1].at,
+            "faults": [gettext(FAULTS[fault]) for fault in sorted(faults)],
+        }
+        for name, (_, lines, faults) in drafts.rehearsals(draft).items()
+    ]
 
 
 @pages.post("/people")

@@ -16,6 +16,7 @@ from sqlalchemy import select, text
 from crm.audit import service as audit
 from crm.content import service as content
 from crm.core import clock
+from crm.core import current as current_app
 from crm.core.db import bigint_array, db, rows_as
 from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound
 from crm.core.queue import enqueue
@@ -23,11 +24,12 @@ from crm.core.text import clean
 from crm.core.time_zones import zone_info
 from crm.messages.rules import ENDING_ANSWERS, Answer
 from crm.segments import queries as segments
-from crm.sequences import plan_edits, plan_graph, queries, version_change
+from crm.sequences import plan_edits, plan_graph, queries, simulator, version_change
 from crm.sequences.models import EmailSequence, SequenceDraft, SequenceVersion
 from crm.sequences.plan_edits import Finding, Spot
 from crm.sequences.plan_graph import Wait
 from crm.sequences.rules import UNDER_WAY, DraftState, SequenceState
+from crm.sequences.simulator import BuiltIn, Line, Persona, Problem
 from crm.sequences.version_change import Fate, Group, Outcome, People, Row
 from crm.staff import alerts
 
@@ -35,6 +37,7 @@ UNDO_WITHIN = timedelta(minutes=10)
 SLICE = 2_000  # people who move in one transaction
 MOVING = (Fate.MOVES, Fate.CHANGES, Fate.ENDS)
 OUTDATED = "This sequence got a newer version meanwhile. Discard this draft and begin another one."
+REHEARSAL_FAILED = "A rehearsal of this draft found a fault. Look at the rehearsals in the review."
 LANGUAGE_NAMES = {"en": "English", "es": "Spanish"}
 
 Plan = dict[str, Any]
@@ -47,6 +50,14 @@ def current(sequence_id: int) -> SequenceDraft | None:
         .where(SequenceDraft.sequence_id == sequence_id, SequenceDraft.state.in_(UNDER_WAY))
         .execution_options(populate_existing=True)
     )
+
+
+def under_way(sequence_id: int) -> SequenceDraft:
+    """Return the draft that is under way. Raises NotFound."""
+    found = current(sequence_id)
+    if found is None:
+        raise NotFound("This sequence has no draft.")
+    return found
 
 
 def begin(sequence_id: int) -> SequenceDraft:
@@ -277,12 +288,26 @@ def _had_again(had: Iterable[str] | None, old: plan_graph.Plan) -> bool:
     return not {step.item for step in old.steps}.issuperset(had or ())
 
 
+def rehearsals(draft: SequenceDraft) -> Mapping[BuiltIn, tuple[Persona, Sequence[Line], frozenset[Problem]]]:
+    """Rehearse a draft with each built-in persona: what happens to them, and what no person may meet."""
+    plan = plan_graph.plan_from(draft.plan)
+    approved = content.newest_approved([step.item for step in plan.steps], now=clock.now())
+    zone = current_app.settings().clinic.zone
+    found = {}
+    for name, persona in simulator.built_in(plan, now=clock.now(), zone=zone).items():
+        lines = simulator.simulate(plan, persona, content=approved.keys())
+        found[name] = persona, lines, simulator.problems(plan, persona, lines)
+    return found
+
+
 def approve(sequence_id: int, *, base: int) -> datetime:
     """Approve a draft as a second person; return when it takes effect. Raises NotAllowed, or Conflict with the reason."""
     draft = _locked(sequence_id, base=base)
     if not is_second_person(draft):
         raise NotAllowed("You made the last change. Another person has to publish this draft.")
     problem = next((finding.text for finding in findings(draft) if finding.blocks), None)
+    if problem is None and any(wrong for _, _, wrong in rehearsals(draft).values()):
+        problem = REHEARSAL_FAILED
     if problem is None and not _differs(draft):
         problem = "This draft is the same as the published version."
     if problem is not None:

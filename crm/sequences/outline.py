@@ -7,8 +7,11 @@ from typing import Any
 from flask_babel import gettext as _gettext
 
 from crm.messages.rules import ENDING_ANSWERS, Answer
+from crm.segments import queries as segments
 from crm.sequences.plan_edits import FIRST, Name, name_of
 from crm.sequences.plan_graph import every_stored, stored_emails, stored_nodes
+from crm.sequences.rules import EnrolmentState
+from crm.sequences.simulator import Kind, Line
 
 ANSWERS: Mapping[str, str] = {
     Answer.CALL: "I would like a call",
@@ -161,7 +164,18 @@ def questions(segments: Sequence[tuple[int, str]]) -> list[tuple[str, str]]:
     ]
 
 
-def segment_rules(plan: Stored) -> list[int]:
-    """Return the ids of the rules that a plan's branches name."""
+def names_of(plan: Stored, *, subjects: Mapping[str, str]) -> Names:
+    """Return what people read for the emails and the segments of a plan."""
     asks = [node["ask"] for node in every_stored(stored_nodes(plan)) if "ask" in node]
-    return [ask["segment_rule"] for ask in asks if ask.get("segment_rule") is not None]
+    ids = [ask["segment_rule"] for ask in asks if ask.get("segment_rule") is not None]
+    rules = segments.rules_of(ids) if ids else {}
+    return Names(subjects=subjects, segments={rule.id: rule.segment.name for rule in rules.values()})
+
+
+def end_of(line: Line) -> str:
+    """Say how a rehearsal ends."""
+    if line.name:
+        return say("Ends: “%(name)s”", name=line.name)
+    if line.kind is Kind.HELD:
+        return say("Waits for an approved version in their language")
+    return say("Exits the sequence") if line.state is EnrolmentState.EXITED else say("Finishes the sequence")

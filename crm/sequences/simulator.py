@@ -9,9 +9,20 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from crm.messages.limits.send_window import into_window
 from crm.messages.rules import ENDING_ANSWERS, FREQUENCY_CAP, FREQUENCY_SPAN, Answer
 from crm.sequences import rules
-from crm.sequences.plan_graph import Answered, Branch, Node, Plan, Question, Step, due_after
+from crm.sequences.plan_graph import (
+    Answered,
+    Branch,
+    InSegment,
+    Node,
+    Plan,
+    Question,
+    Step,
+    add_wait,
+    due_after,
+)
 from crm.sequences.rules import Act, Decision, EnrolmentState
 
 MOST_LINES = 500  # a plan has no cycles; this is for a fault in the rules
@@ -59,6 +70,7 @@ class Line:
     node: int | None = None
     reason: str | None = None
     yes: bool = False
+    planned: datetime | None = None  # of an email or a branch: when its wait was over
     until: datetime | None = None  # of a delay
     state: EnrolmentState | None = None  # of an end
     name: str | None = None  # of an end
@@ -74,6 +86,7 @@ class _Run:
     content: Collection[tuple[str, str]]  # (email, language) with an approved version
     step: int
     due_at: datetime
+    planned: datetime  # `due_at` before it moved into the send window
     sent: dict[int, datetime] = field(default_factory=dict)
     said: list[tuple[datetime, Says]] = field(default_factory=list)
 
@@ -85,7 +98,8 @@ def simulate(plan: Plan, persona: Persona, *, content: Collection[tuple[str, str
         return [*lines, Line(at=persona.entered, kind=Kind.ENDED, state=EnrolmentState.COMPLETED)]
     first = plan.nodes[0]
     due_at = due_after(persona.entered, first, plan.window, persona.zone)
-    run = _Run(plan, persona, content, first.number, due_at)
+    planned = add_wait(persona.entered, first.wait, persona.zone)
+    run = _Run(plan, persona, content, first.number, due_at, planned)
     for line in _lines(run):
         lines.append(line)
         if line.kind in (Kind.ENDED, Kind.HELD) or len(lines) > MOST_LINES:
@@ -131,21 +145,35 @@ def _decided(run: _Run) -> Iterator[Line]:
     reached = rules.way(run.plan, facts, now).node
     decision = rules.decide(run.plan, facts, now)
     for number, yes in decision.passages:
-        yield Line(at=now, kind=Kind.ASKED, node=number, yes=yes)
+        yield Line(at=now, kind=Kind.ASKED, node=number, yes=yes, planned=_planned(run, number, now))
     if reached is not None:
         yield from _at_node(run, decision, reached.number, now)
     if decision.state is EnrolmentState.ACTIVE:
-        run.step = run.step if decision.next_step is None else decision.next_step
-        run.due_at = decision.due_at or now
+        _go_on(run, decision, now)
     elif decision.state is not EnrolmentState.HELD:
         yield _ended(decision, now)
+
+
+def _go_on(run: _Run, decision: Decision, now: datetime) -> None:
+    run.due_at = decision.due_at or now
+    if decision.next_step is None:
+        return
+    run.step = decision.next_step
+    node = run.plan.node(run.step)
+    if node is not None:
+        run.planned = add_wait(now, node.wait, run.persona.zone)
+
+
+def _planned(run: _Run, number: int, now: datetime) -> datetime:
+    """Return when the wait before a node was over: nodes after the one they were at are reached at once."""
+    return run.planned if number == run.step else now
 
 
 def _at_node(run: _Run, decision: Decision, number: int, now: datetime) -> Iterator[Line]:
     match decision.act:
         case Act.SEND:
             run.sent[number] = now
-            yield Line(at=now, kind=Kind.SENT, node=number)
+            yield Line(at=now, kind=Kind.SENT, node=number, planned=_planned(run, number, now))
         case Act.HOLD:
             yield Line(at=now, kind=Kind.HELD, node=number, reason=decision.reason)
         case Act.WAIT:
@@ -203,3 +231,66 @@ def _holds(run: _Run, branch: Branch, now: datetime) -> bool:
 def sent(lines: Sequence[Line]) -> Mapping[int, datetime]:
     """Return email number -> when it was sent."""
     return {line.node: line.at for line in lines if line.kind is Kind.SENT and line.node is not None}
+
+
+class BuiltIn(StrEnum):
+    """The personas that every version is rehearsed with before it is published."""
+
+    READS = "reads"  # and does nothing
+    SPANISH = "spanish"
+    NOT_NOW = "not_now"
+    CALL = "call"
+    GUIDE = "guide"
+    MEMBER = "member"  # of every segment that a branch asks about
+    BOOKS = "books"
+
+
+EVENING = timedelta(hours=21)
+
+
+def built_in(plan: Plan, *, now: datetime, zone: ZoneInfo) -> Mapping[BuiltIn, Persona]:
+    """Return the built-in personas. They enter on the Friday evening after `now`."""
+    day = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    friday = day + timedelta(days=(4 - day.weekday()) % 7) + EVENING
+    entered = friday.replace(tzinfo=zone)
+    plain = Persona(zone=zone, language="en", entered=entered)
+    questions = {one.question for one in plan.branches if isinstance(one.question, InSegment)}
+    return {
+        BuiltIn.READS: plain,
+        BuiltIn.SPANISH: replace(plain, language="es"),
+        BuiltIn.NOT_NOW: replace(plain, says=_says(plan, Answer.NOT_NOW)),
+        BuiltIn.CALL: replace(plain, says=_says(plan, Answer.CALL)),
+        BuiltIn.GUIDE: replace(plain, says=_says(plan, Answer.GUIDE)),
+        BuiltIn.MEMBER: replace(plain, inside=dict.fromkeys(questions, (entered, None))),
+        BuiltIn.BOOKS: replace(plain, leaves=(entered + timedelta(days=10), "booked")),
+    }
+
+
+def _says(plan: Plan, answer: Answer) -> tuple[Says, ...]:
+    return tuple(Says(email=step.number, answer=answer, after=timedelta(hours=3)) for step in plan.steps)
+
+
+class Problem(StrEnum):
+    """What no person may ever meet. A rehearsal that finds one blocks publishing."""
+
+    NO_END = "no_end"
+    TWICE = "twice"
+    OUT_OF_HOURS = "out_of_hours"
+    AFTER_END = "after_end"
+    TOO_MANY = "too_many"  # within the days of the limit
+
+
+def problems(plan: Plan, persona: Persona, lines: Sequence[Line]) -> frozenset[Problem]:
+    """Return what is wrong with a rehearsal."""
+    moments = [line.at for line in lines if line.kind is Kind.SENT]
+    numbers = [line.node for line in lines if line.kind is Kind.SENT]
+    found = {
+        Problem.NO_END: lines[-1].kind not in (Kind.ENDED, Kind.HELD),
+        Problem.TWICE: len(numbers) != len(set(numbers)),
+        Problem.OUT_OF_HOURS: any(into_window(at, plan.window, persona.zone) != at for at in moments),
+        Problem.AFTER_END: any(line.kind is Kind.ENDED for line in lines[:-1]),
+        Problem.TOO_MANY: any(
+            later - at < FREQUENCY_SPAN for at, later in zip(moments, moments[FREQUENCY_CAP:], strict=False)
+        ),
+    }
+    return frozenset(problem for problem, there in found.items() if there)

@@ -20,7 +20,6 @@ FOR_TESTS = {
     "crm.messages.rules.MOVES_WITHOUT_CALL",  # the same
     "crm.messages.limits.copy_guard.read_marks",  # what a check sees, for tests of the guard
     "crm.messages.limits.quiet_hours.quiet_until",  # the rule that a test holds its SQL twin equal to
-    "crm.sequences.simulator.simulate",
     "crm.tracking.rules.worst_state",  # a rule with an SQL twin too
 }
 

@@ -1,5 +1,6 @@
 """The simulator: what a persona gets and why, and that the planner on the real database does the same."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,7 @@ from crm.segments.rules import Condition
 from crm.sequences import planner, service
 from crm.sequences.models import EmailSequence, Enrolment, Passage, SequenceVersion
 from crm.sequences.plan_graph import Answered, Branch, Ending, EndKind, InSegment, Plan, Step, Wait, plan_from
-from crm.sequences.simulator import Kind, Persona, Says, sent, simulate
+from crm.sequences.simulator import BuiltIn, Kind, Persona, Problem, Says, built_in, problems, sent, simulate
 from tests.support import factories
 from tests.support.states import bring
 
@@ -265,3 +266,16 @@ class Played:
     def end(self) -> tuple:
         row = self.row()
         return row.state, row.reason, row.end_name
+
+
+def test_built_in_personas_find_no_fault_and_see_one():
+    found = built_in(PLAN, now=FRIDAY, zone=LA)
+    assert set(found) == set(BuiltIn)
+    for who in found.values():
+        assert not problems(PLAN, who, simulate(PLAN, who, content=EVERYTHING))
+    lines = simulate(PLAN, found[BuiltIn.READS], content=EVERYTHING)
+    wrong = [
+        *lines,
+        *(replace(line, at=line.at + timedelta(hours=12)) for line in lines if line.kind == "sent"),
+    ]
+    assert problems(PLAN, found[BuiltIn.READS], wrong) == set(Problem)

@@ -1,7 +1,8 @@
 """Rehearsal of a draft in the console: an imagined person, every date with its reason. Nothing is stored or sent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
@@ -42,29 +43,41 @@ def rehearse(sequence_id: int) -> ResponseReturnValue:
         persona = _persona(request.args, plan)
     except Invalid as error:
         errors, persona = error.fields, _persona(MultiDict(), plan)
-    approved = content.newest_approved([step.item for step in plan.steps], now=clock.now())
-    names = outline.names_of(draft.plan, subjects=messages.subjects(sorted(step.item for step in plan.steps)))
+    items = [step.item for step in plan.steps]
+    names = outline.names_of(draft.plan, subjects=messages.subjects(sorted(items)))
     cards = {card.number: card for card in outline.every_card(outline.outline(draft.plan, names))}
-    lines = simulator.simulate(plan, persona, content=approved.keys())
+    approved = content.newest_approved(items, now=clock.now())
     page = render_template(
         "console/sequences/rehearsal.html",
         sequence=queries.get(sequence_id),
         errors=errors,
         given=request.args,
         persona=persona,
-        lines=[
-            (line, _moment(line.at, persona), _sentence(line, cards), _reason(line, persona))
-            for line in lines
-        ],
-        emails=[(str(card.number), f"{card.place} {card.label}") for card in cards.values() if card.item],
-        answers=[(answer.value, gettext(outline.ANSWERS[answer])) for answer in Answer],
-        memberships=[(place, _about(question)) for place, question in enumerate(_questions(plan))],
-        zones=[(name, gettext(label)) for name, label in ZONES.items()],
-        languages=[(code, gettext(name)) for code, name in LANGUAGES],
+        lines=_rows(simulator.simulate(plan, persona, content=approved.keys()), cards, persona),
         entered=persona.entered.strftime("%Y-%m-%dT%H:%M"),
-        rows=range(MOST_SAID),
+        **_choices(plan, cards),
     )
     return page, 422 if errors else 200
+
+
+def _rows(
+    lines: Sequence[Line], cards: Mapping[int, outline.Card], persona: Persona
+) -> list[tuple[Line, str, str, str]]:
+    return [
+        (line, _moment(line.at, persona), _sentence(line, cards), _reason(line, persona)) for line in lines
+    ]
+
+
+def _choices(plan: Plan, cards: Mapping[int, outline.Card]) -> dict[str, Any]:
+    """Return what the form offers."""
+    return {
+        "emails": [(str(card.number), f"{card.place} {card.label}") for card in cards.values() if card.item],
+        "answers": [(answer.value, gettext(outline.ANSWERS[answer])) for answer in Answer],
+        "memberships": [(place, _about(question)) for place, question in enumerate(_questions(plan))],
+        "zones": [(name, gettext(label)) for name, label in ZONES.items()],
+        "languages": [(code, gettext(name)) for code, name in LANGUAGES],
+        "rows": range(MOST_SAID),
+    }
 
 
 def _questions(plan: Plan) -> list[Question]:

@@ -11,6 +11,7 @@ from crm.desk import models as desk
 from crm.duplicates import models as duplicates
 from crm.imports import models as imports
 from crm.leads import models as leads
+from crm.leads.documents import models as documents
 from crm.messages import models as messages
 from crm.portal import models as portal
 from crm.portal.uploads import models as uploads
@@ -24,7 +25,7 @@ from crm.staff.notifications import models as notifications
 from crm.tracking import models as tracking
 
 __all__ = [
-    "audit", "campaigns", "clinic", "consent", "consultations", "contacts", "content", "desk", "duplicates", "imports", "leads",
+    "audit", "campaigns", "clinic", "consent", "consultations", "contacts", "content", "desk", "documents", "duplicates", "imports", "leads",
     "messages", "notifications", "portal", "privacy", "referrers", "reports", "segments", "sequences", "staff", "tracking",
     "uploads",
 ]  # fmt: skip

@@ -30,7 +30,7 @@ NAMES = {
     "contact": "the person", "contact_tag": "a tag", "contact_phone": "a phone number", "consultation": "a consultation",
     "alert": "an alert", "enrolment": "a sequence", "message": "an email", "consent_state": "the consent",
     "activity": "the timeline", "practice": "the practice", "clinician": "a clinician", "portal_person": "a portal user",
-    "practice_note": "a note", "practice_task": "a task", "referral_upload": "an upload",
+    "practice_note": "a note", "practice_task": "a task", "referral_upload": "an upload", "document": "a file",
     "api_key": "an API key", "user": "an account",
 }  # fmt: skip
 

@@ -92,6 +92,8 @@ class Settings:
     sending_mark_file: Path  # how far mail was sent, outside the database; see crm.messages.limits.copy_guard
     audit_seal_file: Path  # seals of the audit log, outside the database; see crm.audit.seals
     audit_seal_email: str = ""
+    fax_folder: Path | None = None  # a fax service fills it; see crm.leads.documents.fax_inbox
+    clamd_address: str = ""
     backup_folder: Path | None = None
     backup_s3_url: str = ""
     backup_keys: tuple[tuple[str, bytes], ...] = ()
@@ -173,6 +175,8 @@ def _kept_outside(env: Mapping[str, str], local_dir: Path) -> dict[str, Any]:
         "sending_mark_file": Path(env.get("SENDING_MARK_FILE", local_dir / "sending-mark.json")),
         "audit_seal_file": Path(env.get("AUDIT_SEAL_FILE", local_dir / "audit-seals.txt")),
         "audit_seal_email": env.get("AUDIT_SEAL_EMAIL", ""),
+        "fax_folder": Path(env["FAX_FOLDER"]) if env.get("FAX_FOLDER") else None,
+        "clamd_address": env.get("CLAMD_ADDRESS", ""),
         "backup_folder": Path(env["BACKUP_FOLDER"]) if env.get("BACKUP_FOLDER") else None,
         "backup_s3_url": env.get("BACKUP_S3_URL", ""),
         "backup_keys": _keys("BACKUP_KEYS", env["BACKUP_KEYS"]) if env.get("BACKUP_KEYS") else (),

@@ -41,6 +41,7 @@ TIMELINE_VIEWS: Mapping[str, tuple[str, EntryFilter | None]] = {  # tabs of the 
             "activity": (
                 "lead_opened", "stage_moved", "assigned", "clock_ran_out", "outcome_sent", "consultation", "merged",
                 "merge_undone", "possible_duplicate", "imported", "reopened", "act_undone",
+                "document_added", "document_attached", "document_removed",
             )
         },
     ),

@@ -24,6 +24,7 @@ from crm.desk.list_filters import KINDS, SOURCES, address, options
 from crm.desk.record_access import service as record_access
 from crm.intake.texts import HEARD_FROM
 from crm.leads import queries, rules, service
+from crm.leads.documents import service as documents
 from crm.leads.models import Lead
 from crm.staff import access, redirects
 from crm.staff import service as staff
@@ -57,6 +58,7 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
         lead=lead,
         person=lead.contact,
         clinical=clinical_details(lead) if clinical else None,
+        documents=documents.documents_of(lead) if clinical else None,
         attribution=lead_detail.attribution(lead, others),
         emails=emails_to(lead.contact_id),
         stage_options=options(_next_stages(lead)),

@@ -18,6 +18,7 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.duplicates import fields
 from crm.duplicates.models import Merge
+from crm.leads.documents.models import Document
 from crm.leads.events import ContactsMerged
 from crm.leads.models import Lead
 
@@ -181,7 +182,7 @@ def _opted_out_topics(contact_id: int) -> set[str]:
 
 
 def _move_rows(kept_id: int, gone_id: int) -> None:
-    for model in (Lead, Activity):
+    for model in (Lead, Activity, Document):
         rows = update(model).where(model.contact_id == gone_id).values(contact_id=kept_id)
         db.session.execute(rows.execution_options(synchronize_session="fetch"))
     for tag in db.session.scalars(select(Tag.tag).where(Tag.contact_id == gone_id)).all():

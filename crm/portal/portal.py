@@ -18,12 +18,12 @@ from flask_babel import gettext, lazy_gettext
 from crm.audit import service as audit
 from crm.consent import consent_texts
 from crm.contacts.rules import STATE_ZONES, Problem
-from crm.core import clock, current
+from crm.core import clock, current, file_types
 from crm.core.blueprints import PortalEntry, PortalPages
 from crm.core.errors import Conflict, Invalid
 from crm.leads.crisis_words import mentions_crisis
 from crm.leads.models import Lead
-from crm.portal import file_types, page_context, queries, referral_form, service
+from crm.portal import page_context, queries, referral_form, service
 from crm.portal import texts as words
 from crm.portal.queries import Filters
 from crm.portal.referral_form import FormResult

@@ -12,14 +12,14 @@ from sqlalchemy.dialects.postgresql import insert
 from crm.audit import service as audit
 from crm.consent import consent_texts
 from crm.contacts.rules import InvalidValue, clean_text
-from crm.core import clock, crypto, events
+from crm.core import clock, crypto, events, file_types
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.intake.service import NewReferral, open_referral
 from crm.intake.values import Unread
 from crm.leads import crisis
 from crm.leads.models import Lead, Referral
-from crm.portal import file_types, referral_form
+from crm.portal import referral_form
 from crm.portal.events import ClinicWrote, ReferralSubmitted
 from crm.portal.models import Attachment, Draft, PortalMessage, Submission
 from crm.referrers import accounts

@@ -85,6 +85,11 @@ ROWS: Mapping[str, tuple[tuple[TextClause, TextClause], ...]] = {
                 where a.id > :after and a.at < :before and {_CLOSED_LEAD} order by a.id limit :limit"""),
             text("delete from referral_attachment where id = any(:ids)"),
         ),
+        (
+            text(f"""select a.id from document a join lead l on l.id = a.lead_id
+                where a.id > :after and a.at < :before and {_CLOSED_LEAD} order by a.id limit :limit"""),
+            text("delete from document where id = any(:ids)"),
+        ),
     ),
 }
 """Kind -> (which rows, after an id, in order of ids; what is done with them)."""

@@ -179,6 +179,7 @@ _FORGET = tuple(
             where lead_id in ({_THEIRS})""",
         "update lead set first_touch = null where contact_id = any(:records)",
         f"delete from referral_attachment where lead_id in ({_THEIRS})",
+        f"delete from document where contact_id = any(:records) or lead_id in ({_THEIRS})",
         f"""update referral_upload set content = null where id in (
                 select upload_id from referral_upload_row where lead_id in ({_THEIRS}))""",
         f"delete from portal_message where lead_id in ({_THEIRS})",

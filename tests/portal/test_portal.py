@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from crm.audit.models import AuditEntry
 from crm.consent.models import Confirmation, ConsentRecord
-from crm.core import clock
+from crm.core import clock, file_types
 from crm.core.db import Base, db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.tokens import Purpose, sign
@@ -19,7 +19,7 @@ from crm.leads import rules, service
 from crm.leads.models import Lead, Referral
 from crm.messages.models import Message
 from crm.portal import digest as portal_digest
-from crm.portal import file_types, referral_form
+from crm.portal import referral_form
 from crm.portal import service as portal_service
 from crm.portal import texts as portal_texts
 from crm.portal.models import Attachment, Draft, PortalMessage

@@ -24,6 +24,7 @@ from crm.desk.people.new_form import CONTACT, LEAD, REFERRAL, NewResult
 from crm.intake import by_hand
 from crm.intake.texts import HEARD_FROM
 from crm.leads import record_scope, rules
+from crm.leads.documents import service as documents
 from crm.referrers import service as referrers
 from crm.referrers.models import Clinician
 from crm.referrers.service import Sender
@@ -105,7 +106,15 @@ def _enter(
     flash(said, "success")
     if opened.is_new:
         record_scope.keep_in_view(opened.lead_id, user=current_user)
+    if (fax := _fax()) is not None:
+        documents.attach(document_id=fax, lead_id=opened.lead_id)
     return redirect(url_for("console.leads.show", reference=opened.reference))
+
+
+def _fax() -> int | None:
+    """Return the id of the fax that the entry is made from."""
+    text = request.values.get("fax", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _clinician(read: NewResult, typed: Mapping[str, str]) -> tuple[Clinician | None, Sequence[Clinician]]:
@@ -175,6 +184,7 @@ def _form(
         + [(new_form.NEW_CLINICIAN, gettext("A clinician who is new to us"))],
         known=known,
         chosen=request.form.get("contact", ""),
+        fax=_fax(),
         by_hand=[(one, SOURCES[one]) for one in rules.BY_HAND],
         heard_from=list(HEARD_FROM["en"].items()),
         languages=list(LANGUAGES.items()),

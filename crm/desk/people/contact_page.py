@@ -23,6 +23,7 @@ from crm.desk.lead_page import emails_to, has_permission, timeline_entries
 from crm.desk.list_filters import KINDS, address
 from crm.duplicates import service as duplicates
 from crm.leads import queries as leads
+from crm.leads.documents import service as documents
 from crm.leads.rules import label
 from crm.staff import redirects
 from crm.staff import service as staff
@@ -91,6 +92,7 @@ def render_contact(contact: Contact, status: int = 200, **more: Any) -> Response
         shows={name: text for name, (text, _) in lead_detail.TIMELINE_VIEWS.items()},
         emails=emails_to(contact.id),
         evidence=_evidence(contact.id),
+        documents=documents.documents_of_contact(contact.id) if has_permission("read_clinical") else None,
         tags=people.tags_of(contact.id),
         phones=editing.phones_of(contact.id),
         their_now=clock.now().astimezone(ZoneInfo(contact.time_zone)),

@@ -17,14 +17,14 @@ from crm.audit import service as audit
 from crm.contacts import service as contacts
 from crm.contacts.models import Contact
 from crm.contacts.rules import Problem
-from crm.core import clock, crypto, csv_files, current
+from crm.core import clock, crypto, csv_files, current, file_types
 from crm.core.csv_files import Table
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.core.queue import enqueue
 from crm.leads.models import Lead, Referral
-from crm.portal import file_types, referral_form
 from crm.portal import queries as portal_queries
+from crm.portal import referral_form
 from crm.portal import service as portal
 from crm.portal.referral_form import FormResult
 from crm.portal.uploads import rules

@@ -1,0 +1,1 @@
+"""Pages of documents: the viewer, the fax inbox, uploads."""

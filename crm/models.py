@@ -25,7 +25,7 @@ from crm.staff.notifications import models as notifications
 from crm.tracking import models as tracking
 
 __all__ = [
-    "audit", "campaigns", "clinic", "consent", "consultations", "contacts", "content", "desk", "documents", "duplicates", "imports", "leads",
-    "messages", "notifications", "portal", "privacy", "referrers", "reports", "segments", "sequences", "staff", "tracking",
-    "uploads",
+    "audit", "campaigns", "clinic", "consent", "consultations", "contacts", "content", "desk", "documents", "duplicates",
+    "imports", "leads", "messages", "notifications", "portal", "privacy", "referrers", "reports", "segments", "sequences",
+    "staff", "tracking", "uploads",
 ]  # fmt: skip

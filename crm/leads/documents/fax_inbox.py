@@ -1,9 +1,9 @@
 """The fax inbox: a folder that a fax service fills. Each file is stored encrypted, then deleted from the folder."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from crm.core import clock
 from crm.core.db import transaction
 from crm.core.errors import Invalid
 from crm.core.file_types import MOST_BYTES
@@ -41,7 +41,7 @@ def _waiting(folder: Path) -> Sequence[Path]:
                 key="no-fax-folder", level="warning", text="The folder of the fax inbox cannot be read."
             )
         return ()
-    now = time.time()
+    now = clock.now().timestamp()
     files = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
     settled = [path for path in files if now - path.stat().st_mtime >= SETTLED]
     return sorted(settled, key=lambda path: (path.stat().st_mtime, path.name))[:SLICE]

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from crm.audit.models import AuditEntry
-from crm.core import crypto
+from crm.core import clock, crypto
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.duplicates import service as duplicates
@@ -134,14 +134,13 @@ def test_scanner_that_does_not_answer(lead):
 def put(folder, name, content, age=60):
     path = folder / name
     path.write_bytes(content)
-    changed = path.stat().st_mtime - age
+    changed = clock.now().timestamp() - age
     os.utime(path, (changed, changed))
     return path
 
 
 @pytest.fixture
-def folder(database, tmp_path, monkeypatch):
-    monkeypatch.setattr(fax_inbox, "time", type("T", (), {"time": staticmethod(lambda: 4e9)}))
+def folder(database, clock, tmp_path):
     return tmp_path
 
 
@@ -151,19 +150,18 @@ def test_fax_folder(folder):
     assert fax_inbox.collect(folder) == 2
     assert list(folder.iterdir()) == []
     assert [row.name for row in service.inbox()] == ["fax1.pdf", "fax2.png"]
-    path.write_bytes(PDF)  # as after a crash between the commit and the deletion
+    put(folder, "fax1.pdf", PDF)  # as after a crash between the commit and the deletion
     assert fax_inbox.collect(folder) == 0
     assert len(service.inbox()) == 2
     assert not path.exists()
 
 
-def test_fax_folder_refuses_and_waits(folder, monkeypatch):
+def test_fax_folder_refuses_and_waits(folder):
     put(folder, "page.zip", ZIP)
     assert fax_inbox.collect(folder) == 0
     assert (folder / "refused" / "page.zip").exists()
     assert fax_inbox.collect(None) == 0
-    fresh = put(folder, "fax.pdf", PDF)
-    monkeypatch.setattr(fax_inbox.time, "time", lambda: fresh.stat().st_mtime + 5)
+    put(folder, "fax.pdf", PDF, age=5)
     assert fax_inbox.collect(folder) == 0
     assert fax_inbox.collect(folder / "missing") == 0
     assert set(db.session.scalars(select(Alert.key))) == {"fax-refused", "no-fax-folder"}

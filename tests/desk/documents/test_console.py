@@ -103,6 +103,7 @@ def test_file_out_of_scope_is_not_found(desk, database):
     with transaction():
         staff.set_scope(role="clinician", scope="own")
     other = signed_in(database, "clinician")
+    address = f"{PAGE}/{row.id}"
     db.session.expunge_all()  # each request has a session of its own
-    assert other.get(f"{PAGE}/{row.id}").status_code == 404
-    assert other.get(f"{PAGE}/{row.id}/content").status_code == 404
+    assert other.get(address).status_code == 404
+    assert other.get(f"{address}/content").status_code == 404

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask, Response, current_app, request
 
 YEAR = 365 * 24 * 3600
+SIGN_OUTS = ("security.logout", "refer.sign_out")  # what a browser kept of the pages goes, too
 
 # Images as data: URLs are Bootstrap's icons in its style sheet, and the QR code of two-step sign-in.
 CSP = (
@@ -33,6 +34,8 @@ def init_headers(app: Flask, *, https: bool) -> None:
             response.headers.setdefault(name, value)
         if https:
             response.headers.setdefault("Strict-Transport-Security", f"max-age={YEAR}; includeSubDomains")
+        if request.endpoint in SIGN_OUTS:
+            response.headers["Clear-Site-Data"] = '"cache", "storage"'
         _cache(response)
         return response
 

@@ -47,6 +47,13 @@ def test_versioned_static_files_are_cached(client):
             assert answer.headers["Cache-Control"] == kept
 
 
+@pytest.mark.parametrize("address", ["/logout", "/refer/sign-out"])
+def test_signing_out_clears_what_the_browser_kept(client, address):
+    client.get("/login")
+    answers = [client.get(address), client.post(address)]
+    assert any(answer.headers.get("Clear-Site-Data") == '"cache", "storage"' for answer in answers)
+
+
 def test_strict_transport_security(settings, database):
     app = create_app(replace(settings, public_url="https://crm.clinic.example"))
     answer = app.test_client().get("/login", base_url="https://crm.clinic.example")

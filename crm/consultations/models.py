@@ -67,6 +67,7 @@ class ConsultationReminder(Base):
     )
     kind: Mapped[str] = mapped_column(Text, primary_key=True)
     at: Mapped[datetime]
+    emailed: Mapped[bool] = mapped_column(Boolean, server_default="false")  # the person may be emailed
 
 
 class Absence(HasId, Base):

@@ -55,7 +55,9 @@ def _due(kind: str, now: datetime) -> list[ColumnElement[bool]]:
 
 def _remind(consultation: Consultation, kind: str, now: datetime) -> None:
     lead, has_email = consultation.lead, service.email_refusal(consultation.lead) is None
-    db.session.add(ConsultationReminder(consultation_id=consultation.id, kind=kind, at=now))
+    db.session.add(
+        ConsultationReminder(consultation_id=consultation.id, kind=kind, at=now, emailed=has_email)
+    )
     db.session.flush()
     if not has_email:
         return

@@ -39,13 +39,13 @@ def index() -> ResponseReturnValue:
     parts = queries.parts(wanted.leads, by=by)
     names = [str(texts.STEPS[step]) for step in rules.STEPS[wanted.leads.kind]]
     table = _table(wanted, by, parts)
-    if report_page.wants_csv():
+    if report_page.wants_file():
         header = [str(texts.GROUPS[by]), *names, gettext("Days to a booking (median)")]
         rows = [
             [row["label"], *(report_page.FEW if n is None else n for n in row["steps"]), row["days"]]
             for row in table
         ]
-        return report_page.csv_answer("funnel", [header, *rows], wanted)
+        return report_page.file_answer("funnel", [header, *rows], wanted)
     before = _before(wanted)
     now, then = queries.steps(wanted.leads), queries.steps(before)
     return report_page.render(

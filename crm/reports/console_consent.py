@@ -25,10 +25,10 @@ def index() -> ResponseReturnValue:
     """Show the agreement to emails in a period beside the time before it."""
     wanted = report_page.asked()
     found = queries.consents(wanted.period)
-    if report_page.wants_csv():
+    if report_page.wants_file():
         header = ["action", "wording", "source", "people"]
         rows = [[row.action, row.wording, _source(row.source), row.people] for row in found]
-        return report_page.csv_answer("consent", [header, *rows], wanted)
+        return report_page.file_answer("consent", [header, *rows], wanted)
     before = queries.consents(wanted.period.before())
     total, then = _total(found), _total(before)
     return report_page.render(

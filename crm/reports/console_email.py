@@ -27,13 +27,13 @@ def index() -> ResponseReturnValue:
     wanted = report_page.asked()
     found = queries.emails(wanted.period)
     table = [_row(row) for row in found]
-    if report_page.wants_csv():
+    if report_page.wants_file():
         header = ["kind", "of", "email", *queries.EMAIL_COUNTS]
         rows = [
             [row["kind"], row["of"], row["name"], *(row[name] for name in queries.EMAIL_COUNTS)]
             for row in table
         ]
-        return report_page.csv_answer("email", [header, *rows], wanted)
+        return report_page.file_answer("email", [header, *rows], wanted)
     total = {name: sum(row[name] for row in table) for name in queries.EMAIL_COUNTS}
     return report_page.render(
         "email",

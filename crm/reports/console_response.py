@@ -28,10 +28,10 @@ def index() -> ResponseReturnValue:
     owners = queries.answers(wanted.leads, by="owner")
     labels = report_page.key_labels("owner", [one.key for one in owners])
     table = [_row(one, labels[one.key], wanted) for one in owners]
-    if report_page.wants_csv():
+    if report_page.wants_file():
         columns = ("label", "leads", "touched", "late", "waiting", "minutes", "attempts")
         rows = [[row[name] for name in columns] for row in table]
-        return report_page.csv_answer("response", [columns, *rows], wanted)
+        return report_page.file_answer("response", [columns, *rows], wanted)
     heat = queries.by_hour(wanted.leads)
     all_of = (
         queries.answers(wanted.leads)

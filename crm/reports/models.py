@@ -73,6 +73,19 @@ class ReportConsent(Base):
     people: Mapped[int]
 
 
+class ReportConsultation(Base):
+    """How consultations ended, by the day they were to take place. Clinician 0 stands for none."""
+
+    __tablename__ = "report_consultation"
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text, primary_key=True)  # of the lead
+    clinician_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    state: Mapped[str] = mapped_column(Text, primary_key=True)
+    reminded: Mapped[bool] = mapped_column(Boolean, primary_key=True)  # an email reminded of it
+    consultations: Mapped[int]
+
+
 class CountedDay(Base):
     """When a day was counted last for a report."""
 

@@ -329,6 +329,17 @@ def consents_per_day(period: Period) -> Mapping[str, Counter[date]]:
     return counts
 
 
+def consultations(period: Period) -> Sequence[Row[Any]]:
+    """Return (day, clinician_id, state, reminded, consultations) of a period."""
+    return _rows(
+        """
+        select day, clinician_id, state, reminded, sum(consultations)::bigint as consultations from report_consultation
+        where day between :first and :last group by day, clinician_id, state, reminded
+        """,
+        {"first": period.first, "last": period.last},
+    )
+
+
 def counted_at(report: str, period: Period) -> datetime | None:
     """Return when the day of a period that was counted longest ago was counted; None: nothing was."""
     found: datetime | None = _rows(

@@ -1,5 +1,6 @@
-"""What all report pages share: filters from the address, their form and links, and CSV files."""
+"""What all report pages share: filters from the address, their form and links, and files."""
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -176,16 +177,43 @@ def idle_since() -> datetime:
     return clock.now() - IDLE_AFTER
 
 
-def csv_answer(name: str, rows: Iterable[Sequence[Any]], wanted: Asked) -> Response:
-    """Return rows as a CSV file; the audit log keeps that it was taken."""
-    audit.record("report.csv", detail={"report": name, "filters": dict(wanted.values)})
-    lines = csv_files.csv_lines(["" if cell is None else str(cell) for cell in row] for row in rows)
-    answer = Response("".join(lines).encode("utf-8-sig"), content_type="text/csv; charset=utf-8")
+def file_answer(name: str, rows: Iterable[Sequence[Any]], wanted: Asked) -> Response:
+    """Return rows as the file that the address asks for; the audit log keeps that it was taken."""
+    kind = wants_file()
+    audit.record("report.file", detail={"report": name, "format": kind, "filters": dict(wanted.values)})
+    content, content_type = _FILES[kind](rows)
+    answer = Response(content, content_type=content_type)
     period = f"{wanted.period.first}-{wanted.period.last}"
-    answer.headers["Content-Disposition"] = f'attachment; filename="{name}-{period}.csv"'
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}-{period}.{kind}"'
     return answer
 
 
-def wants_csv() -> bool:
-    """Tell whether the address asks for a file in place of a page."""
-    return request.args.get("format") == "csv"
+def _as_csv(rows: Iterable[Sequence[Any]]) -> tuple[bytes, str]:
+    lines = csv_files.csv_lines(["" if cell is None else str(cell) for cell in row] for row in rows)
+    return "".join(lines).encode("utf-8-sig"), "text/csv; charset=utf-8"
+
+
+def _as_xlsx(rows: Iterable[Sequence[Any]]) -> tuple[bytes, str]:
+    import xlsxwriter  # noqa: PLC0415 - only for a file, and slow to import
+
+    file = io.BytesIO()
+    with xlsxwriter.Workbook(file, {"in_memory": True}) as book:
+        bold, sheet = book.add_format({"bold": True}), book.add_worksheet()
+        for place, row in enumerate(rows):
+            for column, cell in enumerate(row):
+                if isinstance(cell, int | float):
+                    sheet.write_number(place, column, cell)
+                elif cell is not None:  # as text, whatever it begins with: a cell is no formula
+                    sheet.write_string(place, column, str(cell), bold if place == 0 else None)
+        sheet.freeze_panes(1, 0)
+        sheet.autofit()
+    return file.getvalue(), "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+_FILES = {"csv": _as_csv, "xlsx": _as_xlsx}
+
+
+def wants_file() -> str:
+    """Return the kind of file that the address asks for in place of a page; empty for none."""
+    asked_for = request.args.get("format", "")
+    return asked_for if asked_for in _FILES else ""

@@ -15,7 +15,7 @@ from crm.core import clock, current
 from crm.core.db import Base, db, execute_raw, text_array
 from crm.leads.contact_attempts import REACHED
 from crm.reports import rules
-from crm.reports.models import ReportConsent, ReportEmail, ReportLead
+from crm.reports.models import ReportConsent, ReportConsultation, ReportEmail, ReportLead
 from crm.reports.rules import Period
 
 # A move that was undone takes one arrival at its stage away; so nested undos come out right in any order.
@@ -104,6 +104,13 @@ _CONSENTS = """
     where action = 'withdrawn' and source not in ('merge', 'unmerge') and at >= :start and at < :end
     group by 1, 2, 3, 4, 5
 """
+_CONSULTATIONS = """
+    select (c.starts_at at time zone :zone)::date as day, l.kind, coalesce(c.clinician_id, 0) as clinician_id, c.state,
+        exists (select from consultation_reminder r where r.consultation_id = c.id and r.emailed) as reminded,
+        count(*) as consultations
+    from consultation c join lead l on l.id = c.lead_id
+    where c.starts_at >= :start and c.starts_at < :end group by 1, 2, 3, 4, 5
+"""
 SENT = (
     "accepted", "processed", "deferred", "delivered", "blocked", "dropped", "bounced", "unsubscribed", "complained",
 )  # fmt: skip
@@ -125,6 +132,9 @@ REPORTS: Mapping[str, Report] = {
         table=ReportConsent,
         count=_CONSENTS,
         oldest="select least((select min(asked_at) from confirmation), (select min(at) from consent_record))",
+    ),
+    "consultations": Report(
+        table=ReportConsultation, count=_CONSULTATIONS, oldest="select min(starts_at) from consultation"
     ),
 }
 

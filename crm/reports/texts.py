@@ -96,6 +96,13 @@ EMAIL: Sequence[Definition] = (
     (lazy_gettext("Not sent"), lazy_gettext("Skipped, failed or cancelled; the page of the message says why.")),
     (lazy_gettext("Opens and clicks"), lazy_gettext("Are not measured: no email holds a tracking image or a rewritten link, so there are no clicks of scanners to separate from those of people.")),
 )  # fmt: skip
+CONSULTATIONS: Sequence[Definition] = (
+    (lazy_gettext("Consultations"), lazy_gettext("Those whose time was in the period, by that day. One that was moved counts at its new time; the old time counts as moved.")),
+    (lazy_gettext("Attended"), lazy_gettext("The person came: recorded by staff.")),
+    (lazy_gettext("No-show"), lazy_gettext("The person did not come, and had not cancelled.")),
+    (lazy_gettext("Outcome missing"), lazy_gettext("The time has passed, and staff have not recorded what happened.")),
+    (lazy_gettext("Reminded"), lazy_gettext("At least one reminder was emailed. Only people who agreed to be emailed get reminders, so the two groups differ in more than the reminder.")),
+)  # fmt: skip
 CONSENT: Sequence[Definition] = (
     (lazy_gettext("Asked"), lazy_gettext("Confirmation emails, by the day they were sent.")),
     (lazy_gettext("Confirmed"), lazy_gettext("Of these, how many were confirmed by the link in them. The link expires after 72 hours.")),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import insert, text
 
 from crm.consent.models import Confirmation, ConsentRecord
-from crm.consultations.models import Consultation
+from crm.consultations.models import Consultation, ConsultationReminder
 from crm.core.db import db
 from crm.leads import rules as lead_rules
 from crm.leads.models import Breach, Call, Lead, Referral, StageMove
@@ -89,17 +89,23 @@ def _add_lead(dice, person, clinician):
         )
     for state in dice.sample(["cancelled", "no_show", "attended", "booked"], dice.randrange(3)):
         starts = at + timedelta(days=dice.randrange(9))
-        db.session.add(
-            Consultation(
-                lead_id=lead.id,
-                starts_at=starts,
-                minutes=30,
-                state=state,
-                state_at=starts,
-                created_at=at,
-                actor="staff:1",
-            )
+        visit = Consultation(
+            lead_id=lead.id,
+            starts_at=starts,
+            minutes=30,
+            state=state,
+            state_at=starts,
+            created_at=at,
+            actor="staff:1",
         )
+        db.session.add(visit)
+        db.session.flush()
+        for reminder in dice.sample(["two_days", "two_hours"], dice.randrange(3)):
+            db.session.add(
+                ConsultationReminder(
+                    consultation_id=visit.id, kind=reminder, at=at, emailed=dice.random() < 0.6
+                )
+            )
     if dice.random() < 0.3:
         db.session.add(
             Breach(lead_id=lead.id, stage=dice.choice(["new", "received", "contacted"]), due_at=at, at=at)

@@ -6,9 +6,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 
 from crm.consent.models import Confirmation, ConsentRecord
-from crm.consultations.models import Consultation
+from crm.consultations.models import Consultation, ConsultationReminder
 from crm.contacts.models import Contact
 from crm.content.models import ContentVersion
+from crm.core import clock
 from crm.core.db import db
 from crm.leads.models import Breach, Call, Lead, Referral, StageMove
 from crm.messages.models import Batch, Message
@@ -115,6 +116,29 @@ def emails():
         dict(zip(names, key, strict=True)) | {name: int(number) for name, number in count.items()}
         for key, count in counts.items()
     ]
+
+
+def consultations():
+    reminded = {
+        one.consultation_id for one in db.session.scalars(select(ConsultationReminder)) if one.emailed
+    }
+    counts = Counter()
+    held = (
+        one
+        for one in db.session.scalars(select(Consultation))
+        if one.starts_at.astimezone(LA).date() <= clock.today()
+    )
+    for one in held:
+        key = (
+            one.starts_at.astimezone(LA).date(),
+            one.lead.kind,
+            one.clinician_id or 0,
+            str(one.state),
+            one.id in reminded,
+        )
+        counts[key] += 1
+    names = ("day", "kind", "clinician_id", "state", "reminded")
+    return [dict(zip(names, key, strict=True)) | {"consultations": count} for key, count in counts.items()]
 
 
 def consents():

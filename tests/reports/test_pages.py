@@ -1,6 +1,8 @@
 """The Response, Email and Consent pages: their numbers, their empty states, their files; the replica."""
 
+import io
 import random
+import zipfile
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,6 +10,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import InternalError
 
+from crm.consultations.models import Consultation, ConsultationReminder
 from crm.content.models import ContentVersion
 from crm.core import read_replica
 from crm.core.db import db, transaction
@@ -18,7 +21,7 @@ from tests.reports import facts
 from tests.reports.test_console import add_lead, reader  # noqa: F401 - a fixture
 from tests.support import factories
 
-PAGES = ("response", "email", "consent")
+PAGES = ("response", "email", "consent", "consultations")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -42,6 +45,34 @@ def test_pages_and_files_of_a_busy_clinic(reader, page):  # noqa: F811
         assert shown.status_code == 200
         assert "<svg" in shown.text
         assert reader.get(f"/console/reports/{page}?{query}&format=csv").text.count("\n") > 1
+        sheet = reader.get(f"/console/reports/{page}?{query}&format=xlsx")
+        assert zipfile.is_zipfile(io.BytesIO(sheet.data))
+
+
+def test_reminders_are_compared_once_there_are_enough(reader):  # noqa: F811
+    at = NOW - timedelta(days=1)
+    for number in range(60):
+        lead = add_lead("contacted")
+        with transaction():
+            visit = Consultation(
+                lead_id=lead.id, starts_at=at, minutes=30, state_at=at, created_at=at, actor="staff:1",
+                state="no_show" if number % 10 == 0 or number == 31 else "attended",
+            )  # fmt: skip
+            db.session.add(visit)
+            db.session.flush()
+            if number < 30:
+                reminder = ConsultationReminder(
+                    consultation_id=visit.id, kind="two_days", at=at, emailed=True
+                )
+                db.session.add(reminder)
+        if number == 58:
+            jobs.count()
+            assert reader.get("/console/reports/consultations").text.count("not enough data") == 1
+    jobs.count()
+    page = reader.get("/console/reports/consultations").text
+    assert "not enough data" not in page
+    assert "10%" in page  # three of thirty
+    assert "13%" in page  # four of thirty
 
 
 def test_response_counts_what_came_in_by_itself(reader):  # noqa: F811

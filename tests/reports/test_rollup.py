@@ -16,7 +16,12 @@ from tests.reports import facts, recount
 from tests.support import factories
 
 NOW = datetime(2026, 2, 20, 20, tzinfo=UTC)
-HONEST = {"leads": recount.leads, "emails": recount.emails, "consents": recount.consents}
+HONEST = {
+    "leads": recount.leads,
+    "emails": recount.emails,
+    "consents": recount.consents,
+    "consultations": recount.consultations,
+}
 
 
 @pytest.fixture
@@ -105,7 +110,7 @@ def test_recent_days_are_counted_on_every_run_and_old_ones_in_turn(database, clo
 
 
 def test_an_empty_clinic_has_nothing_to_count(database, edge):
-    assert [rollup.due_slices(report) for report in rollup.REPORTS] == [[], [], []]
+    assert [rollup.due_slices(report) for report in rollup.REPORTS] == [[]] * len(rollup.REPORTS)
 
 
 def test_a_deleted_lead_leaves_the_roll_up(database, clock_in_february, edge):

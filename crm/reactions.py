@@ -13,7 +13,9 @@ from crm.consent.events import (
 )
 from crm.consultations import service as consultations
 from crm.contacts.events import AddressChanged, ClinicalStopLifted, ClinicalStopSet, TagAdded
-from crm.content.events import ContentApproved
+from crm.content import approval
+from crm.content.blocks import service as blocks
+from crm.content.events import BlockApproved, ContentApproved
 from crm.core import current
 from crm.core.errors import Conflict, NotFound
 from crm.core.events import Event, Handler
@@ -228,6 +230,11 @@ def release_held_emails(event: ContentApproved) -> None:
     sequences.release_held()
 
 
+def approve_emails_with_block(event: BlockApproved) -> None:
+    """Carry the approval of a changed block over to the emails that hold it."""
+    blocks.carry_over(approval.get(event.version_id))
+
+
 def send_portal_link(event: PortalLinkMade) -> None:
     """Email a portal user their sign-in link."""
     _email_practice("portal-signin", event, {"links": {"signin_url": event.link_id}})
@@ -331,6 +338,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ReplyRequested: (send_reply,),
     ConsultationChanged: (email_appointment,),
     ContentApproved: (release_held_emails,),
+    BlockApproved: (approve_emails_with_block,),
     MessageBlocked: (request_call,),
     AnswerGiven: (request_answered_call, end_answered_sequence),
     OwnerNotice: (tell_account_owner,),

@@ -11,9 +11,10 @@ from sqlalchemy import Row, select, text
 
 from crm.audit import service as audit
 from crm.content import claims_gate, preview, rules, service
+from crm.content.blocks.shelf import Fit, Shelf
 from crm.content.claims import Finding
 from crm.content.claims.document import LARGEST
-from crm.content.events import ContentApproved
+from crm.content.events import BlockApproved, ContentApproved
 from crm.content.exceptions import service as exceptions
 from crm.content.models import Approval, Autosave, ContentItem, ContentVersion, VersionState
 from crm.content.questions import service as questions
@@ -117,14 +118,29 @@ def last_approved(version: ContentVersion) -> ContentVersion | None:
 
 def status_of(version: ContentVersion, *, now: datetime) -> str:
     """Return what a version is worth today; see `rules.standing`."""
+    approved = version.state == VersionState.APPROVED
+    fit = fit_of(version, shelf=service.shelf(version.language)) if approved else None
     return rules.status(
         version.state,
-        changed=version.state == VersionState.APPROVED
-        and (has_changed(version) or testimonial_problem(version) is not None),
+        changed=approved and (fit is None or testimonial_problem(version) is not None),
+        older_block=fit is not None and fit.is_older,
         expires_at=version.expires_at,
-        superseded=version.state == VersionState.APPROVED and is_superseded(version),
+        superseded=approved and is_superseded(version),
         now=now,
     )
+
+
+def fit_of(version: ContentVersion, *, shelf: Shelf) -> Fit | None:
+    """Return the blocks that an approved version is sent with; None when it waits for a new approval."""
+    if version.item.kind == "block":
+        fresh = not version.hash or service.is_unchanged(version.source, hash=version.hash, blocks={})
+        return Fit(shelf.current, is_older=False) if fresh else None
+    try:
+        return service.fitting(
+            version.source, hash=version.hash, approved_at=version.approved_at, shelf=shelf
+        )
+    except ContentError:
+        return None
 
 
 def submit(version_id: int, *, actor: str) -> ContentVersion:
@@ -166,6 +182,8 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
     )
     db.session.flush()
     _ask_reviewers(version)
+    if version.safety:
+        _tell_waiting(version)
     return version
 
 
@@ -184,6 +202,16 @@ def _ask_reviewers(version: ContentVersion) -> None:
         subject=f"{version.name} ({version.language})",
         link=f"/console/content/versions/{version.id}",
     )
+
+
+def _tell_waiting(block: ContentVersion) -> None:
+    if users := emails_using(block):
+        alerts.raise_alert(
+            key=f"safety:{block.id}",
+            level="danger",
+            text=f"A safety change of “{block.name}” ({block.language}): {len(users)} emails wait until it is approved.",
+            link=f"/console/content/versions/{block.id}",
+        )
 
 
 def _fits(version: ContentVersion) -> None:
@@ -261,9 +289,10 @@ def _activate(version: ContentVersion, *, now: datetime) -> None:
     db.session.flush()
     alerts.close(f"review:{version.id}")
     alerts.close(f"comment:{version.id}")
+    alerts.close(f"safety:{version.id}")
     alerts.close(f"content-expiry:{version.item_id}:{version.language}")
     if block:
-        _tell_voided(version)
+        publish(BlockApproved(version_id=version.id))
     else:
         publish(ContentApproved(version_id=version.id, item_id=version.item_id, language=version.language))
 
@@ -278,16 +307,6 @@ def _until(version: ContentVersion) -> datetime:
         exceptions.ends_at(found, item_key=version.item.key, language=version.language),
     )
     return min([*ends, *(end for end in papers if end is not None)])
-
-
-def _tell_voided(version: ContentVersion) -> None:
-    if users := emails_using(version):
-        alerts.raise_alert(
-            key=f"voided:{version.id}",
-            level="warning",
-            text=f"A new “{version.name}” block voided {len(users)} emails; they wait until they are approved again.",
-            link="/console/content?state=void",
-        )
 
 
 def emails_using(block: ContentVersion) -> Sequence[ContentVersion]:
@@ -333,6 +352,7 @@ def retire(version_id: int) -> None:
         raise Conflict("This version is retired already.")
     version.state = VersionState.RETIRED
     alerts.close(f"review:{version.id}")
+    alerts.close(f"safety:{version.id}")
     audit.record("content.retired", object_type="content_version", object_id=version.id)
     db.session.flush()
 

@@ -8,13 +8,14 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from crm.content import approval, rules, service
+from crm.content.blocks.shelf import Shelf
 from crm.content.models import ContentItem, ContentVersion, VersionState
 from crm.content.render.fields import LANGUAGES
 from crm.content.testimonials.rules import AuthorizationTerms
 from crm.core.db import db
 from crm.staff.models import User
 
-STATES = ("draft", "in_review", "approved", "expiring", "expired", "void", "missing")
+STATES = ("draft", "in_review", "approved", "expiring", "expired", "void", "outdated", "missing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,14 +135,14 @@ def statuses(*, now: datetime, item_id: int | None = None) -> dict[tuple[int, st
     by_place: dict[tuple[int, str], list[ContentVersion]] = {}
     for version in db.session.scalars(rows):
         by_place.setdefault((version.item_id, version.language), []).append(version)
-    blocks = {language: service.current_blocks(language) for language in LANGUAGES}
+    blocks = {language: service.shelf(language) for language in LANGUAGES}
     known = service.authorization_terms(one.source for versions in by_place.values() for one in versions)
     return {place: _standing(versions, blocks, known, now=now) for place, versions in by_place.items()}
 
 
 def _standing(
     versions: Sequence[ContentVersion],
-    blocks: Mapping[str, Mapping[str, str]],
+    blocks: Mapping[str, Shelf],
     terms: Mapping[str, AuthorizationTerms],
     *,
     now: datetime,
@@ -153,11 +154,15 @@ def _standing(
     )
     state = "missing"
     if used is not None:
-        loose = used.item.kind == "block" and not used.hash
-        whole = loose or service.is_unchanged(used.source, hash=used.hash, blocks=blocks[used.language])
-        whole = whole and service.is_authorized(used.source, terms=terms, now=now)
+        fit = approval.fit_of(used, shelf=blocks[used.language])
+        whole = fit is not None and service.is_authorized(used.source, terms=terms, now=now)
         state = rules.status(
-            "approved", changed=not whole, expires_at=used.expires_at, superseded=False, now=now
+            "approved",
+            changed=not whole,
+            expires_at=used.expires_at,
+            superseded=False,
+            older_block=fit is not None and fit.is_older,
+            now=now,
         )
     return LanguageStatus(language=first.language, state=state, used=used, open=working)
 

@@ -10,6 +10,7 @@ from flask_security import current_user
 
 from crm.audit import service as audit
 from crm.content import approval, catalog, comments, diff, files, preview, rules
+from crm.content.blocks import service as blocks
 from crm.content.catalog import Filters
 from crm.content.editor import form_codec
 from crm.content.editor import hints as editor_hints
@@ -62,7 +63,7 @@ def index() -> ResponseReturnValue:
         one.used.id
         for line in lines
         for one in line.statuses
-        if one.used is not None and one.state in ("void", "expired") and one.open is None
+        if one.used is not None and one.state in ("void", "expired", "outdated") and one.open is None
     ]
     return render_template(
         "console/content/index.html",
@@ -130,7 +131,8 @@ def version(version_id: int) -> ResponseReturnValue:
         given=approvals,
         needed=rules.approvals_needed(approval.reviewers()),
         asked={kind: _refusal(found, kind) for kind in rules.KINDS},
-        voids=_voided_by(found),
+        holders=_holders(found, approvals),
+        block_changes=blocks.changes_in(found, since=_since(found)),
         mine=actor() in approval.authors(found) | {found.submitted_by},
         looks=_looks(),
         people=preview.PEOPLE,
@@ -210,10 +212,17 @@ def _discussion(notes: Sequence[Comment], sentences: Collection[str]) -> dict[st
     }
 
 
-def _voided_by(version: ContentVersion) -> Sequence[ContentVersion]:
-    """Return the emails that the approval of a block would make invalid."""
-    pending_block = version.item.kind == "block" and version.state != VersionState.APPROVED
-    return approval.emails_using(version) if pending_block else []
+def _holders(version: ContentVersion, given: Mapping[str, Approval]) -> Sequence[blocks.Holder]:
+    """Return the emails that hold a block whose change is not approved yet, as they are for this reader."""
+    if version.item.kind != "block" or version.state == VersionState.APPROVED:
+        return []
+    return blocks.holders(version, reviewers=[actor(), *(one.reviewer for one in given.values())])
+
+
+def _since(version: ContentVersion) -> ContentVersion | None:
+    """Return the approved text that blocks are compared with: this one, or the last before it."""
+    approved = version.state == VersionState.APPROVED
+    return version if approved else approval.last_approved(version)
 
 
 def _people(
@@ -272,9 +281,8 @@ def show_preview(version_id: int) -> ResponseReturnValue:
     asked = _looks()
     plain = asked["mode"] == "text"
     try:
-        mail = preview.preview(
-            found, look=preview.Appearance(person=asked["person"], dark=bool(asked["dark"]))
-        )
+        look = preview.Appearance(person=asked["person"], dark=bool(asked["dark"]))
+        mail = preview.preview(found, look=look, block=_block_asked())
         shown = Response(mail.text if plain else mail.html, mimetype="text/plain" if plain else "text/html")
     except ContentError as error:
         page = render_template("console/content/broken.html", error=error)
@@ -282,6 +290,13 @@ def show_preview(version_id: int) -> ResponseReturnValue:
     shown.headers["Content-Security-Policy"] = PREVIEW_CSP
     shown.headers["X-Frame-Options"] = "SAMEORIGIN"
     return shown
+
+
+def _block_asked() -> ContentVersion | None:
+    """Return the version of a block that the email is to be shown with."""
+    number = request.args.get("block", 0, type=int)
+    found = approval.get(number) if number else None
+    return found if found is not None and found.item.kind == "block" else None
 
 
 @pages.get("/versions/<int:version_id>/file")
@@ -333,7 +348,7 @@ def submit_again() -> ResponseReturnValue:
     """Resubmit the selected versions unchanged."""
     ids = request.form.getlist("version", type=int)
     for version_id in ids:
-        approval.submit(version_id, actor=actor())
+        editor.submit_again(version_id, actor=actor())
     flash(f"Resubmitted {len(ids)}. Emails that use them wait for both approvals.", "success")
     return redirect(url_for(".index", state="in_review"))
 

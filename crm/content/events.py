@@ -12,3 +12,10 @@ class ContentApproved(Event):
     version_id: int
     item_id: int
     language: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockApproved(Event):
+    """A new version of a shared block was approved."""
+
+    version_id: int

@@ -14,6 +14,7 @@ STATES = {
     "expiring": "Expires within 30 days",
     "expired": "Expired",
     "void": "Needs re-approval",
+    "outdated": "Block changed",
     "missing": "Never approved",
     "superseded": "Replaced",
     "retired": "Retired",

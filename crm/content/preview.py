@@ -31,26 +31,31 @@ class Appearance:
     dark: bool = False
 
 
-def preview(version: ContentVersion, *, look: Appearance) -> Personal:
-    """Return a version as one made-up person would see it. Raises ContentError for a text that cannot be rendered."""
-    rendered = rendering(version)
+def preview(version: ContentVersion, *, look: Appearance, block: ContentVersion | None = None) -> Personal:
+    """Return a version as one made-up person would see it, with this version of a block if one is given.
+
+    Raises ContentError for a text that cannot be rendered.
+    """
+    rendered = rendering(version, block=block)
     mail = personalise(rendered, fields(look.person, language=version.language))
     # a frame follows the system's colors, so the wish is written into the page
     html = _DARK.sub("@media all" if look.dark else "@media not all", mail.html)
     return Personal(mail.subject, mail.preheader, html, mail.text, mail.language)
 
 
-def rendering(version: ContentVersion) -> Rendered:
+def rendering(version: ContentVersion, *, block: ContentVersion | None = None) -> Rendered:
     """Return a version as it would be rendered for a batch today. A block is shown inside an empty email."""
     blocks = service.current_blocks(version.language)
+    if block is not None and block.language == version.language:
+        blocks[block.item.key.removeprefix("block/")] = block.source
     text = version.source
     if claims_gate.is_block(text):
-        block = parse_block(text)
-        blocks[block.name] = text
+        alone = parse_block(text)
+        blocks[alone.name] = text
         text = (
             _CARRIER[version.language]
-            + ("" if block.words else f"[[block: {block.name}]]\n")
-            + _FILLER[bool(block.words)]
+            + ("" if alone.words else f"[[block: {alone.name}]]\n")
+            + _FILLER[bool(alone.words)]
         )
     return _render(text, tuple(sorted(blocks.items())), service.layout(), service.clinic_facts())
 

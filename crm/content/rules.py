@@ -96,8 +96,19 @@ def expiry(now: datetime, *, months: int) -> datetime:
     return now + MONTHS.get(months, LONGEST)
 
 
-def status(state: str, *, changed: bool, expires_at: datetime | None, superseded: bool, now: datetime) -> str:
-    """Return what a version is worth today: its state or, once approved, void, expired, superseded or expiring."""
+def status(
+    state: str,
+    *,
+    changed: bool,
+    expires_at: datetime | None,
+    superseded: bool,
+    now: datetime,
+    older_block: bool = False,
+) -> str:
+    """Return what a version is worth today: its state or, once approved, void, expired, superseded, outdated or expiring.
+
+    Outdated: it is sent with a block that has a newer version (`older_block`).
+    """
     if state != "approved":
         return state
     if superseded:
@@ -106,6 +117,8 @@ def status(state: str, *, changed: bool, expires_at: datetime | None, superseded
         return "void"
     if expires_at is not None and expires_at <= now:
         return "expired"
+    if older_block:
+        return "outdated"
     return "expiring" if expires_at is not None and expires_at - now <= REMIND[0] else "approved"
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Row, func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from crm.content import claims_gate
+from crm.content.blocks.shelf import COLUMNS, Fit, Shelf, fit, shelves
 from crm.content.claims import Finding
 from crm.content.exceptions import service as exceptions
 from crm.content.models import ContentItem, ContentVersion, VersionState
@@ -77,16 +78,13 @@ def layout() -> str:
     return (library.TEMPLATES / "email" / "layout.mjml").read_text("utf-8")
 
 
-_TEXTS = text("""
-    select i.key, v.source, v.state, v.hash, v.expires_at from content_version v join content_item i on i.id = v.item_id
-        where v.id = :id
+_TEXTS = text(f"""
+    select i.key, v.language, v.number, v.source, v.approved_at, false as safety, false as pending,
+            v.state, v.hash, v.expires_at
+        from content_version v join content_item i on i.id = v.item_id where v.id = :id
     union all
-    select key, source, 'block', null, null from (
-        select distinct on (i.key) i.key, b.source
-        from content_version b join content_item i on i.id = b.item_id
-        where i.kind = 'block' and b.state = 'approved'
-            and b.language = (select language from content_version where id = :id)
-        order by i.key, b.number desc) blocks
+    select shelf.*, 'block', null, null from (select {COLUMNS}
+        and v.language = (select language from content_version where id = :id)) shelf
 """)
 
 
@@ -102,11 +100,14 @@ def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
     if reason := _approval_problem(version, now=now):
         return NotSendable(reason)
     try:
-        found, rendered, blocked = _rendered(version.source, _blocks(rows), layout(), clinic_facts())
+        blocks = _fit(version, shelves(row for row in rows if row.state == "block"))
+        if blocks is None:
+            return NotSendable("content_changed")
+        rendered, blocked = _rendered(
+            version.source, tuple(sorted(blocks.blocks.items())), layout(), clinic_facts()
+        )
     except ContentError as error:
         return NotSendable(f"content_broken: {error.field}")
-    if found != version.hash:
-        return NotSendable("content_changed")
     if left := exceptions.left(blocked, item_key=version.key, language=rendered.language):
         return NotSendable(f"content_refused: {left[0].id}")
     if authorizations.refusal(_parsed(version.source), now=now) is not None:
@@ -114,8 +115,22 @@ def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
     return Sendable(version_id, rendered)
 
 
-def _blocks(rows: Iterable[Row[Any]]) -> tuple[tuple[str, str], ...]:
-    return tuple((row.key.removeprefix("block/"), row.source) for row in rows if row.state == "block")
+def _fit(row: Row[Any], known: Mapping[str, Shelf]) -> Fit | None:
+    """Return the blocks that an approved text, with the columns of a version, is sent with today."""
+    return fitting(
+        row.source, hash=row.hash, approved_at=row.approved_at, shelf=known.get(row.language, Shelf())
+    )
+
+
+def fitting(source: str, *, hash: bytes, approved_at: datetime | None, shelf: Shelf) -> Fit | None:
+    """Return the blocks that an approved text is sent with; None when it waits. Raises ContentError for an unreadable text."""
+    return fit(
+        shelf,
+        names=blocks_used(_parsed(source)),
+        approved_at=approved_at,
+        hash=hash,
+        digest=lambda blocks: digest(source, blocks=blocks),
+    )
 
 
 def _approval_problem(version: Row[Any], *, now: datetime) -> str | None:
@@ -129,12 +144,12 @@ def _approval_problem(version: Row[Any], *, now: datetime) -> str | None:
 @lru_cache(maxsize=256)
 def _rendered(
     source: str, blocks: tuple[tuple[str, str], ...], frame: str, clinic: ClinicFacts
-) -> tuple[bytes, Rendered, list[Finding]]:
+) -> tuple[Rendered, list[Finding]]:
     """Render and check once per process and set of bytes, so that sending costs neither."""
     named = dict(blocks)
     rendered = render(parse(source), blocks=named, layout=frame, clinic=clinic)
     blocked = claims_gate.blocking_by_rules(source, blocks=named, host=_host(clinic))
-    return _digest(source, blocks, frame), rendered, blocked
+    return rendered, blocked
 
 
 @lru_cache(maxsize=1024)
@@ -214,34 +229,48 @@ def current_blocks(language: str) -> dict[str, str]:
     return {key.removeprefix("block/"): source for key, source in db.session.execute(newest)}
 
 
-_LATEST = text("""
-    select distinct on (i.key, v.language) i.key, v.language, v.id, v.source, v.hash, v.expires_at, i.kind
-    from content_version v join content_item i on i.id = v.item_id
-    where v.state = 'approved' and (i.key = any(:keys) or i.kind = 'block')
-    order by i.key, v.language, v.number desc
+_LATEST = text(f"""
+    select * from (
+        select distinct on (i.key, v.language) i.key, v.language, v.number, v.source, v.approved_at, false as safety,
+            false as pending, v.id, v.hash, v.expires_at
+        from content_version v join content_item i on i.id = v.item_id
+        where v.state = 'approved' and i.key = any(:keys) and i.kind <> 'block'
+        order by i.key, v.language, v.number desc) latest
+    union all
+    select shelf.*, null, null, null from (select {COLUMNS}) shelf
 """)
+
+
+def shelf(language: str) -> Shelf:
+    """Return the versions of the shared blocks in one language."""
+    rows = db.session.execute(text(f"select {COLUMNS} and v.language = :language"), {"language": language})
+    return shelves(rows).get(language, Shelf())
 
 
 def newest_approved(keys: Iterable[str], *, now: datetime) -> dict[tuple[str, str], int]:
     """Return (item key, language) -> id of the newest approved version, where its approval holds today. One statement.
 
-    A version that expired, or whose text, blocks or layout changed since, is omitted, and its emails wait. An older
-    version never replaces it.
+    A version that expired, or whose text or layout changed since, is omitted, and its emails wait. An older version never
+    replaces it. A changed block makes it wait only after a safety change.
     """
     rows = db.session.execute(_LATEST, {"keys": list(keys)}).all()
-    blocks: dict[str, dict[str, str]] = {}
-    for row in rows:
-        if row.kind == "block":
-            blocks.setdefault(row.language, {})[row.key.removeprefix("block/")] = row.source
-    known = authorization_terms(row.source for row in rows)
+    emails = [row for row in rows if row.id is not None]
+    blocks = shelves(row for row in rows if row.id is None)
+    known = authorization_terms(row.source for row in emails)
     return {
         (row.key, row.language): row.id
-        for row in rows
-        if row.kind != "block"
-        and (row.expires_at is None or row.expires_at > now)
-        and is_unchanged(row.source, hash=row.hash, blocks=blocks.get(row.language, {}))
+        for row in emails
+        if (row.expires_at is None or row.expires_at > now)
+        and _fits(row, blocks)
         and is_authorized(row.source, terms=known, now=now)
     }
+
+
+def _fits(row: Row[Any], known: Mapping[str, Shelf]) -> bool:
+    try:
+        return _fit(row, known) is not None
+    except ContentError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def test_an_item_says_where_it_is_used(marketer):
     shown = words(marketer.get(f"/console/content/{item().id}"))
     assert "email 2" in shown
     block = words(marketer.get(f"/console/content/{item('block/off-label').id}"))
-    assert "needs re-approval" in block
+    assert "approve the change once" in block
     assert newest("contact-request/04-research").subject in block
 
 
@@ -313,15 +313,18 @@ def test_a_test_goes_to_oneself_and_nowhere_else(marketer, database, queued_jobs
     assert approval.get(draft.id).state == "draft"
 
 
-def test_a_block_says_what_it_will_void_before_it_is_saved(marketer):
+def test_a_block_says_which_emails_hold_it_before_it_is_saved(marketer):
     draft = begin(marketer, key="block/not-advice")
     page = words(marketer.get(f"/console/content/drafts/{draft.id}"))
-    assert re.search(r"\d+ emails need re-approval", page)
+    assert re.search(r"\d+ emails hold this block", page)
     assert newest().subject in page
     answer = marketer.post(
-        f"/console/content/drafts/{draft.id}", form(draft, body=body(draft) + "\nAsk us.\n"), headers=JSON
+        f"/console/content/drafts/{draft.id}",
+        form(draft, body=body(draft) + "\nAsk us.\n", safety_asked="1", safety="1"),
+        headers=JSON,
     )
-    assert answer.status_code == 200
+    assert answer.json["base"] == newest("block/not-advice").version
+    assert newest("block/not-advice").safety
     assert "[[" not in newest("block/not-advice").source
 
 

@@ -126,6 +126,17 @@ def test_what_a_version_is_worth(state, changed, days, superseded, found):
 
 
 @pytest.mark.parametrize(
+    ("changed", "days", "found"), [(False, 9, "outdated"), (True, 9, "void"), (False, -1, "expired")]
+)
+def test_a_newer_block_counts_after_what_stops_mail(changed, days, found):
+    ends = NOW + timedelta(days=days)
+    said = rules.status(
+        "approved", changed=changed, expires_at=ends, superseded=False, now=NOW, older_block=True
+    )
+    assert said == found
+
+
+@pytest.mark.parametrize(
     ("left", "mark"),
     [
         (timedelta(days=31), None),

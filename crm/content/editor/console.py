@@ -144,7 +144,7 @@ def _editor(version: ContentVersion, *, status: int = 200, **more: Any) -> Respo
         beside=_other(version),
         people=preview.PEOPLE,
         look={name: request.args.get(name, "") for name in ("mode", "dark", "person", "beside")},
-        voids=approval.emails_using(version) if version.item.kind == "block" else [],
+        holders=approval.emails_using(version) if version.item.kind == "block" else [],
         sender=service.clinic_facts().short_name,
         open_notes=[note for note in comments.comments_of(version.id) if note.settled_at is None],
         **more,
@@ -195,7 +195,11 @@ def save(version_id: int) -> ResponseReturnValue:
     script = request.accept_mimetypes.best == "application/json"
     try:
         saved = drafting.save(
-            version_id, parts=parts, base=request.form.get("base", 0, type=int), actor=actor()
+            version_id,
+            parts=parts,
+            base=request.form.get("base", 0, type=int),
+            actor=actor(),
+            safety="safety" in request.form if "safety_asked" in request.form else None,
         )
     except (Conflict, Invalid) as error:
         if script:

@@ -104,6 +104,13 @@ def _add_authors(copy: ContentVersion, authors: Iterable[str]) -> None:
     db.session.flush()
 
 
+def submit_again(version_id: int, *, actor: str) -> ContentVersion:
+    """Submit a text again as it is: a new version where the old one is still sent, else the same one."""
+    version = approval.get(version_id)
+    sent = approval.status_of(version, now=clock.now()) == "outdated"
+    return renew(version_id, actor=actor) if sent else approval.submit(version_id, actor=actor)
+
+
 def renew(version_id: int, *, actor: str) -> ContentVersion:
     """Resubmit the same text while its approval is still valid."""
     old = approval.get(version_id)
@@ -119,19 +126,29 @@ def renew(version_id: int, *, actor: str) -> ContentVersion:
     return approval.submit(made.id, actor=actor)
 
 
-def save(version_id: int, *, parts: Parts, base: int, actor: str) -> Saved:
-    """Save a draft. `base` is the number of the state the writer began from: with another, nothing is written over."""
+def save(version_id: int, *, parts: Parts, base: int, actor: str, safety: bool | None = None) -> Saved:
+    """Save a draft. `base` is the number of the state the writer began from: with another, nothing is written over.
+
+    `safety` says of a block whether its change concerns safety; None leaves that as it is.
+    """
     version = approval.get(version_id, lock=True)
     if version.state != VersionState.DRAFT:
         raise Conflict("This version is no longer a draft. Begin a new one to change it.")
     text = build_source(_held(version, parts), before=version.source)
     if text == version.source:
-        return Saved(version=version.version)
+        return _with_safety(version, safety)
     if version.version != base:
         return Saved(version=version.version, theirs=version.source, by=_last_hand(version))
     if len(text) > LONGEST:
         raise Invalid({"body": [f"Longer than {LONGEST:,} characters."]})
     _write(version, text, actor=actor)
+    return _with_safety(version, safety)
+
+
+def _with_safety(version: ContentVersion, safety: bool | None) -> Saved:
+    if safety is not None and version.item.kind == "block":
+        version.safety = safety
+        db.session.flush()
     return Saved(version=version.version)
 
 

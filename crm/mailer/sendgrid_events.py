@@ -140,7 +140,8 @@ _DROPS = {
 _GRAVE = frozenset({EventKind.BOUNCED, EventKind.COMPLAINED, EventKind.UNSUBSCRIBED})
 _KEYS = ("event", "email", "timestamp", "sg_event_id", "pp_msg", "type", "reason")
 _KEY_BYTES = tuple((key, f'"{key}"'.encode()) for key in _KEYS)
-_ADDRESS = re.compile(r"""[^\s<>"',;:()\[\]\\@]+@[^\s<>"',;:()\[\]\\@]+""")
+# An apostrophe belongs to an address (o'brien@...), quotation marks around one do not.
+_ADDRESS = re.compile(r"""[^\s<>"',;:()\[\]\\@][^\s<>",;:()\[\]\\@]*@[^\s<>"',;:()\[\]\\@]+""")
 _GZIP = b"\x1f\x8b"
 _CHUNK = 64 * 1024
 

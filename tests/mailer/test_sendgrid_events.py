@@ -205,6 +205,8 @@ def test_an_event_without_an_id_gets_one(given):
     ("given", "address"),
     [
         ("Ana <ana@b.example>", "ana@b.example"),
+        ("o'brien@b.example", "o'brien@b.example"),
+        ("'d.o'neil-x@b.example'", "d.o'neil-x@b.example"),
         (" ana@b.example\r\n", "ana@b.example"),
         ("mailto:ana@b.example", "ana@b.example"),
         ("ana", ""),

@@ -1,6 +1,6 @@
 """The verbs of sequences: load, enrol, remove, pause, resume, send the next step now."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -46,7 +46,7 @@ def load_shipped(*, live: bool) -> int:
             db.session.add(sequence)
             db.session.flush()
         last = newest_version(sequence.id)
-        if last is None or (last.plan != plan and last.plan.get("format") != plan_graph.NUMBERED):
+        if last is None or (last.plan != plan and not _is_of_staff(last.plan)):
             number = (last.number if last else 0) + 1
             db.session.add(
                 SequenceVersion(sequence_id=sequence.id, number=number, plan=plan, created_at=clock.now())
@@ -56,22 +56,65 @@ def load_shipped(*, live: bool) -> int:
     return added
 
 
+def _is_of_staff(plan: Mapping[str, Any]) -> bool:
+    """Tell whether staff made a plan in the console: in format 2, and not from a file."""
+    return plan.get("format") == plan_graph.NUMBERED and not plan.get("shipped")
+
+
 def stored_plan(shipped: library.Sequence) -> dict[str, Any]:
-    """Return a shipped sequence in the form `plan_graph.plan_from` reads: each email with the waits before it."""
-    steps: list[dict[str, Any]] = []
-    wait = {"amount": 0, "unit": "minutes"}
-    for step in shipped.steps:
-        if isinstance(step, library.Wait):
-            wait = {"amount": step.amount, "unit": step.unit}
-        else:
-            steps.append({"item": f"{shipped.key}/{step.slug}", "wait": wait})
-            wait = {"amount": 0, "unit": "minutes"}
+    """Return a shipped sequence in the form `plan_graph.plan_from` reads: each email with the waits before it.
+
+    One without branches and ends is in the first format. `shipped` marks a plan that staff have not changed.
+    """
     window = {
         "start": shipped.window.start,
         "end": shipped.window.end,
         "weekdays": [library.WEEKDAYS.index(day) for day in shipped.window.weekdays],
     }
-    return {"window": window, "steps": steps, "entry": shipped.entry, "exit_on": list(shipped.exit_on)}
+    plan: dict[str, Any] = {"window": window, "entry": shipped.entry, "exit_on": list(shipped.exit_on)}
+    numbers = {slug: number for number, slug in enumerate(shipped.slugs)}
+    nodes = _stored_steps(shipped.steps, shipped.key, numbers)
+    if all("item" in node for node in nodes):
+        return {**plan, "steps": [{"item": node["item"], "wait": node["wait"]} for node in nodes]}
+    return {**plan, "format": plan_graph.NUMBERED, "nodes": nodes, "shipped": True}
+
+
+NO_WAIT = {"amount": 0, "unit": "minutes"}
+
+
+def _stored_steps(
+    steps: Sequence[library.Step], key: str, numbers: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Return steps as stored nodes. `numbers`: slug of an email -> its number, its place among the emails."""
+    nodes: list[dict[str, Any]] = []
+    wait: dict[str, Any] = NO_WAIT
+    for step in steps:
+        match step:
+            case library.Wait(amount, unit):
+                wait = {"amount": amount, "unit": unit}
+                continue
+            case library.Send(slug):
+                nodes.append({"number": numbers[slug], "item": f"{key}/{slug}", "wait": wait})
+            case library.End(number, kind, name):
+                nodes.append({"number": number, "kind": kind, "name": name})
+            case library.Branch():
+                nodes.append(_stored_branch(step, wait, key, numbers))
+        wait = NO_WAIT
+    return nodes
+
+
+def _stored_branch(
+    branch: library.Branch, wait: dict[str, Any], key: str, numbers: Mapping[str, int]
+) -> dict[str, Any]:
+    about = {} if branch.email is None else {"email": numbers[branch.email]}
+    return {
+        "number": branch.number,
+        "kind": "branch",
+        "wait": wait,
+        "ask": {"answer": branch.answer, **about},
+        "yes": _stored_steps(branch.then, key, numbers),
+        "no": _stored_steps(branch.otherwise, key, numbers),
+    }
 
 
 def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = None) -> int | None:

@@ -244,7 +244,7 @@ def test_every_link_leads_home_and_says_nothing(left, database):
             parts = urlsplit(link)
             assert parts.netloc == home, (one.key, link)
             assert not HEALTH.search(f"{parts.path}?{parts.query}"), (one.key, link)
-            assert set(re.findall(r"([^&=]+)=", parts.query)) <= {"lang"}, (one.key, link)
+            assert set(re.findall(r"([^&=]+)=", parts.query)) <= {"lang", "answer"}, (one.key, link)
 
 
 def test_the_envelope_says_who_writes_and_not_what_about(left):

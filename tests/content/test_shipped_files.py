@@ -29,7 +29,7 @@ PERSON = {
     "appointment_time": "Tuesday 3 March, 9:00",
 } | {
     f"{name}_url": f"https://clinic.example/{name[0]}/x1"
-    for name in ("unsubscribe", "preferences", "confirm", "signin", "staff_signin", "data")
+    for name in ("unsubscribe", "preferences", "confirm", "signin", "staff_signin", "data", "call", "not_now")
 }
 EMAILS = {"/".join(key): source for key, source in LIBRARY.emails.items()}
 SERVICE = {"/".join(("email", *key)): source for key, source in LIBRARY.transactional.items()}
@@ -363,6 +363,11 @@ SEQUENCE = LIBRARY.sequences["contact-request"].text
         ("unit: days", "unit: fortnights", "steps"),
         ("amount: 2", "amount: 0", "steps"),
         ("- email: 01-welcome", "- sms: hello", "steps"),
+        ("number: 100", "number: 101", "steps"),  # two nodes of one number
+        ("number: 100", "number: 3", "steps"),  # the number of an email
+        ("answer: not_now", "answer: opened", "steps"),
+        ("name: Not now", "title: Not now", "steps"),
+        ("then: [", "yes: [", "steps"),
     ],
 )
 def test_a_wrong_sequence_is_refused_by_name(old: str, new: str, field: str) -> None:

@@ -11,7 +11,7 @@ from crm.messages import answers
 from crm.messages.engine import pipeline
 from crm.messages.models import Message, MessageAnswer
 from crm.messages.rules import Answer
-from crm.sequences import planner, service
+from crm.sequences import drafts, planner, service
 from crm.sequences.models import EmailSequence, Enrolment, Passage, SequenceVersion
 from tests.support import factories
 from tests.support.states import bring
@@ -214,3 +214,15 @@ def test_a_plan_without_branches_asks_nothing_more(outbox, statements):
     with statements() as counted, transaction():
         planner.plan_due()
     assert not [one for one in counted.texts if "passage" in one or "message_answer" in one]
+
+
+def test_a_shipped_branch_is_loaded_once_and_edited_by_the_clinic(outbox):
+    with transaction():
+        assert service.load_shipped(live=True) == 0
+        shipped = db.session.scalars(
+            select(SequenceVersion).join(EmailSequence).where(EmailSequence.key == "contact-request")
+        ).one()
+        assert shipped.plan["shipped"]
+        draft = drafts.begin(shipped.sequence_id)
+    assert "shipped" not in draft.plan
+    assert draft.plan["nodes"] == shipped.plan["nodes"]

@@ -15,7 +15,7 @@ BRANCH = {"question": "answer:not_now", "about": "0", "after": "0", "amount": "2
 
 def test_every_date_has_its_reason(marketer, page):
     send(marketer, page, "add/branch", **BRANCH)
-    send(marketer, page, "add/ending", kind="exit", name="Not now", after="6.yes")
+    send(marketer, page, "add/ending", kind="exit", name="Not now", after="102.yes")
     friday = "entered=2026-03-06T19:00&zone=America/New_York"
     shown = text(marketer.get(f"{page}/rehearse?{friday}"))
     assert "Fri, 6 Mar 2026, 7:00 PM Starts the sequence" in shown

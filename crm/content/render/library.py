@@ -3,7 +3,7 @@
 Touches no database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,31 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """The end of a way: a goal, an exit or an end, with the name that is recorded."""
+
+    number: int
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A question about an answer that the person gave to an email, or to any; each way has steps of its own."""
+
+    number: int
+    answer: str
+    email: str | None  # slug
+    then: tuple["Step", ...]
+    otherwise: tuple["Step", ...]  # YAML reads "yes" and "no" as true and false
+
+
+Step = Wait | Send | Branch | End
+ANSWERS = ("not_now", "guide")  # who asks for a call gets no more emails of the sequence
+FIRST_NUMBER = 100  # of branches and ends; emails have their place, from 0
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """When an email may leave, in the person's own time: `HH:MM` to `HH:MM` on these weekdays."""
 
@@ -74,12 +99,21 @@ class Sequence:
         str, ...
     ]  # of EXITS, for the reader: every sequence ends for all reasons, see `crm.reactions`
     window: Window
-    steps: tuple[Wait | Send, ...]
+    steps: tuple[Step, ...]
 
     @property
     def slugs(self) -> tuple[str, ...]:
         """The emails, in order."""
-        return tuple(step.slug for step in self.steps if isinstance(step, Send))
+        return tuple(step.slug for step in every_step(self.steps) if isinstance(step, Send))
+
+
+def every_step(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """Yield steps and those of the ways of branches, in order."""
+    for step in steps:
+        yield step
+        if isinstance(step, Branch):
+            yield from every_step(step.then)
+            yield from every_step(step.otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +163,8 @@ def parse_sequence(text: str, *, key: str) -> Sequence:
         raise ContentError("key", f"must be the name of the folder, {key}.")
     if raw["stream"] not in COMMERCIAL:
         raise ContentError("stream", f"must be one of: {', '.join(sorted(COMMERCIAL))}.")
-    steps = tuple(_step(step) for step in raw["steps"])
+    steps = _steps(raw["steps"])
+    _check_numbers(steps)
     return Sequence(
         text=text,
         key=key,
@@ -163,12 +198,60 @@ def _subset(raw: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> tuple
     return tuple(values)
 
 
-def _step(raw: Any) -> Wait | Send:
-    if isinstance(raw, dict) and list(raw) == ["email"]:
-        return Send(slug=str(raw["email"]))
-    wait = raw.get("wait") if isinstance(raw, dict) else None
+def _steps(raw: Any) -> tuple[Step, ...]:
+    if not isinstance(raw, list):
+        raise ContentError("steps", "must be a list.")
+    return tuple(_step(step) for step in raw)
+
+
+def _check_numbers(steps: tuple[Step, ...]) -> None:
+    numbers = [step.number for step in every_step(steps) if isinstance(step, Branch | End)]
+    if len(numbers) != len(set(numbers)) or any(number < FIRST_NUMBER for number in numbers):
+        raise ContentError(
+            "steps", f"Each branch and end needs a number of its own, {FIRST_NUMBER} or above, for good."
+        )
+
+
+def _step(raw: Any) -> Step:
+    kind = next(iter(raw)) if isinstance(raw, dict) and len(raw) == 1 else ""
+    match kind:
+        case "email":
+            return Send(slug=str(raw["email"]))
+        case "wait":
+            return _wait(raw["wait"])
+        case "branch":
+            return _branch(raw["branch"])
+        case "goal" | "exit" | "end":
+            return _end(kind, raw[kind])
+        case _:
+            raise ContentError("steps", f"A step is an email, a wait, a branch or an end, not {raw!r}.")
+
+
+def _end(kind: str, raw: Any) -> End:
+    if not isinstance(raw, dict) or set(raw) != {"number", "name"} or not isinstance(raw["number"], int):
+        raise ContentError("steps", f"{kind} needs a number and a name.")
+    return End(number=raw["number"], kind=kind, name=str(raw["name"]))
+
+
+def _branch(raw: Any) -> Branch:
+    if not isinstance(raw, dict) or not {"number", "answer", "then"} <= set(raw) <= set(Branch.__slots__):
+        raise ContentError(
+            "steps", "A branch needs number, answer and then; it may have email and otherwise."
+        )
+    if raw["answer"] not in ANSWERS or not isinstance(raw["number"], int):
+        raise ContentError("steps", f"The answer of a branch is one of: {', '.join(ANSWERS)}.")
+    return Branch(
+        number=raw["number"],
+        answer=raw["answer"],
+        email=raw.get("email"),
+        then=_steps(raw["then"]),
+        otherwise=_steps(raw.get("otherwise", [])),
+    )
+
+
+def _wait(wait: Any) -> Wait:
     if not isinstance(wait, dict) or set(wait) != {"amount", "unit"}:
-        raise ContentError("steps", f"A step is `email: slug` or `wait: {{amount, unit}}`, not {raw!r}.")
+        raise ContentError("steps", f"A wait is `{{amount, unit}}`, not {wait!r}.")
     if wait["unit"] not in UNITS or not isinstance(wait["amount"], int) or wait["amount"] < 1:
         raise ContentError("steps", f"A wait is a whole number of {', '.join(UNITS)}.")
     return Wait(amount=wait["amount"], unit=wait["unit"])

@@ -9,7 +9,7 @@ from crm import reactions, web
 from crm.cli import register_commands
 from crm.clinic import service as clinic
 from crm.content import service as content
-from crm.core import business_hours, config, failpoints, logs
+from crm.core import config, failpoints, logs
 from crm.core.config import ROOT, Settings
 from crm.core.db import db
 from crm.core.demo_clock import DemoClock
@@ -57,7 +57,7 @@ def _services(settings: Settings) -> Services:
         field_keys=FieldKeys(settings.field_keys, index_key=settings.index_key),
         link_keys=LinkKeys(settings.secret_keys),
         audit_keys=MacKeys(settings.audit_keys),
-        calendar=business_hours.of_clinic(settings.clinic),
+        calendar=clinic.calendar_of(settings),
         redis=_redis(settings),
         reactions=reactions.TABLE,
         timeline_sources=timeline_sources.SOURCES,

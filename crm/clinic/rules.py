@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from crm.contacts.rules import InvalidValue, clean_email
 from crm.core import business_hours, time_zones
-from crm.core.config import Clinic
 from crm.core.errors import Invalid
 from crm.core.us_states import STATES
 
@@ -69,6 +69,7 @@ LOGO_TYPES: Sequence[tuple[bytes, str]] = (
 )
 MOST_LOGO = 200 * 1024
 GROUNDS = ("#ffffff", "#e0f0ee")  # on which the accent is text; white is the text on it
+ANY_ZONE = ZoneInfo("UTC")  # the form of opening hours does not depend on it
 _PHONE = re.compile(r"\+?[0-9][0-9 ().-]{6,24}")
 
 
@@ -129,12 +130,12 @@ def _state(value: str) -> str:
 
 
 def _hours(value: str) -> str:
-    business_hours.of_clinic(replace(Clinic(), hours=value))
+    business_hours.calendar(zone=ANY_ZONE, hours=value, closed="")
     return value
 
 
 def _closed(value: str) -> str:
-    business_hours.of_clinic(replace(Clinic(), closed=value))
+    business_hours.calendar(zone=ANY_ZONE, hours="mon 08:00-17:00", closed=value)
     return value
 
 

@@ -7,18 +7,22 @@ import hashlib
 import time
 from collections.abc import Mapping
 
-from flask import current_app
+import structlog
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from crm.audit import service as audit
 from crm.clinic import rules
 from crm.clinic.models import ClinicLogo, ClinicSetting
 from crm.content import service as content
 from crm.core import business_hours, clock, config, current
+from crm.core.business_hours import Calendar
 from crm.core.config import Clinic, ConfigError, Settings
-from crm.core.db import after_commit, db
+from crm.core.db import after_commit, db, transaction
 from crm.core.errors import Invalid
+
+log = structlog.get_logger()
 
 LOOK_EVERY = 5.0  # seconds
 
@@ -100,15 +104,25 @@ def apply() -> None:
     settings = config.with_clinic(services.settings, stored(), logo=hash_)
     if settings != services.settings:
         services.settings = settings
-        services.calendar = business_hours.of_clinic(settings.clinic)
+        services.calendar = calendar_of(settings)
+
+
+def calendar_of(settings: Settings) -> Calendar:
+    """Return the opening hours of the clinic as a calendar. Raises Invalid for hours that cannot be read."""
+    clinic = settings.clinic
+    return business_hours.calendar(zone=clinic.zone, hours=clinic.hours, closed=clinic.closed)
 
 
 def refresh() -> None:
     """Bring what another process stored into the settings of this one, at most every few seconds."""
-    if current_app.testing or time.monotonic() - _looked.get() < LOOK_EVERY:
+    if time.monotonic() - _looked.get() < LOOK_EVERY:
         return
     _looked.set(time.monotonic())
-    apply()
+    try:
+        with transaction():
+            apply()
+    except SQLAlchemyError as error:  # the request or job says so itself, if it needs the database
+        log.warning("clinic.not_read", error=type(error).__name__)
 
 
 def leftovers(settings: Settings) -> list[str]:

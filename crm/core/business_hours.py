@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from crm.core.config import Clinic
 from crm.core.errors import Invalid
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -107,11 +106,6 @@ def holidays_of(year: int) -> frozenset[date]:
 
 
 _SPAN = re.compile(r"([a-z]{3})(?:-([a-z]{3}))? (\d\d:\d\d)-(\d\d:\d\d)")
-
-
-def of_clinic(clinic: Clinic) -> Calendar:
-    """Build the calendar of a clinic. Raises Invalid for opening hours that cannot be read."""
-    return calendar(zone=clinic.zone, hours=clinic.hours, closed=clinic.closed)
 
 
 def calendar(*, zone: ZoneInfo, hours: str, closed: str) -> Calendar:

@@ -146,11 +146,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         database_url=_postgres(env.get("DATABASE_URL")),
         reports_database_url=_postgres(env.get("REPORTS_DATABASE_URL")),
         redis_url=env.get("REDIS_URL"),
-        sendgrid_api_key=env["SENDGRID_API_KEY"],
-        sendgrid_url=env.get("SENDGRID_URL", mail_api).rstrip("/"),
-        sendgrid_webhook_keys=_list(env.get("SENDGRID_WEBHOOK_KEY", "")),
-        smtp_url=env.get("SMTP_URL"),
-        smtp_has_baa=_flag(env, "SMTP_HAS_BAA"),
+        **_mail(env, mail_api),
         two_factor_required=_flag(env, "TWO_FACTOR_REQUIRED") if "TWO_FACTOR_REQUIRED" in env else production,
         sso=_sso(env),
         trusted_proxies=_proxies(env),
@@ -167,6 +163,17 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         fail_point=env.get("FAIL_POINT"),
     )
     return with_clinic(settings, {})
+
+
+def _mail(env: Mapping[str, str], mail_api: str) -> dict[str, Any]:
+    """Return the settings of the mail transports."""
+    return {
+        "sendgrid_api_key": env["SENDGRID_API_KEY"],
+        "sendgrid_url": env.get("SENDGRID_URL", mail_api).rstrip("/"),
+        "sendgrid_webhook_keys": _list(env.get("SENDGRID_WEBHOOK_KEY", "")),
+        "smtp_url": env.get("SMTP_URL"),
+        "smtp_has_baa": _flag(env, "SMTP_HAS_BAA"),
+    }
 
 
 def _kept_outside(env: Mapping[str, str], local_dir: Path) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from crm.core.services import Services
 
 TRY_AGAIN_AFTER = (0.01, 0.05, 0.2, 0.5)  # seconds at most, after PostgreSQL undid one of two that collided
 
+QUIET = frozenset({"static", "bootstrap.static", "health.live"})  # need no database
+
 log = structlog.get_logger()
 
 
@@ -68,7 +70,8 @@ class CrmApp(Flask):
         return self._dispatch()
 
     def _dispatch(self) -> ResponseReturnValue:
-        with transaction():
+        if not self.testing and request.endpoint not in QUIET:
             for prepare in self.before_work:
                 prepare()
+        with transaction():
             return super().dispatch_request()

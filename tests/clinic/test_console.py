@@ -79,7 +79,6 @@ def test_another_process_follows(admin, database, monkeypatch):
     admin.get("/console/clinic")
     admin.post("/console/clinic", {"name": "Bay Clinic"})
     database.settings = replace(database.settings, clinic=replace(database.settings.clinic, name="Old"))
-    monkeypatch.setattr(database, "testing", False)
     monkeypatch.setattr(service, "LOOK_EVERY", 0)
     service.refresh()
     assert database.settings.clinic.name == "Bay Clinic"

@@ -42,6 +42,8 @@ def told():
 def failing(settings):
     """The app with pages and API addresses that fail in every way."""
     app = create_app(replace(settings))
+    app.testing = True
+    app.config["PROPAGATE_EXCEPTIONS"] = False
     for name, prefix in (("fails", "/fails"), ("fails-api", "/api/v1/fails")):
         broken = Blueprint(name, __name__, url_prefix=prefix)
         broken.add_url_rule("/<kind>/<token>", "fail", _fail)

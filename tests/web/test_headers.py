@@ -56,6 +56,7 @@ def test_signing_out_clears_what_the_browser_kept(client, address):
 
 def test_strict_transport_security(settings, database):
     app = create_app(replace(settings, public_url="https://crm.clinic.example"))
+    app.testing = True
     answer = app.test_client().get("/login", base_url="https://crm.clinic.example")
     assert "max-age=31536000" in answer.headers["Strict-Transport-Security"]
     cookie = answer.headers["Set-Cookie"]

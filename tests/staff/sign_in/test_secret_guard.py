@@ -43,6 +43,7 @@ def test_the_guarded_places_are_these(app):
         "sign_in.confirm", "sign_in.use", "staff_passkey.enter", "single_sign_on.answer",
         "console.staff.set_password",
         "refer_in.confirm", "refer_in.enter", "refer_in.enter_by_passkey",
+        "own_data.choose", "own_data.copy", "own_data.erase",
     }  # fmt: skip
 
 

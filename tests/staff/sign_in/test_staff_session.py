@@ -17,6 +17,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Passing SelectField choices as t
 FRESH = """
     console.staff.invite console.staff.make_link console.staff.roles console.staff.disable console.staff.enable
     console.staff.remove_two_step console.staff.set_password console.exports.create console.privacy.erase
+    console.clinic.save console.api_keys.create console.api_keys.revoke console.person_copy.download
+    console.retention.save console.retention.lift_hold
     console.own_sign_in.add_passkey console.own_sign_in.remove_passkey
 """.split()  # noqa: SIM905
 

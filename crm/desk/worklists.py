@@ -30,16 +30,12 @@ Conditions = Callable[[Any, datetime, int], Sequence[ColumnElement[bool]]]
 
 @dataclass(frozen=True, kw_only=True)
 class WorkList:
-    """One list: its conditions (from a lead's columns, now and the user's id) and its order, earliest first.
-
-    `scanned`: no index starts with the conditions, so the list scans the open leads in order.
-    """
+    """One list: its conditions (from a lead's columns, now and the user's id) and its order, earliest first."""
 
     label: str
     empty: str
     conditions: Conditions
     by: InstrumentedAttribute[Any]
-    scanned: bool = False
 
 
 def _past_consultation(row: Any, _now: datetime, _me: int) -> Sequence[ColumnElement[bool]]:
@@ -51,9 +47,8 @@ LISTS: Mapping[str, WorkList] = {
     "call_now": WorkList(
         label="Call now",
         empty="No one can be called at this hour.",
-        conditions=call_list.conditions,
+        conditions=lambda _row, _now, _me: (),  # crm.desk.calling.call_list has them
         by=Lead.due_at,
-        scanned=True,
     ),
     "overdue": WorkList(
         label="Overdue",
@@ -105,7 +100,7 @@ def load_list(name: str, *, me: int, cursor: str | None = None, limit: int = PAG
 
 
 def _load(wanted: WorkList, name: str, *, me: int, cursor: str | None, limit: int) -> Page[Lead]:
-    if name == "call_now":
+    if name == FIRST:
         calls = call_list.load_calls(me=me, cursor=cursor, limit=limit)
         return Page(rows=[place.lead for place in calls.rows], next=calls.next)
     after = paging.decode(cursor, (datetime, int)) if cursor else None
@@ -118,9 +113,6 @@ def _load(wanted: WorkList, name: str, *, me: int, cursor: str | None, limit: in
 def _ids(wanted: WorkList, me: int, *, limit: int, after: index_scan.Key | None = None) -> Select[int]:
     """Select the ids of the first leads on a list."""
     now = clock.now()
-    if wanted.scanned:
-        rows = index_scan.scan_open_leads(wanted.by, after=after)
-        return index_scan.first_ids(rows, *wanted.conditions(rows.c, now, me), limit=limit)
     ids = select(Lead.id).where(Lead.closed_at.is_(None), *wanted.conditions(Lead, now, me))
     if after:
         ids = ids.where(tuple_(wanted.by, Lead.id) > tuple_(*after))
@@ -129,11 +121,12 @@ def _ids(wanted: WorkList, me: int, *, limit: int, after: index_scan.Key | None 
 
 def list_counts(*, me: int) -> dict[str, str]:
     """Return the length of each list and the user's open tasks, up to 99, in one statement."""
-    branches = [_counted(name, _ids(wanted, me, limit=COUNTED)) for name, wanted in LISTS.items()]
-    branches.append(_counted("callbacks", call_list.promised_calls(me, limit=COUNTED)))
+    branches = [
+        _counted(name, _ids(wanted, me, limit=COUNTED)) for name, wanted in LISTS.items() if name != FIRST
+    ]
+    branches.append(_counted(FIRST, call_list.ranked(me, limit=COUNTED)))
     branches.append(_counted("tasks", task_lists.tasks_of(me, limit=COUNTED)))
     found = {row.name: int(row.rows) for row in db.session.execute(union_all(*branches))}
-    found["call_now"] += found.pop("callbacks")
     return {name: f"{COUNTED - 1}+" if count >= COUNTED else str(count) for name, count in found.items()}
 
 

@@ -25,6 +25,13 @@ from crm.staff.models import User
 
 OPEN_CALLBACK = "kind = 'callback' and done_at is null"
 
+TO_CALL = (
+    "accepted", "cancelled", "confirmed", "contacted", "contacting", "in_review", "new", "no_show", "qualified",
+    "received", "rescheduled", "unconfirmed",
+)  # fmt: skip
+CALLABLE = f"due_at is not null and closed_at is null and stage in {TO_CALL}"
+CALL_RANK = """case when kind = 'contact_request' and stage in ('confirmed','new','unconfirmed') then 1
+ when urgent then 2 when stage = 'received' then 3 else 4 end"""
 TO_REVIEW = "kind = 'referral' and stage in ('received','in_review') and closed_at is null"
 
 
@@ -50,6 +57,7 @@ class Lead(HasId, Base):
         Index("ix_lead_owner_open", "owner_id", "stage_at", "id", postgresql_where=text("closed_at is null")),
         Index("ix_lead_contact", "contact_id", "id"),
         Index("ix_lead_board", "kind", "stage", "stage_at", "id", postgresql_where=text("closed_at is null")),
+        Index("ix_lead_call", text(f"({CALL_RANK})"), "due_at", "id", postgresql_where=text(CALLABLE)),
         Index(
             "ix_lead_review",
             text("urgent desc"),

@@ -27,6 +27,7 @@ GROUPS: Mapping[str, tuple[str, str | None]] = {
     ),
     "guessing": ("Passwords, codes or links are being guessed", "/console/audit?action=secret."),
     "erasure-asked": ("People asked to be erased. Decide and answer each of them", None),
+    "infected": ("Files in which the virus scanner found something", None),
     "emergency": ("Records opened as an emergency. Check each reason", None),
     "lead-late": ("Overdue leads", "/console/leads/work?list=overdue"),
     "portal-message": ("Messages from practices", None),

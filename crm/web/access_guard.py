@@ -14,7 +14,7 @@ from crm.audit import service as audit
 from crm.core import crypto, row_scope
 from crm.core.db import transaction
 from crm.core.errors import NotAllowed
-from crm.leads import record_scope
+from crm.desk.record_access import record_scope
 from crm.referrers import portal_session
 from crm.staff import access, sessions
 from crm.staff.sign_in import secret_guard, staff_session

@@ -12,6 +12,7 @@ from sqlalchemy import event, text
 
 from crm.core.db import db, execute_raw, transaction
 from crm.desk import search as desk_search
+from crm.desk.calling import call_list
 from crm.desk.people import contact_search
 from tests.bench import people
 from tests.bench.pages import PAGES
@@ -82,6 +83,7 @@ def wrong_with(statement, given):
 def test_pages_use_indexes(crowd, monkeypatch):
     monkeypatch.setattr(desk_search, "LOOKED_AT", 300)
     monkeypatch.setattr(contact_search, "LOOKED_AT", 300)
+    monkeypatch.setattr(call_list, "LOOKED_AT", 300)
     counts = {name: db.session.scalar(text(f"select count(*) from {name}")) for name in people.TABLES}
     assert counts == {"contact": MANY, "lead": MANY * 6 // 5, "activity": MANY * 10, "task": MANY * 6 // 5}
     seen = []

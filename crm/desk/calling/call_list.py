@@ -2,7 +2,7 @@
 
 Calls that were promised for a time come first, then requests nobody has answered (a new one is called within minutes or
 rarely reached), then referrals, urgent ones before the rest, then what is overdue. Leads that another staff member is
-calling are left out.
+calling are left out. Each rank is a range of one index, of which a bounded part is read.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,19 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, or_, select, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    tuple_,
+    union_all,
+)
 
 from crm.contacts.models import Contact
 from crm.core import clock, paging
@@ -20,17 +32,13 @@ from crm.core.errors import Invalid
 from crm.core.paging import Page
 from crm.desk.models import CallClaim
 from crm.leads import index_scan
-from crm.leads.models import Lead, Task
-from crm.leads.rules import CONTACT_REQUEST, UNTOUCHED
+from crm.leads.models import CALL_RANK, CALLABLE, Lead, Task
 from crm.leads.stage_work import CALLBACK
 
 PAGE = 50
 BETWEEN_ATTEMPTS = timedelta(hours=3)
 CALLING_HOURS = (8, 21)  # local time of the person: 47 CFR 64.1200(c)(1)
-TO_CALL = (
-    "new", "unconfirmed", "confirmed", "contacted", "qualified",
-    "received", "in_review", "accepted", "contacting", "no_show", "cancelled", "rescheduled",
-)  # fmt: skip
+LOOKED_AT = 500  # leads that each rank reads, however many cannot be called at this hour
 
 
 class Rank(IntEnum):
@@ -53,11 +61,11 @@ class CallPlace:
     at: datetime
 
 
-def conditions(row: Any, now: datetime, me: int) -> Sequence[ColumnElement[bool]]:
+def _conditions(row: Any, now: datetime, me: int) -> Sequence[ColumnElement[bool]]:
     """Return what holds for a lead that can be called now, and was not promised a call for a time."""
     rested = or_(row.last_attempt_at.is_(None), row.last_attempt_at < now - BETWEEN_ATTEMPTS)
     promised = select(Task.lead_id).where(Task.kind == CALLBACK, Task.done_at.is_(None))
-    return (row.stage.in_(TO_CALL), rested, row.id.not_in(promised), *_reachable(row, now, me))
+    return (rested, row.id.not_in(promised), *_reachable(row, now, me))
 
 
 def _reachable(row: Any, now: datetime, me: int) -> Sequence[ColumnElement[bool]]:
@@ -77,23 +85,12 @@ def _reachable(row: Any, now: datetime, me: int) -> Sequence[ColumnElement[bool]
     return (callable_now, row.id.not_in(theirs))
 
 
-def _meets(row: Any, now: datetime) -> Sequence[ColumnElement[bool]]:
-    """Return the conditions of the ranks after CALLBACK, in order."""
-    return (
-        and_(row.kind == CONTACT_REQUEST, row.stage.in_(sorted(UNTOUCHED))),
-        row.urgent,
-        row.stage == "received",
-        row.by < now,
-        literal(True),
-    )
-
-
 def load_calls(*, me: int, cursor: str | None = None, limit: int = PAGE) -> Page[CallPlace]:
     """Return a page of the leads that `me` can call now. Raises Invalid."""
     rank, *key = paging.decode(cursor, (int, datetime, int)) if cursor else (0,)
     if rank not in set(Rank):
         raise Invalid({"cursor": ["This page marker is not valid. Start from the first page."]})
-    rows = db.session.execute(_ranked(me, limit=limit + 1, rank=rank, after=tuple(key))).all()
+    rows = db.session.execute(ranked(me, limit=limit + 1, rank=rank, after=tuple(key))).all()
     leads = {
         lead.id: lead
         for lead in db.session.scalars(select(Lead).where(Lead.id.in_([row.id for row in rows])))
@@ -104,7 +101,7 @@ def load_calls(*, me: int, cursor: str | None = None, limit: int = PAGE) -> Page
     return Page(rows=found[:limit], next=more)
 
 
-def _ranked(me: int, *, limit: int, rank: int, after: index_scan.Key) -> Select[int, int, datetime]:
+def ranked(me: int, *, limit: int, rank: int = 0, after: index_scan.Key = ()) -> Select[int, int, datetime]:
     """Select id, rank and time of the first leads to call, starting after a key within a rank."""
     now = clock.now()
     parts = [
@@ -124,12 +121,24 @@ def _part(
 ) -> Select[Any, int, datetime]:
     if rank is Rank.CALLBACK:
         return promised_calls(me, limit=limit, after=after)
-    rows = index_scan.scan_open_leads(Lead.due_at, after=after)
-    meets = _meets(rows.c, now)
-    earlier = [not_(one) for one in meets[: rank - 1]]
-    ids = select(rows.c.id, literal(int(rank)).label("rank"), rows.c.by)
-    ids = ids.where(meets[rank - 1], *earlier, *conditions(rows.c, now, me))
-    return ids.order_by(rows.c.by, rows.c.id).limit(limit)
+    scan = _scan(rank, now, after=after)
+    ids = select(scan.c.id, literal(int(rank)).label("rank"), scan.c.by)
+    ids = ids.where(*_conditions(scan.c, now, me))
+    return ids.order_by(scan.c.by, scan.c.id).limit(limit)
+
+
+def _scan(rank: Rank, now: datetime, *, after: index_scan.Key | None) -> Subquery:
+    """Return the first leads of one rank: one range of one index, whose condition and order these are literally."""
+    place = min(rank, Rank.OVERDUE)
+    rows = select(Lead.id, Lead.contact_id, Lead.last_attempt_at, Lead.due_at.label("by"))
+    rows = rows.where(text(CALLABLE), literal_column(f"({CALL_RANK})") == int(place))
+    if rank is Rank.OVERDUE:
+        rows = rows.where(Lead.due_at < now)
+    elif rank is Rank.DUE:
+        rows = rows.where(Lead.due_at >= now)
+    return (
+        index_scan.order_after(rows, Lead.due_at, after=after, newest=False).limit(LOOKED_AT).subquery("scan")
+    )
 
 
 def promised_calls(me: int, *, limit: int, after: index_scan.Key | None = None) -> Select[int, int, datetime]:

@@ -21,9 +21,10 @@ from crm.desk.list_filters import SOURCES
 from crm.desk.people import new_form
 from crm.desk.people.contact_page import LANGUAGES
 from crm.desk.people.new_form import CONTACT, LEAD, REFERRAL, NewResult
+from crm.desk.record_access import record_scope
 from crm.intake import by_hand
 from crm.intake.texts import HEARD_FROM
-from crm.leads import record_scope, rules
+from crm.leads import rules
 from crm.leads.documents import service as documents
 from crm.referrers import service as referrers
 from crm.referrers.models import Clinician

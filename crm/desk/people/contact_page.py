@@ -92,7 +92,6 @@ def render_contact(contact: Contact, status: int = 200, **more: Any) -> Response
         shows={name: text for name, (text, _) in lead_detail.TIMELINE_VIEWS.items()},
         emails=emails_to(contact.id),
         evidence=_evidence(contact.id),
-        documents=documents.documents_of_contact(contact.id) if has_permission("read_clinical") else None,
         tags=people.tags_of(contact.id),
         phones=editing.phones_of(contact.id),
         their_now=clock.now().astimezone(ZoneInfo(contact.time_zone)),
@@ -121,8 +120,12 @@ def _wants_edit(may_edit: bool) -> bool:
 
 def _clinical(contact: Contact) -> dict[str, Any]:
     if not has_permission("read_clinical"):
-        return {"clinical": False, "values": {}}
-    return {"clinical": True, "values": editing.values_of(contact)}
+        return {"clinical": False, "values": {}, "documents": None}
+    return {
+        "clinical": True,
+        "values": editing.values_of(contact),
+        "documents": documents.documents_of_contact(contact.id),
+    }
 
 
 def _form(contact: Contact) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from crm.core.paging import encode
 from crm.desk import worklists
 from crm.desk.calling import call_list, claims
 from crm.desk.calling.call_list import Rank
-from crm.leads import call_log, service
+from crm.leads import call_log, models, rules, service
 from tests.conftest import NOW
 from tests.desk.test_console_work import new_lead
 from tests.intake.test_service import refer
 from tests.support.browser_client import member
+from tests.support.query_plans import plans_of
 
 HOUR = timedelta(hours=1)
 
@@ -78,3 +79,18 @@ def test_lead_that_another_person_is_calling(database, clock):
 def test_cursor_of_no_rank(database, clock, rank):
     with pytest.raises(Invalid):
         call_list.load_calls(me=0, cursor=encode(rank, NOW, 1))
+
+
+def test_each_rank_is_a_bounded_range_of_one_index(database, clock):
+    """However many leads wait and cannot be called at this hour."""
+    plans = plans_of(lambda: (call_list.load_calls(me=0), worklists.list_counts(me=0)))
+    found = "\n".join(plan for statement, plan in plans if "scan" in statement)
+    assert found.count("Index Scan using ix_lead_call") == 2 * (len(Rank) - 1)
+    assert "Seq Scan on lead" not in found
+
+
+def test_ranks_are_those_of_the_rules(database):
+    """The index holds the stages as text: they are the rules'."""
+    stages = {stage for table in rules.STAGES.values() for stage in table}
+    assert set(models.TO_CALL) <= stages
+    assert all(f"'{stage}'" in models.CALL_RANK for stage in rules.UNTOUCHED)

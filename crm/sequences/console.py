@@ -4,13 +4,15 @@ from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 
 from crm.audit import service as audit
 from crm.core import clock
 from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.flashes import flash_with_undo
+from crm.messages import queries as messages
 from crm.messages import reason_labels
-from crm.sequences import drafts, queries, service
+from crm.sequences import drafts, outline, plan_graph, queries, service
 from crm.staff import access
 
 pages = ConsolePages(
@@ -39,6 +41,8 @@ def show(sequence_id: int) -> ResponseReturnValue:
     step = int(asked["step"]) - 1 if asked["step"].isdecimal() and len(asked["step"]) < 5 else None
     emails = queries.emails_by_step(sequence_id)
     people = queries.people(sequence_id, state=asked["state"], step=step, cursor=request.args.get("cursor"))
+    cards = _parts(sequence_id)
+    parts = {card.number: f"{gettext(outline.KINDS[card.kind])}: {card.label}" for card in cards}
     ids = [row.Contact.id for row in people.rows]
     audit.record("sequence.view", object_type="sequence", object_id=sequence_id, detail={"contact_ids": ids})
     return render_template(
@@ -57,9 +61,25 @@ def show(sequence_id: int) -> ResponseReturnValue:
         newest=_address(sequence_id, asked) if request.args.get("cursor") else None,
         reason=reason_labels.reason,
         draft=drafts.current(sequence_id),
-        next_email=lambda enrolment: emails.get((enrolment.version_id, enrolment.step)),
+        next_email=lambda enrolment: (
+            emails.get((enrolment.version_id, enrolment.step)) or parts.get(enrolment.step)
+        ),
+        cards=cards,
+        parts=queries.parts(sequence_id) if cards else None,
+        kinds=outline.KINDS,
         now=clock.now(),
     )
+
+
+def _parts(sequence_id: int) -> list[outline.Card]:
+    """Return the branches, waits and ends of the newest version."""
+    version = queries.newest_version(sequence_id)
+    if version is None or not plan_graph.plan_from(version.plan).branches:
+        return []
+    items = [node["item"] for node in plan_graph.stored_emails(version.plan)]
+    names = outline.names_of(version.plan, subjects=messages.subjects(sorted(items)))
+    cards = outline.every_card(outline.outline(version.plan, names))
+    return [card for card in cards if card.item is None]
 
 
 def _address(sequence_id: int, asked: dict[str, Any]) -> str:

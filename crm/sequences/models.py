@@ -90,6 +90,7 @@ class Passage(Base):
     """The arm that one person took at one branch. Rows are only added."""
 
     __tablename__ = "passage"
+    __table_args__ = (Index("ix_passage_at", "at"),)
 
     enrolment_id: Mapped[int] = mapped_column(ForeignKey("enrolment.id"), primary_key=True)
     node: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -57,6 +57,7 @@ class Card:
     first: bool
     last: bool
     outer: bool
+    after_part: bool  # what comes before it is no email
     arms: tuple[Arm, ...]
 
 
@@ -76,13 +77,28 @@ def outline(plan: Stored, names: Names) -> tuple[Card, ...]:
 
 def _cards(nodes: Sequence[Stored], around: str, names: Names, items: Mapping[int, str]) -> tuple[Card, ...]:
     return tuple(
-        _card(node, f"{around}{place}", names, items, first=place == 1, last=place == len(nodes))
+        _card(
+            node,
+            f"{around}{place}",
+            names,
+            items,
+            first=place == 1,
+            last=place == len(nodes),
+            after_part=bool(around) if place == 1 else "item" not in nodes[place - 2],
+        )
         for place, node in enumerate(nodes, start=1)
     )
 
 
 def _card(
-    node: Stored, place: str, names: Names, items: Mapping[int, str], *, first: bool, last: bool
+    node: Stored,
+    place: str,
+    names: Names,
+    items: Mapping[int, str],
+    *,
+    first: bool,
+    last: bool,
+    after_part: bool,
 ) -> Card:
     arms = []
     for arm, word in (("yes", say("yes")), ("no", say("no"))) if "yes" in node else ():
@@ -99,6 +115,7 @@ def _card(
         first=first,
         last=last,
         outer="·" not in place,
+        after_part=after_part,
         arms=tuple(arms),
     )
 

@@ -110,6 +110,36 @@ def steps(sequence_id: int) -> list[Step]:
     ]
 
 
+_PASSED = text("""
+    select p.node, count(*) filter (where p.yes) as yes, count(*) filter (where not p.yes) as no
+    from passage p join enrolment e on e.id = p.enrolment_id
+    where p.at > :since and e.sequence_id = :id group by p.node
+""")
+_ENDS = text("""
+    select end_name, count(*) as people from enrolment
+    where sequence_id = :id and left_at > :since and state in ('completed', 'exited') and end_name is not null
+    group by end_name
+""")
+
+
+class Parts(NamedTuple):
+    """Where people are and went: node -> people there now; branch -> people by arm; name of an end -> people."""
+
+    waiting: dict[int, int]
+    passed: dict[int, tuple[int, int]]  # yes, no
+    ends: dict[str, int]
+
+
+def parts(sequence_id: int) -> Parts:
+    """Return the numbers of the branches, waits and ends of a sequence, of the last RESULTS_OF."""
+    given = {"id": sequence_id, "since": clock.now() - RESULTS_OF}
+    return Parts(
+        {row.step: row.waiting for row in db.session.execute(_WAITING, {"id": sequence_id})},
+        {row.node: (row.yes, row.no) for row in db.session.execute(_PASSED, given)},
+        {row.end_name: row.people for row in db.session.execute(_ENDS, given)},
+    )
+
+
 def _wait(wait: dict[str, Any]) -> str:
     amount, unit = wait["amount"], wait["unit"]
     if not amount:

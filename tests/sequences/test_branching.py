@@ -1,5 +1,7 @@
 """Branches, answers and named ends in the database: what people get, and what a slice costs."""
 
+import html
+import re
 from datetime import timedelta
 
 from sqlalchemy import select, text
@@ -14,6 +16,7 @@ from crm.messages.rules import Answer
 from crm.sequences import drafts, planner, service
 from crm.sequences.models import EmailSequence, Enrolment, Passage, SequenceVersion
 from tests.support import factories
+from tests.support.browser_client import signed_in
 from tests.support.states import bring
 
 DAY, AT_ONCE = {"amount": 1, "unit": "days"}, {"amount": 0, "unit": "days"}
@@ -226,3 +229,26 @@ def test_a_shipped_branch_is_loaded_once_and_edited_by_the_clinic(outbox):
         draft = drafts.begin(shipped.sequence_id)
     assert "shipped" not in draft.plan
     assert draft.plan["nodes"] == shipped.plan["nodes"]
+
+
+def test_the_page_of_a_sequence_counts_ways_and_ends(outbox, app, clock, client):
+    with transaction():
+        publish(
+            branch(10, VIP, yes=[{"number": 11, "kind": "goal", "name": "Knows us"}], no=[email(0, AT_ONCE)]),
+            branch(12, {"answer": "guide"}, wait=DAY, yes=[email(1)]),
+        )
+        person("vip@x.example", tag="vip"), person("b@x.example")
+    run(app, clock, days=1)
+    visitor = signed_in(client.application, "marketer")
+    sequence_id = db.session.scalars(
+        select(EmailSequence.id).where(EmailSequence.key == "contact-request")
+    ).one()
+    shown = page_text(visitor.get(f"/console/sequences/{sequence_id}"))
+    assert "1. Are they in the segment “a segment”? Branch 0 yes: 1, no: 1" in shown
+    assert "1 yes · 1. Knows us Goal 0 ended here: 1" in shown
+    assert "2. Did they answer “Send me the guide”? Branch 1 yes: 0, no: 0" in shown
+    assert "Knows us" in page_text(visitor.get(f"/console/sequences/{sequence_id}?state=completed"))
+
+
+def page_text(answer) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", answer.text)).split())

@@ -21,6 +21,7 @@ from crm.contacts.rules import STATE_ZONES, Problem
 from crm.core import clock, current, file_types
 from crm.core.blueprints import PortalEntry, PortalPages
 from crm.core.errors import Conflict, Invalid
+from crm.leads import rules
 from crm.leads.crisis_words import mentions_crisis
 from crm.leads.models import Lead
 from crm.portal import page_context, queries, referral_form, service
@@ -29,6 +30,7 @@ from crm.portal.queries import Filters
 from crm.portal.referral_form import FormResult
 from crm.portal.service import UploadedFile
 from crm.referrers import accounts, portal_session, poster
+from crm.referrers.models import PortalPerson
 
 pages = PortalPages(
     "refer",
@@ -67,16 +69,28 @@ def home() -> ResponseReturnValue:
         initials=person.practice.show_initials,
     )
     audit.record("referral.list", detail={"leads": [row.id for row in found.rows]})
+    is_start = not (wanted.stage or wanted.q or request.args.get("cursor"))
     keep: dict[str, Any] = {"stage": wanted.stage or None, "q": wanted.q or None}
     return render_template(
         "portal/home.html",
         rows=found.rows,
+        needs_you=_needs_you(person) if is_start else [],
         wanted=wanted,
         initials=person.practice.show_initials,
         draft=service.get_draft(person),
         older=url_for(".home", cursor=found.next, **keep) if found.next else None,
         newest=url_for(".home", **keep) if request.args.get("cursor") else None,
     )
+
+
+def _needs_you(person: PortalPerson) -> Sequence[Any]:
+    """Return the referrals about which the clinic waits for this practice."""
+    return queries.sent_referrals(
+        practice_id=person.practice_id,
+        wanted=Filters(stage=rules.PAUSED),
+        cursor=None,
+        initials=person.practice.show_initials,
+    ).rows
 
 
 @pages.get("/new")
@@ -182,6 +196,7 @@ def _show(lead: Lead, *, errors: Mapping[str, Any] | None = None, typed: str = "
         files=service.files_of(lead.id),
         sent="sent" in request.args,
         in_crisis=request.args.get("help") == "now",
+        can_withdraw=lead.stage in service.WITHDRAWABLE,
         errors=errors or {},
         typed=typed,
     )
@@ -208,6 +223,25 @@ def write(reference: str) -> ResponseReturnValue:
     except Invalid as error:
         return _show(lead, errors={"text": words.stored_problem(error.fields["text"][0])}, typed=text[:4000])
     flash(gettext("Your message was sent."), "success")
+    return redirect(url_for(".show", reference=lead.reference, help=_help(text)), code=303)
+
+
+@pages.post("/r/<reference>/withdraw")
+@portal_session.signed_in
+def withdraw(reference: str) -> ResponseReturnValue:
+    """Withdraw a referral, with the reason."""
+    lead, text = _own(reference), request.form.get("why", "")
+    page_context.not_too_often("refer-write", most=60)
+    try:
+        service.withdraw(lead=lead, text=text)
+    except Invalid as error:
+        return _show(lead, errors={"why": words.stored_problem(error.fields["text"][0])})
+    except Conflict:
+        return _show(
+            lead,
+            errors={"why": gettext("This referral can no longer be withdrawn here. Write to us instead.")},
+        )
+    flash(gettext("The referral was withdrawn. Write to us if that was a mistake."), "success")
     return redirect(url_for(".show", reference=lead.reference, help=_help(text)), code=303)
 
 

@@ -18,6 +18,7 @@ from crm.core.errors import Conflict, Invalid, NotFound
 from crm.intake.service import NewReferral, open_referral
 from crm.intake.values import Unread
 from crm.leads import crisis
+from crm.leads import service as leads
 from crm.leads.models import Lead, Referral
 from crm.portal import referral_form
 from crm.portal.events import ClinicWrote, ReferralSubmitted
@@ -31,6 +32,8 @@ from crm.staff.notifications.models import NotificationKind
 
 DRAFT_LIFE = timedelta(days=7)
 MESSAGE_LIMIT = 2000  # characters
+WITHDRAWABLE = frozenset({"received", "in_review", "info_requested", "accepted", "contacting"})
+"""Stages at which a practice withdraws a referral itself: no appointment was made yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +228,18 @@ def messages_of(lead_id: int) -> Sequence[PortalMessage]:
     """Return what practice and clinic wrote about a referral, the oldest first."""
     query = select(PortalMessage).where(PortalMessage.lead_id == lead_id).order_by(PortalMessage.id)
     return db.session.scalars(query.limit(500)).all()
+
+
+def withdraw(*, lead: Lead, text: str) -> None:
+    """Withdraw a referral that no consultation was booked for; the practice says why.
+
+    Raises Invalid without a reason, Conflict when it is too late.
+    """
+    if lead.stage not in WITHDRAWABLE:
+        raise Conflict("This referral can no longer be withdrawn here. Write to us instead.")
+    write_message(lead=lead, text=text, from_clinic=False)
+    leads.move_stage(lead_id=lead.id, version=lead.version, to="entered_in_error")
+    audit.record("referral.withdraw", object_type="lead", object_id=lead.id)
 
 
 def write_message(*, lead: Lead, text: str, from_clinic: bool) -> PortalMessage:

@@ -659,3 +659,42 @@ def test_the_poster_leads_to_the_form_and_credits_the_practice(database, nurse, 
 def test_credit_cannot_be_made_up(database, token):
     assert poster.practice_of(token) is None
     assert poster.practice_of(poster.address(7, public_url="").partition("from=")[2]) == "7"
+
+
+def test_needs_you_first(portal):
+    reference, other = sent(refer(portal)), sent(refer(portal, first_name="Other", phone="213 555 0177"))
+    assert "Needs you" not in portal.get("/refer/").text
+    with transaction():
+        lead = service.by_reference(reference)
+        service.move_stage(
+            lead_id=lead.id, version=lead.version, to="info_requested", reason="missing_records"
+        )
+    page = portal.get("/refer/").text
+    first = page.split("Needs you")[1].split("All referrals")[0]
+    assert reference in first
+    assert other not in first
+    assert "Needs you" not in portal.get("/refer/?stage=open").text
+
+
+def test_withdraw(portal):
+    reference = sent(refer(portal))
+    address = f"/refer/r/{reference}"
+    portal.get(address)
+    assert portal.post(f"{address}/withdraw", {"why": " "}).status_code == 422
+    assert portal.post(f"{address}/withdraw", {"why": "Sent for the wrong patient"}).status_code == 303
+    lead = service.by_reference(reference)
+    assert lead.stage == "entered_in_error"
+    assert db.session.scalars(select(PortalMessage.text)).all() == ["Sent for the wrong patient"]
+    page = portal.get(address).text
+    assert "This referral was withdrawn." in page
+    assert "Why do you withdraw it?" not in page
+    assert portal.post(f"{address}/withdraw", {"why": "Again"}).status_code == 422
+
+
+def test_no_withdrawal_once_an_appointment_is_made(portal):
+    reference = sent(refer(portal))
+    with transaction():
+        service.by_reference(reference).stage = "scheduled"
+    address = f"/refer/r/{reference}"
+    assert "Withdraw this referral" not in portal.get(address).text
+    assert "can no longer be withdrawn" in portal.post(f"{address}/withdraw", {"why": "Late"}).text

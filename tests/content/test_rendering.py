@@ -88,6 +88,31 @@ def test_the_subject_text_and_page_carry_the_values() -> None:
     assert RENDERED.fields == {"first_name", "signup_date", "unsubscribe_url", "preferences_url"}
 
 
+@pytest.mark.parametrize(
+    ("written", "name", "read"),
+    [
+        ('{{ first_name | default: "there" }}', "", "there"),
+        ('{{ first_name|default:"María & co." }}', " ", "María & co."),
+        ("{{ first_name | default: “there” }}", "ana", "ana"),
+        ('{{ first_name | capitalize | default: "there" }}', "ana", "Ana"),
+        ('{{ first_name | default: "there" | capitalize }}', "", "There"),
+        ("Dear {{ first_name | capitalize }}", "élie", "Dear Élie"),
+        ("Dear {{ first_name | capitalize }}", "", "Dear"),
+    ],
+)
+def test_a_first_name_has_defaults_and_filters(written: str, name: str, read: str) -> None:
+    rendered = made(f"Hello.\n\n{written}.")
+    assert "first_name" in rendered.fields
+    mail = personalise(rendered, FIELDS | {"first_name": name})
+    assert f"{read}." in mail.text
+    assert f"{html.escape(read)}." in mail.html
+    values = substitutions(FIELDS | {"first_name": name}, wanted=rendered.placeholders)
+    sent = rendered.text
+    for key, value in values.items():
+        sent = sent.replace(key, value)
+    assert sent == mail.text
+
+
 @pytest.mark.parametrize("name", [None, "", "  ", "\u202e\u200b\x00"])
 def test_a_missing_first_name_reads_naturally(name: str | None) -> None:
     fields = {key: value for key, value in FIELDS.items() if key != "first_name"}

@@ -95,6 +95,13 @@ REFUSED = [
     ("a placeholder", changed("Goodbye.", "[%t:first_name%]"), "body"),
     ("another template language", changed("Goodbye.", "<%= x %>"), "body"),
     ("a mark of the renderer's own", changed("Goodbye.", "\ue000first_name\ue001"), "body"),
+    ("a filter that is none", changed("Goodbye.", "Bye {{ first_name | shout }}"), "body"),
+    (
+        "a default that is a placeholder",
+        changed("Goodbye.", 'Bye {{ first_name | default: "[%x%]" }}'),
+        "body",
+    ),
+    ("a filter of another field", changed("Goodbye.", "{{ clinic_name | capitalize }}"), "body"),
     ("a first name that may leave a hole", changed("Goodbye.", "{{ first_name }}, goodbye."), "body"),
     ("too long", EMAIL + "x" * 60_000, "body"),
 ]

@@ -21,7 +21,7 @@ from crm.content.editor import service as drafting
 from crm.content.editor.form_codec import Parts, Statement
 from crm.content.models import ContentVersion, VersionState
 from crm.content.page_context import actor, shared
-from crm.content.render.fields import COMMERCIAL, LANGUAGES, URL_FIELDS, allowed_fields
+from crm.content.render.fields import COMMERCIAL, FILTERED, LANGUAGES, URL_FIELDS, allowed_fields
 from crm.content.render.merge_fields import clean
 from crm.content.testimonials import service as testimonials
 from crm.core import clock
@@ -32,6 +32,7 @@ from crm.staff import access
 pages = ConsolePages("drafts", __name__, url_prefix="/content/drafts", part_of="content")
 
 MOST_CLAIMS = 60
+NO_NAME = {"en": "there", "es": "qué tal"}  # "Hello there", "Hola, qué tal"
 FIELD_WORDS = {
     "first_name": "First name",
     "clinic_name": "Clinic’s name",
@@ -177,9 +178,13 @@ def _papers(version: ContentVersion, shown: Parts) -> list[tuple[str, str]]:
 
 def _fields(version: ContentVersion) -> list[tuple[str, str]]:
     allowed = allowed_fields(version.item.stream)
-    return [
+    found = [
         (name, words) for name, words in FIELD_WORDS.items() if name in allowed and name not in URL_FIELDS
     ]
+    if FILTERED in allowed:
+        default = f'{FILTERED} | capitalize | default: "{NO_NAME[version.language]}"'
+        found.insert(1, (default, "First name, or other words"))
+    return found
 
 
 def _other(version: ContentVersion) -> ContentVersion | None:

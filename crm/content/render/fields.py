@@ -67,7 +67,10 @@ URL_FIELDS = frozenset(
 FIELDS = EVERYWHERE | OPTED_IN | ON_REQUEST
 
 MARK_OPEN, MARK_CLOSE = "\ue000", "\ue001"  # around a name while rendering; refused in what people write
-_MERGE = re.compile(r"\{\{[ \t]*([A-Za-z0-9_]{1,40})[ \t]*\}\}")
+_MERGE = re.compile(r"\{\{[ \t]*([A-Za-z0-9_]{1,40})[ \t]*((?:\|[^{}|\n]{1,80}){0,4})\}\}")
+_NAME_AFTER = re.compile(r"(,?)[ ]\{\{[ \t]*first_name[ \t]*((?:\|[^{}|\n]{1,80}){0,4})\}\}")
+_DEFAULT = re.compile(r"default:[ \t]*[\"“]([^\"“”\[\]%<>]{1,40})[\"”]")
+FILTERED = "first_name"  # the field that may be missing, and that people type as they like
 _RESERVED = re.compile(r"\{\{|\}\}|\{%|\{#|\[%|%\]|<%|%>|[\ue000\ue001\x00]")
 
 
@@ -95,9 +98,28 @@ def mark_fields(text: str) -> str:
     A first name may be missing, so it takes the space (or comma and space) before it along: "Hello {{ first_name }},"
     reads "Hello," without one.
     """
-    text = re.sub(r",[ ]\{\{[ \t]*first_name[ \t]*\}\}", _mark("first_name_comma"), text)
-    text = re.sub(r"[ ]\{\{[ \t]*first_name[ \t]*\}\}", _mark("first_name_space"), text)
-    return _MERGE.sub(lambda found: _mark(found[1]), text)
+    text = _NAME_AFTER.sub(_with_space, text)
+    return _MERGE.sub(lambda found: _mark(found[1] + _filters(found[2])), text)
+
+
+def _with_space(found: re.Match[str]) -> str:
+    if "default" in found[2]:
+        return found[0]  # it is never missing
+    return _mark(("first_name_comma" if found[1] else "first_name_space") + _filters(found[2]))
+
+
+def _filters(said: str) -> str:
+    """Return filters as the end of a mark: `.c` for capitalize, `.d` and the hex of its words for a default.
+
+    Raises ValueError for any other filter.
+    """
+    marks = ""
+    for one in (part.strip() for part in said.split("|")[1:]):
+        default = _DEFAULT.fullmatch(one)
+        if default is None and one != "capitalize":
+            raise ValueError(one)
+        marks += f".d{default[1].strip().encode().hex()}" if default else ".c"
+    return marks
 
 
 def check_fields(text: str, *, stream: str | None, where: str) -> None:
@@ -109,13 +131,30 @@ def check_fields(text: str, *, stream: str | None, where: str) -> None:
             raise ContentError(where, f"There is no merge field called “{name}”.")
         if name not in allowed:
             raise ContentError(where, f"The merge field “{name}” may not be used in {stream} mail.")
-        if name == "first_name" and not re.search(r"\w,? \Z", text[: found.start()]):
+        _check_filters(name, found[2], where=where)
+        if (
+            name == "first_name"
+            and "default" not in found[2]
+            and not re.search(r"\w,? \Z", text[: found.start()])
+        ):
             raise ContentError(
-                where, "A first name may be missing, so it must follow a word: “Hello {{ first_name }},”."
+                where,
+                "A first name may be missing, so it must follow a word or have a default: “Hello {{ first_name }},”.",
             )
     left = _RESERVED.search(_MERGE.sub("", text))
     if left:
         raise ContentError(where, f"“{left[0]}” is kept for merge fields, written like {{{{ first_name }}}}.")
+
+
+def _check_filters(name: str, said: str, *, where: str) -> None:
+    if said and name != FILTERED:
+        raise ContentError(where, f"Only the first name has filters; “{name}” always has its value.")
+    try:
+        _filters(said)
+    except ValueError as error:
+        raise ContentError(
+            where, f'“{error}” is no filter. There are: default: "words" (up to 40 letters) and capitalize.'
+        ) from error
 
 
 def _mark(name: str) -> str:

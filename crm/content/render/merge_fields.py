@@ -20,8 +20,8 @@ LONGEST_NAME = 60
 LONGEST_URL = 400
 
 _PREFIXES = {"first_name_space": " ", "first_name_comma": ", "}
-_MARK = re.compile(f"{MARK_OPEN}([a-z_]{{1,40}}){MARK_CLOSE}")
-_PLACEHOLDER = re.compile(r"\[%([hts]):([a-z_]{1,40})%\]")
+_MARK = re.compile(f"{MARK_OPEN}([a-z0-9_.]{{1,400}}){MARK_CLOSE}")
+_PLACEHOLDER = re.compile(r"\[%([hts]):([a-z0-9_.]{1,400})%\]")
 _PLAIN = re.compile(r"[^\W_]+(?:[ .,-][^\W_]+)*[.]?")
 _URL = re.compile(r"https?://[A-Za-z0-9._~:/?#&=%+@-]+")
 _IN_HTML = str.maketrans({"[": "&#91;", "]": "&#93;", "{": "&#123;", "}": "&#125;", "%": "&#37;"})
@@ -30,11 +30,16 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 class Placeholder(NamedTuple):
-    """Where a value goes: the text to be replaced, the place (`h`, `t` or `s`), and the field."""
+    """Where a value goes: the text to be replaced, the place (`h`, `t` or `s`), and the field with its filters."""
 
     key: str
     place: str
     field: str
+
+    @property
+    def base(self) -> str:
+        """The field without filters."""
+        return self.field.partition(".")[0]
 
 
 def to_placeholders(text: str, *, place: str) -> tuple[str, frozenset[Placeholder]]:
@@ -51,7 +56,8 @@ def to_placeholders(text: str, *, place: str) -> tuple[str, frozenset[Placeholde
 
 @lru_cache(maxsize=256)
 def _placeholder(name: str, place: str) -> Placeholder:
-    if name not in FIELDS and name not in _PREFIXES:
+    base = name.partition(".")[0]
+    if base not in FIELDS and base not in _PREFIXES:
         raise ContentError("body", f"There is no merge field called “{name}”.")
     return Placeholder(f"[%{place}:{name}%]", place, name)
 
@@ -95,17 +101,28 @@ def fill(text: str, fields: Mapping[str, str]) -> str:
 
 
 def _value(fields: Mapping[str, str], name: str, place: str) -> str:
+    name, *filters = name.split(".")
     if name in URL_FIELDS:
         url = fields.get(name, "")
         if not _URL.fullmatch(url) or len(url) > LONGEST_URL:
             raise _bad_url(name, url)
         return url.replace("&", "&amp;") if place == "h" and "&" in url else url
     if name in _PREFIXES or name == "first_name":
-        value = escape(fields.get("first_name", ""), place=place, longest=LONGEST_NAME)
+        value = escape(_filtered(fields.get("first_name", ""), filters), place=place, longest=LONGEST_NAME)
         return _PREFIXES.get(name, "") + value if value else ""
     if name not in fields:
         raise ContentError(name, "is missing.")
     return escape(fields[name], place=place, longest=LONGEST_VALUE)
+
+
+def _filtered(value: str, filters: Iterable[str]) -> str:
+    """Return a value after its filters: `c` writes the first letter large, `d` and hex stands for a missing value."""
+    for one in filters:
+        if one == "c":
+            value = value[:1].upper() + value[1:]
+        elif not value.strip():
+            value = bytes.fromhex(one[1:]).decode()
+    return value
 
 
 def _bad_url(name: str, url: str) -> ContentError:

@@ -141,7 +141,7 @@ def render(source: Source, *, blocks: Mapping[str, str], layout: str, clinic: Cl
         preheader=preheader,
         html=html,
         text=text,
-        fields=frozenset(one.field.removesuffix("_space").removesuffix("_comma") for one in found),
+        fields=frozenset(one.base.removesuffix("_space").removesuffix("_comma") for one in found),
         placeholders=tuple(sorted(found - (in_preheader - in_subject))),
         language=source.language,
     )

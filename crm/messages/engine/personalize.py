@@ -39,7 +39,7 @@ class Personalizer:
     def __init__(self, placeholders: Iterable[Placeholder], language: str) -> None:
         groups: dict[str, list[Placeholder]] = defaultdict(list)
         for one in placeholders:
-            groups[_GROUPS.get(one.field, "other")].append(one)
+            groups[_GROUPS.get(one.base, "other")].append(one)
         self.language = language
         self.of_name, self.of_day, self.others = groups["name"], groups["day"], groups["other"]
         self.unsubscribe_keys = tuple(one.key for one in groups["unsubscribe"])

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Executable, Text, func, select, type_coerce
+from sqlalchemy import Executable, Text, func, or_, select, type_coerce
 
 from crm.consent import queries as consents
 from crm.consent.models import ConsentRecord, Suppression
@@ -19,6 +19,7 @@ from crm.consultations.models import Consultation
 from crm.contacts.models import Activity, Contact, ContactChange, ContactPhone, Tag
 from crm.content.models import ContentVersion
 from crm.core.db import db
+from crm.leads.documents.models import Document
 from crm.leads.models import Call, Lead, Referral, Task
 from crm.messages.models import Batch, Message
 from crm.portal.models import Attachment, PortalMessage
@@ -90,7 +91,14 @@ def full(contact_id: int) -> Copy:
             select(PortalMessage.at, PortalMessage.from_clinic, PortalMessage.text)
             .where(PortalMessage.lead_id.in_(leads)).order_by(PortalMessage.id)
         ),
-        "files": _rows(select(Attachment.name, Attachment.size, Attachment.at).where(Attachment.lead_id.in_(leads))),
+        "files": [
+            *_rows(select(Attachment.name, Attachment.size, Attachment.at).where(Attachment.lead_id.in_(leads))),
+            *_rows(
+                select(Document.name, Document.size, Document.at).where(
+                    or_(Document.lead_id.in_(leads), Document.contact_id.in_(records)), Document.removed_at.is_(None)
+                )
+            ),
+        ],
         **_shared(records),
     }  # fmt: skip
 

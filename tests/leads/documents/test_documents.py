@@ -15,6 +15,8 @@ from crm.core.errors import Conflict, Invalid, NotFound
 from crm.duplicates import service as duplicates
 from crm.leads.documents import clamd, fax_inbox, scanning, service
 from crm.leads.documents.models import Document, DocumentContent, Scan
+from crm.privacy import person_copy
+from crm.privacy import service as privacy
 from crm.staff.models import Alert
 from tests.desk.test_console_work import new_lead
 from tests.portal.test_portal import PDF, PNG, ZIP
@@ -70,6 +72,17 @@ def test_files_go_with_a_merge_and_come_back(lead):
     with transaction():
         duplicates.undo_merge(merge.id)
     assert service.documents_of(lead) == []
+
+
+def test_files_go_with_an_erasure(lead):
+    """Those of the person and those of a lead, contents included; before it, the person's copy lists them."""
+    rows = [add(lead_id=lead.id), add(contact_id=lead.contact_id)]
+    names = [one["name"] for one in person_copy.full(lead.contact_id)["files"]]
+    assert names == [row.name for row in rows]
+    with transaction():
+        privacy.erase(contact_id=lead.contact_id, reason="asked", despite_care=True)
+    assert db.session.scalar(select(func.count()).select_from(Document)) == 0
+    assert db.session.scalar(select(func.count()).select_from(DocumentContent)) == 0
 
 
 def test_removed_goes_after_a_month(lead, clock):

@@ -31,4 +31,6 @@ def index() -> ResponseReturnValue:
         steps=list(setup_steps.steps(settings)),
         findings=findings,
         fixes=setup_steps.FIXES,
+        webhook=f"{settings.public_url}/webhooks/sendgrid",
+        last_post=setup_steps.last_post(),
     )

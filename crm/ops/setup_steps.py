@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import exists, func, select, text
 
@@ -11,6 +12,7 @@ from crm.core.config import Settings
 from crm.core.db import db
 from crm.privacy.models import RetentionPeriod
 from crm.staff.models import Role, User
+from crm.tracking.models import Receipt
 
 FIXES = {  # code of a finding -> page on which it is fixed
     "clinic": "/console/clinic",
@@ -51,6 +53,11 @@ def steps(settings: Settings) -> Iterator[Step]:
         done=db.session.scalar(select(exists(select(RetentionPeriod)))) or _acted("retention.set"),
         href="/console/retention",
     )
+
+
+def last_post() -> datetime | None:
+    """Return when the mail provider last posted events with a valid signature."""
+    return db.session.scalar(select(func.max(Receipt.received_at)))
 
 
 def _facts(settings: Settings) -> bool:

@@ -8,7 +8,7 @@ from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("browser")]
 
-PUBLIC = ["/contact", "/education", "/login", "/c/nonsense", "/nowhere"]
+PUBLIC = ["/contact", "/your-data", "/education", "/login", "/c/nonsense", "/nowhere"]
 CONSOLE = ["/console", "/console/leads", "/console/sequences", "/console/mail", "/console/alerts", "/console/staff",
            "/console/audit", "/console/settings", "/console/campaigns", "/console/content", "/console/mail/pace",
            "/console/account", "/console/contacts", "/console/new", "/console/new?what=referral", "/console/referrers/",
@@ -16,7 +16,8 @@ CONSOLE = ["/console", "/console/leads", "/console/sequences", "/console/mail", 
            "/console/reports/response", "/console/reports/email", "/console/reports/consent",
            "/console/reports/leads", "/console/consultations", "/console/consultations?view=day",
            "/console/consultations/list", "/console/consultations/setup", "/console/leads/calling",
-           "/console/leads/tasks"]  # fmt: skip
+           "/console/leads/tasks", "/console/setup", "/console/clinic", "/console/api-keys",
+           "/console/retention"]  # fmt: skip
 
 
 def check(page: Page, address: str, *, fine: tuple[int, ...] = (200,)) -> None:

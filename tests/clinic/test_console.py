@@ -144,6 +144,7 @@ def test_keys(admin):
 def test_setup_leads_from_empty_to_ready(admin, database):
     page = admin.get("/console/setup").text
     assert "1 of 6 steps done" in page
+    assert "/webhooks/sendgrid" in page
     with transaction():
         factories.shipped()
     assert "3 of 6 steps done" in admin.get("/console/setup").text

@@ -23,6 +23,7 @@ from crm.leads import assignment, crisis, stage_work
 from crm.leads import service as leads
 from crm.leads.events import (
     ConsultationChanged,
+    ConsultationUndone,
     ContactsMerged,
     LeadOpened,
     MessageReceived,
@@ -30,7 +31,7 @@ from crm.leads.events import (
     StageMoved,
 )
 from crm.leads.queries import CRISIS_KEY
-from crm.messages import alert_emails
+from crm.messages import alert_emails, appointments
 from crm.messages import service as messages
 from crm.messages.events import AnswerGiven, MessageBlocked
 from crm.messages.rules import ENDING_ANSWERS, Answer
@@ -183,12 +184,26 @@ def email_appointment(event: ConsultationChanged) -> None:
 
 
 def _send_appointment(kind: str, event: ConsultationChanged) -> None:
-    messages.send_transactional(
-        kind,
-        contact_id=event.contact_id,
-        language=event.language,
-        params={"moments": {"appointment_time": event.starts_at.isoformat()}},
+    said = appointments.params(
+        lead_id=event.lead_id, starts_at=event.starts_at, is_booked=event.what != "cancelled"
     )
+    message_id = messages.send_transactional(
+        kind, contact_id=event.contact_id, language=event.language, params=said
+    )
+    appointments.skip_earlier(message_id=message_id, lead_id=event.lead_id, contact_id=event.contact_id)
+
+
+def correct_appointment(event: ConsultationUndone) -> None:
+    """Skip the email of a change that was undone; if one left already, email what holds."""
+    change = event.change
+    is_booked = change.what != "cancelled"
+    if (
+        appointments.skip_out_of_date(
+            lead_id=change.lead_id, contact_id=change.contact_id, is_booked=is_booked
+        )
+        and change.has_email
+    ):
+        email_appointment(change)
 
 
 def send_reply(event: ReplyRequested) -> None:
@@ -337,6 +352,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ContactsMerged: (exit_merged_record,),
     ReplyRequested: (send_reply,),
     ConsultationChanged: (email_appointment,),
+    ConsultationUndone: (correct_appointment,),
     ContentApproved: (release_held_emails,),
     BlockApproved: (approve_emails_with_block,),
     MessageBlocked: (request_call,),

@@ -147,7 +147,7 @@ def _batch_waits(change: ActChange) -> bool:
     # a skipped email whose batch was sent stays skipped: without a state of its own it would count as sent
     found = text("""
         select b.id from batch b join message m on m.batch_id = b.id
-        where m.id = :id and b.state in ('ready', 'held') for update of b
+        where m.id = :id and b.state in ('ready', 'held', 'failed') for update of b
     """)
     return db.session.execute(found, {"id": change.row_key["id"]}).first() is not None
 

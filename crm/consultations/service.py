@@ -18,7 +18,7 @@ from crm.core import clock, current, events, row_scope
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.leads import service
-from crm.leads.events import ConsultationChanged
+from crm.leads.events import ConsultationChanged, ConsultationUndone
 from crm.leads.models import Lead
 from crm.leads.rules import CONTACT_REQUEST, REFERRAL
 from crm.leads.stage_work import STAGE_WORK, Visit, close_tasks
@@ -170,7 +170,8 @@ def follow_stage(*, lead_id: int, to: str) -> None:
 
 
 def undo_act(act_id: int, *, lead_id: int) -> None:
-    """Undo an act on a lead. An email about a consultation to come cannot be recalled: another one says what holds.
+    """Undo an act on a lead. An email about a consultation to come that left cannot be recalled: another one says
+    what holds.
 
     Raises NotFound, and Conflict if something changed since.
     """
@@ -178,12 +179,10 @@ def undo_act(act_id: int, *, lead_id: int) -> None:
     service.undo_act(act_id, lead_id=lead_id)
     _raise_sequence(lead_id)
     now, lead = _time_to_come(lead_id), service.get(lead_id)
-    if now == was or email_refusal(lead) is not None:
-        return
-    if now is None and was is not None:
-        _publish(lead, "cancelled", starts_at=was)
-    elif now is not None:
-        _publish(lead, "moved" if was else "booked", starts_at=now)
+    if now is not None and now != was:
+        events.publish(ConsultationUndone(change=_change(lead, "moved" if was else "booked", starts_at=now)))
+    elif was is not None and now is None:
+        events.publish(ConsultationUndone(change=_change(lead, "cancelled", starts_at=was)))
 
 
 def _time_to_come(lead_id: int) -> datetime | None:
@@ -309,15 +308,17 @@ def _record(consultation: Consultation, what: str) -> None:
 
 
 def _publish(lead: Lead, what: str, *, starts_at: datetime) -> None:
-    events.publish(
-        ConsultationChanged(
-            lead_id=lead.id,
-            contact_id=lead.contact_id,
-            what=what,
-            starts_at=starts_at,
-            has_email=email_refusal(lead) is None,
-            language=lead.contact.language,
-        )
+    events.publish(_change(lead, what, starts_at=starts_at))
+
+
+def _change(lead: Lead, what: str, *, starts_at: datetime) -> ConsultationChanged:
+    return ConsultationChanged(
+        lead_id=lead.id,
+        contact_id=lead.contact_id,
+        what=what,
+        starts_at=starts_at,
+        has_email=email_refusal(lead) is None,
+        language=lead.contact.language,
     )
 
 

@@ -54,6 +54,13 @@ class ConsultationChanged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConsultationUndone(Event):
+    """A change of a consultation was undone. `change`: what that means for a person who knows of it."""
+
+    change: ConsultationChanged
+
+
+@dataclass(frozen=True, kw_only=True)
 class ContactsMerged(Event):
     """Two records of one person were merged; `gone_id` is no longer in use."""
 

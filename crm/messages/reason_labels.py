@@ -32,6 +32,7 @@ REASONS: Mapping[str, str] = {
     "not_in_segment": "not in the segment of this broadcast",
     "not_in_version": "their version of the sequence does not have this email",
     "address_changed": "the email address was changed",
+    "out_of_date": "what it says about the appointment no longer holds",
     "booked": "an appointment was booked",
     "merged": "the record was merged into another one",
     "bounced": "the address does not exist or does not accept mail",

@@ -16,11 +16,18 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.leads import rules, service
 from crm.leads.models import StageMove, Task
+from crm.mailer import Fate, Outcome
+from crm.mailer.memory import MemoryMailer
+from crm.messages import transports
+from crm.messages.engine import claim, record
+from crm.messages.limits import switches
 from crm.messages.models import Batch, Message
 from crm.sequences.models import Enrolment
+from crm.staff import alerts
 from tests.leads.test_service import lead, move, referral  # noqa: F401 - fixtures
 from tests.support import factories as support_factories
 from tests.support.browser_client import member
+from tests.support.states import bring
 
 SOON = datetime(2026, 3, 5, 18, 0, tzinfo=UTC)  # a Thursday, 10:00 in Los Angeles
 HOUR = timedelta(hours=1)
@@ -261,23 +268,113 @@ def test_stage_that_a_booked_consultation_refuses(referral, stage):  # noqa: F81
         move(referral, stage)
 
 
-def test_undo_emails_what_holds(lead, redis):  # noqa: F811
+@pytest.fixture
+def emailed(lead, redis):  # noqa: F811
+    """A lead whose appointments are emailed: a transport may carry them."""
+    support_factories.shipped()
+    support_factories.opted_in(lead.contact)
+    transports.use({"smtp": MemoryMailer(name="smtp", has_baa=True)})
+    switches.attest_phi(transport="smtp", wording="v1", by="staff:1")
+    move(lead, "contacted")
+    yield lead
+    transports.use({})
+
+
+def waiting(lead):  # noqa: F811
+    """The appointment emails of a person that may still leave, oldest first."""
+    rows = (
+        select(ContentItem.key)
+        .join(ContentVersion, ContentVersion.item_id == ContentItem.id)
+        .join(Message, Message.content_version_id == ContentVersion.id)
+        .join(Batch, Batch.id == Message.batch_id)
+        .where(Message.contact_id == lead.contact_id, Message.state.is_(None), Batch.state == "ready")
+        .where(ContentItem.key.contains("appointment"))
+    )
+    return [key.removeprefix("email/appointment-") for key in db.session.scalars(rows.order_by(Message.id))]
+
+
+def leave():
+    bring("batch", "accepted", where="state = 'ready'")
+
+
+def change(lead, what):  # noqa: F811
+    """Book, move or cancel."""
+    booked = consultations.booked_consultation(lead.id)
+    if what == "book":
+        book(lead)
+    elif what == "move":
+        consultations.rebook(consultation_id=booked.id, starts_at=booked.starts_at + HOUR)
+    else:
+        consultations.finish(consultation_id=booked.id, state="cancelled", version=lead.version)
+
+
+@pytest.mark.parametrize(
+    ("before", "told", "what", "left", "says"),
+    [
+        ([], False, "book", False, []),
+        ([], False, "book", True, ["cancelled"]),
+        (["book"], True, "move", False, []),
+        (["book"], True, "move", True, ["changed"]),
+        (["book"], False, "move", False, ["booked"]),
+        (["book"], True, "cancel", False, []),
+        (["book"], True, "cancel", True, ["booked"]),
+        (["book"], False, "cancel", False, ["booked"]),
+        (["book", "cancel"], True, "book", False, []),
+    ],
+)
+def test_undo_emails_what_holds(emailed, before, told, what, left, says):
+    """`told`: the emails before the act left; `left`: so did that of the act."""
+    for one in before:
+        change(emailed, one)
+    if told:
+        leave()
+    with acts.begin(what, lead_id=emailed.id) as act:
+        change(emailed, what)
+    if left:
+        leave()
+    consultations.undo_act(act.id, lead_id=emailed.id)
+    assert waiting(emailed) == says
+
+
+def test_undo_says_it_again_where_the_first_email_ended_in_between(emailed):
+    change(emailed, "book")
+    with acts.begin("cancel", lead_id=emailed.id) as act:
+        change(emailed, "cancel")
+    bring("batch", "cancelled", where="id in (select batch_id from message where state = 'skipped')")
+    consultations.undo_act(act.id, lead_id=emailed.id)
+    assert waiting(emailed) == ["booked"]
+
+
+def test_a_newer_appointment_email_takes_the_place_of_one_that_waits(emailed):
+    for what, says in [("book", "booked"), ("move", "changed"), ("cancel", "cancelled"), ("book", "booked")]:
+        change(emailed, what)
+        assert waiting(emailed) == [says]
+
+
+def test_an_email_in_flight_that_comes_back_is_asked_again(emailed, app, clock):
+    def claimed(which):
+        return claim.claim_batch(which, clinic=app.settings.clinic, public_url=app.settings.public_url)
+
+    change(emailed, "book")
+    batch_id = db.session.scalars(select(Batch.id).order_by(Batch.id.desc())).first()
+    attempt = claimed(batch_id)
+    change(emailed, "move")
+    record.apply_outcome(attempt, Outcome(fate=Fate.TRY_AGAIN, error="503"))
+    clock.shift(3_600)
+    assert claimed(batch_id) is None
+    found = db.session.scalars(select(Message).where(Message.batch_id == batch_id)).one()
+    assert (found.state, found.reason) == ("skipped", "out_of_date")
+    assert waiting(emailed) == ["changed"]
+
+
+def test_undo_without_a_transport_leaves_no_alert(lead, redis):  # noqa: F811
     support_factories.shipped()
     support_factories.opted_in(lead.contact)
     move(lead, "contacted")
     with acts.begin("book", lead_id=lead.id) as act:
-        made = book(lead)
+        book(lead)
     consultations.undo_act(act.id, lead_id=lead.id)
-    assert (lead.stage, consultations.consultations_of(lead.id)) == ("contacted", [])
-    made = book(lead)
-    with acts.begin("consultation", lead_id=lead.id) as act:
-        consultations.finish(consultation_id=made.id, state="cancelled", version=lead.version)
-    consultations.undo_act(act.id, lead_id=lead.id)
-    assert consultations.booked_consultation(lead.id).id == made.id
-    assert sent(lead) == [
-        "appointment-booked", "appointment-cancelled", "appointment-booked", "appointment-cancelled",
-        "appointment-booked",
-    ]  # fmt: skip
+    assert (alerts.open_text("blocked-policy"), open_tasks(lead)) == (None, [])
 
 
 def test_undo_of_an_outcome_emails_nothing(lead, redis, clock):  # noqa: F811

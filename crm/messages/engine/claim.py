@@ -21,6 +21,7 @@ from crm.core.config import Clinic
 from crm.core.db import db, rows_as
 from crm.mailer import Mailer, PayloadError, PreparedCall
 from crm.messages import rules, transports
+from crm.messages.appointments import OUT_OF_DATE, OUT_OF_DATE_REASON
 from crm.messages.engine import envelope, personalize
 from crm.messages.limits import copy_guard, pacing, quiet_hours, send_window, switches
 from crm.messages.models import Addressee, ClaimedBatch
@@ -120,7 +121,7 @@ _CHECK_AGAIN = text(f"""
                 when e.state = 'exited' and e.reason is distinct from 'by_plan' then 'left_sequence'
                 when coalesce(m.enrolment_id, m.campaign_id) is not null
                     and {_RECENT.format(but=" and r.id <> m.id")} then 'frequency_cap'
-                when {_HAD} then 'had_already' end) as refusal
+                when {_HAD} then 'had_already' when {OUT_OF_DATE} then '{OUT_OF_DATE_REASON}' end) as refusal
         from message m join contact c on c.id = m.contact_id left join enrolment e on e.id = m.enrolment_id
         left join campaign k on k.id = m.campaign_id {REFUSAL_JOINS}
         where m.batch_id = :batch and m.state is null

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm.messages.limits.send_window import Window
-from crm.sequences import version_change
-from crm.sequences.plan_graph import Plan, Step, Wait
+from crm.sequences import plan_edits, version_change
+from crm.sequences.plan_graph import Branch, Ending, Plan, Step, Wait, plan_from
 from crm.sequences.version_change import Fate, Group, People
+from tests.sequences.test_simulator import plans
 
 ALWAYS = Window(time(0), time(23, 59), frozenset(range(7)))
 NUMBERS = {item: number for number, item in enumerate("abcdexyz")}
@@ -94,3 +95,62 @@ def test_a_preview_counts_people():
     rows = version_change.preview(groups, {1: plan("abc")}, plan("axbc"), people=People.MOVE)
     assert [(row.waits_for, row.outcome.fate) for row in rows] == [("b", Fate.CHANGES), ("c", Fate.MOVES)]
     assert version_change.first_time(rows) == {"x": 7}
+
+
+edits = st.lists(
+    st.tuples(
+        st.sampled_from(["adding", "removing", "moving", "wrapping"]), st.integers(0, 300), st.booleans()
+    ),
+    max_size=5,
+)
+
+
+def edited(stored: dict, changes: list[tuple[str, int, bool]]) -> dict:
+    """Edit a plan as staff would, at places that the numbers pick."""
+    for place, (what, pick, flag) in enumerate(changes):
+        numbers = list(plan_from(stored).numbers)
+        fresh = 300 + place
+        if not numbers:
+            return stored
+        number = numbers[pick % len(numbers)]
+        if what == "removing":
+            stored = plan_edits.remove(stored, number)
+        elif what == "moving":
+            stored = plan_edits.move(stored, number, by=1 if flag else -1)
+        elif what == "adding":
+            stored = plan_edits.add(
+                stored, item=f"new/{fresh}", wait=Wait(1, "days"), after=number, number=fresh
+            )
+        else:
+            made = plan_edits.branch({"answer": "guide"}, wait=Wait(1, "days"), number=fresh)
+            stored = plan_edits.insert(stored, made, spot=number)
+            end = plan_edits.ending("exit", name="x", number=fresh + 100)
+            stored = plan_edits.insert(stored, end, spot=(fresh, flag))
+    return stored
+
+
+@given(plans, edits, st.lists(st.booleans(), min_size=12, max_size=12), st.integers(0, 20))
+def test_with_branches_nobody_gets_an_email_twice_or_takes_two_ways(stored, changes, arms, steps):
+    old, new = plan_from(stored), plan_from(edited(stored, changes))
+    here, had, passed = old.nodes[0] if old.nodes else None, set(), {}
+    for choice in [*arms][:steps]:
+        if here is None or isinstance(here, Ending):
+            break
+        if isinstance(here, Step):
+            had.add(here.item)
+        if isinstance(here, Branch):
+            passed[here.number] = choice
+        here = old.after(here.number, yes=isinstance(here, Branch) and choice)
+    if here is None:
+        return
+    found = version_change.outcome(old, new, step=here.number, people=People.MOVE)
+    if found.fate not in (Fate.MOVES, Fate.CHANGES, Fate.ENDS):
+        return
+    numbers = new.ahead(found.next.number) if found.next else frozenset()
+    ahead = {step.item for step in new.steps if step.number in numbers}
+    assert not ahead & had
+    assert not numbers & passed.keys()  # no branch is asked twice
+    around = dict(new.arms(found.next.number)) if found.next else {}
+    assert all(around[branch] == arm for branch, arm in passed.items() if branch in around)
+    due = {step.item for step in old.steps if step.number in old.ahead(here.number)}
+    assert due & {step.item for step in new.steps} <= ahead  # nothing is lost that was not removed

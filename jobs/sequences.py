@@ -6,7 +6,12 @@ from crm.core import queue
 from crm.core.db import transaction
 from crm.core.queue import BULK, LOW, job
 from crm.sequences import drafts, planner
-from crm.sequences.service import release_held, resume_left_behind
+from crm.sequences.service import (
+    ENTER_SLICE,
+    enrol_from_segments,
+    release_held,
+    resume_left_behind,
+)
 
 
 @job(queue=BULK, timeout=300, every=10)
@@ -29,6 +34,15 @@ def release() -> None:
     with transaction():
         release_held()
         resume_left_behind()
+
+
+@job(queue=LOW, timeout=300, every=60)
+def enter() -> None:
+    """Enrol people who came into the segment that a sequence starts with; one transaction per slice."""
+    more = True
+    while more:
+        with transaction():
+            more = enrol_from_segments() >= ENTER_SLICE
 
 
 @job(queue=LOW, timeout=300, every=60)

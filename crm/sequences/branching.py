@@ -58,6 +58,32 @@ def _yes(question: Question, enrolment_ids: Sequence[int], *, now: datetime) -> 
             return db.session.scalars(statement, {"ids": ids, **made.values}).all()
 
 
+def may_start(starts: InSegment | None, contact_id: int, *, now: datetime) -> bool:
+    """Tell whether a person may start now."""
+    if starts is None:
+        return True
+    made = compile_rule(starts.rule, now=now)
+    statement = text(f"select true from contact c where c.id = :contact and {made.sql}")
+    return bool(db.session.scalar(statement, {"contact": contact_id, **made.values}))
+
+
+# Driven by those who opted in to the topic. Who was ever in the sequence does not come in again by a segment.
+_COME_IN = """
+    select c.id from consent_state g join contact c on c.id = g.contact_id
+    where g.topic = :topic and g.granted and c.merged_into_id is null and c.erased_at is null
+        and not exists (select 1 from enrolment e where e.contact_id = c.id and e.sequence_id = :sequence)
+        and {rule}
+    order by c.id limit :limit
+"""
+
+
+def come_in(starts: InSegment, *, sequence_id: int, topic: str, limit: int, now: datetime) -> Sequence[int]:
+    """Return people who opted in, are in the segment and were never in the sequence."""
+    made = compile_rule(starts.rule, now=now)
+    given = {"topic": topic, "sequence": sequence_id, "limit": limit, **made.values}
+    return db.session.scalars(text(_COME_IN.format(rule=made.sql)), given).all()
+
+
 def record(passed: Iterable[tuple[int, Passages]], *, now: datetime) -> None:
     """Record which arm each enrolment took."""
     rows = [(enrolment_id, node, yes) for enrolment_id, arms in passed for node, yes in arms]

@@ -63,10 +63,25 @@ def _outline(sequence_id: int, status: int = 200, **more: Any) -> Response:
         emails=[(str(card.number), f"{card.place} {card.label}") for card in cards if card.item],
         endings=[(kind.value, gettext(outline.KINDS[kind])) for kind in plan_graph.EndKind],
         part=request.values.get("part", ""),
+        starts=_starts(draft, newest),
         units=UNITS,
         **more,
     )
     return make_response(page, status)
+
+
+def _starts(draft: SequenceDraft, newest: list[tuple[int, str]]) -> tuple[str, list[tuple[str, str]]]:
+    """Return who starts, and the choices. A rule that is no longer the newest of its segment stays one of them."""
+    chosen = (draft.plan.get("starts") or {}).get("segment_rule")
+    known = dict(newest)
+    if chosen is not None and chosen not in known:
+        rule = segments.rules_of([chosen]).get(chosen)
+        known[chosen] = gettext("%(name)s (earlier rule)", name=rule.segment.name if rule else chosen)
+    choices = [
+        (str(rule_id), gettext("Who opted in and is in “%(name)s”", name=name))
+        for rule_id, name in known.items()
+    ]
+    return str(chosen or ""), choices
 
 
 def _shared(draft: SequenceDraft) -> dict[str, Any]:
@@ -170,6 +185,22 @@ def _add_part(sequence_id: int, part: str) -> None:
             wait=_wait(),
             **given,
         )
+
+
+@pages.post("/start")
+@access.require("run_sequences")
+def start_with(sequence_id: int) -> ResponseReturnValue:
+    """Choose who starts the sequence."""
+    said = request.form.get("starts", "")
+    rule_id = int(said) if said.isascii() and said.isdecimal() and len(said) < 12 else None
+    try:
+        drafts.start_with(sequence_id, base=_base(), rule_id=rule_id)
+    except Invalid:
+        flash("Choose a segment from the list.", "warning")
+        return redirect(url_for(".edit", sequence_id=sequence_id))
+    except Conflict as error:
+        return _refused(sequence_id, error)
+    return _changed(sequence_id, "Saved who starts.")
 
 
 @pages.post("/steps/<int:number>/<any(up, down):way>")

@@ -126,6 +126,17 @@ def _stored_question(question: str, about: int | None) -> Plan:
     raise Invalid({"question": ["Choose what the branch asks."]})
 
 
+def start_with(sequence_id: int, *, base: int, rule_id: int | None) -> None:
+    """Let only people of a segment start, or (None) everyone who opts in. Raises Invalid."""
+    segment = None if rule_id is None else _stored_question(f"segment:{rule_id}", None)
+    _edit(
+        sequence_id,
+        base=base,
+        what="start",
+        edit=lambda draft: plan_edits.start_with(draft.plan, segment),
+    )
+
+
 def add_pause(sequence_id: int, *, base: int, wait: Wait, after: Spot) -> None:
     """Add a wait without an email. Raises Invalid."""
     _insert(sequence_id, base, after, lambda number: plan_edits.pause(wait=wait, number=number))

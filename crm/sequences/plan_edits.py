@@ -79,6 +79,12 @@ def _every(plan: Stored) -> Iterator[Node]:
     return every_stored(stored_nodes(plan))
 
 
+def start_with(plan: Stored, segment: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Let only people of a segment start, or (None) everyone who opts in."""
+    others = {name: value for name, value in plan.items() if name != "starts"}
+    return others if segment is None else {**others, "starts": dict(segment)}
+
+
 def spot_from(text: str) -> Spot:
     """Read a place such as "5" (after node 5) or "7.yes" (first in that arm of branch 7). Raises Conflict."""
     number, _, arm = text.partition(".")
@@ -325,11 +331,12 @@ class Changes:
     retimed: frozenset[int]
     removed: tuple[str, ...]  # emails, in their old order
     parts_removed: int = 0  # branches, waits and ends
+    starts: bool = False  # who starts
 
     @property
     def any(self) -> bool:
         """Whether anything differs."""
-        return bool(self.added or self.moved or self.retimed or self.removed or self.parts_removed)
+        return any(vars(self).values())
 
 
 def changes(old: Stored, new: Stored) -> Changes:
@@ -343,6 +350,7 @@ def changes(old: Stored, new: Stored) -> Changes:
         retimed=_numbers(node for name, node in kept if before[name][0].get("wait") != node.get("wait")),
         removed=removed,
         parts_removed=parts,
+        starts=old.get("starts") != new.get("starts"),
     )
 
 

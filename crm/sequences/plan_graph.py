@@ -122,6 +122,7 @@ class Plan:
 
     window: Window
     nodes: tuple[Node, ...]
+    starts: InSegment | None = None  # who of those who opted in; None: everyone, at the moment they opt in
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -295,10 +296,16 @@ def plan_from(data: Mapping[str, Any]) -> Plan:
         {"number": 3, "kind": "branch", "wait": {...}, "ask": {"answer": "call", "email": 0} or
             {"segment_rule": 7, "rule": {...}}, "yes": [nodes], "no": [nodes]},
         {"number": 4, "kind": "wait", "wait": {...}}, {"number": 5, "kind": "goal" or "exit" or "end", "name": "..."}]}
+    "starts": {"segment_rule": 7, "rule": {...}} lets only people of a segment start.
     In the first format, which files have, the nodes are called "steps", are emails, and have no number.
     """
     try:
-        plan = Plan(window_from(data["window"]), _nodes(stored_nodes(data), depth=0))
+        starts = data.get("starts")
+        plan = Plan(
+            window_from(data["window"]),
+            _nodes(stored_nodes(data), depth=0),
+            InSegment(segments.parse(starts["rule"]), starts["segment_rule"]) if starts else None,
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"The plan lacks {error}.") from error
     numbers = [node.number for node in _every(plan.nodes)]

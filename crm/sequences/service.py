@@ -17,7 +17,7 @@ from crm.core.errors import Conflict, NotFound
 from crm.core.queue import enqueue
 from crm.core.time_zones import zone_info
 from crm.messages import service as messages
-from crm.sequences import plan_graph
+from crm.sequences import branching, plan_graph
 from crm.sequences.models import EmailSequence, Enrolment, SequenceVersion
 from crm.sequences.queries import newest_version
 from crm.sequences.rules import ANSWERED, BY_PLAN, IN_SEQUENCE, EnrolmentState, SequenceState
@@ -135,7 +135,7 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
         return None
     plan = plan_graph.plan_from(version.plan)
     node = _first_step(contact_id, sequence.id, plan)
-    if node is None:
+    if node is None or not branching.may_start(plan.starts, contact_id, now=clock.now()):
         return None
     return _enrol_at(
         node,
@@ -212,6 +212,35 @@ def _first_step(contact_id: int, sequence_id: int, plan: plan_graph.Plan) -> pla
     last = next((step.number for step in reversed(plan.steps) if step.item in had), None)
     begins = 0 if last is None else 1 + plan.outer_place(last)
     return next(iter(plan.nodes[begins:]), None)
+
+
+ENTER_SLICE = 1_000  # people who start in one transaction
+_GRANT = text("""
+    select record_id from consent_state where contact_id = :contact and topic = :topic and granted
+""")
+
+
+def enrol_from_segments() -> int:
+    """Enrol the next people who came into the segment that a sequence starts with; return how many.
+
+    The others are found again in a minute. Whether they may be emailed is asked before each email, as for everyone.
+    """
+    rows = select(EmailSequence).where(EmailSequence.state.in_((SequenceState.LIVE, SequenceState.PAUSED)))
+    entered = 0
+    for sequence in db.session.scalars(rows).all():
+        version = newest_version(sequence.id)
+        starts = plan_graph.plan_from(version.plan).starts if version else None
+        if starts is None:
+            continue
+        found = branching.come_in(
+            starts, sequence_id=sequence.id, topic=sequence.topic, limit=ENTER_SLICE, now=clock.now()
+        )
+        for contact_id in found:
+            record_id = db.session.scalar(_GRANT, {"contact": contact_id, "topic": sequence.topic})
+            if record_id is not None:
+                made = enrol(contact_id=contact_id, topic=sequence.topic, record_id=record_id)
+                entered += made is not None
+    return entered
 
 
 FOR_GOOD = frozenset({"booked", BY_PLAN, ANSWERED})  # exits after which a series does not begin again

@@ -15,6 +15,7 @@ from crm.messages.models import Message, MessageAnswer
 from crm.messages.rules import Answer
 from crm.sequences import drafts, planner, service
 from crm.sequences.models import EmailSequence, Enrolment, Passage, SequenceVersion
+from jobs.sequences import enter
 from tests.support import factories
 from tests.support.browser_client import signed_in
 from tests.support.states import bring
@@ -37,7 +38,7 @@ def branch(number: int, ask: dict, *, yes=(), no=(), wait=None) -> dict:
     }  # fmt: skip
 
 
-def publish(*nodes: dict) -> int:
+def publish(*nodes: dict, starts: dict | None = None) -> int:
     """A new version of the sequence with these nodes; return its id."""
     sequence_id = db.session.scalars(
         select(EmailSequence.id).where(EmailSequence.key == "contact-request")
@@ -45,7 +46,7 @@ def publish(*nodes: dict) -> int:
     number = db.session.scalar(
         text("select 1 + max(number) from sequence_version where sequence_id = :id"), {"id": sequence_id}
     )
-    stored = {"format": 2, "window": WINDOW, "nodes": list(nodes)}
+    stored = {"format": 2, "window": WINDOW, "nodes": list(nodes), **({"starts": starts} if starts else {})}
     made = SequenceVersion(sequence_id=sequence_id, number=number, plan=stored, created_at=clocks.now())
     db.session.add(made)
     db.session.flush()
@@ -217,6 +218,26 @@ def test_a_plan_without_branches_asks_nothing_more(outbox, statements):
     with statements() as counted, transaction():
         planner.plan_due()
     assert not [one for one in counted.texts if "passage" in one or "message_answer" in one]
+
+
+def test_only_people_of_the_segment_start_and_each_once(outbox, app, clock, monkeypatch):
+    monkeypatch.setattr(service, "ENTER_SLICE", 1)
+    with transaction():
+        publish(email(0, AT_ONCE), starts=VIP)
+        vip, later, _ = (
+            person(f"{tag or 'no'}{n}@x.example", tag=tag) for n, tag in enumerate(["vip", None, None])
+        )
+        unasked = factories.contact("unasked@x.example").id
+        for who in (later, unasked):
+            tagged = "insert into contact_tag (contact_id, tag, added_at) values (:who, 'vip', :now)"
+            db.session.execute(text(tagged), {"who": who, "now": clocks.now()})
+    assert set(ends()) == {vip}  # at the moment they opted in
+    enter()
+    assert set(ends()) == {vip, later}
+    run(app, clock, days=2)
+    enter()
+    assert got() == {vip: [0], later: [0]}
+    assert len(db.session.scalars(select(Enrolment)).all()) == 2
 
 
 def test_a_shipped_branch_is_loaded_once_and_edited_by_the_clinic(outbox):

@@ -77,6 +77,20 @@ def test_from_the_first_edit_to_the_new_version(marketer, page, clock, client):
     assert queries.newest_version(int(page.split("/")[-2])).number == 2
 
 
+def test_a_segment_can_start_a_sequence(marketer, page):
+    with transaction():
+        first = segments.save(name="VIP", rule=Condition("tag", ("vip",)))
+    assert send(marketer, page, "start", starts=str(first.id)).status_code == 302
+    assert "Who starts has changed." in text(marketer.get(f"{page}/review"))
+    with transaction():
+        segments.save(name="VIP", rule=Condition("tag", ("gold",)), segment_id=first.segment_id, base=1)
+    assert "VIP (earlier rule)" in text(marketer.get(page))
+    send(marketer, page, "start", starts="99")
+    assert "Choose a segment from the list." in text(marketer.get(page))
+    send(marketer, page, "start", starts="")
+    assert "Who starts has changed." not in text(marketer.get(f"{page}/review"))
+
+
 @pytest.mark.parametrize(
     ("act", "fields", "said"),
     [

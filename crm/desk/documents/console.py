@@ -9,6 +9,7 @@ from flask_security import current_user
 
 from crm.audit import acts
 from crm.audit import service as audit
+from crm.contacts import service as contacts
 from crm.core import current
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid, NotFound
@@ -58,8 +59,9 @@ def add_to_lead(reference: str) -> ResponseReturnValue:
 @access.require("work_leads")
 def add_to_contact(contact_id: int) -> ResponseReturnValue:
     """Keep a file with a contact."""
-    back = url_for("console.contacts.show", contact_id=contact_id) + "#files"
-    return _add(back, contact_id=contact_id)
+    contact = contacts.get(contact_id)
+    back = url_for("console.contacts.show", contact_id=contact.id) + "#files"
+    return _add(back, contact_id=contact.id)
 
 
 def _add(back: str, **of: int) -> ResponseReturnValue:

@@ -21,6 +21,7 @@ from crm.core.db import db
 from crm.core.errors import NotFound
 from crm.core.paging import Page, decode, encode, keyset
 from crm.messages import queries as messages
+from crm.messages.limits import frequency
 from crm.messages.models import Batch, BreakerReset
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN, BatchState
 from crm.segments import queries as segments
@@ -41,11 +42,11 @@ _MISSED = """
 _NO_TAG = "not exists (select 1 from contact_tag t where t.contact_id = c.id and t.tag = any(:tags))"
 _EXCLUDED = "exists (select 1 from contact_tag t where t.contact_id = c.id and t.tag = any(:exclude_tags))"
 # The very version that this person would get, sent before by any way: the claim asks the same.
-_HAD = """
+_HAD = f"""
     exists (select 1 from message h join batch hb on hb.id = h.batch_id
         where h.contact_id = c.id
             and h.content_version_id = (cast(:versions as bigint[]))[array_position(cast(:languages as text[]), c.language)]
-            and coalesce(h.state, hb.state) not in ('skipped', 'failed', 'cancelled'))
+            and {frequency.may_have_reached("h", "hb")})
 """
 _PREFLIGHT = f"""
     select reason, count(*) as people, count(*) filter (where had) as had from (
@@ -54,10 +55,7 @@ _PREFLIGHT = f"""
         from (select {_HAD} as had, case {{no_tag}} when {_EXCLUDED} {{excluded}} then 'excluded'
             else coalesce({REFUSAL_CASE}, case
             when c.language <> all(:languages) then 'no_translation'
-            when (select count(*) from (select 1 from message r
-                    where r.contact_id = c.id and r.created_at > :week and r.state is distinct from 'skipped'
-                        and (r.enrolment_id is not null or r.campaign_id is not null)
-                    limit :cap) recent) >= :cap then 'frequency_cap' end) end as refusal
+            when {frequency.is_capped("c.id")} then 'frequency_cap' end) end as refusal
         from ({{people}}) p join contact c on c.id = p.id {{joins}} {{inside}} offset 0) each_one
     ) asked group by reason
 """

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
-from crm.messages.rules import STREAMS, BatchState, Stream
+from crm.messages.rules import LONGEST_WAIT, STREAMS, BatchState, Stream
 
 ASK_ABOVE = 1_000  # people; above that the number must be typed to launch
-LONGEST_LATE = 168  # hours
+LONGEST_LATE = int(LONGEST_WAIT.total_seconds() // 3600)  # hours
 FAILURES_TO_PAUSE = 3  # batches refused for good before a campaign is paused automatically
 
 

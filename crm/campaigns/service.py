@@ -41,7 +41,8 @@ def create(
 ) -> int:
     """Draft a campaign: the content item `item` to everyone who opted in to its topic; return its id.
 
-    With `tags`, only to people with one of the tags; never to people with one of `exclude_tags`. `segments` and
+    With `tags`, only to people with one of the tags; never to people with one of `exclude_tags`, also if they get it
+    after the launch. `segments` and
     `exclude_segments` likewise, as ids of rules; who is in one is asked at the launch. People who had this very version
     are left out, unless `repeat_allowed`. Raises Invalid.
     """
@@ -133,8 +134,22 @@ def launch(campaign_id: int, *, at: datetime | None = None) -> None:
         begin(campaign_id)
 
 
+def _is_under_way(campaign_id: int) -> bool:
+    """Return whether a call of a campaign is under way: who was missed is known once it ends."""
+    sending = exists().where(Batch.campaign_id == campaign_id, Batch.state == BatchState.SENDING)
+    return bool(db.session.scalar(select(sending)))
+
+
+UNDER_WAY = "Emails of the first broadcast are being sent at this moment. Try again in a minute."
+
+
 def launch_refusal(campaign: Campaign) -> str | None:
-    """Return why a campaign cannot be launched now: its content, or the policy about transports; None when it can."""
+    """Return why a campaign cannot be launched now; None when it can.
+
+    Its content, the policy about transports, or calls of the broadcast whose missed people it is for.
+    """
+    if campaign.resend_of_id is not None and _is_under_way(campaign.resend_of_id):
+        return UNDER_WAY
     if not content.newest_approved([queries.item_key(campaign)], now=clock.now()):
         return "This email has no approved version."
     stream = rules.stream_of(campaign.topic)
@@ -200,6 +215,8 @@ def resend(campaign_id: int) -> int:
         campaign.launched_at and campaign.frozen_at is None
     ):
         raise Conflict("Wait until this broadcast has ended.")
+    if _is_under_way(campaign_id):
+        raise Conflict(UNDER_WAY)
     others = exists().where(
         Campaign.resend_of_id == campaign_id,
         or_(Campaign.state != CampaignState.CANCELLED, Campaign.launched_at.is_not(None)),

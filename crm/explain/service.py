@@ -24,6 +24,7 @@ from crm.explain import facts
 from crm.explain.facts import Fact
 from crm.messages import queries as mail
 from crm.messages import reason_labels as words
+from crm.messages.limits import frequency
 from crm.messages.models import Batch, Message
 from crm.messages.rules import STREAMS
 from crm.segments import queries as segments
@@ -211,10 +212,10 @@ _IN_BATCH = text("""
     select id, state, error from batch where campaign_id = :campaign and contact_ids @> array[cast(:contact as bigint)]
     order by id desc limit 1
 """)
-_HAD_FIRST = text("""
+_HAD_FIRST = text(f"""
     select exists (select 1 from message m join batch b on b.id = m.batch_id
         where m.campaign_id = :first and m.contact_id = :contact
-            and coalesce(m.state, b.state) not in ('skipped', 'failed', 'cancelled'))
+            and {frequency.may_have_reached("m", "b")})
 """)
 
 

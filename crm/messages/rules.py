@@ -14,6 +14,7 @@ MAX_TRIES = 10  # calls that surely sent nothing, before the batch fails
 UNCERTAIN_GRACE = timedelta(hours=1)  # how long events have to settle a batch before staff decide
 FREQUENCY_CAP = 3  # educational emails per person in seven days; our first week holds three
 FREQUENCY_SPAN = timedelta(days=7)
+LONGEST_WAIT = timedelta(days=7)  # an educational email that has waited longer is too late
 BREAKER_MIN = 200  # messages of a stream or campaign before its rates mean anything
 BOUNCE_LIMIT = 0.02  # hard bounces, of messages accepted
 COMPLAINT_LIMIT = 0.001  # complaints; Gmail's own advice is to stay under 0.1 %

@@ -288,6 +288,14 @@ def _asked(plan: Plan, node: Node | None) -> Iterator[Branch]:
         waiting += [following for following in _onward(plan, one) if not following.wait.amount]
 
 
+def readable_plan(data: Mapping[str, Any]) -> Plan | None:
+    """Return the plan that is stored, or None for one that cannot be read: the planner holds its people, with an alert."""
+    try:
+        return plan_from(data)
+    except ValueError:
+        return None
+
+
 def plan_from(data: Mapping[str, Any]) -> Plan:
     """Build a plan from its stored form; `crm/content/render/library.py` reads the file. Raises ValueError with the reason.
 

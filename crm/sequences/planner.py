@@ -23,6 +23,7 @@ from crm.core.failpoints import failpoint
 from crm.core.queue import INTERRUPTIONS
 from crm.core.time_zones import zone_info
 from crm.messages import service as messages
+from crm.messages.limits import frequency
 from crm.messages.limits.send_window import stored_window
 from crm.messages.models import StepEmail
 from crm.messages.rules import FREQUENCY_CAP, FREQUENCY_SPAN
@@ -35,6 +36,7 @@ log = structlog.get_logger()
 
 SLICE = 20_000  # large, so that batches of a dozen contents in two languages are full
 SEND_NOW_SPAN = timedelta(hours=1)  # for which an email that staff asked to send now may leave at any hour
+HOUR = timedelta(hours=1)
 TOO_LATE = timedelta(days=3)  # a step that could not be sent for so long needs a decision of staff
 
 _REFUSAL = refusal_sql(topic="s.topic", transactional="false")
@@ -45,10 +47,8 @@ _DUE = text(f"""
         e.due_at <= cast(:late as timestamptz) as too_late,
         c.time_zone, c.language, c.snooze_until, {_REFUSAL.reason} as refusal,
         case when c.touched_at > cast(:touched as timestamptz) then c.touched_at + cast(:hold as interval) end as touched_until,
-        (select r.created_at from message r
-         where r.contact_id = e.contact_id and r.created_at > cast(:week as timestamptz) and r.state is distinct from 'skipped'
-            and (r.enrolment_id is not null or r.campaign_id is not null)
-         order by r.created_at desc offset cast(:cap as int) - 1 limit 1) as capped_from
+        (select {frequency.SENT_AT} as at {frequency.recent("e.contact_id")}
+         order by 1 desc offset cast(:cap as int) - 1 limit 1) as capped_from
     from enrolment e join sequence s on s.id = e.sequence_id join contact c on c.id = e.contact_id
     {_REFUSAL.joins}
     where e.state = 'active' and e.due_at <= :now and s.state = 'live'
@@ -109,7 +109,7 @@ class _Same(NamedTuple):
     sequence_id: int
     plan_id: int
     send_now: bool
-    days_late: int
+    hours_late: int  # begun hours, so that no wait is longer than TOO_LATE
 
 
 UNREADABLE = "plan_unreadable"
@@ -353,7 +353,7 @@ def _queue(
             item = plan.steps[plan.places[number]].item
             version_id = versions[item, row.language]
             email = StepEmail(row.contact_id, row.record_id, row.id, number)
-            same = _Same(row.sequence_id, row.version_id, row.send_now, (now - row.due_at).days)
+            same = _Same(row.sequence_id, row.version_id, row.send_now, -((row.due_at - now) // HOUR))
             groups[same][version_id, row.language].append(email)
     if not groups:
         return
@@ -370,7 +370,7 @@ def _queue(
             stream=sequence.stream,
             topic=sequence.topic,
             sequence_id=same.sequence_id,
-            too_late_at=now + TOO_LATE - timedelta(days=0 if same.send_now else same.days_late),
+            too_late_at=now + TOO_LATE - (timedelta() if same.send_now else HOUR * same.hours_late),
             window=stored_window(
                 plans[same.plan_id].window, any_hour_until=now + SEND_NOW_SPAN if same.send_now else None
             ),

@@ -39,7 +39,7 @@ def resume_enrolment(*, contact_id: int, topic: str, record_id: int, since: date
     for enrolment, sequence_state, plan, zone in ended:
         _revive(
             enrolment,
-            plan_graph.plan_from(plan),
+            plan_graph.readable_plan(plan),
             zone_info(zone),
             paused=sequence_state is SequenceState.PAUSED,
         )
@@ -48,10 +48,12 @@ def resume_enrolment(*, contact_id: int, topic: str, record_id: int, since: date
     return len(ended)
 
 
-def _revive(enrolment: Enrolment, plan: plan_graph.Plan, zone: ZoneInfo, *, paused: bool) -> None:
+def _revive(enrolment: Enrolment, plan: plan_graph.Plan | None, zone: ZoneInfo, *, paused: bool) -> None:
     now = clock.now()
-    node = plan.node(enrolment.step)
-    due = max(now, plan_graph.due_after(enrolment.anchor_at, node, plan.window, zone)) if node else now
+    node = plan.node(enrolment.step) if plan else None
+    due = (
+        max(now, plan_graph.due_after(enrolment.anchor_at, node, plan.window, zone)) if plan and node else now
+    )
     enrolment.reason = enrolment.left_at = None
     if paused:
         enrolment.state, enrolment.paused_left = EnrolmentState.PAUSED, int((due - now).total_seconds())

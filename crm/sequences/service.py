@@ -120,8 +120,9 @@ def _stored_branch(
 def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = None) -> int | None:
     """Enrol a person in the sequence of a topic they said yes to; return the enrolment id.
 
-    In a paused sequence they wait with the others. None without such a sequence, or when they are in it, completed
-    it or left it by booking: nobody gets a series twice. Otherwise they continue after the last email they had.
+    In a paused sequence they wait with the others; if its plan cannot be read, the planner holds them. None without
+    such a sequence, or when they are in it, completed it or left it by booking: nobody gets a series twice. Otherwise
+    they continue after the last email they had.
     """
     sequence = db.session.scalar(
         select(EmailSequence).where(
@@ -133,13 +134,17 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
     contact = db.session.get(Contact, contact_id)
     if sequence is None or version is None or contact is None:
         return None
-    plan = plan_graph.plan_from(version.plan)
-    node = _first_step(contact_id, sequence.id, plan)
-    if node is None or not branching.may_start(plan.starts, contact_id, now=clock.now()):
+    plan = plan_graph.readable_plan(version.plan)
+    node = _first_step(contact_id, sequence.id, plan) if plan is not None else None
+    if plan is not None and (
+        node is None or not branching.may_start(plan.starts, contact_id, now=clock.now())
+    ):
         return None
+    now = clock.now()
+    due = plan_graph.due_after(now, node, plan.window, zone_info(contact.time_zone)) if plan and node else now
     return _enrol_at(
-        node,
-        plan=plan,
+        node.number if node else 0,
+        due=due,
         contact=contact,
         sequence=sequence,
         version=version,
@@ -160,18 +165,17 @@ _ENROL = text("""
 
 
 def _enrol_at(
-    node: plan_graph.Node,
+    step: int,
     *,
-    plan: plan_graph.Plan,
+    due: datetime,
     contact: Contact,
     sequence: EmailSequence,
     version: SequenceVersion,
     record_id: int,
     lead_id: int | None,
 ) -> int | None:
-    """Enrol a person at this node; None when they are enrolled already."""
+    """Enrol a person at the node of this number; None when they are enrolled already."""
     now = clock.now()
-    due = plan_graph.due_after(now, node, plan.window, zone_info(contact.time_zone))
     paused = sequence.state is SequenceState.PAUSED
     given = {
         "contact": contact.id,
@@ -180,7 +184,7 @@ def _enrol_at(
         "record": record_id,
         "lead": lead_id,
         "state": EnrolmentState.PAUSED if paused else EnrolmentState.ACTIVE,
-        "step": node.number,
+        "step": step,
         "due": None if paused else due,
         "left": int((due - now).total_seconds()) if paused else None,
         "now": now,
@@ -208,7 +212,10 @@ def _first_step(contact_id: int, sequence_id: int, plan: plan_graph.Plan) -> pla
     for row in db.session.execute(_EARLIER, {"contact": contact_id, "sequence": sequence_id}):
         if row.state == EnrolmentState.COMPLETED or row.reason in FOR_GOOD:
             return None
-        had |= {step.item for step in plan_graph.plan_from(row.plan).before(row.step)}
+        earlier = plan_graph.readable_plan(row.plan)
+        # without the earlier plan, the numbers of the steps tell: they are never used again
+        before = earlier.before(row.step) if earlier else [one for one in plan.steps if one.number < row.step]
+        had |= {step.item for step in before}
     last = next((step.number for step in reversed(plan.steps) if step.item in had), None)
     begins = 0 if last is None else 1 + plan.outer_place(last)
     return next(iter(plan.nodes[begins:]), None)
@@ -229,7 +236,8 @@ def enrol_from_segments() -> int:
     entered = 0
     for sequence in db.session.scalars(rows).all():
         version = newest_version(sequence.id)
-        starts = plan_graph.plan_from(version.plan).starts if version else None
+        plan = plan_graph.readable_plan(version.plan) if version else None
+        starts = plan.starts if plan else None
         if starts is None:
             continue
         found = branching.come_in(

@@ -442,7 +442,7 @@ GUARDS = {
     "the hour is asked": (lambda patch: patch.setattr(claim, "_hours", lambda *_: None), _night_comes),
     "the enrolment is asked": (_again("e.state = 'exited'", "false"), _step_comes_back_after_booking),
     "consent is asked": (_again(f"coalesce({REFUSAL_CASE}, ", "coalesce(null, "), _broadcast_comes_back_after_a_no),
-    "the limit is asked": (_again("recent) >= cast(:cap as int)", "recent) < 0"), _broadcast_comes_back_after_three_others),
+    "the limit is asked": (_again("counted) >= cast(:cap as int)", "counted) < 0"), _broadcast_comes_back_after_three_others),
     "the version is asked": (_again("(not k.repeat_allowed and", "(false and"), _broadcast_comes_back_after_the_same_step),
     "the plan is asked": (
         _claims("(too_late_at is null or too_late_at > :now)", "true"), _stopped_for_thirty_hours),

@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text
 
+from crm.campaigns import queries as campaign_queries
 from crm.campaigns import service as campaigns
+from crm.campaigns.service import settle_returned_batches
 from crm.contacts import service as contacts
 from crm.content.editor import service as editor
 from crm.core import clock as time
@@ -15,6 +17,7 @@ from crm.mailer import Fate, Outcome
 from crm.messages import service
 from crm.messages.engine import claim, record, sweep
 from crm.messages.engine.deliver import deliver as deliver_batch
+from crm.messages.limits import switches
 from crm.messages.models import Batch, Message
 from crm.sequences import planner
 from crm.sequences import service as sequences
@@ -250,6 +253,96 @@ def test_steps_due_long_ago_are_too_late(outbox, app, clock):
     assert outbox.sent == []
 
 
+def test_lateness_is_rounded_up(outbox, app, clock):
+    """Planned after 2 days and 7 hours, sent after 3 days and 6 hours: that is more than three days."""
+    enrolled()
+    clock.shift(2 * DAY + 7 * 3_600)
+    plan()
+    with transaction():
+        switches.stop(by="Kim", reason="x")
+    clock.shift(23 * 3_600)
+    with transaction():
+        switches.release(by="Kim")
+    deliver_all(app)
+    assert outbox.sent == []
+
+
+@pytest.mark.parametrize("fate", [Fate.REFUSED, Fate.TRY_AGAIN])
+def test_the_cap_counts_no_email_that_was_never_sent(outbox, app, fate):
+    people = audience(1)
+    for number in range(3):
+        campaign_id = launched(name=f"News {number}", repeat_allowed=True)
+        freeze(campaign_id)
+        attempt = claimed(app)
+        with transaction():
+            record.apply_outcome(attempt, Outcome(fate=fate, error="x"))
+            campaigns.cancel(campaign_id)
+    last = launched(name="Last", repeat_allowed=True)
+    with transaction():
+        assert campaign_queries.preflight(campaign_queries.get(last)).people == 1
+    freeze(last)
+    deliver(app)
+    assert len(reached(outbox)) == len(people)
+
+
+def test_the_cap_counts_from_when_an_email_was_sent(outbox, app, clock):
+    """Three wait in a pause for six days; two days after they were sent the week is still full."""
+    audience(1)
+    numbers = [launched(name=f"News {n}", repeat_allowed=True, late_after_hours=168) for n in range(3)]
+    for number in numbers:
+        freeze(number)
+        attempt = claimed(app)
+        with transaction():
+            record.apply_outcome(attempt, Outcome(fate=Fate.TRY_AGAIN, error="503"))
+            campaigns.pause(number)
+    clock.shift(6 * DAY)
+    for number in numbers:
+        with transaction():
+            campaigns.resume(number)
+    deliver(app)
+    clock.shift(2 * DAY)
+    freeze(launched(name="Fourth", repeat_allowed=True))
+    deliver(app)
+    assert len(outbox.sent) == 3
+
+
+def test_an_excluded_tag_given_during_a_pause_counts(outbox, app):
+    people = audience(3)
+    with transaction():
+        contacts.add_tag(contact_id=people[0], tag="do not mail")
+        campaign_id = campaigns.create(
+            name="N", item="contact-request/01-welcome", exclude_tags=["do not mail"]
+        )
+        campaigns.launch(campaign_id)
+    freeze(campaign_id)
+    with transaction():
+        campaigns.pause(campaign_id)
+        contacts.add_tag(contact_id=people[1], tag="do not mail")
+    with transaction():
+        campaigns.resume(campaign_id)
+    deliver(app)
+    assert len(reached(outbox)) == 1
+
+
+def test_to_the_rest_waits_for_calls_under_way(outbox, app):
+    audience(2)
+    first = launched()
+    freeze(first)
+    attempt = claimed(app)
+    with transaction():
+        campaigns.cancel(first)
+    with transaction(), pytest.raises(Conflict, match="being sent"):
+        campaigns.resend(first)
+    with transaction():
+        record.apply_outcome(attempt, Outcome(fate=Fate.TRY_AGAIN, error="503"))
+        settle_returned_batches()
+        rest = campaigns.resend(first)
+        campaigns.launch(rest)
+    freeze(rest)
+    deliver(app)
+    assert len(reached(outbox)) == 2
+
+
 def test_the_cap_counts_what_was_committed_meanwhile(outbox, app, clock):
     who = enrolled()
     plan()
@@ -296,6 +389,19 @@ def test_a_broadcast_leaves_out_who_had_the_version(outbox, app, clock):
     freeze(again)
     deliver(app)
     assert len(reached(outbox)) == 3 + 1 + len(others)
+
+
+def test_consent_is_kept_when_the_plan_cannot_be_read(outbox):
+    with transaction():
+        newest = text("""
+            insert into sequence_version (sequence_id, number, plan, created_at) values (:s, 99, '{"window": 7}', :now)
+        """)
+        db.session.execute(newest, {"s": sequence_id(), "now": time.now()})  # versions are never changed
+        who = support_factories.contact()
+        support_factories.opted_in(who)
+    assert db.session.scalar(text("select granted from consent_state where topic = 'prospect_edu'")) is True
+    plan()
+    assert db.session.scalar(select(Enrolment.reason)) == "plan_unreadable"
 
 
 def test_an_unreadable_plan_holds_its_own_people_only(outbox, app, clock):

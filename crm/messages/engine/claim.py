@@ -23,7 +23,7 @@ from crm.mailer import Mailer, PayloadError, PreparedCall
 from crm.messages import rules, transports
 from crm.messages.appointments import OUT_OF_DATE, OUT_OF_DATE_REASON
 from crm.messages.engine import envelope, personalize
-from crm.messages.limits import copy_guard, pacing, quiet_hours, send_window, switches
+from crm.messages.limits import copy_guard, frequency, pacing, quiet_hours, send_window, switches
 from crm.messages.models import Addressee, ClaimedBatch
 from crm.messages.rules import STREAMS, BatchState, Stream
 from crm.staff import alerts
@@ -66,19 +66,17 @@ _YES_ON = "cast(cs.at at time zone cast(:zone as text) as date)"
 _TOUCHED = """
     (case when not cast(:transactional as boolean) and c.touched_at > cast(:touched as timestamptz) then c.touched_at end)
 """
-# Mail of the last days that counts for the frequency cap.
-_RECENT = """
-    (select count(*) from (
-        select 1 from message r where r.contact_id = c.id and r.created_at > cast(:week as timestamptz)
-            and r.state is distinct from 'skipped' and (r.enrolment_id is not null or r.campaign_id is not null){but}
-        limit cast(:cap as int)) recent) >= cast(:cap as int)
-"""
 # Whether the person got this version before, in a sequence or another broadcast.
-_HAD = """
+_HAD = f"""
     (not k.repeat_allowed and exists (select 1 from message h join batch hb on hb.id = h.batch_id
         where h.contact_id = c.id and h.content_version_id = cast(:version as bigint)
             and h.campaign_id is distinct from cast(:campaign as bigint)
-            and coalesce(h.state, hb.state) not in ('skipped', 'failed', 'cancelled')))
+            and {frequency.may_have_reached("h", "hb")}))
+"""
+# Whether the person got an excluded tag after the audience was frozen.
+_EXCLUDED = """
+    (k.audience -> 'exclude_tags' <> '[]' and exists (select 1 from contact_tag t
+        where t.contact_id = c.id and k.audience -> 'exclude_tags' @> to_jsonb(t.tag)))
 """
 # The claim of a broadcast inserts message rows, which the frequency cap counts. A concurrent claim cannot see these
 # rows before the commit, so it waits for the exclusive lock. Claims of one broadcast share the lock, because no person
@@ -93,8 +91,8 @@ _WRITE_FROZEN = text(f"""
         select nextval('message_id_seq') as id, c.id as contact_id, c.email, c.first_name, {_YES_ON} as day,
             cs.record_id, null::jsonb as params,
             {_TOUCHED} as touched_at, c.time_zone,
-            coalesce({REFUSAL_CASE}, case when {_RECENT.format(but="")} then 'frequency_cap'
-                when {_HAD} then 'had_already' end) as refusal
+            coalesce({REFUSAL_CASE}, case when {_EXCLUDED} then 'excluded'
+                when {frequency.is_capped("c.id")} then 'frequency_cap' when {_HAD} then 'had_already' end) as refusal
         from batch b join campaign k on k.id = b.campaign_id
         cross join lateral unnest(b.contact_ids) as a(contact_id) join contact c on c.id = a.contact_id
         {REFUSAL_JOINS}
@@ -120,8 +118,9 @@ _CHECK_AGAIN = text(f"""
             {_TOUCHED} as touched_at, coalesce({REFUSAL_CASE}, case
                 when e.state = 'exited' and e.reason is distinct from 'by_plan' then 'left_sequence'
                 when coalesce(m.enrolment_id, m.campaign_id) is not null
-                    and {_RECENT.format(but=" and r.id <> m.id")} then 'frequency_cap'
-                when {_HAD} then 'had_already' when {OUT_OF_DATE} then '{OUT_OF_DATE_REASON}' end) as refusal
+                    and {frequency.is_capped("c.id", but="and r.id <> m.id")} then 'frequency_cap'
+                when {_EXCLUDED} then 'excluded' when {_HAD} then 'had_already'
+                when {OUT_OF_DATE} then '{OUT_OF_DATE_REASON}' end) as refusal
         from message m join contact c on c.id = m.contact_id left join enrolment e on e.id = m.enrolment_id
         left join campaign k on k.id = m.campaign_id {REFUSAL_JOINS}
         where m.batch_id = :batch and m.state is null

@@ -1,5 +1,6 @@
 """The Sequences pages of the console: steps and people, pausing, sending one person's next email."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
@@ -13,6 +14,7 @@ from crm.core.flashes import flash_with_undo
 from crm.messages import queries as messages
 from crm.messages import reason_labels
 from crm.sequences import drafts, outline, plan_graph, queries, service
+from crm.sequences.models import Enrolment
 from crm.staff import access
 
 pages = ConsolePages(
@@ -39,10 +41,8 @@ def show(sequence_id: int) -> ResponseReturnValue:
     sequence = queries.get(sequence_id)
     asked = {name: request.args.get(name, "").strip() for name in LABELS}
     step = int(asked["step"]) - 1 if asked["step"].isdecimal() and len(asked["step"]) < 5 else None
-    emails = queries.emails_by_step(sequence_id)
     people = queries.people(sequence_id, state=asked["state"], step=step, cursor=request.args.get("cursor"))
     cards = _parts(sequence_id)
-    parts = {card.number: f"{gettext(outline.KINDS[card.kind])}: {card.label}" for card in cards}
     ids = [row.Contact.id for row in people.rows]
     audit.record("sequence.view", object_type="sequence", object_id=sequence_id, detail={"contact_ids": ids})
     return render_template(
@@ -61,14 +61,19 @@ def show(sequence_id: int) -> ResponseReturnValue:
         newest=_address(sequence_id, asked) if request.args.get("cursor") else None,
         reason=reason_labels.reason,
         draft=drafts.current(sequence_id),
-        next_email=lambda enrolment: (
-            emails.get((enrolment.version_id, enrolment.step)) or parts.get(enrolment.step)
-        ),
+        next_email=_next_of(sequence_id, cards),
         cards=cards,
         parts=queries.parts(sequence_id) if cards else None,
         kinds=outline.KINDS,
         now=clock.now(),
     )
+
+
+def _next_of(sequence_id: int, cards: Sequence[outline.Card]) -> Callable[[Enrolment], str | None]:
+    """Return a function that names what an enrolment waits for."""
+    emails = queries.emails_by_step(sequence_id)
+    parts = {card.number: f"{gettext(outline.KINDS[card.kind])}: {card.label}" for card in cards}
+    return lambda enrolment: emails.get((enrolment.version_id, enrolment.step)) or parts.get(enrolment.step)
 
 
 def _parts(sequence_id: int) -> list[outline.Card]:

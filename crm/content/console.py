@@ -233,11 +233,18 @@ def _people(
 ) -> dict[str, str]:
     reviewers = [one.reviewer for one in approvals]
     writers = [who for note in notes for who in (note.author, note.settled_by)]
-    answers = [one.question.answer for one in report.findings if one.question is not None]
-    reviewers += [one.author for one in answers if one is not None]
-    for row in (one.exception for one in report.findings if one.exception is not None):
-        reviewers += [row.asked_by, *row.signatures.values()]
-    return catalog.display_names([version.author, version.submitted_by, *reviewers, *writers])
+    signers = [who for one in report.findings for who in _signers(one)]
+    return catalog.display_names([version.author, version.submitted_by, *reviewers, *writers, *signers])
+
+
+def _signers(hint: editor_hints.Hint) -> list[str]:
+    """Return who answered about a finding, or asked for and signed an exception."""
+    answer = hint.question.answer if hint.question is not None else None
+    signed = hint.exception
+    return [
+        *([answer.author] if answer is not None else []),
+        *([signed.asked_by, *signed.signatures.values()] if signed is not None else []),
+    ]
 
 
 def _parts(version: ContentVersion | None) -> form_codec.Parts | None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
 
-from crm.content.claims.document import supports
-from crm.content.claims.sentences import sentences
+from crm.content.claims.sentences import sentences, supports
 from crm.content.editor.form_codec import Parts, Statement
 
 Marked = Sequence[tuple[bool, str]]  # pieces of a sentence, and whether each is only on this side

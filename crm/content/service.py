@@ -108,11 +108,16 @@ def sendable(version_id: int, *, now: datetime) -> Sendable | NotSendable:
         )
     except ContentError as error:
         return NotSendable(f"content_broken: {error.field}")
-    if left := exceptions.left(blocked, item_key=version.key, language=rendered.language):
-        return NotSendable(f"content_refused: {left[0].id}")
-    if authorizations.refusal(_parsed(version.source), now=now) is not None:
-        return NotSendable("content_not_authorized")
+    if reason := _text_problem(version, blocked, now=now):
+        return NotSendable(reason)
     return Sendable(version_id, rendered)
+
+
+def _text_problem(version: Row[Any], blocked: Iterable[Finding], *, now: datetime) -> str | None:
+    if left := exceptions.left(blocked, item_key=version.key, language=version.language):
+        return f"content_refused: {left[0].id}"
+    refused = authorizations.refusal(_parsed(version.source), now=now)
+    return "content_not_authorized" if refused is not None else None
 
 
 def _fit(row: Row[Any], known: Mapping[str, Shelf]) -> Fit | None:
@@ -260,13 +265,14 @@ def newest_approved(keys: Iterable[str], *, now: datetime) -> dict[tuple[str, st
     return {
         (row.key, row.language): row.id
         for row in emails
-        if (row.expires_at is None or row.expires_at > now)
-        and _fits(row, blocks)
-        and is_authorized(row.source, terms=known, now=now)
+        if _holds(row, blocks, now=now) and is_authorized(row.source, terms=known, now=now)
     }
 
 
-def _fits(row: Row[Any], known: Mapping[str, Shelf]) -> bool:
+def _holds(row: Row[Any], known: Mapping[str, Shelf], *, now: datetime) -> bool:
+    """Tell whether an approval has not ended, and the text with its blocks is what was approved."""
+    if row.expires_at is not None and row.expires_at <= now:
+        return False
     try:
         return _fit(row, known) is not None
     except ContentError:

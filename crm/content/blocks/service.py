@@ -48,21 +48,31 @@ def _left_out(
     blocks: dict[str, str],
     reviewers: Collection[str],
 ) -> str | None:
-    before = shelf.as_of(email.approved_at) if email.approved_at else {}
-    others = {name: text for name, text in shelf.current.items() if f"block/{name}" != block.item.key}
-    only_this = {name: text for name, text in before.items() if f"block/{name}" == block.item.key}
-    if not service.is_unchanged(email.source, hash=email.hash, blocks={**others, **only_this}):
+    before = _before(email, block, shelf)
+    if not service.is_unchanged(email.source, hash=email.hash, blocks=before):
         return VOID
     if email.expires_at is not None and email.expires_at <= clock.now():
         return ENDED
     if approval.authors(email) & set(reviewers):
         return WROTE
+    return BLOCKED if _is_stopped(email, blocks) else None
+
+
+def _before(email: ContentVersion, block: ContentVersion, shelf: Shelf) -> dict[str, str]:
+    """Return today's blocks, but this one as it was when the email was approved."""
+    name = block.item.key.removeprefix("block/")
+    blocks = {**shelf.current}
+    blocks.pop(name, None)
+    then = shelf.as_of(email.approved_at).get(name) if email.approved_at else None
+    return blocks if then is None else {**blocks, name: then}
+
+
+def _is_stopped(email: ContentVersion, blocks: dict[str, str]) -> bool:
     try:
         found = claims_gate.blocking_by_rules(email.source, blocks=blocks, host=service.host())
     except ContentError:
-        return BLOCKED
-    left = exceptions.left(found, item_key=email.item.key, language=email.language)
-    return BLOCKED if left else None
+        return True
+    return bool(exceptions.left(found, item_key=email.item.key, language=email.language))
 
 
 def carry_over(block: ContentVersion) -> None:
@@ -131,11 +141,14 @@ def changes_in(email: ContentVersion, *, since: ContentVersion | None) -> list[B
         return []
     shelf = service.shelf(email.language)
     then = shelf.as_of(since.approved_at)
-    names = [name for name in service.block_names(email.source) if name in service.block_names(since.source)]
-    found = []
-    for name in names:
-        old, new = then.get(name), shelf.current.get(name)
-        if old is not None and new is not None and old != new:
-            rows = diff.compare(form_codec.split_fields(old), form_codec.split_fields(new))
-            found.append(BlockChange(name=name, rows=[row for row in rows if row.kind != "same"]))
-    return found
+    shared = frozenset(service.block_names(since.source)) & then.keys() & shelf.current.keys()
+    return [
+        _change(name, then[name], shelf.current[name])
+        for name in service.block_names(email.source)
+        if name in shared and then[name] != shelf.current[name]
+    ]
+
+
+def _change(name: str, old: str, new: str) -> BlockChange:
+    rows = diff.compare(form_codec.split_fields(old), form_codec.split_fields(new))
+    return BlockChange(name=name, rows=[row for row in rows if row.kind != "same"])

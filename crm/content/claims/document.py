@@ -9,7 +9,7 @@ from crm.content.claims import judge
 from crm.content.claims.engine import Finding, finding
 from crm.content.claims.readability import too_hard
 from crm.content.claims.rulebook import Book, Severity, rulebook
-from crm.content.claims.sentences import fold
+from crm.content.claims.sentences import fold, plain_words, supports
 from crm.content.render.source import (
     COMMERCIAL,
     PAGE,
@@ -50,7 +50,6 @@ _RISKS_IN_TEXT = (
 )
 _LINK = re.compile(r"\]\(\s{0,5}<?([^()\s<>]{1,2000})|(https?://[^\s<>()\[\]]{1,2000})")
 _IMAGE = re.compile(r"!\[[^\[\]]{0,500}\]|<img\b", re.I)
-_NOT_WORD = re.compile(r"[^a-z0-9]+")
 
 
 def check_content(
@@ -132,16 +131,6 @@ def _cited(sentence: str, claims: list[Claim]) -> bool:
     return any(supports(claim.claim, sentence) for claim in claims)
 
 
-def supports(claim: str, sentence: str) -> bool:
-    """Tell whether a sentence says a claim, or part of one, whatever its marks and capitals."""
-    stated, said = _words(claim), _words(sentence)
-    return stated in said or said in stated
-
-
-def _words(text: str) -> str:
-    return f" {_NOT_WORD.sub(' ', fold(text)[0]).strip()} "
-
-
 def _all_links(book: Book, texts: Mapping[str, str], hosts: frozenset[str]) -> Iterator[Finding]:
     for where, text in texts.items():
         yield from _links(book, text, where, hosts)
@@ -218,9 +207,9 @@ def _wrong_language(book: Book, source: Source, used: Mapping[str, Block]) -> It
 
 
 def _claims(book: Book, source: Source) -> Iterator[Finding]:
-    body = _words(source.body)
+    body = plain_words(source.body)
     for claim in source.claims:
-        if _words(claim.claim) not in body:
+        if plain_words(claim.claim) not in body:
             yield finding(book.rule("claim-text"), why=f"Claim “{claim.id}”.")
 
 

@@ -197,3 +197,17 @@ def _sentence(text: str, words: list[tuple[str, int, int, bool]]) -> Sentence:
         ends=tuple(end for _, _, end, _ in words),
         names=tuple(name for *_, name in words),
     )
+
+
+def supports(claim: str, sentence: str) -> bool:
+    """Tell whether a sentence says a claim, or part of one, whatever its marks and capitals."""
+    stated, said = plain_words(claim), plain_words(sentence)
+    return stated in said or said in stated
+
+
+def plain_words(text: str) -> str:
+    """Return the words of a text in small letters without accents and marks, with a space around each."""
+    return f" {_NOT_WORD.sub(' ', fold(text)[0]).strip()} "
+
+
+_NOT_WORD = re.compile(r"[^a-z0-9]+")

@@ -7,8 +7,7 @@ clinician vouches for the medicine, an administrator for the clinic. Neither wro
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-from crm.content.claims import Finding
+from typing import Protocol
 
 CLINICIAN, ADMIN = "clinician", "admin"
 SIGNATURES = (CLINICIAN, ADMIN)
@@ -17,6 +16,26 @@ DAYS: Mapping[int, timedelta] = {days: timedelta(days=days) for days in (30, 90,
 
 NEVER = frozenset({"testimonial", "disguise"})
 """Kinds that no signature lets pass: a patient's story needs the patient's authorization, a disguised word has no good reason."""
+
+
+class Finding(Protocol):
+    """What these rules know of a finding of the claims check."""
+
+    @property
+    def id(self) -> str:
+        """The rule or kind."""
+
+    @property
+    def where(self) -> str:
+        """The part of the text: body, subject, `block:<name>`."""
+
+    @property
+    def of_sentence(self) -> bool:
+        """Whether it is about one sentence."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it keeps the text from being sent."""
 
 
 def may_be_signed(finding: Finding) -> bool:

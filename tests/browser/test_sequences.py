@@ -46,7 +46,7 @@ def test_a_new_email_reaches_the_next_person(site: Stack, browser: Browser, page
     marketer.goto(f"{site.web_url}/console/sequences")
     marketer.get_by_role("link", name="After a contact request").click()
     marketer.get_by_role("button", name="Edit emails").click()
-    marketer.get_by_role("link", name=re.compile("^email: ")).first.click()
+    marketer.get_by_role("link", name=re.compile("^email ?: ")).first.click()
     marketer.get_by_label("Email", exact=True).select_option(label=NEW)
     marketer.get_by_label("Wait before it", exact=True).fill("1")
     marketer.get_by_role("button", name="Add email").click()

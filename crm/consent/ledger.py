@@ -87,7 +87,8 @@ _END = text(f"""
     select s.contact_id, r.address_index, s.topic, {", ".join("r." + name for name in _COPIED.split(", "))},
         :action, :source, :actor, :ip_index, :message_id, :now
     from consent_state s join consent_record r on r.id = s.record_id
-    where s.granted and s.contact_id = any(:contact_ids)
+    where s.contact_id = any(:contact_ids)
+        and (s.granted or (r.source = 'merge' and cast(:source as text) <> 'merge'))
         and (cast(:topics as text[]) is null or s.topic = any(cast(:topics as text[])))
     order by s.contact_id, s.topic
     returning id, contact_id, topic
@@ -136,6 +137,8 @@ def withdraw_granted(
 ) -> Sequence[Row[Any]]:
     """Withdraw what these people granted (on these topics; None: on all); return (id, contact_id, topic) of each.
 
+    What a merge ended counts as granted: its undo would bring that back, but for this decision.
+
     The new row repeats the wording of the consent it ends, so that an undo restores exactly that. `at` is the time of
     the whole act, if it includes more than this.
     """
@@ -153,6 +156,23 @@ def restore_withdrawn(
 ) -> Sequence[Row[Any]]:
     """Restore consent withdrawn at the time `act` and not changed since; return (id, contact_id, topic)."""
     return _copy(_RESTORE, source, {"contact_ids": list(contact_ids), "act": act, "sources": sorted(sources)})
+
+
+_REFUSED_SINCE_MERGE = text("""
+    select topic from (
+        select distinct on (topic) topic, action from consent_record
+        where contact_id = any(:people) and action in ('granted', 'withdrawn') and source not in ('merge', 'unmerge')
+            and id > (select max(id) from consent_record
+                where contact_id = :gone and action = 'merged' and topic = '*')
+        order by topic, id desc
+    ) newest where action = 'withdrawn'
+""")
+
+
+def refused_since_merge(*, kept_id: int, gone_id: int) -> list[str]:
+    """Return the topics on which the newest decision since the merge, by either record, is a no."""
+    given = {"people": [kept_id, gone_id], "gone": gone_id}
+    return list(db.session.scalars(_REFUSED_SINCE_MERGE, given))
 
 
 _UNMERGE = text(f"""

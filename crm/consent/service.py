@@ -143,9 +143,12 @@ def undo_withdraw(*, contact_id: int, source: str = "undo") -> bool:
     suppressions.lift_suppressions(addresses, by=source, since=act)
     restored = ledger.restore_withdrawn(contact_ids=people, act=act, sources=UNDOABLE, source=source)
     for row in restored:
-        publish(
-            ConsentRestored(contact_id=row.contact_id, topic=row.topic, record_id=row.id, withdrawn_at=act)
-        )
+        if row.contact_id == people[-1]:  # a merged record has no sequences
+            publish(
+                ConsentRestored(
+                    contact_id=row.contact_id, topic=row.topic, record_id=row.id, withdrawn_at=act
+                )
+            )
     audit.record("consent.restored", object_type="contact", object_id=contact_id)
     return True
 
@@ -177,7 +180,8 @@ def set_topics(
     A suppressed address, or one that consent was not given from, must confirm by email first.
     Raises Invalid for unknown topics, and NotFound for erased people.
     """
-    contact = _present(contact_id)
+    people = _present_chain(contact_id)
+    contact = people[-1]
     wanted = set(known_topics(topics))
     refusals = queries.refusals(contact_id=contact.id, topics=rules.TOPICS, now=clock.now())
     has = {topic for topic, reason in refusals.items() if reason in (None, Reason.SNOOZED)}
@@ -186,7 +190,7 @@ def set_topics(
     }
     at_once = {topic for topic in wanted - has if refusals[topic] in (Reason.NO_CONSENT, Reason.WITHDRAWN)}
     ended = ledger.withdraw_granted(
-        contact_ids=[contact.id], topics=set(rules.TOPICS) - wanted, source=source
+        contact_ids=[one.id for one in people], topics=set(rules.TOPICS) - wanted, source=source
     )
     for row in ended:
         publish(ConsentWithdrawn(contact_id=contact.id, topic=row.topic, reason="opted_out"))
@@ -210,28 +214,34 @@ def set_topics(
 
 
 def snooze(*, contact_id: int, until: datetime | None, source: str = "preferences") -> None:
-    """Send only transactional email before `until`; None ends a pause. Raises Invalid for a date out of range."""
-    contact = _present(contact_id)
+    """Send only transactional email before `until`; None ends a pause. Raises Invalid for a date out of range.
+
+    It holds for the record that was merged, too, so that it outlives an undo of the merge.
+    """
+    people = _present_chain(contact_id)
     now = clock.now()
     if until is not None and not now < until <= now + rules.LONGEST_SNOOZE:
         raise Invalid({"until": ["Choose a day between tomorrow and one year from now."]})
-    if until == contact.snooze_until:
+    changed = [one for one in people if one.snooze_until != until]
+    if not changed:
         return
     ledger.append(
         [
             Evidence(
-                contact_id=contact.id,
-                address_index=contact.email_index,
+                contact_id=one.id,
+                address_index=one.email_index,
                 topic=EVERYTHING,
                 action=ConsentAction.SNOOZED,
-                language=contact.language,
+                language=one.language,
                 source=source,
                 until=until,
             )
+            for one in changed
         ]
     )
-    contact.snooze_until = until
-    audit.record("consent.snoozed", object_type="contact", object_id=contact.id)
+    for one in changed:
+        one.snooze_until = until
+    audit.record("consent.snoozed", object_type="contact", object_id=people[-1].id)
 
 
 def set_language(*, contact_id: int, language: str) -> None:
@@ -268,10 +278,19 @@ def merge_consent(*, from_id: int, into_id: int) -> None:
     audit.record("consent.merged", object_type="contact", object_id=from_id, detail={"into": into_id})
 
 
-def record_unmerge(*, gone_id: int, before: Mapping[tuple[int, str], int | None]) -> None:
-    """Record that a merge was undone. `before`: per contact and topic, the evidence that held before the merge."""
+def record_unmerge(*, kept_id: int, gone_id: int, before: Mapping[tuple[int, str], int | None]) -> None:
+    """Record that a merge was undone. `before`: per contact and topic, the evidence that held before the merge.
+
+    A no since the merge holds for both records, whoever of the two gave it.
+    """
+    refused = ledger.refused_since_merge(kept_id=kept_id, gone_id=gone_id)
     decisions = [(contact_id, topic, record_id) for (contact_id, topic), record_id in before.items()]
     ledger.append_unmerged([*decisions, (gone_id, EVERYTHING, None)], source="unmerge")
+    if refused:
+        ledger.withdraw_granted(contact_ids=[kept_id, gone_id], topics=refused, source="unmerge")
+    for topic in refused:
+        for person in (kept_id, gone_id):
+            publish(ConsentWithdrawn(contact_id=person, topic=topic, reason="opted_out"))
     audit.record("consent.unmerged", object_type="contact", object_id=gone_id)
 
 
@@ -284,8 +303,13 @@ def _lock_merge_chain(contact_id: int) -> list[int]:
 
 
 def _present(contact_id: int) -> Contact:
-    people = _lock_merge_chain(contact_id)
-    contact = db.session.get(Contact, people[-1], populate_existing=True) if people else None
-    if contact is None or contact.erased_at is not None:
+    return _present_chain(contact_id)[-1]
+
+
+def _present_chain(contact_id: int) -> list[Contact]:
+    """Return the records of a person's merge chain, locked, the surviving one last. Raises NotFound if it is erased."""
+    ids = _lock_merge_chain(contact_id)
+    people = [db.session.get_one(Contact, one, populate_existing=True) for one in ids]
+    if not people or people[-1].erased_at is not None:
         raise NotFound("This record was erased; no more emails will be sent.")
-    return contact
+    return people

@@ -138,7 +138,7 @@ def undo_merge(merge_id: int) -> Merge:
     if made.act_id is None:
         raise Conflict("This merge can no longer be undone.")
     changes = acts.undo(made.act_id, by_anyone=True).changes
-    consent.record_unmerge(gone_id=gone.id, before=_consent_before(changes))
+    consent.record_unmerge(kept_id=kept.id, gone_id=gone.id, before=_consent_before(changes))
     made.undone_at = clock.now()
     detail = {"kept_id": kept.id, "gone_id": gone.id, "merge_id": made.id}
     contacts.record_activity(contact_id=kept.id, kind="merge_undone", detail=detail)

@@ -1,5 +1,7 @@
 """Duplicates: merge and undo; the strictest email decision applies."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import func, select
 
@@ -215,6 +217,60 @@ def test_opt_out_after_a_merge_stands(two, clock):
     duplicates.undo_merge(made.id)
     assert not granted(kept)
     assert gone.merged_into_id is None
+
+
+OPT_OUTS = {
+    "topic": lambda who: consent.withdraw(contact_id=who.id, topic=EDU, source="unsubscribe_page"),
+    "all": lambda who: consent.withdraw(contact_id=who.id, topic=None, source="one_click"),
+    "preferences": lambda who: consent.set_topics(contact_id=who.id, topics=[], language="en"),
+    "snooze": lambda who: consent.snooze(contact_id=who.id, until=time.now() + timedelta(days=40)),
+}
+
+
+@pytest.mark.parametrize("before", ["kept agreed", "kept did not"])
+@pytest.mark.parametrize("no", OPT_OUTS)
+def test_a_no_by_the_link_of_a_merged_record_outlives_the_undo(two, clock, redis, no, before):
+    support_factories.shipped()
+    kept, gone = two
+    support_factories.opted_in(gone)
+    if before == "kept agreed":
+        support_factories.opted_in(kept)
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    clock.shift(60)
+    OPT_OUTS[no](gone)
+    clock.shift(60)
+    duplicates.undo_merge(made.id)
+    assert verdict_at(gone.id, EDU, time.now()).reason is not None
+    active = select(Enrolment).where(Enrolment.contact_id == gone.id, Enrolment.state == "active")
+    assert no == "snooze" or db.session.scalars(active).all() == []
+
+
+@pytest.mark.parametrize(("then", "after"), [("no", False), ("yes", True), ("undo", True)])
+def test_the_newest_decision_since_a_merge_counts(two, clock, then, after):
+    kept, gone = two
+    support_factories.opted_in(kept)
+    support_factories.opted_in(gone)
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    clock.shift(60)
+    consent.withdraw(contact_id=kept.id, topic=EDU, source="preferences")
+    clock.shift(60)
+    if then == "yes":
+        consent.set_topics(contact_id=kept.id, topics=[EDU], language="en")
+    if then == "undo":
+        consent.undo_withdraw(contact_id=kept.id)
+    duplicates.undo_merge(made.id)
+    assert (granted(kept), granted(gone)) == (after, after)
+
+
+def test_undoing_an_opt_out_of_a_merged_record_holds_after_the_undo(two, clock):
+    kept, gone = two
+    support_factories.opted_in(gone)
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    clock.shift(60)
+    consent.withdraw(contact_id=gone.id, topic=EDU, source="preferences")
+    consent.undo_withdraw(contact_id=gone.id)
+    duplicates.undo_merge(made.id)
+    assert granted(gone)
 
 
 def test_merge_can_be_undone_for_30_days(two, clock):

@@ -18,6 +18,7 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.duplicates import fields
 from crm.duplicates.models import Merge
+from crm.leads import stage_work
 from crm.leads.documents.models import Document
 from crm.leads.events import ContactsMerged
 from crm.leads.models import Lead
@@ -93,6 +94,7 @@ def _merge(kept: Contact, gone: Contact) -> None:
     consent.merge_consent(from_id=gone.id, into_id=kept.id)
     _withdraw(kept.id, opted_out)
     _copy_stops(gone, kept)
+    stage_work.settle(kept, was_suspended=False)
     events.publish(ContactsMerged(kept_id=kept.id, gone_id=gone.id))
     db.session.execute(_MOVE_ENROLMENTS, {"from_id": gone.id, "to_id": kept.id})
 
@@ -137,7 +139,10 @@ def undo_merge(merge_id: int) -> Merge:
         raise Conflict("The record was merged into another one since. Undo that merge first.")
     if made.act_id is None:
         raise Conflict("This merge can no longer be undone.")
+    was_suspended = stage_work.is_suspended(kept)
     changes = acts.undo(made.act_id, by_anyone=True).changes
+    for one in (kept, gone):
+        stage_work.settle(one, was_suspended=was_suspended)
     consent.record_unmerge(kept_id=kept.id, gone_id=gone.id, before=_consent_before(changes))
     made.undone_at = clock.now()
     detail = {"kept_id": kept.id, "gone_id": gone.id, "merge_id": made.id}

@@ -1,7 +1,7 @@
 """Splitting a record that holds two people: chosen leads and values go to a new record.
 
 Consent, its evidence and sent email stay with the first record: they were given from, and sent to, what it was. The
-second person is asked anew.
+second person is asked anew. A clinical stop holds for both.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,6 +16,7 @@ from crm.contacts.models import Activity, Contact
 from crm.contacts.rules import Person
 from crm.core.db import db
 from crm.core.errors import Invalid, NotFound
+from crm.leads import stage_work
 from crm.leads.models import Lead
 
 SHARED = ("email", "phone", "birth_date", "chart_number")
@@ -34,6 +35,7 @@ def split_contact(
     Raises NotFound, Invalid for leads of other people or a wrong choice, and Conflict.
     """
     contact = editing.locked(contact_id, version)
+    was_suspended = stage_work.is_suspended(contact)
     if any(choice not in (STAYS, MOVES, BOTH) for choice in whose.values()):
         raise Invalid({"whose": ["Choose an answer from the list."]})
     theirs = select(Lead.id).where(Lead.contact_id == contact_id, Lead.id.in_(lead_ids))
@@ -49,6 +51,10 @@ def split_contact(
     for model, column in ((Lead, Lead.id), (Activity, Activity.lead_id)):
         rows = update(model).where(column.in_(moved)).values(contact_id=second.id)
         db.session.execute(rows.execution_options(synchronize_session="fetch"))
+    if contact.stopped_at is not None:  # whom of the two it is about is not known
+        contacts.set_clinical_stop(contact_id=second.id, reason=contact.stop_reason or "clinical")
+    for one in (contact, second):
+        stage_work.settle(one, was_suspended=was_suspended)
     detail = {"from_id": contact_id, "to_id": second.id, "leads": moved}
     contacts.record_activity(contact_id=contact_id, kind="split", detail=detail)
     contacts.record_activity(contact_id=second.id, kind="split_off", detail=detail)

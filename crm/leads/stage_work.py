@@ -189,6 +189,15 @@ def resume(contact_id: int) -> None:
     db.session.flush()
 
 
+def settle(contact: Contact, *, was_suspended: bool) -> None:
+    """Suspend or resume the work on a person who got leads of another record, or gave leads to one."""
+    db.session.flush()
+    if is_suspended(contact):
+        suspend(contact.id)
+    elif was_suspended:
+        resume(contact.id)
+
+
 def _open_leads(contact_id: int) -> list[Lead]:
     rows = select(Lead).where(Lead.contact_id == contact_id, Lead.closed_at.is_(None)).order_by(Lead.id)
     return list(db.session.scalars(rows.with_for_update(of=Lead)).all())

@@ -17,10 +17,11 @@ from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.desk import search
 from crm.duplicates import service as duplicates
+from crm.duplicates import split
 from crm.intake import service as intake
 from crm.intake.service import ContactRequest
-from crm.leads import service
-from crm.leads.models import Lead
+from crm.leads import crisis, service
+from crm.leads.models import Lead, Task
 from crm.messages import service as messages
 from crm.sequences.models import Enrolment
 from tests.desk.test_console_work import desk, new_lead  # noqa: F401 - fixture
@@ -217,6 +218,65 @@ def test_opt_out_after_a_merge_stands(two, clock):
     duplicates.undo_merge(made.id)
     assert not granted(kept)
     assert gone.merged_into_id is None
+
+
+def at_work(*people) -> set[int]:
+    """Those of these people who have a lead with a running clock, or an open task but that of a crisis."""
+    rows = db.session.scalars(select(Lead).where(Lead.contact_id.in_([one.id for one in people]))).all()
+    tasks = select(Task.lead_id).where(Task.done_at.is_(None), Task.kind != "crisis")
+    busy = set(db.session.scalars(tasks).all())
+    return {one.contact_id for one in rows if one.due_at is not None or one.id in busy}
+
+
+def stop(contact, why):
+    [lead] = db.session.scalars(select(Lead).where(Lead.contact_id == contact.id))
+    if why == "stop":
+        contacts.set_clinical_stop(contact_id=contact.id, reason="clinician")
+    else:
+        crisis.alert_if_crisis("I want to kill myself", lead_id=lead.id, reference=lead.reference)
+
+
+@pytest.mark.parametrize("why", ["stop", "crisis"])
+@pytest.mark.parametrize("place", [0, 1], ids=["kept", "gone"])
+def test_work_on_a_merged_person_is_suspended(two, why, place):
+    kept, gone = two
+    stop(two[place], why)
+    before = at_work(*two)
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    assert (before, at_work(*two)) == ({two[1 - place].id}, set())
+    duplicates.undo_merge(made.id)
+    assert at_work(*two) == before
+
+
+def test_a_crisis_since_a_merge_goes_back_with_its_lead(two):
+    kept, gone = two
+    [lead] = db.session.scalars(select(Lead).where(Lead.contact_id == gone.id))
+    made = duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    crisis.alert_if_crisis("I want to kill myself", lead_id=lead.id, reference=lead.reference)
+    duplicates.undo_merge(made.id)
+    assert at_work(*two) == {kept.id}
+
+
+@pytest.mark.parametrize(
+    ("why", "place", "works"), [("stop", 0, ()), ("crisis", 0, (1,)), ("crisis", 1, (0,))]
+)
+def test_work_after_a_split(two, why, place, works):
+    """`place`: whose lead it is about."""
+    kept, gone = two
+    [lead] = db.session.scalars(select(Lead).where(Lead.contact_id == gone.id))
+    of_kept = db.session.scalars(select(Lead).where(Lead.contact_id == kept.id)).one()
+    duplicates.merge_contacts(kept_id=kept.id, gone_id=gone.id)
+    if why == "stop":
+        contacts.set_clinical_stop(contact_id=kept.id, reason="clinician")
+    else:
+        about = (of_kept, lead)[place]
+        crisis.alert_if_crisis("I want to kill myself", lead_id=about.id, reference=about.reference)
+    bo = Person(first_name="Bo", last_name="Ruiz", time_zone="UTC")
+    db.session.flush()
+    second = split.split_contact(
+        contact_id=kept.id, version=kept.version, person=bo, whose={}, lead_ids=[lead.id]
+    )
+    assert at_work(kept, second) == {(kept, second)[one].id for one in works}
 
 
 OPT_OUTS = {

@@ -281,7 +281,7 @@ def merge_consent(*, from_id: int, into_id: int) -> None:
 def record_unmerge(*, kept_id: int, gone_id: int, before: Mapping[tuple[int, str], int | None]) -> None:
     """Record that a merge was undone. `before`: per contact and topic, the evidence that held before the merge.
 
-    A no since the merge holds for both records, whoever of the two gave it.
+    A no since the merge, by the link of either record, holds for both.
     """
     refused = ledger.refused_since_merge(kept_id=kept_id, gone_id=gone_id)
     decisions = [(contact_id, topic, record_id) for (contact_id, topic), record_id in before.items()]

@@ -7,6 +7,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from crm.audit import acts
 from crm.audit import service as audit
+from crm.consent import queries as consent
 from crm.contacts import service as contacts
 from crm.contacts.rules import InvalidValue, clean_text
 from crm.core import clock, current, events
@@ -84,7 +85,9 @@ def flush() -> None:
 
 def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     now, was, actor = clock.now(), lead.stage, audit.current().actor
-    suspended = stage_work.is_suspended(lead.contact)  # asked first: a query would save the lead half changed
+    # asked first: a query would save the lead half changed
+    suspended = stage_work.is_suspended(lead.contact)
+    returns = rules.STAGES[lead.kind][was].ends and to == former_stage(lead)
     if was not in rules.UNTOUCHED or to not in rules.UNTOUCHED:
         sla.resolve_late_alert(lead.id)
     lead.stage, lead.reason, lead.stage_at = to, reason, now
@@ -92,7 +95,7 @@ def _move(lead: Lead, *, to: str, reason: str | None) -> None:
     lead.closed_at = now if rules.STAGES[lead.kind][to].ends else None
     if actor.startswith("staff:") and to in rules.HUMAN_TOUCH_STAGES and lead.first_human_touch_at is None:
         lead.first_human_touch_at = now
-    stage_work.follow_stage(lead, to=to, suspended=suspended)
+    stage_work.follow_stage(lead, to=to, suspended=suspended, returns=returns)
     if lead.referral is not None and to in rules.REOPENED:
         lead.referral.outcome_sent_at = lead.referral.outcome_what = lead.referral.outcome_how = None
     db.session.add(StageMove(lead_id=lead.id, was=was, now=to, reason=reason, actor=actor, at=now))
@@ -121,11 +124,17 @@ def make_urgent(*, lead_id: int) -> Lead:
 
 
 def restore_from_spam(*, lead_id: int, version: int) -> Lead:
-    """Move a lead that is still at `version` from spam back to the stage it had. Raises Conflict."""
+    """Move a lead that is still at `version` from spam back to the stage it had. Raises Conflict.
+
+    A person who agreed to emails meanwhile is confirmed.
+    """
     lead = get(lead_id)
     if lead.stage != rules.SPAM:
         raise Conflict("This lead is not in spam.")
-    return move_stage(lead_id=lead_id, version=version, to=former_stage(lead))
+    to = former_stage(lead)
+    if to == "unconfirmed" and any(state.granted for state in consent.states(lead.contact_id)):
+        to = "confirmed"
+    return move_stage(lead_id=lead_id, version=version, to=to)
 
 
 def reopen(*, lead_id: int, version: int, reason: str) -> Lead:

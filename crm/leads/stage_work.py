@@ -25,7 +25,9 @@ CALL_AGAIN_TO_BOOK = "Call the patient to book another time"
 URGENT_PREFIX = "Urgent: "
 CALLBACK = "callback"  # the kind of a call that was promised for a time
 CALLS = frozenset({"call", CALLBACK})
+VISITS = frozenset({"result"})  # tasks about a consultation, which ends with its lead and does not come back
 STOPPED = "stop"  # who closed a task: a clinical stop or a crisis, which brings it back at its end
+ENDED = "end"  # who closed a task: a stage that ended its lead; it comes back when the lead is open again
 
 
 class Visit(StrEnum):
@@ -95,12 +97,34 @@ STAGE_WORK: Mapping[str, Mapping[str, StageWork]] = {
 }
 
 
-def follow_stage(lead: Lead, *, to: str, suspended: bool) -> None:
-    """Close the tasks that entry into a stage settles, and open those it asks for unless work is suspended."""
+def follow_stage(lead: Lead, *, to: str, suspended: bool, returns: bool) -> None:
+    """Close the tasks that entry into a stage settles, and open those it asks for unless work is suspended.
+
+    What an ending stage closed comes back when the lead enters another one, which may settle it; not if the lead
+    `returns` to the stage that it had.
+    """
     work = STAGE_WORK[lead.kind][to]
-    close_tasks(lead.id, kinds=work.closes)
-    if work.opens is not None and not suspended:
+    ends = work is _CLOSED
+    if not ends and not returns:
+        _bring_back(lead.id, suspended=suspended)
+    close_tasks(lead.id, kinds=work.closes - VISITS, by=ENDED if ends else None)
+    close_tasks(lead.id, kinds=work.closes & VISITS)
+    if returns:
+        _bring_back(lead.id, suspended=suspended)
+    if work.opens is not None and not suspended and not _is_open(lead.id, title=work.opens):
         open_call_task(lead_id=lead.id, title=work.opens, urgent=lead.urgent, owner_id=lead.owner_id)
+
+
+def _bring_back(lead_id: int, *, suspended: bool) -> None:
+    done = {"done_at": clock.now(), "done_by": STOPPED} if suspended else {"done_at": None, "done_by": None}
+    rows = update(Task).where(Task.lead_id == lead_id, Task.done_by == ENDED)
+    db.session.execute(rows.values(done).execution_options(synchronize_session="fetch"))
+
+
+def _is_open(lead_id: int, *, title: str) -> bool:
+    titles = (title, URGENT_PREFIX + title)
+    rows = select(Task.id).where(Task.lead_id == lead_id, Task.title.in_(titles), Task.done_at.is_(None))
+    return db.session.scalar(rows.limit(1)) is not None
 
 
 def open_call_task(*, lead_id: int, title: str, urgent: bool, owner_id: int | None = None) -> None:
@@ -130,8 +154,8 @@ def hurry_call(lead: Lead) -> None:
         task.title = URGENT_PREFIX + task.title.removeprefix(URGENT_PREFIX)
 
 
-def close_tasks(lead_id: int, *, kinds: Collection[str]) -> None:
-    """Mark the tasks of these kinds that are open or suspended as done by what made them needless."""
+def close_tasks(lead_id: int, *, kinds: Collection[str], by: str | None = None) -> None:
+    """Mark the tasks of these kinds that are open or suspended as done by what made them needless (None: the actor)."""
     if not kinds:
         return
     rows = update(Task).where(
@@ -139,7 +163,7 @@ def close_tasks(lead_id: int, *, kinds: Collection[str]) -> None:
         Task.kind.in_(sorted(kinds)),
         or_(Task.done_at.is_(None), Task.done_by == STOPPED),
     )
-    done = rows.values(done_at=clock.now(), done_by=audit.current().actor)
+    done = rows.values(done_at=clock.now(), done_by=by or audit.current().actor)
     db.session.execute(done.execution_options(synchronize_session="fetch"))
 
 

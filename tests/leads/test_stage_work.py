@@ -46,6 +46,34 @@ def test_call_task_closes(referral, stages):  # noqa: F811
     assert open_tasks(referral) == []
 
 
+@pytest.mark.parametrize(
+    ("at", "end", "then", "opened"),
+    [
+        ("received", "duplicate", "reopen", [stage_work.CALL_PATIENT]),
+        ("accepted", "entered_in_error", "reopen", [stage_work.CALL_PATIENT]),
+        ("received", "declined:capacity", "in_review", [stage_work.CALL_PATIENT]),
+    ],
+)
+def test_a_call_comes_back_with_its_lead(referral, at, end, then, opened):  # noqa: F811
+    move(referral, *([] if at == "received" else [at]), end)
+    if then == "reopen":
+        service.reopen(lead_id=referral.id, version=referral.version, reason="A mistake")
+    else:
+        move(referral, then)
+    assert open_tasks(referral) == opened
+
+
+def test_a_call_comes_back_from_spam_unless_the_work_is_suspended(lead):  # noqa: F811
+    move(lead, "contacted")
+    service.add_task(lead_id=lead.id, kind="callback", title="Call again", due_at=NOW + timedelta(hours=3))
+    move(lead, "spam")
+    contacts.set_clinical_stop(contact_id=lead.contact_id, reason="clinician")
+    service.restore_from_spam(lead_id=lead.id, version=lead.version)
+    assert open_tasks(lead) == []
+    contacts.lift_clinical_stop(contact_id=lead.contact_id)
+    assert open_tasks(lead) == ["Call again"]
+
+
 def test_call_task_stays_while_trying(referral):  # noqa: F811
     move(referral, "accepted", "contacting")
     call_log.log_call(lead_id=referral.id, channel="phone", outcome="no_answer")

@@ -297,6 +297,15 @@ def test_restored_from_spam_to_the_former_stage(lead):  # noqa: F811
         service.restore_from_spam(lead_id=lead.id, version=lead.version)
 
 
+def test_consent_given_while_in_spam_is_known_when_restored(lead, redis):  # noqa: F811
+    support_factories.shipped()
+    service.move_stage(lead_id=lead.id, version=lead.version, to="unconfirmed")
+    service.move_stage(lead_id=lead.id, version=lead.version, to="spam")
+    support_factories.opted_in(lead.contact)
+    service.restore_from_spam(lead_id=lead.id, version=lead.version)
+    assert lead.stage == "confirmed"
+
+
 def test_final_stages_are_reopened_with_a_reason(referral):  # noqa: F811
     service.move_stage(lead_id=referral.id, version=referral.version, to="in_review")
     with pytest.raises(Conflict):

@@ -50,7 +50,7 @@ def get(task_id: int) -> Task:
 
 
 def edit(*, task_id: int, form: TaskForm, version: int) -> Task:
-    """Change an open task that is still at `version`.
+    """Change an open task that is still at `version`. A new time outside opening hours becomes the next opening.
 
     Raises Invalid, Changed, and Conflict for a task that is done or belongs to a crisis.
     """
@@ -69,7 +69,9 @@ def edit(*, task_id: int, form: TaskForm, version: int) -> Task:
         raise Invalid(wrong)
     is_new_title = title != task.title
     is_new_owner = form.owner_id != task.owner_id
-    task.title, task.due_at, task.owner_id = title, form.due_at, form.owner_id
+    if form.due_at != task.due_at:
+        task.due_at = current.calendar().next_open(form.due_at)
+    task.title, task.owner_id = title, form.owner_id
     task.priority, task.repeats = form.priority, form.repeats
     _record(task, "edited")
     lead = service.get(task.lead_id)

@@ -1,12 +1,13 @@
 """Task work: edit, assign, snooze, repeat, many at once, and their undo."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
 
 from crm.audit import acts
 from crm.audit.models import AuditEntry
+from crm.core import current
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
 from crm.leads import crisis, service
@@ -63,6 +64,12 @@ def test_edit_refuses(task, values, field):
     with pytest.raises(Invalid) as error:
         tasks.edit(task_id=task.id, form=form(**values), version=task.version)
     assert list(error.value.fields) == [field]
+
+
+def test_a_new_time_is_in_opening_hours(task):
+    sunday = datetime(2026, 3, 8, 11, tzinfo=UTC)  # 4:00 in Los Angeles
+    edited = tasks.edit(task_id=task.id, form=form(due_at=sunday), version=task.version)
+    assert edited.due_at == current.calendar().next_open(sunday) != sunday
 
 
 def test_overdue_task_keeps_its_time(task, clock):

@@ -12,7 +12,7 @@ from crm.consent.events import (
     ConsentWithdrawn,
 )
 from crm.consultations import service as consultations
-from crm.contacts.events import AddressChanged, ClinicalStopLifted, ClinicalStopSet, TagAdded
+from crm.contacts.events import AddressChanged, ClinicalStopLifted, ClinicalStopSet, TagAdded, TouchUndone
 from crm.content import approval
 from crm.content.blocks import service as blocks
 from crm.content.events import BlockApproved, ContentApproved
@@ -132,6 +132,12 @@ def suspend_work(event: ClinicalStopSet) -> None:
 def resume_work(event: ClinicalStopLifted) -> None:
     """Resume the tasks and deadlines that a clinical stop suspended."""
     stage_work.resume(event.contact_id)
+
+
+def end_wait_after_touch(event: TouchUndone) -> None:
+    """Let educational email go on that waited after a contact which is undone; the claim asks everything again."""
+    sequences_resume.end_wait_after_touch(contact_id=event.contact_id)
+    messages.end_wait_after_touch(contact_id=event.contact_id)
 
 
 def watch_tag(event: TagAdded) -> None:
@@ -345,6 +351,7 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     ClinicalStopSet: (exit_on_clinical_stop, suspend_work),
     ClinicalStopLifted: (resume_work,),
     AlertClosed: (end_crisis,),
+    TouchUndone: (end_wait_after_touch,),
     TagAdded: (watch_tag,),
     LeadOpened: (assign_lead,),
     MessageReceived: (acknowledge_message,),

@@ -21,6 +21,13 @@ class ClinicalStopLifted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TouchUndone(Event):
+    """A contact of staff with a person was logged by mistake."""
+
+    contact_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TagAdded(Event):
     """A person got a tag they did not have."""
 

@@ -9,6 +9,7 @@ from crm.audit import acts
 from crm.audit import service as audit
 from crm.consent import queries as consent
 from crm.contacts import service as contacts
+from crm.contacts.events import TouchUndone
 from crm.contacts.rules import InvalidValue, clean_text
 from crm.core import clock, current, events
 from crm.core.db import db
@@ -168,9 +169,11 @@ def former_stage(lead: Lead) -> str:
 def undo_act(act_id: int, *, lead_id: int) -> str:
     """Undo an act on a lead; return its kind. Raises NotFound, and Conflict if something changed since."""
     lead = get(lead_id)
-    was = lead.stage
+    was, touched_at = lead.stage, lead.contact.touched_at
     undone = acts.undo(act_id, lead_id=lead_id)
     lead = get(lead_id)
+    if lead.contact.touched_at != touched_at:
+        events.publish(TouchUndone(contact_id=lead.contact_id))
     now, actor = clock.now(), audit.current().actor
     if lead.stage != was:
         db.session.add(

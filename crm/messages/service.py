@@ -14,6 +14,7 @@ from crm.core.errors import Conflict, NotFound
 from crm.core.events import publish
 from crm.messages import transports
 from crm.messages.engine import pipeline
+from crm.messages.engine.claim import AFTER_TOUCH
 from crm.messages.engine.record import enqueue_delivery
 from crm.messages.events import MessageBlocked
 from crm.messages.models import Batch, StepEmail
@@ -240,6 +241,17 @@ def skip_confirmations(*, contact_id: int, reason: str) -> int:
     given = {"contact": contact_id, "reason": reason, "now": clock.now()}
     done = db.session.execute(_SKIP_CONFIRMATIONS, given)
     return int(done.rowcount)  # type: ignore[attr-defined]
+
+
+_END_WAIT = text("""
+    update batch set not_before = :now where state = 'ready' and not_before > :now and error = :why
+        and id in (select batch_id from message where contact_id = :contact and state is null)
+""")
+
+
+def end_wait_after_touch(*, contact_id: int) -> None:
+    """Make the batches of a person due that wait because staff were in touch with them; the sweep finds them."""
+    db.session.execute(_END_WAIT, {"contact": contact_id, "now": clock.now(), "why": AFTER_TOUCH})
 
 
 def decide(batch_ids: Sequence[int], *, send_again: bool) -> int:

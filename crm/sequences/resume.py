@@ -3,7 +3,7 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from crm.audit import service as audit
 from crm.contacts.models import Contact
@@ -46,6 +46,16 @@ def resume_enrolment(*, contact_id: int, topic: str, record_id: int, since: date
         enrolment.consent_record_id = record_id
         audit.record("enrolment.returned", object_type="enrolment", object_id=enrolment.id)
     return len(ended)
+
+
+def end_wait_after_touch(*, contact_id: int) -> None:
+    """Make the enrolments of a person due that wait because staff were in touch with them."""
+    waiting = update(Enrolment).where(
+        Enrolment.contact_id == contact_id,
+        Enrolment.state == EnrolmentState.ACTIVE,
+        Enrolment.reason == "human_touch",
+    )
+    db.session.execute(waiting.values(due_at=clock.now(), reason=None))
 
 
 def _revive(enrolment: Enrolment, plan: plan_graph.Plan | None, zone: ZoneInfo, *, paused: bool) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text
 
+from crm.audit import acts
 from crm.campaigns import queries as campaign_queries
 from crm.campaigns import service as campaigns
 from crm.campaigns.service import settle_returned_batches
@@ -13,6 +14,8 @@ from crm.content.editor import service as editor
 from crm.core import clock as time
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict
+from crm.leads import service as leads
+from crm.leads.models import Lead
 from crm.mailer import Fate, Outcome
 from crm.messages import service
 from crm.messages.engine import claim, record, sweep
@@ -194,6 +197,30 @@ def test_a_call_holds_educational_mail(outbox, app, clock):
     assert waiting.error == claim.AFTER_TOUCH
     assert waiting.not_before >= time.now() + app.settings.touch_hold
     clock.move_to(waiting.not_before)
+    deliver_all(app)
+    assert len(outbox.sent) == 1
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_mail_goes_on_once_the_call_is_undone(outbox, app, clock, queued):
+    who = enrolled()
+    with transaction():
+        lead = Lead(
+            reference="C-1", contact_id=who, kind="contact_request", stage="contacted", source="form",
+            created_at=time.now(), stage_at=time.now(), attempts=0, urgent=False, demo=False,
+        )  # fmt: skip
+        db.session.add(lead)
+    clock.shift(3 * HOUR)
+    if queued:
+        plan()
+    with transaction(), acts.begin("call", lead_id=lead.id) as act:
+        contacts.record_touch(who)
+    plan()
+    deliver_all(app)
+    assert outbox.sent == []
+    with transaction():
+        leads.undo_act(act.id, lead_id=lead.id)
+    plan()
     deliver_all(app)
     assert len(outbox.sent) == 1
 

@@ -17,7 +17,7 @@ from crm.campaigns.schemas import (
     PreflightSchema,
 )
 from crm.core.paging import Page
-from crm.staff.api_auth import once, require_scope
+from crm.staff.keys.api_auth import once, require_scope
 
 blueprint = Blueprint("campaigns-api", __name__, description="Broadcasts")
 SCOPE = "campaigns:write"

@@ -37,7 +37,7 @@ from crm.desk.tasks.task_lists import TaskFilter
 from crm.leads import call_log, service
 from crm.leads.models import Lead
 from crm.staff import service as staff
-from crm.staff.api_auth import caller, once, require_scope
+from crm.staff.keys.api_auth import caller, once, require_scope
 
 blueprint = Blueprint("desk-api", __name__, description="Working leads")
 SCOPE = "leads:work"

@@ -6,7 +6,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from crm.explain import service as why
-from crm.staff.api_auth import require_scope
+from crm.staff.keys.api_auth import require_scope
 
 blueprint = Blueprint("why-api", __name__, description="Why a person got, or did not get, an email")
 SCOPE = "messages:read"

@@ -21,7 +21,7 @@ from crm.intake.service import ContactRequest, IntakeResult, NewReferral
 from crm.intake.values import Unread
 from crm.leads import queries, rules
 from crm.referrers.service import Sender
-from crm.staff.api_auth import caller, once, require_scope
+from crm.staff.keys.api_auth import caller, once, require_scope
 
 blueprint = Blueprint("leads-api", __name__, description="Contact requests and referrals")
 

@@ -10,7 +10,7 @@ from crm.core import clock
 from crm.core.db import db, transaction
 from crm.core.errors import Conflict
 from crm.privacy import rules, service
-from crm.staff import api_keys
+from crm.staff.keys import api_keys
 
 SLICE = 1_000  # rows in one transaction
 PEOPLE_SLICE = 50  # people in one transaction

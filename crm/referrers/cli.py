@@ -12,7 +12,7 @@ from flask.cli import AppGroup
 from crm.core.db import transaction
 from crm.core.errors import Invalid, Refusal
 from crm.referrers import service as referrers
-from crm.staff import api_keys
+from crm.staff.keys import api_keys
 
 api_key = AppGroup("api-key", help="API keys of other systems.")
 

@@ -40,7 +40,7 @@ def show(sequence_id: int) -> ResponseReturnValue:
     """Show one sequence: its steps with numbers, and its people."""
     sequence = queries.get(sequence_id)
     asked = {name: request.args.get(name, "").strip() for name in LABELS}
-    step = int(asked["step"]) - 1 if asked["step"].isdecimal() and len(asked["step"]) < 5 else None
+    step = _step_number(asked["step"])
     people = queries.people(sequence_id, state=asked["state"], step=step, cursor=request.args.get("cursor"))
     cards = _parts(sequence_id)
     ids = [row.Contact.id for row in people.rows]
@@ -52,11 +52,7 @@ def show(sequence_id: int) -> ResponseReturnValue:
         people=people.rows,
         asked=asked,
         states=queries.STATES,
-        tags=[
-            {"label": label, "value": asked[name], "href": _address(sequence_id, asked | {name: ""})}
-            for name, label in LABELS.items()
-            if asked[name]
-        ],
+        tags=_active_filters(sequence_id, asked),
         older=_address(sequence_id, asked | {"cursor": people.next}) if people.next else None,
         newest=_address(sequence_id, asked) if request.args.get("cursor") else None,
         reason=reason_labels.reason,
@@ -67,6 +63,18 @@ def show(sequence_id: int) -> ResponseReturnValue:
         kinds=outline.KINDS,
         now=clock.now(),
     )
+
+
+def _step_number(typed: str) -> int | None:
+    return int(typed) - 1 if typed.isdecimal() and len(typed) < 5 else None
+
+
+def _active_filters(sequence_id: int, asked: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"label": label, "value": asked[name], "href": _address(sequence_id, asked | {name: ""})}
+        for name, label in LABELS.items()
+        if asked[name]
+    ]
 
 
 def _next_of(sequence_id: int, cards: Sequence[outline.Card]) -> Callable[[Enrolment], str | None]:

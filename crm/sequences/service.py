@@ -134,16 +134,12 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
     contact = db.session.get(Contact, contact_id)
     if sequence is None or version is None or contact is None:
         return None
-    plan = plan_graph.readable_plan(version.plan)
-    node = _first_step(contact_id, sequence.id, plan) if plan is not None else None
-    if plan is not None and (
-        node is None or not branching.may_start(plan.starts, contact_id, now=clock.now())
-    ):
+    start = _start(contact, sequence.id, version)
+    if start is None:
         return None
-    now = clock.now()
-    due = plan_graph.due_after(now, node, plan.window, zone_info(contact.time_zone)) if plan and node else now
+    step, due = start
     return _enrol_at(
-        node.number if node else 0,
+        step,
         due=due,
         contact=contact,
         sequence=sequence,
@@ -151,6 +147,21 @@ def enrol(*, contact_id: int, topic: str, record_id: int, lead_id: int | None = 
         record_id=record_id,
         lead_id=lead_id,
     )
+
+
+def _start(contact: Contact, sequence_id: int, version: SequenceVersion) -> tuple[int, datetime] | None:
+    """Return the node at which a person begins and when it is due; None when they may not begin.
+
+    Without a readable plan it is the first node, now: the planner holds them.
+    """
+    now = clock.now()
+    plan = plan_graph.readable_plan(version.plan)
+    if plan is None:
+        return 0, now
+    node = _first_step(contact.id, sequence_id, plan)
+    if node is None or not branching.may_start(plan.starts, contact.id, now=now):
+        return None
+    return node.number, plan_graph.due_after(now, node, plan.window, zone_info(contact.time_zone))
 
 
 _ENROL = text("""
@@ -208,17 +219,22 @@ def _first_step(contact_id: int, sequence_id: int, plan: plan_graph.Plan) -> pla
 
     Who left inside a branch, or after one, may have had the emails of each of its arms: they begin after it.
     """
-    had: set[str] = set()
-    for row in db.session.execute(_EARLIER, {"contact": contact_id, "sequence": sequence_id}):
-        if row.state == EnrolmentState.COMPLETED or row.reason in FOR_GOOD:
-            return None
-        earlier = plan_graph.readable_plan(row.plan)
-        # without the earlier plan, the numbers of the steps tell: they are never used again
-        before = earlier.before(row.step) if earlier else [one for one in plan.steps if one.number < row.step]
-        had |= {step.item for step in before}
+    rows = db.session.execute(_EARLIER, {"contact": contact_id, "sequence": sequence_id}).all()
+    if any(row.state == EnrolmentState.COMPLETED or row.reason in FOR_GOOD for row in rows):
+        return None
+    had = {step.item for row in rows for step in _steps_before(row.plan, row.step, now=plan)}
     last = next((step.number for step in reversed(plan.steps) if step.item in had), None)
     begins = 0 if last is None else 1 + plan.outer_place(last)
     return next(iter(plan.nodes[begins:]), None)
+
+
+def _steps_before(stored: dict[str, Any], number: int, *, now: plan_graph.Plan) -> Sequence[plan_graph.Step]:
+    """Return the emails before a node of an earlier plan; of one that cannot be read, those of today's plan.
+
+    Numbers of steps are never used again, so a smaller number is an earlier step.
+    """
+    earlier = plan_graph.readable_plan(stored)
+    return earlier.before(number) if earlier else [one for one in now.steps if one.number < number]
 
 
 ENTER_SLICE = 1_000  # people who start in one transaction

@@ -10,7 +10,7 @@ from crm.consent import service as consent
 from crm.core.db import transaction
 from crm.core.queue import JobRequest
 from crm.sequences import planner
-from crm.staff import api_keys
+from crm.staff.keys import api_keys
 from crm.tracking import service as tracking
 from tests.bench import load, views
 from tests.bench.clinic import Clinic, clinic, now

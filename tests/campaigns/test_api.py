@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import update
 
 from crm.core.db import db, transaction
-from crm.staff import api_keys
+from crm.staff.keys import api_keys
 from crm.staff.models import ApiKey
 from tests.campaigns.conftest import ITEM, audience, deliver, freeze, reached
 

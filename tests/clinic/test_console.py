@@ -15,7 +15,7 @@ from crm.mailer.memory import MemoryMailer
 from crm.messages import transports
 from crm.messages.engine import pipeline
 from crm.messages.engine.deliver import deliver
-from crm.staff import api_keys
+from crm.staff.keys import api_keys
 from tests.support import factories
 from tests.support.browser_client import signed_in
 

@@ -28,7 +28,7 @@ from crm.leads.models import Lead, Referral, StageMove, Task
 from crm.messages.models import Message
 from crm.referrers.models import Clinician, Practice
 from crm.referrers.service import Sender
-from crm.staff import api_keys
+from crm.staff.keys import api_keys
 from crm.staff.models import Alert
 from tests.support import factories as support_factories
 from tests.support.servers import copy_database, drop_database

@@ -4,7 +4,7 @@ from crm.core.db import db, transaction
 from crm.referrers import service
 from crm.referrers.cli import api_key
 from crm.referrers.service import Sender
-from crm.staff import api_keys
+from crm.staff.keys import api_keys
 from crm.staff.models import ApiKey
 
 

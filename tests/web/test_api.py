@@ -18,7 +18,7 @@ from crm.leads.models import Lead, Referral, Task
 from crm.referrers import service as referrers
 from crm.referrers.service import Sender
 from crm.sequences.models import Enrolment
-from crm.staff import api_auth, api_keys
+from crm.staff.keys import api_auth, api_keys
 from crm.staff.models import ApiKey, KeptReply
 from tests.support import factories as support_factories
 

@@ -18,8 +18,8 @@ from crm.audit import service as audit
 from crm.core import crypto, current, limits
 from crm.core.errors import Invalid, NotAllowed, NotFound, TooMany
 from crm.core.limits import Limit
-from crm.staff import api_keys
-from crm.staff.api_keys import Caller, Reply
+from crm.staff.keys import api_keys
+from crm.staff.keys.api_keys import Caller, Reply
 
 View = TypeVar("View", bound=Callable[..., Any])
 

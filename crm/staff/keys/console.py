@@ -8,7 +8,8 @@ from flask.typing import ResponseReturnValue
 from crm.core import clock
 from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
-from crm.staff import access, api_keys
+from crm.staff import access
+from crm.staff.keys import api_keys
 from crm.staff.sign_in import staff_session
 
 pages = ConsolePages(

@@ -183,12 +183,7 @@ def set_topics(
     people = _present_chain(contact_id)
     contact = people[-1]
     wanted = set(known_topics(topics))
-    refusals = queries.refusals(contact_id=contact.id, topics=rules.TOPICS, now=clock.now())
-    has = {topic for topic, reason in refusals.items() if reason in (None, Reason.SNOOZED)}
-    by_email = {
-        topic for topic in wanted - has if refusals[topic] in (Reason.OPTED_OUT, Reason.OTHER_ADDRESS)
-    }
-    at_once = {topic for topic in wanted - has if refusals[topic] in (Reason.NO_CONSENT, Reason.WITHDRAWN)}
+    at_once, by_email = _ways_to_grant(contact.id, wanted)
     ended = ledger.withdraw_granted(
         contact_ids=[one.id for one in people], topics=set(rules.TOPICS) - wanted, source=source
     )
@@ -211,6 +206,14 @@ def set_topics(
         withdrawn=frozenset(row.topic for row in ended),
         asked=frozenset(by_email),
     )
+
+
+def _ways_to_grant(contact_id: int, wanted: set[str]) -> tuple[set[str], set[str]]:
+    """Return of the wanted topics those that are granted at once, and those to be confirmed by email."""
+    refusals = queries.refusals(contact_id=contact_id, topics=rules.TOPICS, now=clock.now())
+    at_once = {topic for topic in wanted if refusals[topic] in (Reason.NO_CONSENT, Reason.WITHDRAWN)}
+    by_email = {topic for topic in wanted if refusals[topic] in (Reason.OPTED_OUT, Reason.OTHER_ADDRESS)}
+    return at_once, by_email
 
 
 def snooze(*, contact_id: int, until: datetime | None, source: str = "preferences") -> None:

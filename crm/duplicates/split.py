@@ -36,12 +36,7 @@ def split_contact(
     """
     contact = editing.locked(contact_id, version)
     was_suspended = stage_work.is_suspended(contact)
-    if any(choice not in (STAYS, MOVES, BOTH) for choice in whose.values()):
-        raise Invalid({"whose": ["Choose an answer from the list."]})
-    theirs = select(Lead.id).where(Lead.contact_id == contact_id, Lead.id.in_(lead_ids))
-    moved = list(db.session.scalars(theirs))
-    if len(moved) != len(set(lead_ids)):
-        raise Invalid({"leads": ["Choose leads of this person."]})
+    moved = _leads_that_move(contact_id, whose, lead_ids)
     chart_number = contact.chart_number if whose.get("chart_number") in (MOVES, BOTH) else None
     cleared = {name: None for name, choice in whose.items() if choice == MOVES}
     editing.edit(contact_id=contact_id, version=version, values=cleared, source="split")
@@ -61,6 +56,16 @@ def split_contact(
     audit.record("contact.split", object_type="contact", object_id=contact_id, detail=detail)
     db.session.flush()
     return second
+
+
+def _leads_that_move(contact_id: int, whose: Mapping[str, str], lead_ids: Collection[int]) -> list[int]:
+    if any(choice not in (STAYS, MOVES, BOTH) for choice in whose.values()):
+        raise Invalid({"whose": ["Choose an answer from the list."]})
+    theirs = select(Lead.id).where(Lead.contact_id == contact_id, Lead.id.in_(lead_ids))
+    moved = list(db.session.scalars(theirs))
+    if len(moved) != len(set(lead_ids)):
+        raise Invalid({"leads": ["Choose leads of this person."]})
+    return moved
 
 
 def undo_split(act_id: int, *, contact_id: int) -> None:

@@ -29,7 +29,7 @@ class LegalHold(HasId, Base):
         Index("uq_legal_hold_open", "contact_id", unique=True, postgresql_where=text("lifted_at is null")),
     )
 
-    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"))
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"), index=True)
     reason: Mapped[str] = mapped_column(Encrypted)
     placed_at: Mapped[datetime]
     placed_by: Mapped[str] = mapped_column(Text)

@@ -17,7 +17,7 @@ pages = ConsolePages(
     "consultations_report",
     __name__,
     url_prefix="/reports/consultations",
-    entries=[ConsoleEntry(label="Consultations", permission="see_reports", order=63, section="Reports")],
+    entries=[ConsoleEntry(label="Consultations", permission="see_reports", order=66, section="Reports")],
 )
 ENDS = (
     ConsultationState.ATTENDED,

@@ -75,6 +75,9 @@ class Enrolment(HasId, Base):
     state: Mapped[EnrolmentState] = mapped_column(EnumText(EnrolmentState))
     step: Mapped[int] = mapped_column(BigInteger, server_default="0")  # the next email, from 0
     due_at: Mapped[datetime | None]
+    # Of a step that waits for its send window: since when it is due, and `due_at` as the planner set it.
+    planned_at: Mapped[datetime | None]
+    waits_until: Mapped[datetime | None]
     anchor_at: Mapped[datetime]  # the moment the next wait is counted from
     entered_at: Mapped[datetime]
     reason: Mapped[str | None] = mapped_column(Text)  # why it waits or ended

@@ -39,12 +39,15 @@ SEND_NOW_SPAN = timedelta(hours=1)  # for which an email that staff asked to sen
 HOUR = timedelta(hours=1)
 TOO_LATE = timedelta(days=3)  # a step that could not be sent for so long needs a decision of staff
 
+# Since when a step is late: a wait for the send window does not begin anew. Any other change of `due_at` does.
+_PLANNED = "coalesce(case when e.waits_until = e.due_at then e.planned_at end, e.due_at)"
 _REFUSAL = refusal_sql(topic="s.topic", transactional="false")
 # Due first come first; two planners never take the same rows. The topic differs from sequence to sequence.
 _DUE = text(f"""
     select e.id, e.contact_id, {_REFUSAL.evidence} as record_id, e.sequence_id, e.version_id, e.step, e.due_at,
+        {_PLANNED} as planned_at,
         e.send_now and e.due_at > cast(:asked as timestamptz) as send_now,
-        e.due_at <= cast(:late as timestamptz) as too_late,
+        {_PLANNED} <= cast(:late as timestamptz) as too_late,
         c.time_zone, c.language, c.snooze_until, {_REFUSAL.reason} as refusal,
         case when c.touched_at > cast(:touched as timestamptz) then c.touched_at + cast(:hold as interval) end as touched_until,
         (select {frequency.SENT_AT} as at {frequency.recent("e.contact_id")}
@@ -67,6 +70,7 @@ class DueRow(NamedTuple):
     version_id: int
     step: int
     due_at: datetime
+    planned_at: datetime
     send_now: bool
     too_late: bool
     time_zone: str
@@ -101,6 +105,7 @@ class Change(NamedTuple):
     reason: str | None
     goes_on: bool
     end_name: str | None
+    for_window: bool
 
 
 class _Same(NamedTuple):
@@ -128,14 +133,17 @@ NO_BRANCHES: frozenset[int] = frozenset()
 
 _facts = attrgetter(*DueFacts._fields)
 
-_ADVANCE = text("""
+_ADVANCE = text(f"""
     update enrolment e set state = u.state, step = u.step, due_at = u.due_at, reason = u.reason, send_now = false,
+        planned_at = case when u.for_window then {_PLANNED} end,
+        waits_until = case when u.for_window then u.due_at end,
         anchor_at = case when u.goes_on then cast(:now as timestamptz) else e.anchor_at end,
         end_name = u.end_name, left_at = case when u.state in ('completed', 'exited') then cast(:now as timestamptz) end
     from unnest(cast(:ids as bigint[]), cast(:kinds as bigint[])) as one(id, kind)
     join unnest(cast(:states as text[]), cast(:steps as bigint[]), cast(:dues as timestamptz[]),
-        cast(:reasons as text[]), cast(:goes_on as boolean[]), cast(:end_names as text[])) with ordinality
-        as u(state, step, due_at, reason, goes_on, end_name, kind) on u.kind = one.kind
+        cast(:reasons as text[]), cast(:goes_on as boolean[]), cast(:end_names as text[]),
+        cast(:for_window as boolean[])) with ordinality
+        as u(state, step, due_at, reason, goes_on, end_name, for_window, kind) on u.kind = one.kind
     where e.id = one.id
 """)
 
@@ -321,6 +329,7 @@ def _advance(rows: Sequence[DueRow], decisions: Sequence[rules.Decision], now: d
             "reasons": [change.reason for change in numbers],
             "goes_on": [change.goes_on for change in numbers],
             "end_names": [change.end_name for change in numbers],
+            "for_window": [change.for_window for change in numbers],
         },
     )
 
@@ -334,6 +343,7 @@ def _change(step: int, decision: rules.Decision) -> Change:
         decision.reason,
         decision.goes_on,
         ending.name if ending else None,
+        decision.act is Act.WAIT and decision.reason is None,
     )
 
 
@@ -353,7 +363,7 @@ def _queue(
             item = plan.steps[plan.places[number]].item
             version_id = versions[item, row.language]
             email = StepEmail(row.contact_id, row.record_id, row.id, number)
-            same = _Same(row.sequence_id, row.version_id, row.send_now, -((row.due_at - now) // HOUR))
+            same = _Same(row.sequence_id, row.version_id, row.send_now, -((row.planned_at - now) // HOUR))
             groups[same][version_id, row.language].append(email)
     if not groups:
         return

@@ -294,6 +294,22 @@ def test_lateness_is_rounded_up(outbox, app, clock):
     assert outbox.sent == []
 
 
+def test_a_wait_for_the_window_makes_no_step_younger(outbox, app, clock):
+    """Due on Tuesday; the planner is off until Thursday night, then sending is stopped until Monday."""
+    enrolled()
+    clock.shift(2 * DAY + 11 * HOUR)
+    plan()
+    clock.shift(13 * HOUR + 1_800)
+    with transaction():
+        switches.stop(by="Kim", reason="x")
+    plan()
+    clock.shift(3 * DAY - 600)
+    with transaction():
+        switches.release(by="Kim")
+    deliver_all(app)
+    assert outbox.sent == []
+
+
 @pytest.mark.parametrize("fate", [Fate.REFUSED, Fate.TRY_AGAIN])
 def test_the_cap_counts_no_email_that_was_never_sent(outbox, app, fate):
     people = audience(1)

@@ -223,6 +223,7 @@ class Played:
         self.clock.move_to(at)
         if what is None:
             planner.plan_due()
+            bring("batch", "accepted", where="kind = 'sequence' and state = 'ready'")
             return True
         self.done.add(what)
         self.happen(what)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import abort, flash, make_response, redirect, render_template, request, session, url_for
+from flask import abort, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext, ngettext
 from flask_security import current_user
@@ -17,6 +17,7 @@ from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid
 from crm.desk import lead_detail
 from crm.desk.calling import call_list, claims
+from crm.desk.calling.rounds import Round
 from crm.desk.lead_page import (
     clinic_time,
     clinical_details,
@@ -35,8 +36,7 @@ pages = ConsolePages("calling", __name__, url_prefix="/leads/calling", part_of="
 
 SHOWN = 8  # of the list, before calling starts
 HISTORY = 5  # lines of the timeline
-MOST_SKIPPED = 50
-SESSION = "calling"
+ROUND = Round("calling")
 
 
 @pages.get("")
@@ -59,7 +59,7 @@ def _render_start() -> str:
         crises=crises,
         in_crisis=queries.people_in_crisis(),
         kinds=KINDS,
-        count=_counted(),
+        count=ROUND.count,
         now=clock.now(),
     )
 
@@ -82,7 +82,7 @@ def _render_lead(claim: CallClaim, errors: dict[str, Sequence[str]] | None = Non
         entries=timeline_entries(lines.rows[:HISTORY], clinical=clinical),
         their_now=clock.now().astimezone(ZoneInfo(lead.contact.time_zone)),
         outcome_keys=list(enumerate(OUTCOMES.items(), 1)),
-        count=_counted(),
+        count=ROUND.count,
         kinds=KINDS,
         errors=errors or {},
         typed=request.form,
@@ -100,15 +100,11 @@ def _place(lead: Lead) -> call_list.CallPlace | None:
     return next((place for place in first if place.lead.id == lead.id), None)
 
 
-def _counted() -> int:
-    return int(session.get(SESSION, {}).get("count", 0))
-
-
 @pages.post("/start")
 @access.require("work_leads")
 def start() -> ResponseReturnValue:
     """Begin: claim the first lead, and count from zero."""
-    session[SESSION] = {"count": 0, "skipped": []}
+    ROUND.begin()
     return _next()
 
 
@@ -118,14 +114,12 @@ def next_lead() -> ResponseReturnValue:
     """Go to the next lead; one that was not called is not shown again until calling starts anew."""
     claim = claims.claim_of(current_user.id)
     if claim is not None:
-        kept = session.get(SESSION, {"count": 0, "skipped": []})
-        session[SESSION] = {**kept, "skipped": [*kept["skipped"], claim.lead_id][-MOST_SKIPPED:]}
+        ROUND.skip(claim.lead_id)
     return _next()
 
 
 def _next() -> ResponseReturnValue:
-    skipped = session.get(SESSION, {}).get("skipped", [])
-    if claims.claim_next(user_id=current_user.id, skipped=skipped) is None:
+    if claims.claim_next(user_id=current_user.id, skipped=ROUND.skipped) is None:
         flash(gettext("There is no one else to call at this hour."), "info")
     return redirect(url_for(".index"))
 
@@ -135,8 +129,7 @@ def _next() -> ResponseReturnValue:
 def stop() -> ResponseReturnValue:
     """Stop calling; the lead is free for others."""
     claims.release(current_user.id)
-    count = _counted()
-    session.pop(SESSION, None)
+    count = ROUND.end()
     flash(
         ngettext(
             "Calling stopped. %(num)s attempt logged.", "Calling stopped. %(num)s attempts logged.", count
@@ -167,8 +160,7 @@ def log() -> ResponseReturnValue:
             )
     except Invalid as error:
         abort(make_response(_render_lead(claim, dict(error.fields)), 422))
-    kept = session.get(SESSION, {"count": 0, "skipped": []})
-    session[SESSION] = {**kept, "count": kept["count"] + 1}
+    ROUND.add_one()
     text = gettext("%(reference)s: %(outcome)s.", reference=lead.reference, outcome=OUTCOMES[outcome])
     flash_undo(text, lead=lead, act=act, back=url_for(".index"))
     return redirect(url_for(".index")) if outcome in REACHED else _next()

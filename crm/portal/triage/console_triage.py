@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 
-from flask import abort, flash, make_response, redirect, render_template, request, session, url_for
+from flask import abort, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext, ngettext
 from flask_security import current_user
@@ -15,6 +15,7 @@ from crm.core.blueprints import ConsolePages
 from crm.core.errors import Conflict, Invalid
 from crm.desk import search
 from crm.desk.calling import claims
+from crm.desk.calling.rounds import Round
 from crm.desk.lead_page import SERVICES, clinical_details, flash_undo, submitted_version, timeline_entries
 from crm.desk.models import CallClaim, Work
 from crm.duplicates import service as duplicates
@@ -29,8 +30,7 @@ pages = ConsolePages("triage", __name__, url_prefix="/leads/triage", part_of="le
 
 SHOWN = 8  # of the list, before the review starts
 HISTORY = 5  # lines of the timeline
-MOST_SKIPPED = 50
-SESSION = "triage"
+ROUND = Round("triage")
 ASK_KEYS, DECLINE_KEYS = "qwert", "12345678"  # two rows of the keyboard, in the order of the reasons
 
 
@@ -76,7 +76,7 @@ def _render_referral(claim: CallClaim, errors: dict[str, Sequence[str]] | None =
         ask_keys=list(zip(ASK_KEYS, reasons[service.ASKED], strict=True)),
         decline_keys=list(zip(DECLINE_KEYS, reasons[service.DECLINED], strict=True)),
         in_crisis=queries.people_in_crisis(),
-        count=_counted(),
+        count=ROUND.count,
         waiting=review_list.count_waiting(),
         services=SERVICES,
         code_label=rules.label,
@@ -94,15 +94,11 @@ def _age(text: str | None, today: date) -> int | None:
     return today.year - birth_date.year - (not had_birthday)
 
 
-def _counted() -> int:
-    return int(session.get(SESSION, {}).get("count", 0))
-
-
 @pages.post("/start")
 @access.require("work_leads")
 def start() -> ResponseReturnValue:
     """Begin: claim the first referral, and count from zero."""
-    session[SESSION] = {"count": 0, "skipped": []}
+    ROUND.begin()
     return _next()
 
 
@@ -112,14 +108,12 @@ def next_referral() -> ResponseReturnValue:
     """Go to the next referral; this one is not shown again until the review starts anew."""
     claim = claims.claim_of(current_user.id, work=Work.REVIEW)
     if claim is not None:
-        kept = session.get(SESSION, {"count": 0, "skipped": []})
-        session[SESSION] = {**kept, "skipped": [*kept["skipped"], claim.lead_id][-MOST_SKIPPED:]}
+        ROUND.skip(claim.lead_id)
     return _next()
 
 
 def _next() -> ResponseReturnValue:
-    skipped = session.get(SESSION, {}).get("skipped", [])
-    if service.claim_next(user_id=current_user.id, skipped=skipped) is None:
+    if service.claim_next(user_id=current_user.id, skipped=ROUND.skipped) is None:
         flash(gettext("No other referral waits for a decision."), "info")
     return redirect(url_for(".index"))
 
@@ -129,8 +123,7 @@ def _next() -> ResponseReturnValue:
 def stop() -> ResponseReturnValue:
     """Stop the review; the referral is free for others."""
     claims.release(current_user.id)
-    count = _counted()
-    session.pop(SESSION, None)
+    count = ROUND.end()
     flash(
         ngettext("Review stopped. %(num)s decision made.", "Review stopped. %(num)s decisions made.", count),
         "success",
@@ -151,8 +144,7 @@ def decide(reference: str) -> ResponseReturnValue:
         )  # fmt: skip
     except Invalid as error:
         _show_errors(error)
-    kept = session.get(SESSION, {"count": 0, "skipped": []})
-    session[SESSION] = {**kept, "count": kept["count"] + 1}
+    ROUND.add_one()
     said = gettext("%(reference)s: %(stage)s.", reference=lead.reference, stage=rules.label(to))
     flash_undo(said, lead=lead, act=act, back=url_for(".index"))
     return _next()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
@@ -154,10 +154,16 @@ def _psycopg_placeholders(sql: str) -> str:
 
 
 def rows_as(shape: type[Shape], found: Result[Any]) -> list[Shape]:
-    """Return the rows of a hand-written statement as named tuples. Raises TypeError unless its columns are the fields."""
+    """Return the rows of a hand-written statement, typed. Raises TypeError unless its columns are the fields."""
     if tuple(found.keys()) != shape._fields:
         raise TypeError(f"{shape.__name__} does not match the columns {', '.join(found.keys())}.")
-    return list(map(shape._make, found))
+    if not isinstance(found, CursorResult) or found.cursor is None:
+        raise TypeError("These are not the rows of a statement.")
+    # From the driver's own tuples and without `_make`, whose check was just made: three times as fast, and each batch
+    # of mail has a thousand people.
+    rows = found.cursor.fetchall()
+    found.close()
+    return list(map(partial(tuple.__new__, shape), rows))
 
 
 def sealed(value: str | None) -> bytes | None:

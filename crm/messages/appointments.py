@@ -14,7 +14,7 @@ from crm.core.db import db
 
 OUT_OF_DATE_REASON = "out_of_date"
 OUT_OF_DATE = """
-    (m.params ? 'appointment' and cast(m.params->'appointment'->>'at' as timestamptz) is distinct from (
+    (m.params is not null and m.params ? 'appointment' and cast(m.params->'appointment'->>'at' as timestamptz) is distinct from (
         select max(a.starts_at) from consultation a
         where a.lead_id = cast(m.params->'appointment'->>'lead_id' as bigint) and a.state = 'booked'
             and a.starts_at > cast(:now as timestamptz)))

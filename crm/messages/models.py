@@ -31,6 +31,13 @@ class Batch(HasId, Base):
         Index("ix_batch_created_at", "created_at"),
         Index("ix_batch_sequence", "sequence_id", "id", postgresql_where=text("sequence_id is not null")),
         Index("ix_batch_campaign", "campaign_id", "id", postgresql_where=text("campaign_id is not null")),
+        Index("ix_batch_version", "content_version_id", "campaign_id"),
+        Index(
+            "ix_batch_campaign_open",
+            "campaign_id",
+            "state",
+            postgresql_where=text("campaign_id is not null and state in ('ready','held','sending')"),
+        ),
     )
 
     kind: Mapped[BatchKind] = mapped_column(EnumText(BatchKind))
@@ -196,7 +203,7 @@ class ClaimedBatch(NamedTuple):
     ramp_from: datetime | None
     domain_caps: dict[str, int] | None
     send_window: dict[str, Any] | None
-    campaigns: int  # that run at this moment
+    campaigns: int  # with a batch to claim at this moment, counted up to two
 
 
 class MessageAnswer(Base):

@@ -443,7 +443,7 @@ GUARDS = {
     "the enrolment is asked": (_again("e.state = 'exited'", "false"), _step_comes_back_after_booking),
     "consent is asked": (_again(f"coalesce({REFUSAL_CASE}, ", "coalesce(null, "), _broadcast_comes_back_after_a_no),
     "the limit is asked": (_again("counted) >= cast(:cap as int)", "counted) < 0"), _broadcast_comes_back_after_three_others),
-    "the version is asked": (_again("(not k.repeat_allowed and", "(false and"), _broadcast_comes_back_after_the_same_step),
+    "the version is asked": (_again("and not k.repeat_allowed", "and false"), _broadcast_comes_back_after_the_same_step),
     "the plan is asked": (
         _claims("(too_late_at is null or too_late_at > :now)", "true"), _stopped_for_thirty_hours),
 }  # fmt: skip

@@ -49,7 +49,9 @@ _TO_SENDING = """
     returning batch.id, kind, stream, transport, content_version_id, language, topic, campaign_id,
         contact_ids is not null as frozen, attempts, per_minute, per_day,
         ramp_from, domain_caps, send_window,
-        (select count(*) from campaign k where k.state in ('freezing', 'sending')) as campaigns
+        (select count(*) from (select 1 from campaign k where k.state in ('freezing', 'sending') and exists (
+            select 1 from batch open where open.campaign_id = k.id and open.state = 'ready' and open.not_before <= :now
+        ) limit 2) claimable) as campaigns
 """
 _CLAIM_ONE = text(
     f"with found as (select id from batch b where id = :id and {_MAY_LEAVE} for update) {_TO_SENDING}"
@@ -66,21 +68,26 @@ _YES_ON = "cast(cs.at at time zone cast(:zone as text) as date)"
 _TOUCHED = """
     (case when not cast(:transactional as boolean) and c.touched_at > cast(:touched as timestamptz) then c.touched_at end)
 """
-# Whether the person got this version before, in a sequence or another broadcast.
+# The next two are subqueries with a limit, not `exists`: PostgreSQL would answer that for all people at once, from the
+# whole table. Whether the person got this version before, in a sequence or another broadcast; asked once for all: whether
+# anybody did.
 _HAD = f"""
-    (not k.repeat_allowed and exists (select 1 from message h join batch hb on hb.id = h.batch_id
-        where h.contact_id = c.id and h.content_version_id = cast(:version as bigint)
-            and h.campaign_id is distinct from cast(:campaign as bigint)
-            and {frequency.may_have_reached("h", "hb")}))
+    (k.id is not null and not k.repeat_allowed
+        and (select exists (select 1 from batch o where o.content_version_id = cast(:version as bigint)
+            and o.campaign_id is distinct from cast(:campaign as bigint)))
+        and (select true from message h join batch hb on hb.id = h.batch_id
+            where h.contact_id = c.id and h.content_version_id = cast(:version as bigint)
+                and h.campaign_id is distinct from cast(:campaign as bigint)
+                and {frequency.may_have_reached("h", "hb")} limit 1))
 """
 # Whether the person got an excluded tag after the audience was frozen.
 _EXCLUDED = """
-    (k.audience -> 'exclude_tags' <> '[]' and exists (select 1 from contact_tag t
-        where t.contact_id = c.id and k.audience -> 'exclude_tags' @> to_jsonb(t.tag)))
+    (k.audience -> 'exclude_tags' <> '[]' and (select true from contact_tag t
+        where t.contact_id = c.id and k.audience -> 'exclude_tags' @> to_jsonb(t.tag) limit 1))
 """
 # The claim of a broadcast inserts message rows, which the frequency cap counts. A concurrent claim cannot see these
 # rows before the commit, so it waits for the exclusive lock. Claims of one broadcast share the lock, because no person
-# is in two of its batches.
+# is in two of its batches; it counts as running while a batch of it can be claimed: all rows of the others are there.
 _LOCK_EXCLUSIVE = text("select pg_advisory_xact_lock(:key)")
 _LOCK_SHARED = text("select pg_advisory_xact_lock_shared(:key)")
 _TURNS = 7_302_003  # the advisory lock key of claims while a broadcast runs
@@ -333,18 +340,21 @@ def _who_may_get_it_now(
     window = _hours(batch, now)
     if window is None:
         return rows
-    opens: dict[tuple[str, datetime], datetime] = {}
+    opens = {
+        (zone, touched): send_window.into_window(
+            touched + hold if touched else now, window, time_zones.zone_info(zone)
+        )
+        for zone, touched in {(row.time_zone, row.touched_at) for row in rows}
+    }
+    if all(until <= now for until in opens.values()):
+        return rows
     later: dict[str, dict[datetime, list[int]]] = {
         OUTSIDE_WINDOW: defaultdict(list),
         AFTER_TOUCH: defaultdict(list),
     }
     ready = []
     for row in rows:
-        since = row.touched_at + hold if row.touched_at else now
-        until = opens.get((row.time_zone, since))
-        if until is None:
-            until = send_window.into_window(since, window, time_zones.zone_info(row.time_zone))
-            opens[row.time_zone, since] = until
+        until = opens[row.time_zone, row.touched_at]
         if until <= now:
             ready.append(row)
         else:

@@ -12,7 +12,7 @@ import requests
 from sendgrid import SendGridAPIClient
 
 from crm.mailer import Envelope, Fate, PayloadError, Recipient
-from crm.mailer.sendgrid import SendGridMailer, payload, read_answer
+from crm.mailer.sendgrid import Raw, SendGridMailer, payload, read_answer
 from crm.sandbox.server import SandboxServer
 from crm.sandbox.settings import SandboxSettings
 
@@ -259,3 +259,9 @@ def test_the_log_never_holds_key_address_or_body(mailer, app, caplog):
     assert not {"SG.", "patients.example", "first_name"} & {
         word for word in ("SG.", "patients.example", "first_name") if word in caplog.text
     }
+
+
+def test_a_body_prints_as_its_size():
+    body = Raw(b'{"email": "person1@patients.example"}')
+    assert f"{body} {body!r} {body!s}" == " ".join(["<37 bytes>"] * 3)
+    assert body.encode("utf-8") == b'{"email": "person1@patients.example"}'

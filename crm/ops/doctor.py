@@ -118,7 +118,7 @@ def _processes() -> Iterator[Finding]:
         yield Finding("problem", words, "redis")
         return
     if not any(served.values()):
-        yield Finding("problem", "No worker is running: flask --app wsgi worker", "workers")
+        yield Finding("problem", "No worker is running: flask --app wsgi workers", "workers")
     else:
         for name in [name for name, workers in served.items() if not workers]:
             words = f"No worker looks at the queue “{name}”: flask --app wsgi worker --queue {name}"

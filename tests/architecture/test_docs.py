@@ -120,9 +120,9 @@ def test_links_lead_somewhere(doc):
 
 
 def _settings_read() -> set[str]:
-    readers = ("crm/core/config.py", "crm/web/gunicorn.py")
+    readers = ("crm/core/config.py", "crm/web/gunicorn.py", "jobs/cli.py")
     source = "".join((ROOT / path).read_text() for path in readers)
-    read = r"""(?:env\.get|given\.get|env\[|environ\.get|_int\(env,|_port\(env,|_flag\(env,)[( ]*['"]([A-Z_]+)['"]"""
+    read = r"""(?:env\.get|given\.get|env\[|environ\.get|_int\(env,|_port\(env,|_flag\(env,|envvar=)[( ]*['"]([A-Z_]+)['"]"""
     return set(re.findall(read, source)) | {f"CLINIC_{name.upper()}" for name in Clinic.__dataclass_fields__}
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from flask_migrate import upgrade
 
@@ -29,6 +30,8 @@ from tests.bench.servers import Bench
 
 ITEM, TOPIC = "contact-request/01-welcome", "prospect_edu"
 WARM_ITEM, WARM_TOPIC, WARM_PEOPLE = "referring-provider/01-how-to-refer", "provider_nurture", 6_000
+
+WORKERS = 3  # of `flask workers`: one for urgent jobs, two for all
 
 CONTACTS = """
 insert into contact (created_at, first_name, last_name, email, email_index, language, time_zone)
@@ -101,19 +104,18 @@ class Clinic:
 
     @contextlib.contextmanager
     def workers(self) -> Iterator[list[int]]:
-        """Two workers and the urgent one, warm; yields their pids, the two first."""
-        flask = ("-m", "flask", "--app", "wsgi", "worker")
-        commands = (flask, flask, (*flask, "--queue", "urgent", "--queue", "events"))
-        with self.bench.running(*commands, env=self.env) as processes:
+        """Two workers and the urgent one, warm, with their parent; yields their pids, the two first."""
+        with self.bench.running(("-m", "flask", "--app", "wsgi", "workers"), env=self.env) as (parent,):
             until = time.monotonic() + 30
-            while self.bench.redis.scard("rq:workers") < len(commands) and time.monotonic() < until:
-                if any(process.poll() is not None for process in processes):
-                    raise RuntimeError("A worker ended at once.")
+            while self.bench.redis.scard("rq:workers") < WORKERS and time.monotonic() < until:
+                if parent.poll() is not None:
+                    raise RuntimeError("The workers ended at once.")
                 time.sleep(0.02)
             for number in range(2):
                 self.broadcast(f"Warm {number}", item=WARM_ITEM)
                 self.wait()
-            yield [process.pid for process in processes]
+            urgent, *others = sorted(child.pid for child in psutil.Process(parent.pid).children())
+            yield [*others, urgent, parent.pid]
 
     def broadcast(self, name: str = "News", **values: Any) -> int:
         """Launch a campaign now; return its id."""

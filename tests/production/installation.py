@@ -39,8 +39,7 @@ def unit_command(unit: str) -> str:
 
 COMMANDS = {
     "web": unit_command("clinic-web.service"),
-    "urgent": unit_command("clinic-urgent.service"),
-    "worker": unit_command("clinic-worker@.service"),
+    "workers": unit_command("clinic-workers.service"),
     "scheduler": unit_command("clinic-scheduler.service"),
 }
 

@@ -24,7 +24,7 @@ def running(installation: Installation):
     """Migrated, content approved, every process started."""
     installation.migrate()
     installation.flask("content", "load", "--approved-by", "Reviewer-One", "--approved-by", "Reviewer-Two")
-    for name in ("web", "urgent", "worker", "scheduler"):
+    for name in ("web", "workers", "scheduler"):
         installation.start(name)
     installation.await_web()
     yield installation

@@ -11,7 +11,7 @@ from tests.production.installation import COMMANDS, UNITS, unit_command
 from tests.support.stack import ROOT
 
 SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-OURS = ("migrate", "web", "urgent", "worker", "scheduler")
+OURS = ("migrate", "web", "workers", "scheduler")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
@@ -35,7 +35,7 @@ def test_migration_comes_first():
 
 def test_local_processes_are_those_of_production():
     local = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line)
-    assert {local["web"], local["urgent"], local["worker1"], local["scheduler"]} == set(COMMANDS.values())
+    assert {local["web"], local["workers"], local["scheduler"]} == set(COMMANDS.values())
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -101,6 +101,43 @@ def parts(wanted: LeadFilter, *, by: str) -> list[Part]:
     return [Part(key=row.key, steps=list(row[1:-1]), days_to_booked=row.days) for row in found]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """The leads of one month of arrival; of these, how many booked and attended within each of `rules.WITHIN` days."""
+
+    month: date
+    leads: int
+    booked: list[int]
+    attended: list[int]
+    ever_booked: int
+    ever_attended: int
+
+
+def cohorts(wanted: LeadFilter) -> list[Cohort]:
+    """Return the months of a period, the oldest first."""
+    counts = [
+        f"count(*) filter (where hours_to_{what} < {days * 24}) as {what}_{days}"
+        for what in ("booked", "attended")
+        for days in rules.WITHIN
+    ]
+    found = _rows(
+        f"""
+        select date_trunc('month', day)::date as month, count(*) as leads, {", ".join(counts)},
+            count(*) filter (where step >= :booked) as ever_booked, count(*) filter (where step >= :attended) as ever_attended
+        from report_lead where {wanted.sql()} group by 1 order by 1
+        """,
+        {**wanted.given(), "booked": rules.BOOKED[wanted.kind], "attended": rules.ATTENDED[wanted.kind]},
+    )
+    width = len(rules.WITHIN)
+    return [
+        Cohort(
+            month=row.month, leads=row.leads, booked=list(row[2 : 2 + width]), attended=list(row[2 + width : 2 + 2 * width]),
+            ever_booked=row.ever_booked, ever_attended=row.ever_attended,
+        )
+        for row in found
+    ]  # fmt: skip
+
+
 def medians(wanted: LeadFilter) -> Row[Any]:
     """Return the median days to a booking and to the visit."""
     return _rows(

@@ -51,10 +51,10 @@ class Asked:
         return rules.hide_small(counts) if self.leads.language else list(counts)
 
 
-def asked() -> Asked:
-    """Read the filters of the address. Raises Invalid for one that is not known."""
+def asked(*, days: int = rules.DEFAULT_PERIOD) -> Asked:
+    """Read the filters of the address; `days` is the period where it names none. Raises Invalid for what is not known."""
     values = {name: request.args.get(name, "").strip() for name in NAMES}
-    period = rules.period_from(values, today=clock.today())
+    period = rules.period_from(values, today=clock.today(), default=days)
     kind = values["kind"] or lead_rules.CONTACT_REQUEST
     wrong = {
         "kind": kind not in rules.STEPS,

@@ -54,14 +54,14 @@ DEFAULT_PERIOD = 90
 LONGEST = 3700  # days
 
 
-def period_from(asked: Mapping[str, str], *, today: date) -> Period:
+def period_from(asked: Mapping[str, str], *, today: date, default: int = DEFAULT_PERIOD) -> Period:
     """Return the period that an address names: `from` and `to`, or `period` days up to today. Raises Invalid."""
     if asked.get("from") or asked.get("to"):
         first, last = _day(asked, "from", today), _day(asked, "to", today)
         if first > last or (last - first).days > LONGEST:
             raise Invalid({"from": ["Choose a first day that is not after the last one."]})
         return Period(first=first, last=last)
-    days = asked.get("period") or str(DEFAULT_PERIOD)
+    days = asked.get("period") or str(default)
     if days not in map(str, PERIODS):
         raise Invalid({"period": ["Choose one of the periods in the list."]})
     return Period(first=today - timedelta(days=int(days) - 1), last=today)
@@ -110,6 +110,21 @@ def buckets(period: Period) -> list[Period]:
         found.append(Period(first=first, last=last))
         last = first - timedelta(days=1)
     return found[::-1]
+
+
+WITHIN = (7, 30, 60, 90)
+"""Days after which months of arrival are compared: every lead of a month has had as long."""
+
+
+def whole_months(period: Period) -> Period:
+    """Return a period from the first day of its first month."""
+    return Period(first=period.first.replace(day=1), last=period.last)
+
+
+def has_had(days: int, *, month: date, today: date) -> bool:
+    """Tell whether the last lead of the month that begins on `month` has had as many days, those of today not counted."""
+    next_month = (month + timedelta(days=32)).replace(day=1)
+    return next_month + timedelta(days=days) <= today
 
 
 def share(part: float | None, whole: float | None) -> int | None:

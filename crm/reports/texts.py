@@ -103,6 +103,13 @@ CONSULTATIONS: Sequence[Definition] = (
     (lazy_gettext("Outcome missing"), lazy_gettext("The time has passed, and staff have not recorded what happened.")),
     (lazy_gettext("Reminded"), lazy_gettext("At least one reminder was emailed. Only people who agreed to be emailed get reminders, so the two groups differ in more than the reminder.")),
 )  # fmt: skip
+COHORTS: Sequence[Definition] = (
+    (lazy_gettext("Month of arrival"), lazy_gettext("Leads by the month they came in. Spam, duplicates and mistakes are left out. The first month is always whole.")),
+    (lazy_gettext("Booked within"), lazy_gettext("The share whose first booking was made less than so many days after they came in.")),
+    (lazy_gettext("Attended within"), lazy_gettext("The share whose first visit took place less than so many days after they came in.")),
+    (lazy_gettext("Too early"), lazy_gettext("Some leads of the month have not had as many days yet. So months can be compared fairly: each number is about leads that all had as long.")),
+    (lazy_gettext("So far"), lazy_gettext("Until now, however long it took. Older months have had more time.")),
+)  # fmt: skip
 CONSENT: Sequence[Definition] = (
     (lazy_gettext("Asked"), lazy_gettext("Confirmation emails, by the day they were sent.")),
     (lazy_gettext("Confirmed"), lazy_gettext("Of these, how many were confirmed by the link in them. The link expires after 72 hours.")),

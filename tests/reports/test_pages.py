@@ -14,14 +14,14 @@ from crm.consultations.models import Consultation, ConsultationReminder
 from crm.content.models import ContentVersion
 from crm.core import read_replica
 from crm.core.db import db, transaction
-from crm.leads.models import Breach
+from crm.leads.models import Breach, StageMove
 from jobs import reports as jobs
 from tests.conftest import NOW
 from tests.reports import facts
 from tests.reports.test_console import add_lead, reader  # noqa: F401 - a fixture
 from tests.support import factories
 
-PAGES = ("response", "email", "consent", "consultations")
+PAGES = ("response", "email", "consent", "consultations", "cohorts")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -43,7 +43,7 @@ def test_pages_and_files_of_a_busy_clinic(reader, page):  # noqa: F811
     for query in ("period=90", "period=365&kind=referral"):
         shown = reader.get(f"/console/reports/{page}?{query}")
         assert shown.status_code == 200
-        assert "<svg" in shown.text
+        assert "<svg" in shown.text or page == "cohorts"
         assert reader.get(f"/console/reports/{page}?{query}&format=csv").text.count("\n") > 1
         sheet = reader.get(f"/console/reports/{page}?{query}&format=xlsx")
         assert zipfile.is_zipfile(io.BytesIO(sheet.data))
@@ -89,6 +89,30 @@ def test_response_counts_what_came_in_by_itself(reader):  # noqa: F811
     assert "2 of 3 answered" in page
     assert "67%" in page
     assert late.reference in reader.get("/console/reports/leads?status=late").text
+
+
+def test_months_of_arrival_are_compared_after_the_same_time(reader):  # noqa: F811
+    for days in (200, 200, 200, 10):
+        lead = add_lead("qualified", days=days)
+        if days == 10 or lead.id % 3 == 0:
+            booked = lead.created_at + timedelta(days=days // 10)
+            with transaction():
+                db.session.add(
+                    StageMove(
+                        lead_id=lead.id, was="qualified", now="consult_scheduled", actor="staff:1", at=booked
+                    )
+                )
+    jobs.count()
+    shown = reader.get("/console/reports/cohorts?format=csv").text.splitlines()
+    header, old, new = (row.lstrip("\ufeff").split(",") for row in shown)
+    assert old[1:7] == ["3", "0", "33", "33", "33", "33"]  # booked within 7, 30, 60, 90 days, so far
+    assert new[1:7] == ["1", "", "", "", "", "100"]
+    assert len(header) == len(old)
+    page = reader.get("/console/reports/cohorts").text
+    assert page.count("Too early") > 4
+    assert "There are not two months yet" in page
+    few = reader.get("/console/reports/cohorts?language=en&format=csv").text
+    assert "&lt;5" in few or "<5" in few
 
 
 def test_a_replica_is_read_and_never_written(database, clock):

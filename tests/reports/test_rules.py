@@ -78,3 +78,21 @@ def test_every_step_is_of_a_stage_that_exists():
         assert set(steps) <= set(leads.STAGES[kind])
         assert max(steps.values()) < len(rules.STEPS[kind])
     assert (set(rules.LEFT_OUT) | set(rules.WAITS_FOR_US)) <= set().union(*map(set, leads.STAGES.values()))
+
+
+@pytest.mark.parametrize(
+    ("month", "days", "today", "had"),
+    [
+        (
+            date(2026, 1, 1),
+            30,
+            date(2026, 3, 2),
+            False,
+        ),  # January 31 and 30 days is March 2, which is not over
+        (date(2026, 1, 1), 30, date(2026, 3, 3), True),
+        (date(2026, 12, 1), 7, date(2027, 1, 7), False),
+        (date(2026, 12, 1), 7, date(2027, 1, 8), True),
+    ],
+)
+def test_a_month_is_compared_once_its_last_lead_has_had_as_long(month, days, today, had):
+    assert rules.has_had(days, month=month, today=today) is had

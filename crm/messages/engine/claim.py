@@ -7,7 +7,7 @@ leaves the batch `ready`; a crash after it leaves it `sending`, which the sweep 
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -69,8 +69,8 @@ _TOUCHED = """
     (case when not cast(:transactional as boolean) and c.touched_at > cast(:touched as timestamptz) then c.touched_at end)
 """
 # The next two are subqueries with a limit, not `exists`: PostgreSQL would answer that for all people at once, from the
-# whole table. Whether the person got this version before, in a sequence or another broadcast; asked once for all: whether
-# anybody did.
+# whole table. Whether the person got this version before, in a sequence or another broadcast; first, once for all
+# people, whether another broadcast or a sequence has it.
 _HAD = f"""
     (k.id is not null and not k.repeat_allowed
         and (select exists (select 1 from batch o where o.content_version_id = cast(:version as bigint)
@@ -340,12 +340,7 @@ def _who_may_get_it_now(
     window = _hours(batch, now)
     if window is None:
         return rows
-    opens = {
-        (zone, touched): send_window.into_window(
-            touched + hold if touched else now, window, time_zones.zone_info(zone)
-        )
-        for zone, touched in {(row.time_zone, row.touched_at) for row in rows}
-    }
+    opens = _opens({(row.time_zone, row.touched_at) for row in rows}, window, now, hold=hold)
     if all(until <= now for until in opens.values()):
         return rows
     later: dict[str, dict[datetime, list[int]]] = {
@@ -363,6 +358,22 @@ def _who_may_get_it_now(
         if parts:
             pacing.move_to_new_batches(batch.id, sorted(parts.items()), why=why, now=now)
     return ready
+
+
+def _opens(
+    pairs: Iterable[tuple[str, datetime | None]],
+    window: send_window.Window,
+    now: datetime,
+    *,
+    hold: timedelta,
+) -> dict[tuple[str, datetime | None], datetime]:
+    """Return for each time zone and last touch of staff from when people may be sent to."""
+    return {
+        (zone, touched): send_window.into_window(
+            touched + hold if touched else now, window, time_zones.zone_info(zone)
+        )
+        for zone, touched in pairs
+    }
 
 
 def _hours(batch: ClaimedBatch, now: datetime) -> send_window.Window | None:

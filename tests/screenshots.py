@@ -39,6 +39,7 @@ PAGES = {
     "broadcasts": "/console/campaigns",
     "mail": "/console/mail",
     "funnel": "/console/reports",
+    "cohorts": "/console/reports/cohorts",
     "response": "/console/reports/response",
     "email-results": "/console/reports/email",
     "consent": "/console/reports/consent",

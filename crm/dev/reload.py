@@ -23,7 +23,7 @@ Snapshot = dict[str, float]
 def main(command: list[str]) -> int:
     """Run until this process is asked to end."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    seen, process = snapshot(), subprocess.Popen(command)
+    seen, process = snapshot(), _start(command)
     try:
         while True:
             time.sleep(PAUSE)
@@ -67,7 +67,13 @@ def _restart(process: "subprocess.Popen[bytes]", command: list[str]) -> "subproc
         return process
     process.terminate()
     process.wait()
-    return subprocess.Popen(command)
+    return _start(command)
+
+
+def _start(command: list[str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command, env={**os.environ, "WEB_PRELOAD": "0"}
+    )  # so that gunicorn's processes read new code
 
 
 if __name__ == "__main__":

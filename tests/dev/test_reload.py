@@ -61,3 +61,8 @@ def test_a_command_that_ended_is_started_again():
     assert second.poll() is None
     second.kill()
     second.wait()
+
+
+def test_gunicorn_is_started_so_that_its_processes_read_new_code():
+    said = reload._start([sys.executable, "-c", "import os, sys; sys.exit(os.environ['WEB_PRELOAD'] != '0')"])
+    assert said.wait() == 0

@@ -229,9 +229,13 @@ def _holds_event(condition: Condition, person: Person, now: datetime) -> bool:
 
 
 def _holds_share(condition: Condition, person: Person, _now: datetime) -> bool:
-    """The same people each time: what decides is a hash of the draw's name and the person's number."""
-    digest = hashlib.sha256(f"{condition.values[0]}:{person.id}".encode()).hexdigest()
-    return int(digest[:8], 16) % 100 < condition.times
+    return is_drawn(person.id, draw=condition.values[0], percent=condition.times)
+
+
+def is_drawn(person_id: int, *, draw: str, percent: int) -> bool:
+    """Tell whether a person is in a share of people: the same people each time, by a hash of the draw's name and their id."""
+    digest = hashlib.sha256(f"{draw}:{person_id}".encode()).hexdigest()
+    return int(digest[:8], 16) % 100 < percent
 
 
 _HOLDS: Mapping[Shape, Callable[[Condition, Person, datetime], bool]] = {

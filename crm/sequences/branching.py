@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from crm.core.db import bigint_array, db
 from crm.segments.segment_sql import compile_rule
-from crm.sequences.plan_graph import Answered, Branch, InSegment, Question
+from crm.sequences.plan_graph import Answered, Branch, InSegment, Share
 from crm.sequences.rules import Passages
 
 _ANSWERED = text("""
@@ -32,20 +32,31 @@ _RECORD = text("""
 """)
 
 
-def holding(asked: Iterable[tuple[int, Sequence[Branch]]], *, now: datetime) -> Mapping[int, frozenset[int]]:
-    """Return enrolment -> numbers of the branches, of those given, whose question is answered with yes."""
-    people: dict[Question, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for enrolment_id, branches in asked:
-        for branch in branches:
-            people[branch.question][enrolment_id].append(branch.number)
+_Stored = Answered | InSegment  # questions whose answer is in the database
+
+
+def holding(
+    asked: Iterable[tuple[int, int, Sequence[Branch]]], *, now: datetime
+) -> Mapping[int, frozenset[int]]:
+    """Return enrolment -> numbers of the branches, of those given, whose question is answered with yes.
+
+    `asked`: enrolment, contact, and the branches that they may come to.
+    """
+    people: dict[_Stored, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     found: dict[int, frozenset[int]] = {}
+    for enrolment_id, contact_id, branches in asked:
+        for branch in branches:
+            if not isinstance(branch.question, Share):
+                people[branch.question][enrolment_id].append(branch.number)
+            elif branch.question.holds(contact_id):
+                found[enrolment_id] = found.get(enrolment_id, frozenset()) | {branch.number}
     for question, numbers in people.items():
         for enrolment_id in _yes(question, list(numbers), now=now):
             found[enrolment_id] = found.get(enrolment_id, frozenset()) | frozenset(numbers[enrolment_id])
     return found
 
 
-def _yes(question: Question, enrolment_ids: Sequence[int], *, now: datetime) -> Iterable[int]:
+def _yes(question: _Stored, enrolment_ids: Sequence[int], *, now: datetime) -> Iterable[int]:
     """Return for which of these enrolments a question is answered with yes."""
     ids = bigint_array(enrolment_ids)
     match question:

@@ -15,6 +15,7 @@ from crm.messages import queries as messages
 from crm.messages import reason_labels
 from crm.sequences import drafts, outline, plan_graph, queries, service
 from crm.sequences.models import Enrolment
+from crm.sequences.splits import queries as splits
 from crm.staff import access
 
 pages = ConsolePages(
@@ -61,6 +62,8 @@ def show(sequence_id: int) -> ResponseReturnValue:
         cards=cards,
         parts=queries.parts(sequence_id) if cards else None,
         kinds=outline.KINDS,
+        splits=splits.comparisons(sequence_id, [card.number for card in cards if card.kind == "split"]),
+        splits_of=splits.RESULTS_OF.days,
         now=clock.now(),
     )
 

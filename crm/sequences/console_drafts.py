@@ -155,10 +155,18 @@ def _wait() -> plan_graph.Wait:
     return plan_edits.wait_from(request.form.get("amount", ""), request.form.get("unit", ""))
 
 
-@pages.post("/add/<any(branch, wait, ending):part>")
+PARTS_ADDED = {
+    "branch": "Branch added.",
+    "split": "Split added.",
+    "wait": "Wait added.",
+    "ending": "End added.",
+}
+
+
+@pages.post("/add/<any(branch, split, wait, ending):part>")
 @access.require("run_sequences")
 def add_part(sequence_id: int, part: str) -> ResponseReturnValue:
-    """Add a branch, a wait or an ending."""
+    """Add a branch, a split, a wait or an ending."""
     try:
         _add_part(sequence_id, part)
     except Invalid as error:
@@ -166,7 +174,7 @@ def add_part(sequence_id: int, part: str) -> ResponseReturnValue:
         abort(_outline(sequence_id, 422, errors=fields, typed_part=(part, request.form)))
     except Conflict as error:
         return _refused(sequence_id, error)
-    return _changed(sequence_id, {"branch": "Branch added.", "wait": "Wait added."}.get(part, "End added."))
+    return _changed(sequence_id, PARTS_ADDED[part])
 
 
 def _add_part(sequence_id: int, part: str) -> None:
@@ -176,6 +184,8 @@ def _add_part(sequence_id: int, part: str) -> None:
         drafts.add_ending(sequence_id, kind=form.get("kind", ""), name=form.get("name", ""), **given)
     elif part == "wait":
         drafts.add_pause(sequence_id, wait=_wait(), **given)
+    elif part == "split":
+        drafts.add_split(sequence_id, percent=form.get("percent", "").strip(), wait=_wait(), **given)
     else:
         about = form.get("about", "")
         drafts.add_branch(
@@ -285,6 +295,7 @@ PERSONAS: Mapping[BuiltIn, str] = {
     BuiltIn.GUIDE: "Asks for the guide",
     BuiltIn.MEMBER: "Is in every segment that is asked about",
     BuiltIn.BOOKS: "Books a consultation on the tenth day",
+    BuiltIn.DRAWN: "Goes way A of every split",
 }
 FAULTS: Mapping[Problem, str] = {
     Problem.NO_END: "does not end",

@@ -74,6 +74,9 @@ def _choices(plan: Plan, cards: Mapping[int, outline.Card]) -> dict[str, Any]:
         "emails": [(str(card.number), f"{card.place} {card.label}") for card in cards.values() if card.item],
         "answers": [(answer.value, gettext(outline.ANSWERS[answer])) for answer in Answer],
         "memberships": [(place, _about(question)) for place, question in enumerate(_questions(plan))],
+        "splits": [
+            (card.number, f"{card.place} {card.label}") for card in cards.values() if card.kind == "split"
+        ],
         "zones": [(name, gettext(label)) for name, label in ZONES.items()],
         "languages": [(code, gettext(name)) for code, name in LANGUAGES],
         "rows": range(MOST_SAID),
@@ -110,6 +113,7 @@ def _persona(given: MultiDict[str, str], plan: Plan) -> Persona:
         says=tuple(_says(given)),
         inside=inside,
         leaves=(entered + timedelta(days=books), "booked") if books is not None else None,
+        drawn=frozenset(one.number for one in plan.branches if str(one.number) in given.getlist("drawn")),
     )
 
 
@@ -164,6 +168,9 @@ def _sentence(line: Line, cards: Mapping[int, outline.Card]) -> str:
     if line.kind is Kind.ENDED:
         return outline.end_of(line)
     card = cards.get(-1 if line.node is None else line.node)
+    if card is not None and card.kind == "split":
+        way = card.arms[0 if line.yes else 1]
+        return outline.say("Would go way %(way)s (%(about)s)", way=way.name, about=card.label)
     return outline.say(
         SENTENCES[line.kind],
         about=card.label if card else "",

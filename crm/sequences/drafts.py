@@ -115,6 +115,15 @@ def add_branch(
     _insert(sequence_id, base, after, lambda number: plan_edits.branch(ask, wait=wait, number=number))
 
 
+def add_split(sequence_id: int, *, base: int, percent: str, wait: Wait, after: Spot) -> None:
+    """Add a split, of which `percent` of people go way A. Raises Invalid."""
+
+    def made(number: int) -> Plan:
+        return plan_edits.split(percent, wait=wait, number=number, sequence_id=sequence_id)
+
+    _insert(sequence_id, base, after, made)
+
+
 def _stored_question(question: str, about: int | None) -> Plan:
     kind, _, value = question.partition(":")
     if kind == "answer" and value in set(Answer) - ENDING_ANSWERS:

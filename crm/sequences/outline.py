@@ -21,6 +21,7 @@ ANSWERS: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {
     "email": "Email",
     "branch": "Branch",
+    "split": "Split",
     "wait": "Wait",
     "goal": "Goal",
     "exit": "Exit",
@@ -36,10 +37,11 @@ def say(message: str, **values: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One way of a branch. `spot`: the place of its beginning."""
+    """One way of a branch or a split. `spot`: the place of its beginning."""
 
     spot: str
     name: str
+    title: str
     cards: tuple["Card", ...]
 
 
@@ -101,9 +103,9 @@ def _card(
     after_part: bool,
 ) -> Card:
     arms = []
-    for arm, word in (("yes", say("yes")), ("no", say("no"))) if "yes" in node else ():
+    for arm, (word, title) in _ways(node).items():
         cards = _cards(node[arm], f"{place} {word} · ", names, items)
-        arms.append(Arm(spot=f"{node['number']}.{arm}", name=word, cards=cards))
+        arms.append(Arm(spot=f"{node['number']}.{arm}", name=word, title=title, cards=cards))
     return Card(
         number=node["number"],
         place=f"{place}.",
@@ -120,12 +122,30 @@ def _card(
     )
 
 
+def _ways(node: Stored) -> Mapping[str, tuple[str, str]]:
+    """Return arm -> its name and its heading."""
+    if "yes" not in node:
+        return {}
+    if node["kind"] == "split":
+        first = node["percent"]
+        shares = {"yes": ("A", first), "no": ("B", 100 - first)}
+        return {
+            arm: (way, say("Way %(way)s: %(percent)s%% of people", way=way, percent=str(share)))
+            for arm, (way, share) in shares.items()
+        }
+    words = {"yes": say("yes"), "no": say("no")}
+    return {arm: (word, say("If %(answer)s", answer=word)) for arm, word in words.items()}
+
+
 def _label(node: Stored, names: Names, items: Mapping[int, str]) -> str:
     match node.get("kind", "email"):
         case "email":
             return names.subjects.get(node["item"], node["item"])
         case "branch":
             return _question(node["ask"], names, items)
+        case "split":
+            first = node["percent"]
+            return say("%(first)s%% go way A, %(second)s%% way B", first=str(first), second=str(100 - first))
         case "wait":
             return say("Wait")
         case _:

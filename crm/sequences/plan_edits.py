@@ -13,6 +13,8 @@ from crm.messages.rules import ENDING_ANSWERS, Answer
 from crm.sequences.plan_graph import (
     DEEPEST,
     LONGEST_NAME,
+    MAX_PERCENT,
+    MIN_PERCENT,
     NUMBERED,
     UNITS,
     Answered,
@@ -109,6 +111,16 @@ def branch(ask: Mapping[str, Any], *, wait: Wait, number: int) -> dict[str, Any]
     """Return a new branch whose arms are empty."""
     return {
         "number": number, "kind": "branch", "wait": _stored_wait(wait), "ask": dict(ask), "yes": [], "no": [],
+    }  # fmt: skip
+
+
+def split(percent: str, *, wait: Wait, number: int, sequence_id: int) -> dict[str, Any]:
+    """Return a new split whose ways are empty. Raises Invalid."""
+    if not percent.isascii() or not percent.isdigit() or len(percent) > 2 or not int(percent):
+        raise Invalid({"percent": [f"Enter a whole number from {MIN_PERCENT} to {MAX_PERCENT}."]})
+    return {
+        "number": number, "kind": "split", "wait": _stored_wait(wait), "percent": int(percent),
+        "draw": f"{sequence_id}:{number}", "yes": [], "no": [],
     }  # fmt: skip
 
 

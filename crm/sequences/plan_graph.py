@@ -18,6 +18,7 @@ from crm.segments import rules as segments
 
 UNITS = ("minutes", "hours", "days", "weeks")
 DEEPEST = 5  # branches in branches
+MIN_PERCENT, MAX_PERCENT = 1, 99  # of people who go way A of a split
 LONGEST_NAME = 60
 NUMBERED = (
     2  # the format whose nodes carry their number; in the first one, a number is the place in the order
@@ -76,12 +77,31 @@ class InSegment:
     rule_id: int | None = None  # of the saved segment's rule
 
 
-Question = Answered | InSegment
+@dataclass(frozen=True)
+class Share:
+    """Is the person in this share of people? A split asks it: yes is its way A.
+
+    Who is in it depends on nothing but the person and the name of the draw, so a person gets the same way every time.
+    """
+
+    percent: int
+    draw: str
+
+    def __post_init__(self) -> None:
+        if not MIN_PERCENT <= self.percent <= MAX_PERCENT or not self.draw:
+            raise ValueError("A split needs a percentage from 1 to 99 and a draw.")
+
+    def holds(self, contact_id: int) -> bool:
+        """Tell whether a person is in the share."""
+        return segments.is_drawn(contact_id, draw=self.draw, percent=self.percent)
+
+
+Question = Answered | InSegment | Share
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A question with two ways on. It is asked when its wait is over."""
+    """A question with two ways on, or a split. It is asked when its wait is over."""
 
     question: Question
     wait: Wait
@@ -303,6 +323,7 @@ def plan_from(data: Mapping[str, Any]) -> Plan:
         {"number": 0, "item": key, "wait": {"amount": 2, "unit": "days"}},
         {"number": 3, "kind": "branch", "wait": {...}, "ask": {"answer": "call", "email": 0} or
             {"segment_rule": 7, "rule": {...}}, "yes": [nodes], "no": [nodes]},
+        {"number": 6, "kind": "split", "wait": {...}, "percent": 30, "draw": "7:6", "yes": [way A], "no": [way B]},
         {"number": 4, "kind": "wait", "wait": {...}}, {"number": 5, "kind": "goal" or "exit" or "end", "name": "..."}]}
     "starts": {"segment_rule": 7, "rule": {...}} lets only people of a segment start.
     In the first format, which files have, the nodes are called "steps", are emails, and have no number.
@@ -354,11 +375,12 @@ def _node(stored: Mapping[str, Any], *, depth: int) -> Node:
             return Step(stored["item"], Wait(**stored["wait"]), stored["number"])
         case "wait":
             return Pause(Wait(**stored["wait"]), stored["number"])
-        case "branch":
+        case "branch" | "split" as kind:
             yes, no = (_nodes(stored[arm], depth=depth + 1) for arm in ("yes", "no"))
-            return Branch(
-                question_from(stored["ask"]), Wait(**stored["wait"]), stored["number"], yes=yes, no=no
+            question = (
+                question_from(stored["ask"]) if kind == "branch" else Share(stored["percent"], stored["draw"])
             )
+            return Branch(question, Wait(**stored["wait"]), stored["number"], yes=yes, no=no)
         case kind:
             return Ending(EndKind(kind), stored["name"], stored["number"])
 

@@ -213,7 +213,11 @@ def _plan(rows: Sequence[DueRow], now: datetime) -> None:
     rows = _set_unreadable_aside(rows, plans)
     items = {step.item for plan in plans.values() for step in plan.steps}
     versions = content.newest_approved(items, now=now)
-    asked = [(row.id, branches) for row in rows if (branches := plans[row.version_id].asked(row.step))]
+    asked = [
+        (row.id, row.contact_id, branches)
+        for row in rows
+        if (branches := plans[row.version_id].asked(row.step))
+    ]
     decisions = _decide_all(rows, plans, versions, now, branching.holding(asked, now=now))
     _advance(rows, decisions, now)
     if asked:

@@ -19,6 +19,7 @@ from crm.sequences.plan_graph import (
     Node,
     Plan,
     Question,
+    Share,
     Step,
     add_wait,
     due_after,
@@ -39,7 +40,11 @@ class Says:
 
 @dataclass(frozen=True, kw_only=True)
 class Persona:
-    """An imagined person. `inside`: question about a segment -> from when and until when the answer is yes."""
+    """An imagined person.
+
+    `inside`: question about a segment -> from when and until when the answer is yes. `drawn`: numbers of the splits
+    whose way A they go.
+    """
 
     zone: ZoneInfo
     language: str
@@ -47,6 +52,7 @@ class Persona:
     says: tuple[Says, ...] = ()
     inside: Mapping[Question, tuple[datetime, datetime | None]] = field(default_factory=dict)
     leaves: tuple[datetime, str] | None = None  # moment and reason, such as a booking
+    drawn: frozenset[int] = frozenset()
 
 
 class Kind(StrEnum):
@@ -224,6 +230,8 @@ def _holds(run: _Run, branch: Branch, now: datetime) -> bool:
             for at, one in run.said
             if at <= now
         )
+    if isinstance(question, Share):
+        return branch.number in run.persona.drawn
     since, until = run.persona.inside.get(question, (None, None))
     return since is not None and since <= now and (until is None or now < until)
 
@@ -243,6 +251,7 @@ class BuiltIn(StrEnum):
     GUIDE = "guide"
     MEMBER = "member"  # of every segment that a branch asks about
     BOOKS = "books"
+    DRAWN = "drawn"  # goes way A of every split; only in plans that have one
 
 
 EVENING = timedelta(hours=21)
@@ -255,6 +264,7 @@ def built_in(plan: Plan, *, now: datetime, zone: ZoneInfo) -> Mapping[BuiltIn, P
     entered = friday.replace(tzinfo=zone)
     plain = Persona(zone=zone, language="en", entered=entered)
     questions = {one.question for one in plan.branches if isinstance(one.question, InSegment)}
+    splits = frozenset(one.number for one in plan.branches if isinstance(one.question, Share))
     return {
         BuiltIn.READS: plain,
         BuiltIn.SPANISH: replace(plain, language="es"),
@@ -263,6 +273,7 @@ def built_in(plan: Plan, *, now: datetime, zone: ZoneInfo) -> Mapping[BuiltIn, P
         BuiltIn.GUIDE: replace(plain, says=_says(plan, Answer.GUIDE)),
         BuiltIn.MEMBER: replace(plain, inside=dict.fromkeys(questions, (entered, None))),
         BuiltIn.BOOKS: replace(plain, leaves=(entered + timedelta(days=10), "booked")),
+        **({BuiltIn.DRAWN: replace(plain, drawn=splits)} if splits else {}),
     }
 
 

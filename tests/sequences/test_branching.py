@@ -15,6 +15,7 @@ from crm.messages.models import Message, MessageAnswer
 from crm.messages.rules import Answer
 from crm.sequences import drafts, planner, service
 from crm.sequences.models import EmailSequence, Enrolment, Passage, SequenceVersion
+from crm.sequences.plan_graph import Share
 from jobs.sequences import enter
 from tests.support import factories
 from tests.support.browser_client import signed_in
@@ -35,6 +36,13 @@ SLUGS = ["01-welcome", "02-understanding", "03-common-question", "04-research", 
 def branch(number: int, ask: dict, *, yes=(), no=(), wait=None) -> dict:
     return {
         "number": number, "kind": "branch", "ask": ask, "wait": wait or AT_ONCE, "yes": list(yes), "no": list(no),
+    }  # fmt: skip
+
+
+def split(number: int, *, percent: int = 50, yes=(), no=()) -> dict:
+    return {
+        "number": number, "kind": "split", "wait": AT_ONCE, "percent": percent, "draw": f"1:{number}",
+        "yes": list(yes), "no": list(no),
     }  # fmt: skip
 
 
@@ -195,7 +203,8 @@ def test_statements_do_not_grow_with_people(outbox, statements):
     totals = []
     for people in (3, 30):
         with transaction():
-            publish(branch(10, VIP, yes=[email(1)], no=[email(2)]), email(3))
+            ways = [branch(10, VIP, yes=[email(1)], no=[email(2)]), split(11, yes=[email(3)]), email(4)]
+            publish(*ways)
             for number in range(people):
                 person(f"p{people}-{number}@x.example", tag="vip" if number % 2 else None)
             db.session.execute(
@@ -238,6 +247,25 @@ def test_only_people_of_the_segment_start_and_each_once(outbox, app, clock, monk
     enter()
     assert got() == {vip: [0], later: [0]}
     assert len(db.session.scalars(select(Enrolment)).all()) == 2
+
+
+def test_a_split_sends_each_person_one_way_for_good(outbox, app, clock):
+    with transaction():
+        publish(split(10, yes=[email(0, AT_ONCE)], no=[email(1, AT_ONCE)]), email(2))
+        people = [person(f"p{number}@x.example") for number in range(12)]
+    way = {who: 0 if Share(50, "1:10").holds(who) else 1 for who in people}
+    assert set(way.values()) == {0, 1}
+    run(app, clock, days=1)
+    assert got() == {who: [email] for who, email in way.items()}
+    with transaction():  # they opt out and in again
+        db.session.execute(
+            text("update enrolment set state = 'exited', reason = 'opted_out', due_at = null, step = 10")
+        )
+        for who in people:
+            service.enrol(contact_id=who, topic="prospect_edu", record_id=1)
+    run(app, clock, days=2)
+    arms = db.session.execute(select(Enrolment.contact_id, Passage.yes).join(Passage)).all()
+    assert {(who, yes) for who, yes in arms} == {(who, email == 0) for who, email in way.items()}
 
 
 def test_a_shipped_branch_is_loaded_once_and_edited_by_the_clinic(outbox):

@@ -152,6 +152,8 @@ def test_a_branch_with_an_exit_is_built_with_forms(marketer, page):
         ("add/branch", {"question": "answer:call"}, "Choose what the branch asks."),  # nobody would take it
         ("add/branch", {"question": "segment:999"}, "Choose what the branch asks."),
         ("add/branch", {"question": "answer:guide", "amount": "x"}, "Enter a whole number"),
+        ("add/split", {"percent": "0"}, "Enter a whole number from 1 to 99."),
+        ("add/split", {"percent": "100"}, "Enter a whole number from 1 to 99."),
         ("add/wait", {"amount": "0"}, "Enter at least 1."),
         ("add/ending", {"kind": "dance", "name": "x"}, "Choose a goal, an exit or an end."),
         ("add/ending", {"kind": "goal", "name": " "}, "Give it a name"),
@@ -171,3 +173,22 @@ def test_a_part_after_an_end_is_shown_as_unreachable_and_blocks(marketer, page):
     for place in ("x", "5.maybe", "999"):
         send(marketer, page, "add/ending", kind="end", name="Over", after=place)
         assert "no longer in the draft" in text(marketer.get(page))
+
+
+def test_a_split_is_built_rehearsed_and_reviewed(marketer, page):
+    given = {"percent": "30", "after": "0", "amount": "0", "unit": "days"}
+    assert send(marketer, page, "add/split", **given).status_code == 302
+    assert "Both ways are the same." in text(marketer.get(page))
+    assert send(marketer, page, "add", **ADDED | {"after": "102.yes"}).status_code == 302
+    shown = text(marketer.get(page))
+    assert "2. Split: 30% go way A, 70% way B" in shown
+    assert "Way A: 30% of people 2 A · 1. A seventh email (en) + New" in shown
+    assert "Way B: 70% of people Nothing: they continue with what follows." in shown
+    assert "Both ways are the same." not in shown
+    review = text(marketer.get(f"{page}/review"))
+    assert "2. Split: 30% go way A, 70% way B at once after the email before + New" in review
+    assert "Goes way A of every split" in review
+    assert "Would go way B (30% go way A, 70% way B)" in text(marketer.get(f"{page}/rehearse"))
+    rehearsed = text(marketer.get(f"{page}/rehearse?drawn=102"))
+    assert "Would go way A (30% go way A, 70% way B)" in rehearsed
+    assert "Gets “A seventh email (en)”" in rehearsed

@@ -5,7 +5,7 @@ from datetime import time
 import pytest
 
 from crm.messages.rules import Answer
-from crm.sequences.plan_graph import Answered, Branch, Ending, InSegment, Pause, Plan, Step, plan_from
+from crm.sequences.plan_graph import Answered, Branch, Ending, InSegment, Pause, Plan, Share, Step, plan_from
 
 DAY, AT_ONCE = {"amount": 1, "unit": "days"}, {"amount": 0, "unit": "days"}
 WINDOW = {"start": "09:00", "end": "17:00", "weekdays": [0, 1, 2, 3, 4]}
@@ -21,6 +21,11 @@ def branch(number: int, *, yes=(), no=(), ask=None, wait=None) -> dict:
     return {
         "number": number, "kind": "branch", "ask": ask or CALL, "wait": wait or DAY, "yes": list(yes), "no": list(no),
     }  # fmt: skip
+
+
+def split(number: int, *, percent=30) -> dict:
+    made = branch(number) | {"kind": "split", "percent": percent, "draw": f"7:{number}"}
+    return {name: value for name, value in made.items() if name != "ask"}
 
 
 def ending(number: int, kind: str = "exit") -> dict:
@@ -91,9 +96,24 @@ def test_one_decision_asks_what_it_may_come_to_and_no_more():
         [branch(0, ask={"answer": "opened"})],
         [branch(0, ask={"rule": {"field": "diagnosis", "values": ["x"]}})],
         [branch(0, ask={"opened": 1})],
+        [split(0, percent=0)],
+        [split(0, percent=100)],
+        [split(0, percent="half")],
+        [split(0) | {"draw": ""}],
         [branch(1, yes=[branch(2, yes=[branch(3, yes=[branch(4, yes=[branch(5, yes=[branch(6)])])])])])],
     ],
 )
 def test_what_cannot_be_read(nodes):
     with pytest.raises(ValueError, match=r"."):
         plan(*nodes)
+
+
+def test_a_split_draws_its_share_and_each_person_once():
+    share = plan(split(5)).branches[0].question
+    assert isinstance(share, Share)
+    drawn = {who for who in range(10_000) if share.holds(who)}
+    assert 2_850 < len(drawn) < 3_150
+    assert drawn == {who for who in range(10_000) if Share(30, "7:5").holds(who)}
+    assert drawn < {who for who in range(10_000) if Share(50, "7:5").holds(who)}  # a larger share keeps them
+    other = {who for who in range(10_000) if Share(30, "8:5").holds(who)}
+    assert 800 < len(drawn & other) < 1_000  # another draw is independent

@@ -17,7 +17,18 @@ from crm.messages.rules import Answer
 from crm.segments.rules import Condition
 from crm.sequences import planner, service
 from crm.sequences.models import EmailSequence, Enrolment, Passage, SequenceVersion
-from crm.sequences.plan_graph import Answered, Branch, Ending, EndKind, InSegment, Plan, Step, Wait, plan_from
+from crm.sequences.plan_graph import (
+    Answered,
+    Branch,
+    Ending,
+    EndKind,
+    InSegment,
+    Plan,
+    Share,
+    Step,
+    Wait,
+    plan_from,
+)
 from crm.sequences.simulator import BuiltIn, Kind, Persona, Problem, Says, built_in, problems, sent, simulate
 from tests.support import factories
 from tests.support.states import bring
@@ -90,15 +101,19 @@ asks = st.one_of(
 )
 
 
+percents = st.integers(20, 80)
+
+
 @st.composite
 def shapes(draw, depth: int = 0) -> list[dict]:
     """Nodes without numbers: those of emails and others are given afterwards."""
-    kinds = ["email", "email", "email", "wait", "branch"] if depth < 2 else ["email", "wait"]
+    kinds = ["email", "email", "email", "wait", "branch", "split"] if depth < 2 else ["email", "wait"]
     found = []
     for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=4 - depth)):
         node = {"kind": kind, "wait": draw(waits)}
-        if kind == "branch":
-            node |= {"ask": draw(asks), "yes": draw(shapes(depth + 1)), "no": draw(shapes(depth + 1))}
+        if kind in ("branch", "split"):
+            asked = {"ask": draw(asks)} if kind == "branch" else {"percent": draw(percents), "draw": "sim"}
+            node |= asked | {"yes": draw(shapes(depth + 1)), "no": draw(shapes(depth + 1))}
             if draw(st.booleans()):
                 node["yes"].append({"kind": draw(st.sampled_from(["goal", "exit", "end"])), "name": "There"})
         found.append(node)
@@ -165,6 +180,11 @@ def imagined(one: dict) -> Persona:
     )
 
 
+def drawn_by(plan: Plan, contact_id: int) -> frozenset[int]:
+    asked = [(one.number, one.question) for one in plan.branches]
+    return frozenset(n for n, share in asked if isinstance(share, Share) and share.holds(contact_id))
+
+
 def test_the_planner_does_what_the_simulator_says(outbox, clock):
     """Random plans, people, answers and orders; each is played on the database at the moments that its facts give."""
 
@@ -173,9 +193,9 @@ def test_the_planner_does_what_the_simulator_says(outbox, clock):
     def agree(stored, one):
         plan, who = plan_from(stored), imagined(one)
         content = [(item, "en") for item in ITEMS]
-        lines = simulate(plan, who, content=content)
         with transaction():
             played = Played(stored, who, clock)
+            lines = simulate(plan, replace(who, drawn=drawn_by(plan, played.contact_id)), content=content)
             for _ in range(200):
                 if not played.step():
                     break
@@ -271,7 +291,7 @@ class Played:
 
 def test_built_in_personas_find_no_fault_and_see_one():
     found = built_in(PLAN, now=FRIDAY, zone=LA)
-    assert set(found) == set(BuiltIn)
+    assert set(found) == set(BuiltIn) - {BuiltIn.DRAWN}
     for who in found.values():
         assert not problems(PLAN, who, simulate(PLAN, who, content=EVERYTHING))
     lines = simulate(PLAN, found[BuiltIn.READS], content=EVERYTHING)
@@ -280,3 +300,12 @@ def test_built_in_personas_find_no_fault_and_see_one():
         *(replace(line, at=line.at + timedelta(hours=12)) for line in lines if line.kind == "sent"),
     ]
     assert problems(PLAN, found[BuiltIn.READS], wrong) == set(Problem)
+
+
+def test_both_ways_of_a_split_are_rehearsed():
+    plan = Plan(
+        OFFICE, (Branch(Share(30, "1:5"), Wait(0, "days"), 5, yes=(Step("a", Wait(0, "days"), 0),), no=()),)
+    )
+    found = built_in(plan, now=FRIDAY, zone=LA)
+    got = {name: list(sent(simulate(plan, who, content=EVERYTHING))) for name, who in found.items()}
+    assert (got[BuiltIn.DRAWN], got[BuiltIn.READS]) == ([0], [])

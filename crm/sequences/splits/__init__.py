@@ -1,0 +1,1 @@
+"""Splits of sequences: how many people of each way booked a consultation, and what that shows."""

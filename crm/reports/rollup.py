@@ -49,7 +49,7 @@ _LEADS = """
         select b.lead_id from lead_breach b join leads l on l.id = b.lead_id where b.stage = any(:waits::text[])
         group by b.lead_id
     ), found as (
-        select l.*, r.practice_id, r.outcome_sent_at, greatest(coalesce(s.step, 0),
+        select l.*, coalesce(r.practice_id, poster.id) as practice_id, r.outcome_sent_at, greatest(coalesce(s.step, 0),
                 case when l.kind = 'contact_request' and c.lead_id is not null then 1 else 0 end,
                 case when v.attended_at is not null then case l.kind when 'referral' then 3 else 4 end
                     when v.lead_id is not null then case l.kind when 'referral' then 2 else 3 end else 0 end) as step,
@@ -59,6 +59,8 @@ _LEADS = """
         left join by_stage s on s.lead_id = l.id left join by_visit v on v.lead_id = l.id
         left join reached c on c.lead_id = l.id left join late on late.lead_id = l.id
         left join referral r on r.lead_id = l.id
+        left join practice poster on poster.id =
+            case when l.first_touch->>'practice' ~ '^[0-9]{1,18}$' then cast(l.first_touch->>'practice' as bigint) end
     )
     select f.id as lead_id, f.local::date as day, extract(hour from f.local)::smallint as hour,
         extract(isodow from f.local)::smallint as weekday, f.kind, f.source,

@@ -64,6 +64,7 @@ _REQUESTS: Sequence[Definition] = (
     (STEPS["booked"], lazy_gettext("A consultation was booked, also if it was moved or cancelled later.")),
     (STEPS["attended"], lazy_gettext("A consultation took place.")),
     (STEPS["patient"], lazy_gettext("The lead came to the stage Patient.")),
+    (GROUPS["practice"], lazy_gettext("The practice whose poster the person scanned.")),
 )  # fmt: skip
 _REFERRALS: Sequence[Definition] = (
     (STEPS["sent"], lazy_gettext("Referrals of the period, by the day they came in. Duplicates and mistakes are left out.")),
@@ -71,6 +72,7 @@ _REFERRALS: Sequence[Definition] = (
     (STEPS["scheduled"], lazy_gettext("A visit was scheduled, also if it was moved, cancelled or missed later.")),
     (STEPS["attended"], lazy_gettext("The patient was seen.")),
     (STEPS["returned"], lazy_gettext("The patient was seen, and the outcome was marked as sent to the practice.")),
+    (GROUPS["practice"], lazy_gettext("The practice that sent the referral.")),
 )  # fmt: skip
 _EVERY_STEP: Definition = (
     lazy_gettext("Every step"),

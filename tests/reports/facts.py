@@ -53,7 +53,10 @@ def _add_lead(dice, person, clinician):
     lead = Lead(
         reference=f"X-{dice.getrandbits(60)}", contact_id=person.id, kind=kind, stage=stages[0], created_at=at, stage_at=at,
         source=dice.choice(["form", "phone", "portal", "import"]), urgent=False, attempts=dice.randrange(4), demo=False,
-        first_touch=dice.choice([None, {"utm_source": "news"}, {"utm_source": "news", "utm_campaign": "may"}]),
+        first_touch=dice.choice([
+            None, {"utm_source": "news"}, {"utm_source": "news", "utm_campaign": "may"},
+            {"practice": str(clinician.practice_id)}, {"practice": "999999"}, {"practice": "unknown"},
+        ]),
     )  # fmt: skip
     db.session.add(lead)
     db.session.flush()

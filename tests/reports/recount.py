@@ -13,6 +13,7 @@ from crm.core import clock
 from crm.core.db import db
 from crm.leads.models import Breach, Call, Lead, Referral, StageMove
 from crm.messages.models import Batch, Message
+from crm.referrers.models import Practice
 from crm.reports import rollup, rules
 
 LA = ZoneInfo("America/Los_Angeles")
@@ -65,11 +66,11 @@ def lead_row(lead):
     ]
     seen = [at for stage, at in arrivals.items() if steps[stage] >= rules.ATTENDED[kind]] + attended
     local, person = lead.created_at.astimezone(LA), db.session.get(Contact, lead.contact_id)
-    touch = lead.first_human_touch_at
+    touch, first_touch = lead.first_human_touch_at, lead.first_touch or {}
     return {
         "lead_id": lead.id, "day": local.date(), "hour": local.hour, "weekday": local.isoweekday(), "kind": kind,
-        "source": lead.source, "campaign": " / ".join((lead.first_touch or {}).values()),
-        "practice_id": referral and referral.practice_id, "owner_id": lead.owner_id, "language": person.language,
+        "source": lead.source, "campaign": " / ".join(value for key, value in first_touch.items() if key.startswith("utm")),
+        "practice_id": referral.practice_id if referral else poster(lead), "owner_id": lead.owner_id, "language": person.language,
         "state": person.state, "step": step, "stage": lead.stage, "reason": lead.reason, "closed": lead.closed_at is not None,
         "stage_at": lead.stage_at, "attempts": lead.attempts,
         "minutes_to_touch": whole(touch - lead.created_at, 60) if touch else None,
@@ -77,6 +78,13 @@ def lead_row(lead):
         "hours_to_booked": whole(min(booked) - lead.created_at, 3600) if booked else None,
         "hours_to_attended": whole(min(seen) - lead.created_at, 3600) if seen else None,
     }  # fmt: skip
+
+
+def poster(lead):
+    """Return the practice whose poster brought the person, if there is such a practice."""
+    number = (lead.first_touch or {}).get("practice", "")
+    found = db.session.get(Practice, int(number)) if number.isdecimal() else None
+    return found.id if found else None
 
 
 def leads():

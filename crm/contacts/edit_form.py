@@ -134,7 +134,7 @@ def _read_phones(found: EditResult, numbers: list[tuple[str, str]]) -> None:
     found.phones = phones[:MOST_PHONES]
 
 
-_WRITTEN = ("email", "phone", "birth_date", "state", "first_name", "last_name")
+_WRITTEN = ("email", "phone", "birth_date", "state", "first_name", "last_name", "language")
 _PART = re.compile(rf"(?:\A|; )({'|'.join(name.replace('_', ' ') for name in _WRITTEN)}): ")
 
 

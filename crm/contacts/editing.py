@@ -169,18 +169,23 @@ def _replace_phones(contact_id: int, phones: Sequence[tuple[str, str]], *, sourc
     return True
 
 
-def undo(act_id: int, *, contact_id: int) -> None:
-    """Undo an edit of the current actor. Raises NotFound, and Conflict if something changed since."""
+def undo(act_id: int, *, contact_id: int, lead_id: int | None = None) -> None:
+    """Undo an edit of the current actor, or their act on a lead that edited its person, too.
+
+    Raises NotFound, and Conflict if something changed since.
+    """
     before = service.get(contact_id)
     was, index_was = values_of(before), before.email_index
-    if not acts.concerns(act_id, table="contact", row_id=contact_id):
+    if lead_id is None and not acts.concerns(act_id, table="contact", row_id=contact_id):
         raise NotFound("Action not found.")
-    acts.undo(act_id)
+    acts.undo(act_id, lead_id=lead_id)
     contact = service.get(contact_id)
     for name, value in values_of(contact).items():
         if value != was[name]:
             _note(contact_id, name, was[name], value, source="undo")
-    service.record_activity(contact_id=contact_id, kind="act_undone", detail={"what": "edit"})
+    service.record_activity(
+        contact_id=contact_id, lead_id=lead_id, kind="act_undone", detail={"what": "edit"}
+    )
     if contact.email_index != index_was:
         events.publish(AddressChanged(contact_id=contact_id, before=index_was, asks=False))
 
@@ -212,7 +217,7 @@ def differences(contact: Contact) -> list[tuple[Activity, dict[str, str]]]:
         left = {
             name: value
             for name, value in said.items()
-            if now.get(name) != value and (line.id, name) not in settled
+            if now.get(name, "") != value and (line.id, name) not in settled
         }
         if left:
             found.append((line, left))

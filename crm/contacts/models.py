@@ -147,7 +147,7 @@ class ContactChange(HasId, Base):
     field: Mapped[str] = mapped_column(Text)
     before: Mapped[str | None] = mapped_column(Encrypted)
     after: Mapped[str | None] = mapped_column(Encrypted)
-    source: Mapped[str] = mapped_column(Text)  # edit, wrote_otherwise, merge, split, undo
+    source: Mapped[str] = mapped_column(Text)  # edit, wrote_otherwise, correction, merge, split, undo
 
 
 class ContactSearch(Base):

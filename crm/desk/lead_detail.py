@@ -8,7 +8,9 @@ from typing import Any
 from crm.consent import queries as consent
 from crm.consultations import service as consultations
 from crm.consultations.models import Consultation
+from crm.contacts import edit_form, editing
 from crm.contacts import queries as people
+from crm.contacts.models import Contact
 from crm.contacts.queries import EntryFilter, TimelineEntry
 from crm.core import clock
 from crm.core.db import db
@@ -32,6 +34,7 @@ TIMELINE_VIEWS: Mapping[str, tuple[str, EntryFilter | None]] = {  # tabs of the 
         {
             "activity": (
                 "note", "called", "told_otherwise", "practice_told_otherwise", "left_out", "sent_again", "edited",
+                "referral_corrected",
             )
         },
     ),
@@ -116,6 +119,16 @@ def _known(lead: Lead, held: Sequence[Consultation]) -> scoring.LeadFacts:
         booked="booked" in states,
         missed="no_show" in states,
     )
+
+
+def differences(contact: Contact) -> dict[str, Any]:
+    """Return what was written otherwise than the record has it, and what that holds, for staff who may edit people."""
+    found = editing.differences(contact)
+    return {
+        "differences": found,
+        "difference_held": editing.values_of(contact) if found else {},
+        "labels": edit_form.LABELS,
+    }
 
 
 def work_sections(lead: Lead) -> dict[str, Any]:

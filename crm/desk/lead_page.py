@@ -83,6 +83,7 @@ def render_lead(lead: Lead, status: int = 200, **more: Any) -> Response:
         now=clock.now(),
         **_timeline(lead, clinical=clinical),
         **lead_detail.work_sections(lead),
+        **(lead_detail.differences(lead.contact) if has_permission("manage_contacts") else {}),
         **more,
     )
     return make_response(page, status)

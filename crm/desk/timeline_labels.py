@@ -28,6 +28,7 @@ EVENTS: Mapping[str, Label] = {
     "told_otherwise": ("Submitted details differ from the record", "warning", "!"),
     "practice_told_otherwise": ("The practice’s details differ from its record", "warning", "!"),
     "sent_again": ("The practice sent the referral again with another text", "warning", "!"),
+    "referral_corrected": ("The practice corrected the referral", "warning", "!"),
     "left_out": ("Values that could not be read", "warning", "!"),
     "possible_duplicate": ("Possible duplicate of another record", "warning", "!"),
     "stopped": ("Clinical stop set: no more emails", "danger", "■"),

@@ -83,6 +83,7 @@ class IntakeResult:
     reference: str
     stage: str
     is_new: bool
+    person_is_new: bool = False  # this intake made the record of the person
 
 
 @row_scope.lifted()
@@ -177,8 +178,7 @@ def open_referral(
     if practice_id is not None and clinician.practice_id != practice_id:
         raise Conflict("This NPI belongs to a clinician of another practice.")
     found = find_person(referral.person, contact_id=referral.contact_id, demo=demo)
-    # the practice belongs to it: two practices may well say the same of one patient on one day
-    content = _content_index(rules.REFERRAL, f"{clinician.practice_id} {_as_json(referral.health)}")
+    content = referral_index(clinician.practice_id, referral.health)
     opened = _same_referral(referral, clinician, found.contact, content)
     if opened is None and not found.is_new:
         opened = _same_open(found.contact, rules.REFERRAL, content)
@@ -250,11 +250,19 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
+def referral_index(practice_id: int, health: Mapping[str, Any]) -> bytes:
+    """Return the blind index that is equal for the same referral sent twice.
+
+    The practice belongs to it: two practices may well say the same of one patient on one day.
+    """
+    return _content_index(rules.REFERRAL, f"{practice_id} {as_compact(health)}")
+
+
 def _content_index(kind: str, content: str) -> bytes:
     return crypto.blind_index("lead content", f"{kind}|{content}")
 
 
-def _as_json(value: Mapping[str, Any]) -> str:
+def as_compact(value: Mapping[str, Any]) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -369,7 +377,14 @@ def _open(
         events.publish(
             LeadOpened(lead_id=lead_id, contact_id=contact.id, kind=kind, language=contact.language)
         )
-    return IntakeResult(lead_id=lead_id, contact_id=contact.id, reference=reference, stage=stage, is_new=True)
+    return IntakeResult(
+        lead_id=lead_id,
+        contact_id=contact.id,
+        reference=reference,
+        stage=stage,
+        is_new=True,
+        person_is_new=found.is_new,
+    )
 
 
 def _store(opened: IntakeResult, referral: NewReferral, clinician: Clinician) -> None:
@@ -382,9 +397,9 @@ def _store(opened: IntakeResult, referral: NewReferral, clinician: Clinician) ->
             external_id=referral.external_id,
             urgency=referral.urgency,
             service=referral.service,
-            health=_as_json(referral.health),
+            health=as_compact(referral.health),
             contact_person=referral.contact_person,
-            guardian=_as_json(referral.guardian) if referral.guardian else None,
+            guardian=as_compact(referral.guardian) if referral.guardian else None,
             patient_informed=referral.patient_informed,
             patient_agreed_to_email=attested is not None,
             attestation=attested.name if attested else None,
@@ -409,16 +424,28 @@ def _note_left_out(opened: IntakeResult, left_out: Sequence[Unread]) -> None:
 
 def _note_differences(opened: IntakeResult, found: contacts.ContactMatch, person: Person) -> None:
     """Record submitted values that differ from the record, for staff to decide."""
-    if not found.differing:
-        return
-    said = "; ".join(f"{name.replace('_', ' ')}: {getattr(person, name)}" for name in found.differing)
-    contacts.record_activity(
+    note_otherwise(
         contact_id=found.contact.id,
         lead_id=opened.lead_id,
-        kind="told_otherwise",
-        text=said,
-        detail={"fields": list(found.differing)},
+        said={name: getattr(person, name) for name in found.differing},
     )
+
+
+def note_otherwise(
+    *, contact_id: int, lead_id: int, said: Mapping[str, Any], act_id: int | None = None
+) -> None:
+    """Record what was written otherwise than the record has it (field -> value), for staff to decide.
+
+    `act_id`: the act that may be undone, and this with it.
+    """
+    if said:
+        contacts.record_activity(
+            contact_id=contact_id,
+            lead_id=lead_id,
+            kind="told_otherwise",
+            text="; ".join(f"{name.replace('_', ' ')}: {value or ''}" for name, value in said.items()),
+            detail={"fields": list(said)} | ({"act_id": act_id} if act_id is not None else {}),
+        )
 
 
 def _note_practice_differences(opened: IntakeResult, clinician: Clinician, sender: referrers.Sender) -> None:

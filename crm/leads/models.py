@@ -149,6 +149,9 @@ class Referral(Base):
     attestation: Mapped[str | None] = mapped_column(Text)  # wording and version the referrer ticked
     attestation_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     sent_at: Mapped[datetime]
+    sent: Mapped[str | None] = mapped_column(
+        Encrypted
+    )  # JSON: the portal form as last sent, see crm.intake.corrections
     outcome_sent_at: Mapped[datetime | None]
     outcome_what: Mapped[str | None] = mapped_column(Text)  # of rules.OUTCOMES_SENT
     outcome_how: Mapped[str | None] = mapped_column(Text)  # of rules.SENT_BY

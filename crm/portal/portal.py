@@ -21,10 +21,11 @@ from crm.contacts.rules import STATE_ZONES, Problem
 from crm.core import clock, current, file_types
 from crm.core.blueprints import PortalEntry, PortalPages
 from crm.core.errors import Conflict, Invalid
+from crm.intake import corrections
 from crm.leads import rules
 from crm.leads.crisis_words import mentions_crisis
 from crm.leads.models import Lead
-from crm.portal import page_context, queries, referral_form, service
+from crm.portal import correcting, page_context, queries, referral_form, service
 from crm.portal import texts as words
 from crm.portal.queries import Filters
 from crm.portal.referral_form import FormResult
@@ -197,10 +198,18 @@ def _show(lead: Lead, *, errors: Mapping[str, Any] | None = None, typed: str = "
         sent="sent" in request.args,
         in_crisis=request.args.get("help") == "now",
         can_withdraw=lead.stage in service.WITHDRAWABLE,
+        can_correct=correcting.form_of(lead) is not None,
+        answers=_answers(lead),
         errors=errors or {},
         typed=typed,
     )
     return make_response(page, 422 if errors else 200)
+
+
+def _answers(lead: Lead) -> list[tuple[str, str]]:
+    """Return what the practice sent, with labels."""
+    sent = corrections.sent_form(lead.referral) if lead.referral is not None else None
+    return words.answers(sent.answers) if sent is not None else []
 
 
 @pages.get("/r/<reference>/print")

@@ -16,6 +16,7 @@ FIELDS = (
     "phone", "email", "language", "state", "guardian_name", "guardian_relation", "guardian_phone", "reason",
     "diagnoses", "payer", "member_id", "urgency", "service", "informed", "agreed",
 )  # fmt: skip
+CORRECTABLE = FIELDS[3:-2]  # all but the clinician, and what was ticked
 NEW_CLINICIAN = "new"
 CHOICES: Mapping[str, tuple[Callable[[str], str], str]] = {  # field -> rule, and what holds without an answer
     "language": (people.clean_language, "en"),
@@ -79,6 +80,27 @@ def read_form(
     """Read a form. `clinicians`: id -> (name, NPI) of the practice's own."""
     found = FormResult()
     _who(found, answers, clinicians)
+    _read_values(found, answers, today)
+    _read_ticks(found, answers)
+    return found
+
+
+def read_correction(answers: Mapping[str, str], *, today: date) -> FormResult:
+    """Read a correction. An optional value that cannot be read is wrong here: the nurse sees the form again."""
+    found = FormResult()
+    _read_values(found, answers, today)
+    for one in found.left_out:
+        found.wrong.setdefault(one.field, one.problem)
+    return found
+
+
+def answers_of(clean: Mapping[str, Any]) -> dict[str, str]:
+    """Return the clean values as texts that the form reads again."""
+    texts = {name: clean[name] for name in CORRECTABLE} | {"diagnoses": ", ".join(clean["diagnoses"])}
+    return {name: "" if value is None else str(value) for name, value in texts.items()}
+
+
+def _read_values(found: FormResult, answers: Mapping[str, str], today: date) -> None:
     for name, (rule, needed) in RULES.items():
         _take(found, name, answers.get(name, ""), rule, needed=needed)
     _take(
@@ -91,8 +113,10 @@ def read_form(
     for name, (rule, default) in CHOICES.items():
         found.clean[name] = optional_value(name, answers.get(name, ""), rule, found.left_out) or default
     _read_diagnoses(found)
-    _together(found, answers, today)
-    return found
+    _one_name(found)
+    born = found.clean["birth_date"]
+    if born and age(born, today) < ADULT and not found.clean["guardian_name"]:
+        found.wrong.setdefault("guardian_name", Problem("guardian"))
 
 
 def _take(found: FormResult, name: str, text: str, rule: Callable[[str], Any], *, needed: bool) -> None:
@@ -136,11 +160,7 @@ def _one_name(found: FormResult) -> None:
         found.wrong |= dict.fromkeys(NAMES, REQUIRED)
 
 
-def _together(found: FormResult, answers: Mapping[str, str], today: date) -> None:
-    _one_name(found)
-    born = found.clean["birth_date"]
-    if born and age(born, today) < ADULT and not found.clean["guardian_name"]:
-        found.wrong.setdefault("guardian_name", Problem("guardian"))
+def _read_ticks(found: FormResult, answers: Mapping[str, str]) -> None:
     if answers.get("informed") != "yes":
         found.wrong["informed"] = Problem("informed")
     found.clean["agreed"] = answers.get("agreed") == "yes"

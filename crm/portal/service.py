@@ -15,6 +15,8 @@ from crm.contacts.rules import InvalidValue, clean_text
 from crm.core import clock, crypto, events, file_types
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotFound
+from crm.intake import corrections
+from crm.intake.corrections import SentForm
 from crm.intake.service import NewReferral, open_referral
 from crm.intake.values import Unread
 from crm.leads import crisis
@@ -96,6 +98,7 @@ def open_from_form(
     lead = get_for_practice(reference=opened.reference, practice_id=person.practice_id)
     if opened.is_new:
         _note_submission(lead, person, language=language)
+        _keep_sent(lead, clean, contact_person=referral.contact_person, is_own=opened.person_is_new)
     return lead, opened.is_new
 
 
@@ -122,6 +125,13 @@ def _referral(
         attestation=consent_texts.current("referral-attestation", language) if clean["agreed"] else None,
         left_out=left_out,
     )
+
+
+def _keep_sent(lead: Lead, clean: Mapping[str, Any], *, contact_person: str | None, is_own: bool) -> None:
+    if lead.referral is not None:
+        answers = referral_form.answers_of({**clean, "contact_person": contact_person})
+        form = SentForm(answers=answers, contact_id=lead.contact_id if is_own else None)
+        corrections.keep_sent(lead.referral, form)
 
 
 def _note_submission(lead: Lead, person: PortalPerson, *, language: str) -> None:

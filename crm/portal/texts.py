@@ -77,6 +77,8 @@ FIELDS: Mapping[str, Any] = {
     "service": _("Service requested"),
 }
 
+CODED = ("language", "urgency", "service")  # answers that are stored as a code
+
 WRONG: Mapping[str, Any] = {  # what only the portal says: "code:field" comes before "code"
     "required": _("Enter this. It is required."),
     "required:text": _("Write a message first."),
@@ -125,6 +127,25 @@ def left_out(unread: Sequence[Unread]) -> str:
             names=names,
         )
     )
+
+
+CODES: Mapping[str, Any] = {
+    "en": "English",
+    "es": "Español",
+    "routine": _("Routine"),
+    "urgent": _("Urgent"),
+    "consult": _("Consultation only"),
+    "treat": _("Evaluation and treatment"),
+}
+
+
+def answers(sent: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what a practice sent as (label, text); empty answers are left out."""
+    return [
+        (str(FIELDS[name]), str(CODES[text]) if name in CODED else text)
+        for name, text in sent.items()
+        if text
+    ]
 
 
 def stage_label(code: str) -> str:

@@ -175,8 +175,8 @@ _FORGET = tuple(
         """update task set title = :title, done_at = coalesce(done_at, stage.at), done_by = coalesce(done_by, 'erasure')
             from (select l.id, l.closed_at as at from lead l where l.contact_id = any(:records)) stage
             where stage.id = task.lead_id""",
-        f"""update referral set health = null, guardian = null, external_id = null, contact_person = null
-            where lead_id in ({_THEIRS})""",
+        f"""update referral set health = null, guardian = null, external_id = null, contact_person = null,
+            sent = null where lead_id in ({_THEIRS})""",
         "update lead set first_touch = null where contact_id = any(:records)",
         f"delete from referral_attachment where lead_id in ({_THEIRS})",
         f"delete from document where contact_id = any(:records) or lead_id in ({_THEIRS})",

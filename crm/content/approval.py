@@ -25,7 +25,7 @@ from crm.core import clock, current
 from crm.core.db import db
 from crm.core.errors import Conflict, Invalid, NotAllowed, NotFound
 from crm.core.events import publish
-from crm.staff import access, alerts
+from crm.staff import alerts
 from crm.staff import service as staff
 from crm.staff.notifications import service as notifications
 from crm.staff.notifications.models import NotificationKind
@@ -190,12 +190,7 @@ def submit(version_id: int, *, actor: str) -> ContentVersion:
 def _ask_reviewers(version: ContentVersion) -> None:
     """Notify staff who may review a version, but for those who wrote it."""
     wrote = authors(version)
-    able = [
-        user.id
-        for user in staff.at_work()
-        if access.has_permission((role.name for role in user.roles), "review_content")
-        and f"staff:{user.id}" not in wrote
-    ]
+    able = [user.id for user in staff.able_to("review_content") if f"staff:{user.id}" not in wrote]
     notifications.notify(
         able,
         kind=NotificationKind.REVIEW,

@@ -57,6 +57,13 @@ def lead_workers() -> Sequence[User]:
     return [user for user in at_work() if may_work_leads(user)]
 
 
+def able_to(permission: str) -> list[User]:
+    """Return the staff members at work who have this permission."""
+    return [
+        user for user in at_work() if access.has_permission((role.name for role in user.roles), permission)
+    ]
+
+
 def may_work_leads(user: User) -> bool:
     """Return whether leads and tasks may be given to a user."""
     is_staff = user.active and user.practice_id is None

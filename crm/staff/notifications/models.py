@@ -17,14 +17,18 @@ class NotificationKind(StrEnum):
     REPLY = "reply"  # a practice wrote
     REVIEW = "review"  # a text waits for review
     BREACH = "breach"  # a deadline was missed
+    MONTH = "month"  # the numbers of a month
 
 
 class Notification(HasId, Base):
-    """One notification of one member of staff. `subject` is a reference, or the name of a text; never a person's."""
+    """One notification of one member of staff. `subject` is a reference, the name of a text, or numbers.
+
+    It never names a person.
+    """
 
     __tablename__ = "notification"
     __table_args__ = (
-        CheckConstraint("kind in ('assigned','mentioned','reply','review','breach')", name="kind"),
+        CheckConstraint("kind in ('assigned','mentioned','reply','review','breach','month')", name="kind"),
         Index("ix_notification_user", "user_id", "id"),
         Index(
             "uq_notification_unread",
@@ -55,7 +59,7 @@ class NotificationChoice(Base):
 
     __tablename__ = "notification_choice"
     __table_args__ = (
-        CheckConstraint("kind in ('assigned','mentioned','reply','review','breach')", name="kind"),
+        CheckConstraint("kind in ('assigned','mentioned','reply','review','breach','month')", name="kind"),
     )
 
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), primary_key=True)

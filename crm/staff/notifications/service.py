@@ -1,7 +1,7 @@
 """Notifications: notify staff, what waits for a person, what they chose, and what the next digest says."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 from sqlalchemy import delete, func, select, text, update
@@ -32,13 +32,20 @@ _NOTIFY = text("""
 def notify(user_ids: Collection[int | None], *, kind: NotificationKind, subject: str, link: str) -> None:
     """Notify these staff members, but for the one who acts, once for each link they have not read yet.
 
-    `subject` is a reference or the name of a text: it holds no personal data.
+    `subject` is a reference, the name of a text, or numbers: it holds no personal data.
     """
     actor = audit.current().actor
     ids = [one for one in user_ids if one is not None and actor != f"staff:{one}"]
     if ids:
         given = {"kind": kind, "subject": subject, "link": link, "ids": ids, "now": clock.now()}
         db.session.execute(_NOTIFY, given)
+
+
+def notify_once(user_ids: Collection[int], *, kind: NotificationKind, subject: str, link: str) -> None:
+    """Notify these staff members unless they were notified of this link before, read or not."""
+    before = select(Notification.user_id).where(Notification.kind == kind, Notification.link == link)
+    known = set(db.session.scalars(before.where(Notification.user_id.in_(user_ids))))
+    notify([one for one in user_ids if one not in known], kind=kind, subject=subject, link=link)
 
 
 def about_lead(user_id: int | None, *, kind: NotificationKind, reference: str) -> None:
@@ -101,8 +108,8 @@ def choose(*, user_id: int, shown: Collection[str], emailed: Collection[str]) ->
     audit.record("user.notifications", object_type="user", object_id=user_id)
 
 
-def take_digests() -> Mapping[int, Mapping[NotificationKind, int]]:
-    """Return user -> how many notifications of each kind a digest is due for, and mark them as emailed.
+def take_digests() -> Mapping[int, Sequence[tuple[NotificationKind, str]]]:
+    """Return user -> kind and subject of the notifications a digest is due for, and mark them as emailed.
 
     A person gets at most one in four hours. Of two calls at once, one gets a notification.
     """
@@ -123,10 +130,10 @@ def take_digests() -> Mapping[int, Mapping[NotificationKind, int]]:
     )
     waits = waits.where(~unwanted.exists())
     taken = update(Notification).where(Notification.id.in_(waits)).values(emailed_at=now)
-    rows = db.session.execute(taken.returning(Notification.user_id, Notification.kind)).all()
-    found: dict[int, dict[NotificationKind, int]] = defaultdict(lambda: defaultdict(int))
-    for row in rows:
-        found[row.user_id][row.kind] += 1
+    columns = (Notification.user_id, Notification.kind, Notification.subject)
+    found: dict[int, list[tuple[NotificationKind, str]]] = defaultdict(list)
+    for user_id, kind, subject in db.session.execute(taken.returning(*columns)):
+        found[user_id].append((kind, subject))
     return found
 
 

@@ -4,9 +4,11 @@ from typing import Any
 
 from flask import Response, abort, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 from flask_security import current_user
 
 from crm.clinic import rules, service
+from crm.consultations import queries, rooms
 from crm.content import service as content
 from crm.core import current, time_zones
 from crm.core.blueprints import ConsoleEntry, ConsolePages
@@ -43,6 +45,7 @@ def _page(status: int = 200, *, typed: Any, **more: Any) -> Response:
         gaps=current.settings().clinic_gaps,
         zones=[(name, name) for name in sorted(time_zones.NAMES)],
         states=STATES,
+        rooms=queries.rooms(),
         **more,
     )
     return make_response(page, status)
@@ -76,6 +79,37 @@ def save_logo() -> ResponseReturnValue:
         abort(_page(422, typed=service.stored(), errors=error.fields))
     flash("Logo saved.", "success")
     return redirect(url_for(".index"))
+
+
+@pages.post("/rooms")
+@access.require("change_settings")
+def add_room() -> ResponseReturnValue:
+    """Add a room."""
+    try:
+        rooms.add(request.form.get("room", ""))
+    except Invalid as error:
+        abort(_page(422, typed=service.stored(), errors=error.fields))
+    flash(gettext("Room added."), "success")
+    return redirect(url_for(".index") + "#rooms")
+
+
+@pages.post("/rooms/<int:room_id>")
+@access.require("change_settings")
+def change_room(room_id: int) -> ResponseReturnValue:
+    """Rename or remove a room."""
+    if request.form.get("do") == "remove":
+        rooms.remove(room_id)
+        flash(
+            gettext("Room removed. Consultations that are booked in it stay. Add it again to bring it back."),
+            "success",
+        )
+        return redirect(url_for(".index") + "#rooms")
+    try:
+        rooms.rename(room_id, request.form.get("name", ""))
+    except Invalid as error:
+        abort(_page(422, typed=service.stored(), errors=error.fields))
+    flash(gettext("Saved."), "success")
+    return redirect(url_for(".index") + "#rooms")
 
 
 @pages.post("/test-email")

@@ -41,7 +41,7 @@ def index() -> ResponseReturnValue:
         raise Invalid({"view": ["Calendar view not found."]})
     first = day - timedelta(days=day.weekday()) if view == WEEK else day
     last = first + timedelta(days=6) if view == WEEK else day
-    held = queries.between(first, last, clinician_id=_who())
+    held = queries.between(first, last, clinician_id=_who(), room_id=_room())
     away = queries.absences(first, last)
     columns = _days(held, away, first) if view == WEEK else _people(held, away, day)
     audit.record("consultation.calendar", detail={"view": view, "ids": [one.lead_id for one in held]})
@@ -67,7 +67,7 @@ def show_list() -> ResponseReturnValue:
     name = request.args.get("list", "coming")
     if name not in queries.LISTS:
         raise Invalid({"list": ["List not found."]})
-    shown = queries.load_list(name, clinician_id=_who(), cursor=request.args.get("cursor"))
+    shown = queries.load_list(name, clinician_id=_who(), room_id=_room(), cursor=request.args.get("cursor"))
     audit.record("consultation.list", detail={"list": name, "ids": [one.lead_id for one in shown.rows]})
     return render_template(
         "console/consultations/list.html",
@@ -84,6 +84,8 @@ def _common(view: str) -> dict[str, Any]:
     return {
         "view": view,
         "who": request.args.get("who", ""),
+        "room": request.args.get("room", ""),
+        "rooms": [(room.id, room.name) for room in queries.rooms()],
         "clinicians": [(user.id, user.name) for user in service.clinicians()],
         "in_crisis": people_in_crisis(),
         "today": clock.today(),
@@ -93,7 +95,8 @@ def _common(view: str) -> dict[str, Any]:
 
 
 def _here(endpoint: str = ".index", **arguments: Any) -> str:
-    return url_for(endpoint, who=request.args.get("who") or None, **arguments)
+    who, room = request.args.get("who") or None, request.args.get("room") or None
+    return url_for(endpoint, who=who, room=room, **arguments)
 
 
 def _day(field: str) -> date | None:
@@ -116,11 +119,20 @@ def _next_open_day() -> date:
 
 def _who() -> int | None:
     """Return the id of the clinician that the page is limited to; 0 for none yet, None for all. Raises Invalid."""
-    text = request.args.get("who", "")
+    return _chosen("who", "Clinician not found.")
+
+
+def _room() -> int | None:
+    """Return the id of the room that the page is limited to; 0 for none yet, None for all. Raises Invalid."""
+    return _chosen("room", "Room not found.")
+
+
+def _chosen(field: str, wrong: str) -> int | None:
+    text = request.args.get(field, "")
     if text in ("", NOBODY):
         return 0 if text else None
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise Invalid({"who": ["Clinician not found."]})
+        raise Invalid({field: [wrong]})
     return int(text)
 
 

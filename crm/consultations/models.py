@@ -1,4 +1,4 @@
-"""Consultations, absences of clinicians, and the private calendar feeds of staff."""
+"""Consultations, rooms, absences of clinicians, and the private calendar feeds of staff."""
 
 from datetime import date, datetime
 
@@ -9,6 +9,16 @@ from crm.consultations.rules import ConsultationState
 from crm.core.db import Base, EnumText, HasId
 from crm.leads.models import Lead
 from crm.staff.models import User
+
+
+class Room(HasId, Base):
+    """A room of the clinic. A removed one stays for the consultations that were booked in it."""
+
+    __tablename__ = "room"
+    __table_args__ = (Index("uq_room_name", text("lower(name)"), unique=True),)
+
+    name: Mapped[str] = mapped_column(Text)
+    removed_at: Mapped[datetime | None]
 
 
 class Consultation(HasId, Base):
@@ -26,6 +36,9 @@ class Consultation(HasId, Base):
             postgresql_where=text("state = 'booked'"),
         ),
         Index("ix_consultation_clinician", "clinician_id", "starts_at", "id"),
+        Index(
+            "ix_consultation_room", "room_id", "starts_at", "id", postgresql_where=text("room_id is not null")
+        ),
         Index("ix_consultation_no_show", "starts_at", "id", postgresql_where=text("state = 'no_show'")),
         Index("uq_consultation_booked", "lead_id", unique=True, postgresql_where=text("state = 'booked'")),
     )
@@ -42,9 +55,11 @@ class Consultation(HasId, Base):
     first_id: Mapped[int | None]  # the booking that this one moved; None for the first
     revision: Mapped[int] = mapped_column(BigInteger, server_default="0")  # times moved
     clinician_id: Mapped[int | None] = mapped_column(ForeignKey("user.id"))  # who sees the person
+    room_id: Mapped[int | None] = mapped_column(ForeignKey("room.id"))
 
     lead: Mapped[Lead] = relationship(lazy="joined", innerjoin=True)
     clinician: Mapped[User | None] = relationship(lazy="joined")
+    room: Mapped[Room | None] = relationship(lazy="joined")
 
 
 class ConsultationSequence(Base):

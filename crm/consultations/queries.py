@@ -1,12 +1,12 @@
-"""Consultation queries: lists, a span of days, overlaps, absences."""
+"""Consultation queries: lists, a span of days, overlaps, rooms, absences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from sqlalchemy import ColumnElement, Select, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
 
-from crm.consultations.models import Absence, CalendarFeed, Consultation, ConsultationSequence
+from crm.consultations.models import Absence, CalendarFeed, Consultation, ConsultationSequence, Room
 from crm.consultations.rules import ConsultationState
 from crm.core import clock, current, paging
 from crm.core.db import db
@@ -62,11 +62,21 @@ LISTS: Mapping[str, ConsultationList] = {
 
 
 def load_list(
-    name: str, *, clinician_id: int | None = None, cursor: str | None = None, limit: int = PAGE
+    name: str,
+    *,
+    clinician_id: int | None = None,
+    room_id: int | None = None,
+    cursor: str | None = None,
+    limit: int = PAGE,
 ) -> Page[Consultation]:
-    """Return a page of a list; `clinician_id`: of this one only, 0: of no one yet. Raises KeyError, Invalid."""
+    """Return a page of a list; `clinician_id`, `room_id`: with or in this one only, 0: in none yet.
+
+    Raises KeyError, Invalid.
+    """
     wanted, key = LISTS[name], (Consultation.starts_at, Consultation.id)
-    rows = select(Consultation).where(Consultation.state.in_(wanted.states), *_of(clinician_id))
+    rows = select(Consultation).where(
+        Consultation.state.in_(wanted.states), *_of(clinician_id=clinician_id, room_id=room_id)
+    )
     if wanted.only_coming or wanted.only_past:
         now = clock.now()
         rows = rows.where(Consultation.starts_at < now if wanted.only_past else Consultation.starts_at >= now)
@@ -79,22 +89,27 @@ def load_list(
     return Page(rows=found[:limit], next=paging.encode(last.starts_at, last.id) if last else None)
 
 
-def _of(clinician_id: int | None) -> list[ColumnElement[bool]]:
-    if clinician_id is None:
-        return []
-    column = Consultation.clinician_id
-    return [column.is_(None) if clinician_id == 0 else column == clinician_id]
+def _of(*, clinician_id: int | None, room_id: int | None) -> list[ColumnElement[bool]]:
+    wanted = ((Consultation.clinician_id, clinician_id), (Consultation.room_id, room_id))
+    return [
+        column.is_(None) if value == 0 else column == value for column, value in wanted if value is not None
+    ]
 
 
 def between(
-    first: date, last: date, *, clinician_id: int | None = None, limit: int = IN_CALENDAR
+    first: date,
+    last: date,
+    *,
+    clinician_id: int | None = None,
+    room_id: int | None = None,
+    limit: int = IN_CALENDAR,
 ) -> Sequence[Consultation]:
     """Return the booked, attended and missed consultations of these days in clinic time, in order."""
     rows = select(Consultation).where(
         Consultation.starts_at >= day_start(first),
         Consultation.starts_at < day_start(last + timedelta(days=1)),
         Consultation.state.in_(HELD),
-        *_of(clinician_id),
+        *_of(clinician_id=clinician_id, room_id=room_id),
     )
     return db.session.scalars(rows.order_by(Consultation.starts_at, Consultation.id).limit(limit)).all()
 
@@ -103,18 +118,38 @@ def overlapping(
     *, starts_at: datetime, ends_at: datetime, clinician_id: int | None, besides: int | None
 ) -> Consultation | None:
     """Return a booked consultation at the same time that the clinician, if one is named, may have."""
+    rows = _at_the_time(starts_at, ends_at, besides)
+    if clinician_id is not None:
+        mine = Consultation.clinician_id
+        rows = rows.where(or_(mine == clinician_id, mine.is_(None)))
+    return db.session.scalar(rows)
+
+
+def in_room(
+    *, starts_at: datetime, ends_at: datetime, room_id: int, besides: int | None
+) -> Consultation | None:
+    """Return a consultation that is booked in a room at the same time."""
+    rows = _at_the_time(starts_at, ends_at, besides)
+    return db.session.scalar(rows.where(Consultation.room_id == room_id))
+
+
+def _at_the_time(starts_at: datetime, ends_at: datetime, besides: int | None) -> Select[Consultation]:
+    """Select the first booked consultation at a time."""
     rows = select(Consultation).where(
         Consultation.state == ConsultationState.BOOKED,
         Consultation.starts_at > starts_at - LONGEST,
         Consultation.starts_at < ends_at,
         Consultation.starts_at + Consultation.minutes * timedelta(minutes=1) > starts_at,
     )
-    if clinician_id is not None:
-        mine = Consultation.clinician_id
-        rows = rows.where(or_(mine == clinician_id, mine.is_(None)))
     if besides is not None:
         rows = rows.where(Consultation.id != besides)
-    return db.session.scalar(rows.order_by(Consultation.starts_at, Consultation.id).limit(1))
+    return rows.order_by(Consultation.starts_at, Consultation.id).limit(1)
+
+
+def rooms() -> Sequence[Room]:
+    """Return the rooms that a consultation can be booked in, by name."""
+    rows = select(Room).where(Room.removed_at.is_(None))
+    return db.session.scalars(rows.order_by(func.lower(Room.name))).all()
 
 
 def sequences(lead_ids: Sequence[int]) -> dict[int, int]:

@@ -63,11 +63,12 @@ STAGE_AFTER: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """A time for a consultation, and with whom; None: not decided yet."""
+    """A time for a consultation, with whom, and in which room; None: not decided yet."""
 
     starts_at: datetime
     minutes: int
     clinician_id: int | None = None
+    room_id: int | None = None
 
     @property
     def ends_at(self) -> datetime:
@@ -82,17 +83,18 @@ def book(
     starts_at: datetime,
     minutes: int = 60,
     clinician_id: int | None = None,
+    room_id: int | None = None,
     confirmed: bool = False,
 ) -> Consultation:
     """Book a consultation and move the lead; a person who agreed to be emailed gets a confirmation.
 
-    `confirmed`: staff mean a time outside opening hours, in an absence, or beside another consultation.
+    `confirmed`: staff mean a time outside opening hours, in an absence, beside another consultation, or in a room that is taken.
 
     Raises Invalid for a time that is past, too far ahead or on a closed day, and Conflict if one is already booked or
     the stage does not allow it.
     """
     lead = service.get(lead_id)
-    when = Slot(starts_at=starts_at, minutes=minutes, clinician_id=clinician_id)
+    when = Slot(starts_at=starts_at, minutes=minutes, clinician_id=clinician_id, room_id=room_id)
     _check(when, confirmed=confirmed)
     if booked_consultation(lead_id) is not None:
         raise Conflict("A consultation is already booked. Reschedule it.")
@@ -115,18 +117,23 @@ def rebook(
     starts_at: datetime,
     minutes: int | None = None,
     clinician_id: int | None = None,
+    room_id: int | None = None,
     confirmed: bool = False,
 ) -> Consultation:
-    """Reschedule a booked consultation; the lead keeps its stage, and what is None stays as it was."""
+    """Reschedule a booked consultation; the lead keeps its stage, and what is None stays as it was.
+
+    `clinician_id`, `room_id`: 0 for not decided.
+    """
     old = _get_booked(consultation_id)
     when = Slot(
         starts_at=starts_at,
         minutes=minutes or old.minutes,
-        clinician_id=old.clinician_id if clinician_id is None else clinician_id,
+        clinician_id=_chosen(clinician_id, old.clinician_id),
+        room_id=_chosen(room_id, old.room_id),
     )
-    if when == Slot(starts_at=old.starts_at, minutes=old.minutes, clinician_id=old.clinician_id):
+    if when == _slot_of(old):
         raise Conflict("It is already booked for this time.")
-    _check(when, confirmed=confirmed, besides=old.id)
+    _check(when, confirmed=confirmed, besides=old)
     _end(old, ConsultationState.RESCHEDULED)
     made = _store(old.lead, when, moved=old)
     close_tasks(old.lead_id, kinds=("result",))
@@ -212,19 +219,32 @@ def get(*, lead_id: int, consultation_id: int) -> Consultation:
     return found
 
 
-def _check(when: Slot, *, confirmed: bool, besides: int | None = None) -> None:
+def _chosen(new: int | None, old: int | None) -> int | None:
+    return old if new is None else new or None
+
+
+def _slot_of(booked: Consultation) -> Slot:
+    return Slot(
+        starts_at=booked.starts_at,
+        minutes=booked.minutes,
+        clinician_id=booked.clinician_id,
+        room_id=booked.room_id,
+    )
+
+
+def _check(when: Slot, *, confirmed: bool, besides: Consultation | None = None) -> None:
     """Raise Invalid if a consultation cannot be at this time; `besides`: the booking that it replaces."""
-    wrong = _impossible(when)
+    wrong = _impossible(when, keeps_room=besides is not None and besides.room_id == when.room_id)
     if not wrong:
         db.session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _CALENDAR_LOCK})
-        unusual = [] if confirmed else _unusual(when, besides=besides)
+        unusual = [] if confirmed else _unusual(when, besides=besides.id if besides else None)
         wrong = {"confirmed": unusual} if unusual else {}
     if wrong:
         raise Invalid(wrong)
 
 
-def _impossible(when: Slot) -> dict[str, list[str]]:
-    """Return what no second word makes right about a time, by field."""
+def _impossible(when: Slot, *, keeps_room: bool) -> dict[str, list[str]]:
+    """Return what no second word makes right about a time, by field. A booking may keep a room that was removed."""
     now, wrong, calendar = clock.now(), {}, current.calendar()
     if not now < when.starts_at < now + MAX_AHEAD:
         wrong["starts_at"] = ["Choose a time within the next year."]
@@ -232,9 +252,14 @@ def _impossible(when: Slot) -> dict[str, list[str]]:
         wrong["starts_at"] = ["The clinic is closed on that day."]
     if when.minutes not in LENGTHS:
         wrong["minutes"] = [f"Choose one of {', '.join(map(str, LENGTHS))} minutes."]
-    if when.clinician_id is not None and when.clinician_id not in {one.id for one in clinicians()}:
+    if when.clinician_id not in {None, *(one.id for one in clinicians())}:
         wrong["clinician"] = ["Clinician not found."]
-    return wrong
+    return wrong if keeps_room else wrong | _unknown_room(when.room_id)
+
+
+def _unknown_room(room_id: int | None) -> dict[str, list[str]]:
+    known = {None, *(room.id for room in queries.rooms())}
+    return {} if room_id in known else {"room": ["Room not found."]}
 
 
 @row_scope.lifted()
@@ -254,7 +279,19 @@ def _unusual(when: Slot, *, besides: int | None) -> list[str]:
         at = other.starts_at.astimezone(calendar.zone).strftime("%-I:%M %p")
         with_whom = f" with {other.clinician.name}" if other.clinician else ""
         found.append(f"Another consultation{with_whom} is at {at}, for {other.minutes} minutes.")
-    return found
+    return found + _taken_room(when, besides=besides)
+
+
+def _taken_room(when: Slot, *, besides: int | None) -> list[str]:
+    if when.room_id is None:
+        return []
+    other = queries.in_room(
+        starts_at=when.starts_at, ends_at=when.ends_at, room_id=when.room_id, besides=besides
+    )
+    if other is None or other.room is None:
+        return []
+    at = other.starts_at.astimezone(current.calendar().zone).strftime("%-I:%M %p")
+    return [f"{other.room.name} is taken at {at}, for {other.minutes} minutes."]
 
 
 def clinicians() -> Sequence[User]:
@@ -265,14 +302,14 @@ def clinicians() -> Sequence[User]:
 def _store(lead: Lead, when: Slot, *, moved: Consultation | None = None) -> Consultation:
     now, actor = clock.now(), audit.current().actor
     made = Consultation(
-        lead=lead, starts_at=when.starts_at, minutes=when.minutes, clinician_id=when.clinician_id,
+        lead=lead, starts_at=when.starts_at, minutes=when.minutes, clinician_id=when.clinician_id, room_id=when.room_id,
         state=ConsultationState.BOOKED, state_at=now, created_at=now, actor=actor,
     )  # fmt: skip
     if moved is not None:
         made.first_id, made.revision = moved.first_id or moved.id, moved.revision + 1
     db.session.add(made)
     db.session.flush()
-    db.session.refresh(made, ["clinician"])
+    db.session.refresh(made, ["clinician", "room"])
     return made
 
 

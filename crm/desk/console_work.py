@@ -188,12 +188,18 @@ def book(reference: str) -> ResponseReturnValue:
                 starts_at=starts_at,
                 minutes=minutes,
                 clinician_id=whole_number("clinician"),
+                room_id=whole_number("room"),
                 confirmed=request.form.get("confirmed") == "yes",
             )
     except Invalid as error:
         _show_errors(lead, error)
     flash_undo(gettext("Consultation booked."), lead=lead, act=act)
     return redirect_back(lead)
+
+
+def _choice(field: str) -> int | None:
+    """Return a choice of the form: 0 for not decided, None if the form does not ask."""
+    return (whole_number(field) or 0) if field in request.form else None
 
 
 @pages.post("/<reference>/consultations/<int:consultation_id>/time")
@@ -210,7 +216,8 @@ def rebook(reference: str, consultation_id: int) -> ResponseReturnValue:
                 consultation_id=consultation_id,
                 starts_at=starts_at,
                 minutes=whole_number("minutes"),
-                clinician_id=whole_number("clinician"),
+                clinician_id=_choice("clinician"),
+                room_id=_choice("room"),
                 confirmed=confirmed,
             )
     except Invalid as error:

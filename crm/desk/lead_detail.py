@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from crm.consent import queries as consent
+from crm.consultations import queries as consultation_queries
 from crm.consultations import service as consultations
 from crm.consultations.models import Consultation
 from crm.contacts import edit_form, editing
@@ -149,5 +150,6 @@ def work_sections(lead: Lead) -> dict[str, Any]:
         "priorities": list(task_rules.PRIORITIES.items()),
         "repeats": list(task_rules.REPEATS.items()),
         "clinicians": [(user.id, user.name) for user in consultations.clinicians()],
+        "rooms": [(room.id, room.name) for room in consultation_queries.rooms()],
         "bookable": consultations.is_bookable(lead) and not any(one.state == "booked" for one in held),
     }

@@ -18,6 +18,7 @@ from sqlalchemy import select, text
 from crm.audit.service import acting
 from crm.consent import consent_texts
 from crm.consent import service as consent
+from crm.consultations import queries, rooms
 from crm.consultations import service as consultations
 from crm.consultations.models import Consultation
 from crm.consultations.rules import ConsultationState
@@ -144,6 +145,7 @@ MESSAGES = {
 }
 WEIGHTS = (9, 6, 4, 3, 3, 2, 1, 1)  # of the senders: some practices refer often
 
+ROOMS = ("Room 1", "Room 2")
 VISIT_ENDS = {"attended": 80, "no_show": 11, "cancelled": 6, "": 3}  # the last one is still to be recorded
 
 # What will happen, and when; an act may return what it sets off later.
@@ -517,9 +519,16 @@ def _book(dice: random.Random, lead: Lead) -> Agenda:
             starts_at=_slot(dice),
             minutes=dice.choice((30, 45, 60)),
             clinician_id=_staff_member("clinician"),
+            room_id=_room(lead),
             confirmed=True,
         )
     return _until(dice, made)
+
+
+def _room(lead: Lead) -> int:
+    """Return the room of a lead's consultation; the first one adds the rooms."""
+    known = queries.rooms() or [rooms.add(name) for name in ROOMS]
+    return known[lead.id % len(known)].id
 
 
 def _until(dice: random.Random, booked: Consultation) -> Agenda:

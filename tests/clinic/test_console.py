@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from crm.audit.models import AuditEntry
 from crm.clinic import service
+from crm.consultations import queries
 from crm.content.service import clinic_facts
 from crm.core import clock
 from crm.core.db import db, transaction
@@ -150,3 +151,18 @@ def test_setup_leads_from_empty_to_ready(admin, database):
     assert "3 of 6 steps done" in admin.get("/console/setup").text
     checked = admin.get("/console/setup?check=1").text
     assert "No scheduler is running" in checked
+
+
+def test_rooms(admin, client, database):
+    assert admin.post("/console/clinic/rooms", {"room": ""}).status_code == 422
+    assert admin.post("/console/clinic/rooms", {"room": "Room A"}).status_code == 302
+    [room] = queries.rooms()
+    address = f"/console/clinic/rooms/{room.id}"
+    assert admin.post(address, {"name": " "}).status_code == 422
+    admin.post(address, {"name": "Annex"})
+    assert "Name of Annex" in admin.get("/console/clinic").text
+    assert signed_in(database, "front_desk").post(address, {"do": "remove"}).status_code == 403
+    admin.post(address, {"do": "remove"})
+    assert queries.rooms() == []
+    actions = select(AuditEntry.action).where(AuditEntry.object_type == "room").order_by(AuditEntry.id)
+    assert db.session.scalars(actions).all() == ["room.add", "room.rename", "room.remove"]

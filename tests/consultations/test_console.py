@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from crm.audit.models import AuditEntry
-from crm.consultations import queries
+from crm.consultations import queries, rooms
 from crm.consultations import service as consultations
 from crm.core.db import db, transaction
 from crm.leads import service
@@ -47,7 +47,7 @@ def test_calendar(desk, doctor):  # noqa: F811
     assert ids.detail["ids"] == [mine.id, other.id]
 
 
-@pytest.mark.parametrize("query", ["view=year", "day=soon", "day=0001-01-01", "who=x"])
+@pytest.mark.parametrize("query", ["view=year", "day=soon", "day=0001-01-01", "who=x", "room=x"])
 def test_calendar_refuses(desk, query):  # noqa: F811
     assert desk.get(f"/console/consultations?{query}").status_code == 422
 
@@ -94,6 +94,27 @@ def test_second_word(desk, doctor):  # noqa: F811
     assert "Another consultation with Dr. Ada is at 10:00 AM, for 60 minutes." in refused.text
     assert "Book anyway" in refused.text
     assert desk.post(f"{address}/consultations", given | {"confirmed": "yes"}).status_code == 302
+
+
+def test_room(desk, doctor):  # noqa: F811
+    with transaction():
+        room = rooms.add("Room A")
+    lead, other = new_lead(2), booked(1, SOON + HOUR)
+    address = f"/console/leads/{lead.reference}"
+    given = {"version": str(lead.version), "starts_at": "2026-03-05T10:00", "clinician": str(doctor.id)}
+    assert desk.post(f"{address}/consultations", given | {"room": str(room.id)}).status_code == 302
+    assert "Dr. Ada · Room A" in re.sub(" +", " ", text_of(desk.get(address)))
+    for page in ("/console/consultations?day=2026-03-05", "/console/consultations/list?list=coming"):
+        shown = desk.get(f"{page}&room={room.id}").text
+        assert (lead.reference in shown, other.reference in shown) == (True, False)
+    made = consultations.booked_consultation(lead.id)
+    moved = desk.post(
+        f"{address}/consultations/{made.id}/time",
+        {"starts_at": "2026-03-05T10:00", "room": "", "clinician": ""},
+    )
+    assert moved.status_code == 302
+    made = consultations.booked_consultation(lead.id)
+    assert (made.room, made.clinician) == (None, None)
 
 
 def test_absences_and_address(desk, client, doctor):  # noqa: F811

@@ -33,7 +33,7 @@ from crm.leads.events import (
 from crm.leads.queries import CRISIS_KEY
 from crm.messages import alert_emails, appointments
 from crm.messages import service as messages
-from crm.messages.events import AnswerGiven, MessageBlocked
+from crm.messages.events import AnswerGiven, EmailsDelivered, MessageBlocked
 from crm.messages.rules import ENDING_ANSWERS, Answer
 from crm.portal import texts as portal_texts
 from crm.portal.events import ClinicWrote, ReferralsChanged, ReferralSubmitted
@@ -167,6 +167,16 @@ def exit_on_stage(event: StageMoved) -> None:
         sequences.exit_people(contact_ids=[event.contact_id], reason="booked")
     elif event.now in ENDED:
         sequences.exit_people(contact_ids=[event.contact_id], reason=f"lead {event.now}")
+
+
+def wake_waiting(event: AnswerGiven | ConsultationChanged | StageMoved) -> None:
+    """Wake the sequences of a person that wait for such a fact. A fact that ends them comes before it in the table."""
+    sequences_resume.wake_person(event.contact_id)
+
+
+def wake_delivered(event: EmailsDelivered) -> None:
+    """Wake the sequences that wait for the delivery of an email."""
+    sequences_resume.wake_delivered(event.message_ids)
 
 
 def exit_merged_record(event: ContactsMerged) -> None:
@@ -355,15 +365,16 @@ TABLE: Mapping[type[Event], Sequence[Handler]] = {
     TagAdded: (watch_tag,),
     LeadOpened: (assign_lead,),
     MessageReceived: (acknowledge_message,),
-    StageMoved: (end_consultation, exit_on_stage),
+    StageMoved: (end_consultation, exit_on_stage, wake_waiting),
     ContactsMerged: (exit_merged_record,),
     ReplyRequested: (send_reply,),
-    ConsultationChanged: (email_appointment,),
+    ConsultationChanged: (email_appointment, wake_waiting),
     ConsultationUndone: (correct_appointment,),
     ContentApproved: (release_held_emails,),
     BlockApproved: (approve_emails_with_block,),
     MessageBlocked: (request_call,),
-    AnswerGiven: (request_answered_call, end_answered_sequence),
+    AnswerGiven: (request_answered_call, end_answered_sequence, wake_waiting),
+    EmailsDelivered: (wake_delivered,),
     OwnerNotice: (tell_account_owner,),
     StaffLinkMade: (send_staff_link,),
     OwnDataLinkMade: (send_own_data_link,),

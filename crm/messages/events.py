@@ -16,6 +16,13 @@ class MessageBlocked(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmailsDelivered(Event):
+    """The provider reported that emails were delivered."""
+
+    message_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswerGiven(Event):
     """A person answered an email with a button. `enrolment_id`: of an email of a sequence."""
 

@@ -12,6 +12,7 @@ REASONS: Mapping[str, str] = {
     "no_tag": "has none of the tags it was for",
     "no_translation": "no approved version in the person's language",
     "human_touch": "staff were in touch with the person shortly before",
+    "waits_for": "waits for something to happen, up to the longest time",
     "waiting after a call, reply or visit": "staff were in touch with the person shortly before",
     "frequency_cap": "reached the limit of emails per week",
     "had_already": "had this email before",

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from crm.core.db import bigint_array, db
 from crm.segments.segment_sql import compile_rule
-from crm.sequences.plan_graph import Answered, Branch, InSegment, Share
+from crm.sequences.plan_graph import Answered, Branch, Delivered, InSegment, Share
 from crm.sequences.rules import Passages
 
 _ANSWERED = text("""
@@ -18,6 +18,13 @@ _ANSWERED = text("""
     join message_answer a on a.message_id = m.id
     where e.id = any(cast(:ids as bigint[])) and a.answer = :answer
         and (cast(:email as bigint) is null or m.step = :email)
+""")
+_DELIVERED = text("""
+    select distinct e.id from enrolment e
+    join enrolment same on same.contact_id = e.contact_id and same.sequence_id = e.sequence_id
+    join message m on m.enrolment_id = same.id
+    where e.id = any(cast(:ids as bigint[])) and m.step = :email
+        and m.state in ('delivered', 'unsubscribed', 'complained')
 """)
 _IN_SEGMENT = """
     select e.id from enrolment e join contact c on c.id = e.contact_id
@@ -32,7 +39,7 @@ _RECORD = text("""
 """)
 
 
-_Stored = Answered | InSegment  # questions whose answer is in the database
+_Stored = Answered | InSegment | Delivered  # questions whose answer is in the database
 
 
 def holding(
@@ -63,6 +70,8 @@ def _yes(question: _Stored, enrolment_ids: Sequence[int], *, now: datetime) -> I
         case Answered(answer, email):
             given = {"ids": ids, "answer": answer.value, "email": email}
             return db.session.scalars(_ANSWERED, given).all()
+        case Delivered(email):
+            return db.session.scalars(_DELIVERED, {"ids": ids, "email": email}).all()
         case InSegment(rule):
             made = compile_rule(rule, now=now)
             statement = text(_IN_SEGMENT.format(rule=made.sql))

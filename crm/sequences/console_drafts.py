@@ -60,6 +60,7 @@ def _outline(sequence_id: int, status: int = 200, **more: Any) -> Response:
         after=request.values.get("after", ""),
         spots=outline.spots(shared["cards"]),
         questions=outline.questions(newest),
+        facts=outline.facts(),
         emails=[(str(card.number), f"{card.place} {card.label}") for card in cards if card.item],
         endings=[(kind.value, gettext(outline.KINDS[kind])) for kind in plan_graph.EndKind],
         part=request.values.get("part", ""),
@@ -159,11 +160,12 @@ PARTS_ADDED = {
     "branch": "Branch added.",
     "split": "Split added.",
     "wait": "Wait added.",
+    "wait_for": "Wait added.",
     "ending": "End added.",
 }
 
 
-@pages.post("/add/<any(branch, split, wait, ending):part>")
+@pages.post("/add/<any(branch, split, wait, wait_for, ending):part>")
 @access.require("run_sequences")
 def add_part(sequence_id: int, part: str) -> ResponseReturnValue:
     """Add a branch, a split, a wait or an ending."""
@@ -187,14 +189,12 @@ def _add_part(sequence_id: int, part: str) -> None:
     elif part == "split":
         drafts.add_split(sequence_id, percent=form.get("percent", "").strip(), wait=_wait(), **given)
     else:
-        about = form.get("about", "")
-        drafts.add_branch(
-            sequence_id,
-            question=form.get("question", ""),
-            about=int(about) if about.isdecimal() and len(about) < 9 else None,
-            wait=_wait(),
-            **given,
-        )
+        said, about = form.get("question", ""), form.get("about", "")
+        given |= {"about": int(about) if about.isdecimal() and len(about) < 9 else None, "wait": _wait()}
+        if part == "wait_for":
+            drafts.add_wait_for(sequence_id, fact=said, **given)
+        else:
+            drafts.add_branch(sequence_id, question=said, **given)
 
 
 @pages.post("/start")

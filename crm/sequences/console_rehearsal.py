@@ -19,6 +19,7 @@ from crm.messages import queries as messages
 from crm.messages import reason_labels
 from crm.messages.rules import Answer
 from crm.segments import queries as segments
+from crm.segments.rules import Condition
 from crm.sequences import drafts, outline, plan_graph, queries, simulator
 from crm.sequences.plan_graph import InSegment, Plan, Question
 from crm.sequences.simulator import Kind, Line, Persona, Says
@@ -90,7 +91,10 @@ def _questions(plan: Plan) -> list[Question]:
 
 
 def _about(question: Question) -> str:
+    condition = question.rule if isinstance(question, InSegment) else None
     rule_id = question.rule_id if isinstance(question, InSegment) else None
+    if rule_id is None and isinstance(condition, Condition) and condition.field in ("booked", "stage"):
+        return outline.fact_of_rule(condition.field, condition.values)
     rule = segments.rules_of([rule_id]).get(rule_id) if rule_id else None
     return rule.segment.name if rule else gettext("a segment")
 
@@ -157,6 +161,7 @@ SENTENCES: Mapping[Kind, str] = {
     Kind.ENTERED: "Starts the sequence",
     Kind.SENT: "Gets “%(about)s”",
     Kind.ASKED: "%(about)s Way: %(way)s",
+    Kind.WAITS: "Waits for this: %(about)s",
     Kind.DELAYED: "Waits before “%(about)s”",
     Kind.SAID: "Presses “%(answer)s” in “%(about)s”",
     Kind.HELD: "Waits before “%(about)s” until it is approved in their language",
@@ -168,9 +173,8 @@ def _sentence(line: Line, cards: Mapping[int, outline.Card]) -> str:
     if line.kind is Kind.ENDED:
         return outline.end_of(line)
     card = cards.get(-1 if line.node is None else line.node)
-    if card is not None and card.kind == "split":
-        way = card.arms[0 if line.yes else 1]
-        return outline.say("Would go way %(way)s (%(about)s)", way=way.name, about=card.label)
+    if card is not None and line.kind is Kind.ASKED and card.kind != "branch":
+        return _way_sentence(card, yes=line.yes)
     return outline.say(
         SENTENCES[line.kind],
         about=card.label if card else "",
@@ -179,10 +183,21 @@ def _sentence(line: Line, cards: Mapping[int, outline.Card]) -> str:
     )
 
 
+def _way_sentence(card: outline.Card, *, yes: bool) -> str:
+    """Say which way a person takes at a split or a wait-for."""
+    if card.kind == "split":
+        way = card.arms[0 if yes else 1]
+        return outline.say("Would go way %(way)s (%(about)s)", way=way.name, about=card.label)
+    happened = "It happened: %(about)s" if yes else "Time ran out: %(about)s"
+    return outline.say(happened, about=card.label)
+
+
 def _reason(line: Line, persona: Persona) -> str:
     """Say why it happens then."""
     if line.until is not None:
         until = _moment(line.until, persona)
+        if line.kind is Kind.WAITS:
+            return outline.say("at most until %(time)s", time=until)
         if line.reason:
             why = gettext(reason_labels.REASONS.get(line.reason, line.reason))
             return outline.say("%(why)s; until %(time)s", why=why, time=until)

@@ -115,6 +115,33 @@ def add_branch(
     _insert(sequence_id, base, after, lambda number: plan_edits.branch(ask, wait=wait, number=number))
 
 
+def add_wait_for(
+    sequence_id: int, *, base: int, fact: str, about: int | None, wait: Wait, after: Spot
+) -> None:
+    """Add a wait for a fact, at most as long as `wait`.
+
+    `fact`: "answer:<answer>" or "delivered", to or of the email `about`, "booked", or "stage:<stage>". Raises Invalid.
+    """
+    ask = _stored_fact(fact, about)
+    _insert(sequence_id, base, after, lambda number: plan_edits.wait_for(ask, wait=wait, number=number))
+
+
+def _stored_fact(fact: str, about: int | None) -> Plan:
+    kind, _, value = fact.partition(":")
+    match kind:
+        case "delivered" if about is not None:
+            return {"delivered": about}
+        case "delivered":
+            raise Invalid({"about": ["Choose the email."]})
+        case "booked":
+            return {"rule": {"field": "booked"}}
+        case "stage" if value in plan_edits.OPEN_STAGES:
+            return {"rule": {"field": "stage", "values": [value]}}
+        case "answer":
+            return _stored_question(fact, about)
+    raise Invalid({"question": ["Choose what to wait for."]})
+
+
 def add_split(sequence_id: int, *, base: int, percent: str, wait: Wait, after: Spot) -> None:
     """Add a split, of which `percent` of people go way A. Raises Invalid."""
 

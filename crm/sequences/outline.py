@@ -6,9 +6,10 @@ from typing import Any
 
 from flask_babel import gettext as _gettext
 
+from crm.leads.rules import label as stage_label
 from crm.messages.rules import ENDING_ANSWERS, Answer
 from crm.segments import queries as segments
-from crm.sequences.plan_edits import FIRST, Name, name_of
+from crm.sequences.plan_edits import FIRST, OPEN_STAGES, Name, name_of
 from crm.sequences.plan_graph import every_stored, stored_emails, stored_nodes
 from crm.sequences.rules import EnrolmentState
 from crm.sequences.simulator import Kind, Line
@@ -23,6 +24,7 @@ KINDS: Mapping[str, str] = {
     "branch": "Branch",
     "split": "Split",
     "wait": "Wait",
+    "wait_for": "Wait for",
     "goal": "Goal",
     "exit": "Exit",
     "end": "End",
@@ -134,6 +136,9 @@ def _ways(node: Stored) -> Mapping[str, tuple[str, str]]:
             for arm, (way, share) in shares.items()
         }
     words = {"yes": say("yes"), "no": say("no")}
+    if node["kind"] == "wait_for":
+        titles = {"yes": say("If it happens in time"), "no": say("If time runs out")}
+        return {arm: (words[arm], title) for arm, title in titles.items()}
     return {arm: (word, say("If %(answer)s", answer=word)) for arm, word in words.items()}
 
 
@@ -143,6 +148,8 @@ def _label(node: Stored, names: Names, items: Mapping[int, str]) -> str:
             return names.subjects.get(node["item"], node["item"])
         case "branch":
             return _question(node["ask"], names, items)
+        case "wait_for":
+            return _fact(node["ask"], names, items)
         case "split":
             first = node["percent"]
             return say("%(first)s%% go way A, %(second)s%% way B", first=str(first), second=str(100 - first))
@@ -163,6 +170,41 @@ def _question(ask: Stored, names: Names, items: Mapping[int, str]) -> str:
         return say("Did they answer “%(answer)s”?", answer=answer)
     subject = names.subjects.get(item, item)
     return say("Did they answer “%(answer)s” to “%(subject)s”?", answer=answer, subject=subject)
+
+
+def _fact(ask: Stored, names: Names, items: Mapping[int, str]) -> str:
+    """Return what a wait-for waits for."""
+    item = items.get(ask.get("delivered", ask.get("email", FIRST)), "")
+    subject = names.subjects.get(item, item)
+    if "delivered" in ask:
+        return say("“%(subject)s” is delivered", subject=subject)
+    if "answer" not in ask:
+        return fact_of_rule(ask["rule"]["field"], ask["rule"].get("values", ()))
+    answer = say(ANSWERS[ask["answer"]])
+    if "email" not in ask:
+        return say("They answer “%(answer)s”", answer=answer)
+    return say("They answer “%(answer)s” to “%(subject)s”", answer=answer, subject=subject)
+
+
+def fact_of_rule(field: str, values: Sequence[str]) -> str:
+    """Return how a fact reads that a rule without a segment asks about: a booking or a stage."""
+    if field == "booked":
+        return say("They book a consultation")
+    return say("They come to the stage “%(stage)s”", stage=say(stage_label(values[0])))
+
+
+def facts() -> list[tuple[str, str]]:
+    """Return (value, label) of what people can wait for."""
+    return [
+        *(
+            (f"answer:{answer}", say("They answer “%(answer)s”", answer=say(ANSWERS[answer])))
+            for answer in Answer
+            if answer not in ENDING_ANSWERS
+        ),
+        ("delivered", say("An email is delivered")),
+        ("booked", fact_of_rule("booked", ())),
+        *((f"stage:{stage}", fact_of_rule("stage", (stage,))) for stage in OPEN_STAGES),
+    ]
 
 
 def every_card(cards: Sequence[Card]) -> Iterator[Card]:

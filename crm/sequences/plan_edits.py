@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crm.core.errors import Conflict, Invalid
+from crm.leads.rules import STAGES
 from crm.messages.rules import ENDING_ANSWERS, Answer
+from crm.segments.rules import Condition
 from crm.sequences.plan_graph import (
     DEEPEST,
     LONGEST_NAME,
@@ -19,7 +21,9 @@ from crm.sequences.plan_graph import (
     UNITS,
     Answered,
     Branch,
+    Delivered,
     EndKind,
+    InSegment,
     Plan,
     Step,
     Wait,
@@ -36,6 +40,15 @@ Spot = int | tuple[int, bool]  # after the node of this number, or first in this
 MOST_STEPS = 50
 MOST_NODES = 100
 LONGEST_WAIT = {"minutes": 10_000, "hours": 2_000, "days": 365, "weeks": 52}
+# Stages that a person can wait for: the others end their sequences.
+OPEN_STAGES = tuple(
+    dict.fromkeys(
+        stage
+        for stages in STAGES.values()
+        for stage, one in stages.items()
+        if not one.ends and stage not in ("scheduled", "consult_scheduled")
+    )
+)
 FIRST = -1  # the place before the first node, for `add`
 
 
@@ -112,6 +125,13 @@ def branch(ask: Mapping[str, Any], *, wait: Wait, number: int) -> dict[str, Any]
     return {
         "number": number, "kind": "branch", "wait": _stored_wait(wait), "ask": dict(ask), "yes": [], "no": [],
     }  # fmt: skip
+
+
+def wait_for(ask: Mapping[str, Any], *, wait: Wait, number: int) -> dict[str, Any]:
+    """Return a new wait for a fact, at most as long as `wait`, whose ways are empty. Raises Invalid."""
+    if not wait.amount:
+        raise Invalid({"amount": ["Enter at least 1."]})
+    return branch(ask, wait=wait, number=number) | {"kind": "wait_for"}
 
 
 def split(percent: str, *, wait: Wait, number: int, sequence_id: int) -> dict[str, Any]:
@@ -263,6 +283,7 @@ UNREACHED = "Nobody comes here: every way before it ends."
 SAME_WAY = "Both ways are the same. Add what differs to one of them."
 ASKED_TOO_EARLY = "The email that this question is about does not come before it."
 NO_BUTTON = "No email before it has a button for this answer, so everybody takes the way “no”."
+BOOKING_ENDS = "Nobody takes the way “yes”: a booking ends this sequence."
 ALWAYS_NO = "Nobody takes the way “yes”: who asks for a call gets no more emails of this sequence."
 
 
@@ -291,7 +312,7 @@ def findings(
     ]
     graph = plan_from(plan)
     order = {node["number"]: place for place, node in enumerate(_every(plan))}
-    found += [*_of_shape(graph), *_of_buttons(graph, buttons)]
+    found += [*_of_shape(graph), *_of_buttons(graph, buttons), *_of_bookings(plan, graph)]
     return sorted(found, key=lambda one: order.get(one.number or 0, 0))
 
 
@@ -320,13 +341,22 @@ def _of_buttons(graph: Plan, buttons: Collection[tuple[str, Answer]] | None) -> 
             yield Finding(message=NO_BUTTON, number=one.number)
 
 
+def _of_bookings(plan: Stored, graph: Plan) -> Iterator[Finding]:
+    """Yield the waits for a booking in a plan that a booking ends."""
+    if "exit_on" in plan and "appointment_booked" not in plan["exit_on"]:
+        return
+    for one in graph.branches:
+        if one.waits_for and one.question == InSegment(Condition("booked")):
+            yield Finding(message=BOOKING_ENDS, number=one.number)
+
+
 def _of_branch(graph: Plan, one: Branch) -> Iterator[Finding]:
     if not one.yes and not one.no:
         yield Finding(message=SAME_WAY, number=one.number, blocks=True)
     question = one.question
-    if not isinstance(question, Answered):
+    if not isinstance(question, Answered | Delivered):
         return
-    if question.answer in ENDING_ANSWERS:
+    if isinstance(question, Answered) and question.answer in ENDING_ANSWERS:
         yield Finding(message=ALWAYS_NO, number=one.number)
     if question.email is not None and (
         not isinstance(graph.node(question.email), Step) or one.number not in graph.ahead(question.email)

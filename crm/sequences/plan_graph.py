@@ -96,18 +96,30 @@ class Share:
         return segments.is_drawn(contact_id, draw=self.draw, percent=self.percent)
 
 
-Question = Answered | InSegment | Share
+@dataclass(frozen=True)
+class Delivered:
+    """Did the provider report that this email was delivered to the person?"""
+
+    email: int
+
+
+Question = Answered | InSegment | Share | Delivered
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A question with two ways on, or a split. It is asked when its wait is over."""
+    """A question with two ways on, or a split. It is asked when its wait is over.
+
+    A wait-for is asked when people come to it, too, and at each fact that it may wait for: its wait is the longest time,
+    and only the fact ends it early.
+    """
 
     question: Question
     wait: Wait
     number: int
     yes: tuple["Node", ...] = ()
     no: tuple["Node", ...] = ()
+    waits_for: bool = False
 
 
 class EndKind(StrEnum):
@@ -305,7 +317,7 @@ def _asked(plan: Plan, node: Node | None) -> Iterator[Branch]:
         seen.add(one.number)
         if isinstance(one, Branch):
             yield one
-        waiting += [following for following in _onward(plan, one) if not following.wait.amount]
+        waiting += [one for one in _onward(plan, one) if not one.wait.amount or is_wait_for(one)]
 
 
 def readable_plan(data: Mapping[str, Any]) -> Plan | None:
@@ -324,6 +336,8 @@ def plan_from(data: Mapping[str, Any]) -> Plan:
         {"number": 3, "kind": "branch", "wait": {...}, "ask": {"answer": "call", "email": 0} or
             {"segment_rule": 7, "rule": {...}}, "yes": [nodes], "no": [nodes]},
         {"number": 6, "kind": "split", "wait": {...}, "percent": 30, "draw": "7:6", "yes": [way A], "no": [way B]},
+        {"number": 8, "kind": "wait_for", "ask": as of a branch, {"delivered": 0} or a rule without a segment, "wait":
+            the longest time, "yes": [nodes], "no": [nodes]},
         {"number": 4, "kind": "wait", "wait": {...}}, {"number": 5, "kind": "goal" or "exit" or "end", "name": "..."}]}
     "starts": {"segment_rule": 7, "rule": {...}} lets only people of a segment start.
     In the first format, which files have, the nodes are called "steps", are emails, and have no number.
@@ -375,12 +389,13 @@ def _node(stored: Mapping[str, Any], *, depth: int) -> Node:
             return Step(stored["item"], Wait(**stored["wait"]), stored["number"])
         case "wait":
             return Pause(Wait(**stored["wait"]), stored["number"])
-        case "branch" | "split" as kind:
+        case "branch" | "split" | "wait_for" as kind:
             yes, no = (_nodes(stored[arm], depth=depth + 1) for arm in ("yes", "no"))
             question = (
-                question_from(stored["ask"]) if kind == "branch" else Share(stored["percent"], stored["draw"])
+                Share(stored["percent"], stored["draw"]) if kind == "split" else question_from(stored["ask"])
             )
-            return Branch(question, Wait(**stored["wait"]), stored["number"], yes=yes, no=no)
+            wait = Wait(**stored["wait"])
+            return Branch(question, wait, stored["number"], yes=yes, no=no, waits_for=kind == "wait_for")
         case kind:
             return Ending(EndKind(kind), stored["name"], stored["number"])
 
@@ -389,7 +404,14 @@ def question_from(stored: Mapping[str, Any]) -> Question:
     """Build a question from its stored form. Raises ValueError."""
     if "answer" in stored:
         return Answered(Answer(stored["answer"]), stored.get("email"))
+    if "delivered" in stored:
+        return Delivered(stored["delivered"])
     return InSegment(segments.parse(stored["rule"]), stored.get("segment_rule"))
+
+
+def is_wait_for(node: Node | None) -> bool:
+    """Tell whether a node waits for a fact."""
+    return isinstance(node, Branch) and node.waits_for
 
 
 def add_wait(moment: datetime, wait: Wait, zone: ZoneInfo) -> datetime:
@@ -403,8 +425,13 @@ def add_wait(moment: datetime, wait: Wait, zone: ZoneInfo) -> datetime:
 
 
 def due_after(moment: datetime, node: Node, window: Window, zone: ZoneInfo) -> datetime:
-    """Return when a node is due whose wait is counted from `moment`.
+    """Return when a node is due whose wait is counted from `moment`. A wait-for is due at once: it may have happened.
 
     A branch is asked when an email may be sent: what it asks about is as fresh as can be.
     """
+    return moment if is_wait_for(node) else wait_over(moment, node, window, zone)
+
+
+def wait_over(moment: datetime, node: Node, window: Window, zone: ZoneInfo) -> datetime:
+    """Return when the wait of a node is over that is counted from `moment`: of a wait-for, the longest time."""
     return into_window(add_wait(moment, node.wait, zone), window, zone)

@@ -4,7 +4,7 @@
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -44,7 +44,7 @@ _PLANNED = "coalesce(case when e.waits_until = e.due_at then e.planned_at end, e
 _REFUSAL = refusal_sql(topic="s.topic", transactional="false")
 # Due first come first; two planners never take the same rows. The topic differs from sequence to sequence.
 _DUE = text(f"""
-    select e.id, e.contact_id, {_REFUSAL.evidence} as record_id, e.sequence_id, e.version_id, e.step, e.due_at,
+    select e.id, e.contact_id, {_REFUSAL.evidence} as record_id, e.sequence_id, e.version_id, e.step, e.due_at, e.anchor_at,
         {_PLANNED} as planned_at,
         e.send_now and e.due_at > cast(:asked as timestamptz) as send_now,
         {_PLANNED} <= cast(:late as timestamptz) as too_late,
@@ -70,6 +70,7 @@ class DueRow(NamedTuple):
     version_id: int
     step: int
     due_at: datetime
+    anchor_at: datetime
     planned_at: datetime
     send_now: bool
     too_late: bool
@@ -213,17 +214,26 @@ def _plan(rows: Sequence[DueRow], now: datetime) -> None:
     rows = _set_unreadable_aside(rows, plans)
     items = {step.item for plan in plans.values() for step in plan.steps}
     versions = content.newest_approved(items, now=now)
-    asked = [
-        (row.id, row.contact_id, branches)
-        for row in rows
-        if (branches := plans[row.version_id].asked(row.step))
-    ]
-    decisions = _decide_all(rows, plans, versions, now, branching.holding(asked, now=now))
+    asked = [(row, branches) for row in rows if (branches := plans[row.version_id].asked(row.step))]
+    holding = branching.holding(((row.id, row.contact_id, branches) for row, branches in asked), now=now)
+    over = dict(_over(asked, plans))
+    decisions = _decide_all(rows, plans, versions, now, holding, over)
     _advance(rows, decisions, now)
     if asked:
         branching.record([(row.id, one.passages) for row, one in zip(rows, decisions, strict=True)], now=now)
     _queue(rows, decisions, plans, versions, now)
     _report(decisions)
+
+
+def _over(
+    asked: Sequence[tuple[DueRow, Sequence[plan_graph.Branch]]], plans: Mapping[int, plan_graph.Plan]
+) -> Iterator[tuple[int, datetime]]:
+    """Yield (enrolment, when the longest time is over) of those who are at a wait-for."""
+    for row, branches in asked:
+        here = branches[0]
+        if here.waits_for and here.number == row.step:
+            window, zone = plans[row.version_id].window, zone_info(row.time_zone)
+            yield row.id, plan_graph.wait_over(row.anchor_at, here, window, zone)
 
 
 def _one_of_each_person(rows: Sequence[DueRow]) -> Sequence[DueRow]:
@@ -256,19 +266,21 @@ def _decide_all(
     versions: Mapping[tuple[str, str], int],
     now: datetime,
     holding: Mapping[int, frozenset[int]],
+    over: Mapping[int, datetime],
 ) -> list[rules.Decision]:
     """Decide about each enrolment, once for all that share the same facts.
 
-    `holding`: enrolment -> the branches that it may come to now, and whose question is answered with yes.
+    `holding`: enrolment -> the branches that it may come to now, and whose question is answered with yes. `over`:
+    enrolment -> when the longest time is over, of those at a wait-for.
     """
-    known: dict[tuple[tuple[object, ...], frozenset[int]], rules.Decision] = {}
+    known: dict[tuple[tuple[object, ...], frozenset[int], datetime | None], rules.Decision] = {}
     decisions = []
     for row in rows:
-        key = _facts(row), holding.get(row.id, NO_BRANCHES)
+        key = _facts(row), holding.get(row.id, NO_BRANCHES), over.get(row.id)
         decision = known.get(key)
         if decision is None:
             facts = DueFacts._make(key[0])
-            decision = known[key] = _decide(facts, plans[facts.version_id], versions, now, key[1])
+            decision = known[key] = _decide(facts, plans[facts.version_id], versions, now, *key[1:])
         decisions.append(decision)
     return decisions
 
@@ -279,6 +291,7 @@ def _decide(
     versions: Mapping[tuple[str, str], int],
     now: datetime,
     holds: frozenset[int],
+    over_at: datetime | None,
 ) -> rules.Decision:
     facts = rules.Facts(
         step=due.step,
@@ -291,6 +304,7 @@ def _decide(
         send_now=due.send_now,
         too_late=due.too_late,
         holds=holds,
+        over_at=over_at,
     )
     email = rules.way(plan, facts, now).node
     if isinstance(email, plan_graph.Step) and (email.item, due.language) in versions:

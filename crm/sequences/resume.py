@@ -1,14 +1,15 @@
-"""Resuming an enrolment after its opt-out was undone."""
+"""Ending a wait early: after an opt-out or a contact was undone, and when a fact happens that people wait for."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from crm.audit import service as audit
 from crm.contacts.models import Contact
 from crm.core import clock
-from crm.core.db import db
+from crm.core.db import bigint_array, db
 from crm.core.queue import enqueue
 from crm.core.time_zones import zone_info
 from crm.sequences import plan_graph
@@ -56,6 +57,31 @@ def end_wait_after_touch(*, contact_id: int) -> None:
         Enrolment.reason == "human_touch",
     )
     db.session.execute(waiting.values(due_at=clock.now(), reason=None))
+
+
+# Only who waits: the planner asks what they wait for, and lets them wait on if it was something else. In a paused
+# sequence they are asked when it is resumed. Who misses a wake-up is asked when their longest time is over.
+_WAKE = """
+    update enrolment e set reason = null, due_at = case when e.state = 'active' then cast(:now as timestamptz) end,
+        paused_left = case when e.state = 'paused' then 0 end
+    where {people} and e.reason = 'waits_for' and e.state in ('active', 'paused')
+"""
+_WAKE_PERSON = text(_WAKE.format(people="e.contact_id = :contact"))
+_WAKE_DELIVERED = text(
+    _WAKE.format(
+        people="e.id in (select m.enrolment_id from message m where m.id = any(cast(:messages as bigint[])))"
+    )
+)
+
+
+def wake_person(contact_id: int) -> None:
+    """Make a person due, in each sequence in which they wait for a fact: one has happened."""
+    db.session.execute(_WAKE_PERSON, {"contact": contact_id, "now": clock.now()})
+
+
+def wake_delivered(message_ids: Sequence[int]) -> None:
+    """Make people due who wait for a fact and whose email was delivered."""
+    db.session.execute(_WAKE_DELIVERED, {"messages": bigint_array(message_ids), "now": clock.now()})
 
 
 def _revive(enrolment: Enrolment, plan: plan_graph.Plan | None, zone: ZoneInfo, *, paused: bool) -> None:

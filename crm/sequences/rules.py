@@ -9,7 +9,17 @@ from typing import assert_never
 from zoneinfo import ZoneInfo
 
 from crm.messages.limits.send_window import into_window
-from crm.sequences.plan_graph import Branch, Ending, EndKind, Node, Plan, Step, due_after
+from crm.sequences.plan_graph import (
+    Branch,
+    Ending,
+    EndKind,
+    Node,
+    Plan,
+    Step,
+    due_after,
+    is_wait_for,
+    wait_over,
+)
 
 DEFERRED = frozenset({"snoozed"})  # refusals that pass by themselves; others end the enrolment
 
@@ -74,6 +84,7 @@ class Facts:
     touched_until: datetime | None = None  # when it is long enough after staff were in touch
     too_late: bool = False  # due so long ago that the email is listed as too late, at whatever hour
     holds: frozenset[int] = frozenset()  # numbers of the branches whose question is answered with yes
+    over_at: datetime | None = None  # when the longest time of the wait-for is over where they are
 
 
 Passages = tuple[tuple[int, bool], ...]  # (number of a branch, its arm)
@@ -127,22 +138,36 @@ class Decision:
 
 
 ANSWERED = "answered"  # reason of such an exit
+WAITS_FOR = "waits_for"  # reason of a wait that a fact ends
 BY_PLAN = "by_plan"  # reason of an exit whose emails, already queued, are still sent
 
 
 def way(plan: Plan, facts: Facts, now: datetime) -> Way:
     """Follow a plan from the node where a person is due, to where they have to wait or something happens."""
-    node, passages = plan.node(facts.step), []
+    node = plan.node(facts.step)
+    passages: list[tuple[int, bool]] = []
     while node is not None and not isinstance(node, Step | Ending):
         yes = False
         if isinstance(node, Branch):
             yes = node.number in facts.holds
+            over_at = None if yes else _over_at(plan, node, facts, now)
+            if over_at is not None and over_at > now:
+                return Way(node, over_at, tuple(passages))
             passages.append((node.number, yes))
         node = plan.after(node.number, yes=yes)
         due_at = _waits_until(plan, node, facts, now)
         if due_at is not None:
             return Way(node, due_at, tuple(passages))
     return Way(node, None, tuple(passages))
+
+
+def _over_at(plan: Plan, node: Branch, facts: Facts, now: datetime) -> datetime | None:
+    """Return until when a wait-for waits; None for other branches, and when staff ask for the next email."""
+    if not node.waits_for or facts.send_now:
+        return None
+    if node.number == facts.step and facts.over_at is not None:
+        return facts.over_at
+    return wait_over(now, node, plan.window, facts.zone)
 
 
 def _waits_until(plan: Plan, node: Node | None, facts: Facts, now: datetime) -> datetime | None:
@@ -166,12 +191,20 @@ def decide(plan: Plan, facts: Facts, now: datetime) -> Decision:
         return Decision(Act.EXIT, reason=facts.refusal)
     found = way(plan, facts, now)
     if found.due_at is not None and found.node is not None:
-        decision = Decision(Act.PASS, due_at=found.due_at, next_step=found.node.number)
+        decision = _wait_at(found.node, found.due_at, facts)
     elif isinstance(found.node, Step):
         decision = _decide_email(plan, found.node, facts, now)
     else:
         decision = _end(plan, found.node)
     return replace(decision, passages=found.passages) if found.passages else decision
+
+
+def _wait_at(node: Node, until: datetime, facts: Facts) -> Decision:
+    """Let a person wait at a node. The longest time of a wait-for where they are already does not begin anew."""
+    reason = WAITS_FOR if is_wait_for(node) else None
+    if node.number == facts.step:
+        return Decision(Act.WAIT, due_at=until, reason=reason)
+    return Decision(Act.PASS, due_at=until, reason=reason, next_step=node.number)
 
 
 def _end(plan: Plan, node: Node | None) -> Decision:

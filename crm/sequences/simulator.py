@@ -15,6 +15,7 @@ from crm.sequences import rules
 from crm.sequences.plan_graph import (
     Answered,
     Branch,
+    Delivered,
     InSegment,
     Node,
     Plan,
@@ -23,6 +24,8 @@ from crm.sequences.plan_graph import (
     Step,
     add_wait,
     due_after,
+    is_wait_for,
+    wait_over,
 )
 from crm.sequences.rules import Act, Decision, EnrolmentState
 
@@ -62,6 +65,7 @@ class Kind(StrEnum):
     SENT = "sent"
     ASKED = "asked"  # a branch; `yes` tells the arm
     DELAYED = "delayed"  # before an email; `reason` tells why
+    WAITS = "waits"  # for a fact; `until` tells how long at most
     SAID = "said"
     HELD = "held"  # no approved version in the person's language
     ENDED = "ended"
@@ -93,6 +97,7 @@ class _Run:
     step: int
     due_at: datetime
     planned: datetime  # `due_at` before it moved into the send window
+    anchor: datetime  # the moment that the wait of `step` is counted from
     sent: dict[int, datetime] = field(default_factory=dict)
     said: list[tuple[datetime, Says]] = field(default_factory=list)
 
@@ -105,7 +110,7 @@ def simulate(plan: Plan, persona: Persona, *, content: Collection[tuple[str, str
     first = plan.nodes[0]
     due_at = due_after(persona.entered, first, plan.window, persona.zone)
     planned = add_wait(persona.entered, first.wait, persona.zone)
-    run = _Run(plan, persona, content, first.number, due_at, planned)
+    run = _Run(plan, persona, content, first.number, due_at, planned, persona.entered)
     for line in _lines(run):
         lines.append(line)
         if line.kind in (Kind.ENDED, Kind.HELD) or len(lines) > MOST_LINES:
@@ -143,6 +148,10 @@ def _happen(run: _Run, at: datetime, what: Says | str) -> Iterator[Line]:
     yield Line(at=at, kind=Kind.SAID, node=what.email, answer=what.answer)
     if what.answer in ENDING_ANSWERS:
         yield Line(at=at, kind=Kind.ENDED, reason=rules.ANSWERED, state=EnrolmentState.EXITED)
+        return
+    node = run.plan.node(run.step)
+    if isinstance(node, Branch) and node.waits_for and _holds(run, node, at):
+        run.due_at = min(run.due_at, at)
 
 
 def _decided(run: _Run) -> Iterator[Line]:
@@ -162,12 +171,14 @@ def _decided(run: _Run) -> Iterator[Line]:
 
 def _go_on(run: _Run, decision: Decision, now: datetime) -> None:
     run.due_at = decision.due_at or now
-    if decision.next_step is None:
-        return
-    run.step = decision.next_step
+    if decision.next_step is not None:
+        run.step, run.anchor = decision.next_step, now
     node = run.plan.node(run.step)
-    if node is not None:
+    if node is not None and decision.next_step is not None:
         run.planned = add_wait(now, node.wait, run.persona.zone)
+    if isinstance(node, Branch) and decision.reason == rules.WAITS_FOR:
+        since = run.persona.inside.get(node.question, (run.due_at, None))[0]
+        run.due_at = min(run.due_at, max(now, since))
 
 
 def _planned(run: _Run, number: int, now: datetime) -> datetime:
@@ -177,6 +188,8 @@ def _planned(run: _Run, number: int, now: datetime) -> datetime:
 
 def _at_node(run: _Run, decision: Decision, number: int, now: datetime) -> Iterator[Line]:
     match decision.act:
+        case Act.WAIT | Act.PASS if decision.reason == rules.WAITS_FOR:
+            yield Line(at=now, kind=Kind.WAITS, node=number, until=decision.due_at)
         case Act.SEND:
             run.sent[number] = now
             yield Line(at=now, kind=Kind.SENT, node=number, planned=_planned(run, number, now))
@@ -200,6 +213,7 @@ def _ended(decision: Decision, now: datetime) -> Line:
 
 
 def _facts(run: _Run, now: datetime) -> rules.Facts:
+    node = run.plan.node(run.step)
     facts = rules.Facts(
         step=run.step,
         zone=run.persona.zone,
@@ -209,6 +223,9 @@ def _facts(run: _Run, now: datetime) -> rules.Facts:
         capped_until=_capped_until(run, now),
         send_now=False,
         holds=frozenset(one.number for one in run.plan.asked(run.step) if _holds(run, one, now)),
+        over_at=wait_over(run.anchor, node, run.plan.window, run.persona.zone)
+        if node is not None and is_wait_for(node)
+        else None,
     )
     return replace(facts, content=_has_content(run, rules.way(run.plan, facts, now).node))
 
@@ -230,6 +247,8 @@ def _holds(run: _Run, branch: Branch, now: datetime) -> bool:
             for at, one in run.said
             if at <= now
         )
+    if isinstance(question, Delivered):
+        return question.email in run.sent
     if isinstance(question, Share):
         return branch.number in run.persona.drawn
     since, until = run.persona.inside.get(question, (None, None))

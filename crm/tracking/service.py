@@ -18,9 +18,11 @@ from crm.consent.suppressions import NewSuppression
 from crm.contacts.addresses import address_index
 from crm.core import clock, crypto, queue
 from crm.core.db import after_commit, as_json, bigint_array, db, execute_raw, text_array
+from crm.core.events import publish
 from crm.core.failpoints import failpoint
 from crm.mailer import EventKind
 from crm.mailer.sendgrid_events import Event, Unclear, parse
+from crm.messages.events import EmailsDelivered
 from crm.staff import alerts
 from crm.tracking import rules
 
@@ -190,6 +192,9 @@ def _apply_all(
 ) -> int:
     """Store new events with their consequences; return how many were new."""
     fresh, acting = _store_events(events, received=received)
+    delivered = {one.message_id for one in events if one.kind is EventKind.DELIVERED and one.message_id}
+    if fresh and delivered:
+        publish(EmailsDelivered(message_ids=tuple(sorted(delivered))))
     if acting:
         _suppress(acting, unclear)
         _suppress_soft([event for event in acting if event.kind is EventKind.BLOCKED], now)

@@ -204,6 +204,7 @@ def test_statements_do_not_grow_with_people(outbox, statements):
     for people in (3, 30):
         with transaction():
             ways = [branch(10, VIP, yes=[email(1)], no=[email(2)]), split(11, yes=[email(3)]), email(4)]
+            ways.insert(0, branch(12, {"delivered": 9}, wait=DAY) | {"kind": "wait_for"})
             publish(*ways)
             for number in range(people):
                 person(f"p{people}-{number}@x.example", tag="vip" if number % 2 else None)

@@ -155,6 +155,10 @@ def test_a_branch_with_an_exit_is_built_with_forms(marketer, page):
         ("add/split", {"percent": "0"}, "Enter a whole number from 1 to 99."),
         ("add/split", {"percent": "100"}, "Enter a whole number from 1 to 99."),
         ("add/wait", {"amount": "0"}, "Enter at least 1."),
+        ("add/wait_for", {"question": "booked", "amount": "0"}, "Enter at least 1."),
+        ("add/wait_for", {"question": "delivered"}, "Choose the email."),
+        ("add/wait_for", {"question": "stage:lost"}, "Choose what to wait for."),  # it ends sequences
+        ("add/wait_for", {"question": "segment:1"}, "Choose what to wait for."),
         ("add/ending", {"kind": "dance", "name": "x"}, "Choose a goal, an exit or an end."),
         ("add/ending", {"kind": "goal", "name": " "}, "Give it a name"),
     ],
@@ -192,3 +196,25 @@ def test_a_split_is_built_rehearsed_and_reviewed(marketer, page):
     rehearsed = text(marketer.get(f"{page}/rehearse?drawn=102"))
     assert "Would go way A (30% go way A, 70% way B)" in rehearsed
     assert "Gets “A seventh email (en)”" in rehearsed
+
+
+def test_a_wait_for_is_built_rehearsed_and_reviewed(marketer, page):
+    given = {"question": "answer:guide", "about": "0", "after": "0", "amount": "7", "unit": "days"}
+    assert send(marketer, page, "add/wait_for", **given).status_code == 302
+    assert send(marketer, page, "add", **ADDED | {"after": "102.yes"}).status_code == 302
+    for fact in ("delivered", "booked", "stage:qualified"):
+        added = given | {"question": fact, "after": "102"}
+        assert send(marketer, page, "add/wait_for", **added).status_code == 302
+    shown = text(marketer.get(page))
+    assert "2. Wait for: They answer “Send me the guide” to “" in shown
+    assert "at most 7 days · People waiting for it now: 0" in shown
+    assert "If it happens in time 2 yes · 1. A seventh email (en) + New" in shown
+    assert "If time runs out Nothing: they continue with what follows." in shown
+    assert "” is delivered" in shown
+    assert "Wait for: They come to the stage “qualified”" in shown
+    assert "Nobody takes the way “yes”: a booking ends this sequence." in shown
+    assert "at most 7 days + New" in text(marketer.get(f"{page}/review"))
+    rehearsed = text(marketer.get(f"{page}/rehearse?email0=0&answer0=guide&hours0=5"))
+    assert "Waits for this: They answer “Send me the guide” to “" in rehearsed
+    assert "It happened: They answer “Send me the guide” to “" in rehearsed
+    assert "Time ran out: They come to the stage “qualified”" in rehearsed

@@ -17,7 +17,7 @@ ALWAYS = Window(time(0), time(23, 59), frozenset(range(7)))
 PLAN = Plan(ALWAYS, (Step("a", Wait(0, "days"), 0), Step("b", Wait(2, "days"), 1)))
 NOW = clock.now().replace(hour=18, minute=0)
 ONE = DueRow(
-    id=1, contact_id=1, record_id=1, sequence_id=1, version_id=1, step=0, due_at=NOW, planned_at=NOW,
+    id=1, contact_id=1, record_id=1, sequence_id=1, version_id=1, step=0, due_at=NOW, anchor_at=NOW, planned_at=NOW,
     send_now=False, too_late=False, time_zone="America/Los_Angeles", language="en", snooze_until=None, refusal=None,
     touched_until=None, capped_from=None,
 )  # fmt: skip
@@ -25,7 +25,9 @@ VERSIONS = {("a", "en"): 10, ("b", "en"): 11}
 
 
 def acts(*rows: DueRow) -> list[Act]:
-    return [one.act for one in planner._decide_all(rows, {1: PLAN, 2: Plan(ALWAYS, ())}, VERSIONS, NOW, {})]
+    return [
+        one.act for one in planner._decide_all(rows, {1: PLAN, 2: Plan(ALWAYS, ())}, VERSIONS, NOW, {}, {})
+    ]
 
 
 @pytest.mark.parametrize(

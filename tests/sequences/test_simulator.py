@@ -91,28 +91,32 @@ ITEMS = [f"contact-request/{slug}" for slug in SLUGS]
 waits = st.sampled_from([(0, "days"), (1, "days"), (3, "hours"), (2, "days"), (1, "weeks")]).map(
     lambda one: {"amount": one[0], "unit": one[1]}
 )
-asks = st.one_of(
-    st.just({"rule": {"field": "tag", "values": ["vip"]}}),
-    st.builds(
-        lambda answer, number: {"answer": answer, **({} if number is None else {"email": number})},
-        st.sampled_from(["not_now", "guide"]),
-        st.none() | st.integers(0, 5),
-    ),
+answers_asked = st.builds(
+    lambda answer, number: {"answer": answer, **({} if number is None else {"email": number})},
+    st.sampled_from(["not_now", "guide"]),
+    st.none() | st.integers(0, 5),
 )
+asks = st.one_of(st.just({"rule": {"field": "tag", "values": ["vip"]}}), answers_asked)
 
 
-percents = st.integers(20, 80)
+ASKED = {
+    "branch": asks.map(lambda ask: {"ask": ask}),
+    "split": st.integers(20, 80).map(lambda percent: {"percent": percent, "draw": "sim"}),
+    "wait_for": answers_asked.map(lambda ask: {"ask": ask}),  # a tag wakes nobody
+}
 
 
 @st.composite
 def shapes(draw, depth: int = 0) -> list[dict]:
     """Nodes without numbers: those of emails and others are given afterwards."""
-    kinds = ["email", "email", "email", "wait", "branch", "split"] if depth < 2 else ["email", "wait"]
+    kinds = (
+        ["email", "email", "email", "wait", "branch", "split", "wait_for"] if depth < 2 else ["email", "wait"]
+    )
     found = []
     for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=4 - depth)):
         node = {"kind": kind, "wait": draw(waits)}
-        if kind in ("branch", "split"):
-            asked = {"ask": draw(asks)} if kind == "branch" else {"percent": draw(percents), "draw": "sim"}
+        if kind in ("branch", "split", "wait_for"):
+            asked = draw(ASKED[kind])
             node |= asked | {"yes": draw(shapes(depth + 1)), "no": draw(shapes(depth + 1))}
             if draw(st.booleans()):
                 node["yes"].append({"kind": draw(st.sampled_from(["goal", "exit", "end"])), "name": "There"})
@@ -309,3 +313,23 @@ def test_both_ways_of_a_split_are_rehearsed():
     found = built_in(plan, now=FRIDAY, zone=LA)
     got = {name: list(sent(simulate(plan, who, content=EVERYTHING))) for name, who in found.items()}
     assert (got[BuiltIn.DRAWN], got[BuiltIn.READS]) == ([0], [])
+
+
+BOOKED = InSegment(Condition("booked"))
+
+
+def test_a_wait_for_ends_when_it_happens_or_when_time_runs_out():
+    ways = {"yes": (Step("b", Wait(0, "days"), 1),), "no": (Ending(EndKind.END, "Silent", 7),)}
+    plan = Plan(
+        OFFICE,
+        (Step("a", Wait(0, "days"), 0), Branch(BOOKED, Wait(7, "days"), 5, waits_for=True, **ways)),
+    )
+    silent = told(simulate(plan, persona(), content=EVERYTHING))
+    assert silent == [
+        ("entered", "Fri 06 18:00"), ("sent", "Mon 09 09:00"), ("waits", "Mon 09 09:00"),
+        ("asked", "Mon 16 09:00"), ("ended", "Mon 16 09:00"),
+    ]  # fmt: skip
+    books = persona(inside={BOOKED: (FRIDAY + timedelta(days=4), None)})
+    assert told(simulate(plan, books, content=EVERYTHING))[2:] == [
+        ("waits", "Mon 09 09:00"), ("asked", "Tue 10 18:00"), ("sent", "Wed 11 09:00"), ("ended", "Wed 11 09:00"),
+    ]  # fmt: skip

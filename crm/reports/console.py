@@ -14,7 +14,7 @@ from crm.core.blueprints import ConsoleEntry, ConsolePages
 from crm.core.errors import Invalid
 from crm.leads import rules as lead_rules
 from crm.reports import queries, report_page, rules, texts
-from crm.reports.queries import Part
+from crm.reports.queries import Counts, Part
 from crm.reports.report_page import Asked
 from crm.staff import access
 
@@ -47,7 +47,8 @@ def index() -> ResponseReturnValue:
         ]
         return report_page.file_answer("funnel", [header, *rows], wanted)
     before = _before(wanted)
-    now, then = queries.steps(wanted.leads), queries.steps(before)
+    kind, counts, counts_before = wanted.leads.kind, queries.counts(wanted.leads), queries.counts(before)
+    now, then = queries.steps_of(counts, kind=kind), queries.steps_of(counts_before, kind=kind)
     return report_page.render(
         "funnel",
         wanted,
@@ -58,7 +59,7 @@ def index() -> ResponseReturnValue:
         names=names,
         steps=_steps(wanted, now, then),
         says=_sentence(now[0], then[0]),
-        line=_line(wanted),
+        line=_line(wanted, counts, counts_before),
         table=table[: queries.SHOWN],
         left=max(0, len(table) - queries.SHOWN),
         medians=queries.medians(wanted.leads),
@@ -100,11 +101,11 @@ def _sentence(now: int, then: int) -> str:
     )
 
 
-def _line(wanted: Asked) -> list[dict[str, Any]]:
+def _line(wanted: Asked, counts: Counts, counts_before: Counts) -> list[dict[str, Any]]:
     buckets = rules.buckets(wanted.period)
     before = rules.buckets(wanted.period.before())
-    now = wanted.shown(queries.summed(queries.per_day(wanted.leads), buckets))
-    then = wanted.shown(queries.summed(queries.per_day(_before(wanted)), before))
+    now = wanted.shown(queries.summed(queries.per_day(counts), buckets))
+    then = wanted.shown(queries.summed(queries.per_day(counts_before), before))
     labels = report_page.bucket_labels(buckets)
     return [
         {"label": labels[place], "value": now[place], "before": then[place] if place < len(then) else None}

@@ -112,6 +112,18 @@ def buckets(period: Period) -> list[Period]:
     return found[::-1]
 
 
+def median(counts: Mapping[int, int]) -> float | None:
+    """Return the median of values that are given as value -> how often; None without any."""
+    total = sum(counts.values())
+    if not total:
+        return None
+    seen, middle = 0, []
+    for value in sorted(counts):
+        first, seen = seen, seen + counts[value]
+        middle += [value for place in {(total - 1) // 2, total // 2} if first <= place < seen]
+    return sum(middle) / len(middle)
+
+
 WITHIN = (7, 30, 60, 90)
 """Days after which months of arrival are compared: every lead of a month has had as long."""
 

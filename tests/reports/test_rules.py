@@ -1,5 +1,7 @@
 """Periods, slices, and cells that are too small to show."""
 
+import statistics
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
@@ -96,3 +98,9 @@ def test_every_step_is_of_a_stage_that_exists():
 )
 def test_a_month_is_compared_once_its_last_lead_has_had_as_long(month, days, today, had):
     assert rules.has_had(days, month=month, today=today) is had
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=30))
+def test_the_median_of_counts_is_that_of_the_values(values):
+    assert rules.median(Counter(values)) == statistics.median(values)
+    assert rules.median({}) is None

@@ -209,4 +209,4 @@ def _reason(line: Line, persona: Persona) -> str:
         )
     if line.reason:
         return outline.say(reason_labels.REASONS.get(line.reason, line.reason))
-    return outline.say("right after its wait") if line.planned is not None else ""
+    return outline.say("right after its wait") if line.planned == line.at else ""

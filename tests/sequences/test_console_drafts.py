@@ -217,4 +217,6 @@ def test_a_wait_for_is_built_rehearsed_and_reviewed(marketer, page):
     rehearsed = text(marketer.get(f"{page}/rehearse?email0=0&answer0=guide&hours0=5"))
     assert "Waits for this: They answer “Send me the guide” to “" in rehearsed
     assert "It happened: They answer “Send me the guide” to “" in rehearsed
+    early = rehearsed.split("It happened:")[1].split("Waits for this:")[0]
+    assert "right after its wait" not in early.split("Gets “")[0]  # the wait was not over
     assert "Time ran out: They come to the stage “qualified”" in rehearsed

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -15,7 +16,7 @@ from crm.audit import chain, entry_proofs
 from crm.audit.chain import Content, Finding, FindingKind, Link
 from crm.audit.entry_proofs import Statement
 from crm.audit.models import AuditEntry, AuditLink
-from crm.core import clock
+from crm.core import clock, crypto
 from crm.core import current as current_app
 from crm.core.db import as_json, db
 
@@ -27,16 +28,21 @@ class Acting:
     """The actor of this request, job or command."""
 
     actor: str = "system"
-    ip_index: bytes | None = None
+    address: str | None = None
+
+    @cached_property
+    def ip_index(self) -> bytes | None:
+        """The blind index of the address, made when something is recorded: most requests record nothing."""
+        return crypto.blind_index("ip", self.address) if self.address else None
 
 
 _acting: ContextVar[Acting] = ContextVar("acting", default=Acting())  # noqa: B039 - frozen
 
 
 @contextmanager
-def acting(actor: str, *, ip_index: bytes | None = None) -> Iterator[None]:
-    """Set the actor ("staff:7", "key:3", "referrer:4", "public", "system") for the block."""
-    token = _acting.set(Acting(actor=actor, ip_index=ip_index))
+def acting(actor: str, *, address: str | None = None) -> Iterator[None]:
+    """Set the actor ("staff:7", "key:3", "referrer:4", "public", "system") and its IP address for the block."""
+    token = _acting.set(Acting(actor=actor, address=address))
     try:
         yield
     finally:

@@ -3,9 +3,11 @@
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
-from flask import Flask, request
+from flask import Flask, Request, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import OperationalError
 from werkzeug.routing import Rule
@@ -41,10 +43,20 @@ class LazyRule(Rule):
         return build
 
 
+class Sessions(SecureCookieSessionInterface):
+    """Flask's sessions. A request without the cookie does not pay for its signature."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
+
+
 class CrmApp(Flask):
     """Flask with one transaction per request: return to keep, raise to refuse."""
 
     request_class = CleanRequest
+    session_interface = Sessions()
     url_rule_class = LazyRule
     services: Services
     before_work: tuple[Callable[[], None], ...] = ()  # called at the begin of each request and job
@@ -73,5 +85,11 @@ class CrmApp(Flask):
         if not self.testing and request.endpoint not in QUIET:
             for prepare in self.before_work:
                 prepare()
+        if request.routing_exception is not None or request.endpoint in QUIET:
+            return super().dispatch_request()
         with transaction():
             return super().dispatch_request()
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function unchanged: no view or hook of ours is asynchronous, and Flask asks fifteen times a request."""
+        return func

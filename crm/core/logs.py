@@ -14,9 +14,15 @@ _KEY = re.compile(r"SG\.[\w.-]{8,}")
 
 def scrub(text: str) -> str:
     """Take addresses, link tokens and API keys out of a text; the last net, not the first."""
-    text = _ADDRESS.sub("[address]", text)
-    text = _TOKEN.sub(r"/\1/[token]", text)
-    return _KEY.sub("SG.[key]", text).replace("\r", "\\r").replace("\n", "\\n")
+    if (
+        "@" in text
+    ):  # asked first: most texts are short words, and each expression costs more than all of this
+        text = _ADDRESS.sub("[address]", text)
+    if "/" in text:
+        text = _TOKEN.sub(r"/\1/[token]", text)
+    if "SG." in text:
+        text = _KEY.sub("SG.[key]", text)
+    return text.replace("\r", "\\r").replace("\n", "\\n")
 
 
 def _scrub_event(_logger: Any, _name: str, event: Any) -> Any:

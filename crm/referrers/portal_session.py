@@ -72,5 +72,5 @@ def check(stack: ExitStack) -> ResponseReturnValue | None:
     g.portal_person = found
     if request.args.get("lang") not in ("en", "es"):
         g.language = found.language
-    stack.enter_context(audit.acting(f"referrer:{found.id}", ip_index=audit.current().ip_index))
+    stack.enter_context(audit.acting(f"referrer:{found.id}", address=audit.current().address))
     return None

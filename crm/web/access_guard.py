@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from flask_security import current_user, logout_user
 
 from crm.audit import service as audit
-from crm.core import crypto, row_scope
+from crm.core import row_scope
 from crm.core.db import transaction
 from crm.core.errors import NotAllowed
 from crm.desk.record_access import record_scope
@@ -59,8 +59,7 @@ def _name_actor() -> None:
     user = current_user if session.get("_user_id") else None
     stack = g.acting = ExitStack()
     actor = f"staff:{user.id}" if user is not None and user.is_authenticated else "public"
-    ip_index = crypto.blind_index("ip", request.remote_addr) if request.remote_addr else None
-    stack.enter_context(audit.acting(actor, ip_index=ip_index))
+    stack.enter_context(audit.acting(actor, address=request.remote_addr))
 
 
 def _forget_actor(_error: BaseException | None) -> None:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, current_app, g, request, url_for
+from flask import Blueprint, Flask, current_app, g, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_security import current_user
@@ -73,7 +73,7 @@ def home() -> ResponseReturnValue:
 
 
 def _set_reader_zone() -> None:
-    if _signed_in():
+    if session.get("_user_id") and _signed_in():  # others are not looked up
         g.reader_zone = current_user.time_zone
 
 

@@ -29,11 +29,14 @@ ALWAYS = {
 def init_headers(app: Flask, *, https: bool) -> None:
     """Set the headers of every response of `app`."""
 
+    wanted = ALWAYS | ({"Strict-Transport-Security": f"max-age={YEAR}; includeSubDomains"} if https else {})
+    always = [(name.lower(), name, value) for name, value in wanted.items()]
+
     def finish(response: Response) -> Response:
-        for name, value in ALWAYS.items():
-            response.headers.setdefault(name, value)
-        if https:
-            response.headers.setdefault("Strict-Transport-Security", f"max-age={YEAR}; includeSubDomains")
+        present = {name.lower() for name, _ in response.headers}
+        for key, name, value in always:
+            if key not in present:
+                response.headers.add(name, value)
         if request.endpoint in SIGN_OUTS:
             response.headers["Clear-Site-Data"] = '"cache", "storage"'
         _cache(response)

@@ -30,7 +30,7 @@ def as_intruder():
 def sealed(edge):
     """Ten sealed entries; returns their ids."""
     for number in range(10):
-        with service.acting(f"staff:{number}", ip_index=b"x" * 32):
+        with service.acting(f"staff:{number}", address="192.0.2.7"):
             service.record(
                 "lead.view",
                 object_type="lead",

@@ -92,3 +92,9 @@ def test_unknown_permissions_are_a_mistake():
 )
 def test_who_may_do_what_is_decided_here_too(permission, roles):
     assert {role for role in access.ROLES if access.has_permission([role], permission)} == roles
+
+
+def test_without_a_session_nobody_is_looked_up(app, client, monkeypatch):
+    monkeypatch.setattr(app.login_manager, "_load_user", lambda: pytest.fail("A user was looked up."))
+    headers = {"Authentication-Token": "any"}  # the way of Flask-Security, which is closed
+    assert client.get("/api/v1/nothing?auth_token=any", headers=headers).status_code == 404

@@ -15,7 +15,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import BadRequest, Unauthorized, UnsupportedMediaType
 
 from crm.audit import service as audit
-from crm.core import crypto, current, limits
+from crm.core import current, limits
 from crm.core.errors import Invalid, NotAllowed, NotFound, TooMany
 from crm.core.limits import Limit
 from crm.staff.keys import api_keys
@@ -48,7 +48,7 @@ def require_scope(scope: str | None) -> Callable[[View], View]:
                 raise UnsupportedMediaType("Send JSON, and say so: Content-Type: application/json.")
             _refuse_unstorable(_read_body())
             g.caller = known
-            with audit.acting(known.actor, ip_index=_ip_index()):
+            with audit.acting(known.actor, address=request.remote_addr):
                 return view(*args, **kwargs)
 
         guarded.api_scope = scope or "any"  # type: ignore[attr-defined]
@@ -142,10 +142,6 @@ def _enforce(limit: Limit) -> None:
     reached = limits.hit([limit])
     if reached is not None:
         raise TooMany("Too many requests. Wait a little, then go on.", retry_after=reached.retry_after)
-
-
-def _ip_index() -> bytes | None:
-    return crypto.blind_index("ip", request.remote_addr) if request.remote_addr else None
 
 
 def once(view: View) -> View:

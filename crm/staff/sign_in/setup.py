@@ -145,6 +145,10 @@ def init_sign_in(app: Flask, settings: "Settings") -> None:
         mf_recovery_codes_util_cls=HashedRecoveryCodes,
         totp_cls=OnceTotp,
     )
+    # The session alone says who a member of staff is: no token in a header, an address or a body does. What a role may do
+    # is asked of `crm.staff.access`, so no request loads it for Flask-Principal.
+    app.extensions["security"].login_manager.request_loader(lambda _request: None)
+    app.extensions["security"].principal.identity_loaders.clear()
     app.extensions["security"].login_context_processor(
         lambda: {"sign_in_ways": {"site": passkey_challenge.site(), "provider": _provider()}}
     )

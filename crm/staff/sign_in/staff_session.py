@@ -66,7 +66,7 @@ def begin(_app: Flask, user: User, **_more: Any) -> None:
     user.last_login_at, user.current_login_at = user.current_login_at, clock.now()
     user.login_count = (user.login_count or 0) + 1
     detail = {"via": via, **({"begun_by": begun_by} if begun_by else {})}
-    with audit.acting(f"staff:{user.id}", ip_index=audit.current().ip_index):
+    with audit.acting(f"staff:{user.id}", address=audit.current().address):
         audit.record("staff.sign_in", object_type="staff", object_id=user.id, detail=detail)
 
 

@@ -29,7 +29,9 @@ from crm.core import clock, current, queue, tokens
 from crm.core.config import DEFAULT_PORT
 from crm.core.db import db, transaction
 from crm.core.tokens import Purpose
+from crm.intake import corrections
 from crm.intake import service as intake
+from crm.intake.corrections import SentForm
 from crm.intake.service import ContactRequest, NewReferral
 from crm.leads import rules as lead_rules
 from crm.leads import service as leads
@@ -383,7 +385,7 @@ def _arrive(dice: random.Random, made_up: dict[str, "Faker"]) -> Agenda:
                 referral=NewReferral(
                     person=person,
                     sender=dice.choices(SENDERS, WEIGHTS)[0],
-                    source="api",
+                    source="portal",
                     sent_at=clock.now(),
                     health={"reason": "Demo referral; not a real person."},
                     patient_informed=True,
@@ -393,6 +395,7 @@ def _arrive(dice: random.Random, made_up: dict[str, "Faker"]) -> Agenda:
                 ),
                 demo=True,
             )
+            _keep_sent(opened.lead_id, person)
         else:
             opened = intake.open_contact_request(
                 request=ContactRequest(
@@ -406,6 +409,20 @@ def _arrive(dice: random.Random, made_up: dict[str, "Faker"]) -> Agenda:
                 demo=True,
             )
     return _later(dice, opened.contact_id, opened.lead_id)
+
+
+def _keep_sent(lead_id: int, person: Person) -> None:
+    """Keep what the practice typed, so that it can correct the referral."""
+    lead = db.session.get_one(Lead, lead_id)
+    if lead.referral is not None:
+        answers = {
+            "first_name": person.first_name,
+            "last_name": person.last_name,
+            "email": person.email or "",
+            "phone": person.phone or "",
+            "reason": "Demo referral; not a real person.",
+        }
+        corrections.keep_sent(lead.referral, SentForm(answers=answers, contact_id=lead.contact_id))
 
 
 def _plain(name: str) -> str:

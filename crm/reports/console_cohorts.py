@@ -17,7 +17,7 @@ pages = ConsolePages(
     "cohorts_report",
     __name__,
     url_prefix="/reports/cohorts",
-    entries=[ConsoleEntry(label="Cohorts", permission="see_reports", order=63, section="Reports")],
+    entries=[ConsoleEntry(label="Cohorts", permission="see_reports", order=67, section="Reports")],
 )
 YEAR = 365
 Cell = int | str | None

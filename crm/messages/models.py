@@ -203,7 +203,7 @@ class ClaimedBatch(NamedTuple):
     ramp_from: datetime | None
     domain_caps: dict[str, int] | None
     send_window: dict[str, Any] | None
-    campaigns: int  # with a batch to claim at this moment, counted up to two
+    turn: str | None  # of claims while broadcasts run; None where none was needed
 
 
 class MessageAnswer(Base):

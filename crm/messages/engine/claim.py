@@ -42,16 +42,27 @@ _MAY_LEAVE = f"""
             or exists (select 1 from campaign k where k.id = b.campaign_id and k.state in ('freezing', 'sending', 'finished')))
         and (b.sequence_id is null or exists (select 1 from sequence q where q.id = b.sequence_id and q.state = 'live'))
 """
-_TO_SENDING = """
+# The claim of a broadcast inserts message rows, which the frequency cap counts. A concurrent claim cannot see these
+# rows before the commit, so it waits for the exclusive lock. Claims of one broadcast share the lock, because no person
+# is in two of its batches; it counts as running while a batch of it can be claimed: all rows of the others are there.
+# The lock is held before the next statement reads.
+_TURNS = 7_302_003  # the advisory lock key of claims while a broadcast runs
+_TURN = f"""
+    (select case when kind = 'transactional' or running.campaigns = 0 then null
+            when running.campaigns > 1 or campaign_id is null then cast(pg_advisory_xact_lock({_TURNS}) as text)
+            else cast(pg_advisory_xact_lock_shared({_TURNS}) as text) end
+        from (select count(*) as campaigns from (select 1 from campaign k where k.state in ('freezing', 'sending') and exists (
+            select 1 from batch open where open.campaign_id = k.id and open.state = 'ready' and open.not_before <= :now
+        ) limit 2) claimable) running)
+"""
+_TO_SENDING = f"""
     update batch set state = 'sending', attempt = :attempt, attempts = batch.attempts + 1, lease_until = :lease,
         state_at = :now
     from found, sending_control control where batch.id = found.id
     returning batch.id, kind, stream, transport, content_version_id, language, topic, campaign_id,
         contact_ids is not null as frozen, attempts, per_minute, per_day,
         ramp_from, domain_caps, send_window,
-        (select count(*) from (select 1 from campaign k where k.state in ('freezing', 'sending') and exists (
-            select 1 from batch open where open.campaign_id = k.id and open.state = 'ready' and open.not_before <= :now
-        ) limit 2) claimable) as campaigns
+        {_TURN} as turn
 """
 _CLAIM_ONE = text(
     f"with found as (select id from batch b where id = :id and {_MAY_LEAVE} for update) {_TO_SENDING}"
@@ -85,13 +96,6 @@ _EXCLUDED = """
     (k.audience -> 'exclude_tags' <> '[]' and (select true from contact_tag t
         where t.contact_id = c.id and k.audience -> 'exclude_tags' @> to_jsonb(t.tag) limit 1))
 """
-# The claim of a broadcast inserts message rows, which the frequency cap counts. A concurrent claim cannot see these
-# rows before the commit, so it waits for the exclusive lock. Claims of one broadcast share the lock, because no person
-# is in two of its batches; it counts as running while a batch of it can be claimed: all rows of the others are there.
-_LOCK_EXCLUSIVE = text("select pg_advisory_xact_lock(:key)")
-_LOCK_SHARED = text("select pg_advisory_xact_lock_shared(:key)")
-_TURNS = 7_302_003  # the advisory lock key of claims while a broadcast runs
-
 # The message rows of a broadcast are written here, once, skipped ones with their reason.
 _WRITE_FROZEN = text(f"""
     with asked as materialized (
@@ -326,9 +330,6 @@ def _rows(batch: ClaimedBatch, stream: Stream, now: datetime, *, zone: str) -> S
         "version": batch.content_version_id,
         "campaign": batch.campaign_id,
     }
-    if batch.campaigns and not stream.transactional:
-        alone = batch.campaigns > 1 or batch.campaign_id is None
-        db.session.execute(_LOCK_EXCLUSIVE if alone else _LOCK_SHARED, {"key": _TURNS})
     asked = db.session.execute(_WRITE_FROZEN if batch.frozen else _CHECK_AGAIN, given)
     return rows_as(Addressee, asked)
 

@@ -1,5 +1,6 @@
 """Console page of the clinic's facts, logo and color, and the test email."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Response, abort, flash, make_response, redirect, render_template, request, url_for
@@ -85,12 +86,7 @@ def save_logo() -> ResponseReturnValue:
 @access.require("change_settings")
 def add_room() -> ResponseReturnValue:
     """Add a room."""
-    try:
-        rooms.add(request.form.get("room", ""))
-    except Invalid as error:
-        abort(_page(422, typed=service.stored(), errors=error.fields))
-    flash(gettext("Room added."), "success")
-    return redirect(url_for(".index") + "#rooms")
+    return _changed_room(lambda: rooms.add(request.form.get("room", "")), gettext("Room added."))
 
 
 @pages.post("/rooms/<int:room_id>")
@@ -98,17 +94,20 @@ def add_room() -> ResponseReturnValue:
 def change_room(room_id: int) -> ResponseReturnValue:
     """Rename or remove a room."""
     if request.form.get("do") == "remove":
-        rooms.remove(room_id)
-        flash(
-            gettext("Room removed. Consultations that are booked in it stay. Add it again to bring it back."),
-            "success",
+        said = gettext(
+            "Room removed. Consultations that are booked in it stay. Add it again to bring it back."
         )
-        return redirect(url_for(".index") + "#rooms")
+        return _changed_room(lambda: rooms.remove(room_id), said)
+    return _changed_room(lambda: rooms.rename(room_id, request.form.get("name", "")), gettext("Saved."))
+
+
+def _changed_room(act: Callable[[], object], said: str) -> ResponseReturnValue:
+    """Do an act on a room and say so, or show the page with what is wrong."""
     try:
-        rooms.rename(room_id, request.form.get("name", ""))
+        act()
     except Invalid as error:
         abort(_page(422, typed=service.stored(), errors=error.fields))
-    flash(gettext("Saved."), "success")
+    flash(said, "success")
     return redirect(url_for(".index") + "#rooms")
 
 

@@ -14,9 +14,8 @@ _KEY = re.compile(r"SG\.[\w.-]{8,}")
 
 def scrub(text: str) -> str:
     """Take addresses, link tokens and API keys out of a text; the last net, not the first."""
-    if (
-        "@" in text
-    ):  # asked first: most texts are short words, and each expression costs more than all of this
+    # What each expression needs is asked first: most texts are short words, and an expression costs more than all of this.
+    if "@" in text:
         text = _ADDRESS.sub("[address]", text)
     if "/" in text:
         text = _TOKEN.sub(r"/\1/[token]", text)

@@ -71,9 +71,8 @@ def _restart(process: "subprocess.Popen[bytes]", command: list[str]) -> "subproc
 
 
 def _start(command: list[str]) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        command, env={**os.environ, "WEB_PRELOAD": "0"}
-    )  # so that gunicorn's processes read new code
+    environment = {**os.environ, "WEB_PRELOAD": "0"}  # so that gunicorn's processes read new code
+    return subprocess.Popen(command, env=environment)
 
 
 if __name__ == "__main__":

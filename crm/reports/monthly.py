@@ -50,4 +50,4 @@ def numbers(month: Period) -> str:
 def _compared(what: str, month: Period, before: Period, *, kind: str) -> str:
     now, then = (queries.steps(LeadFilter(kind=kind, period=period)) for period in (month, before))
     named = {what: 0, "booked": rules.BOOKED[kind], "attended": rules.ATTENDED[kind]}
-    return ", ".join(f"{now[step]:,} {name} ({then[step]:,})" for name, step in named.items())
+    return ", ".join(f"{name} {now[step]:,} ({then[step]:,})" for name, step in named.items())

@@ -317,7 +317,7 @@ def _asked(plan: Plan, node: Node | None) -> Iterator[Branch]:
         seen.add(one.number)
         if isinstance(one, Branch):
             yield one
-        waiting += [one for one in _onward(plan, one) if not one.wait.amount or is_wait_for(one)]
+        waiting += [after for after in _onward(plan, one) if not after.wait.amount or is_wait_for(after)]
 
 
 def readable_plan(data: Mapping[str, Any]) -> Plan | None:

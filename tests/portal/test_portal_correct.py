@@ -16,23 +16,11 @@ from crm.leads.models import Lead
 from crm.portal import referral_form
 from crm.staff.models import Alert
 from crm.staff.notifications.models import Notification
-from tests.portal.test_portal import GOOD, enter, practice_person, refer, sent
+from tests.portal.test_portal import GOOD, refer, sent
 from tests.support import factories as support_factories
 from tests.support.browser_client import member, signed_in
 
 EMAIL = {"email": "q@patients.example", "agreed": "yes"}
-
-
-@pytest.fixture
-def nurse(database, redis):
-    with transaction():
-        support_factories.shipped()
-    return practice_person()
-
-
-@pytest.fixture
-def portal(database, nurse):
-    return enter(database, nurse)
 
 
 def correct(portal, reference, **changes):

@@ -28,24 +28,11 @@ from crm.privacy import service as privacy
 from crm.referrers.models import Clinician
 from jobs import interop as jobs
 from tests.portal.test_portal import CANARIES, enter, practice_person, refer, sent
-from tests.support import factories as support_factories
 
 HEAD = "First name,Last name,DOB,Phone,Email,Reason\n"
 ANA = "Ana,Ruiz,5/17/1970,213 555 0142,ana@patients.example,Back pain\n"
 BEN = "Ben,Ortiz,1980-02-03,213 555 0143,,Migraine\n"
 BAD = "Cleo,Wrong,99/99/1980,12,,Knee\n"
-
-
-@pytest.fixture
-def nurse(database, redis):
-    with transaction():
-        support_factories.shipped()
-    return practice_person()
-
-
-@pytest.fixture
-def portal(database, nurse):
-    return enter(database, nurse)
 
 
 def put(visitor, content, name="referrals.csv"):

@@ -17,8 +17,8 @@ from tests.support.browser_client import member
 
 # It is March 3. February had three requests, January two, March one.
 SAYS = (
-    "February 2026 (month before): 3 contact requests (2), 1 booked (0), 0 attended (0); "
-    "1 referrals (0), 1 booked (0), 0 attended (0)"
+    "February 2026 (month before): contact requests 3 (2), booked 1 (0), attended 0 (0); "
+    "referrals 1 (0), booked 1 (0), attended 0 (0)"
 )
 
 

@@ -6,7 +6,8 @@ email in memory.
 
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -381,6 +382,7 @@ def _arrive(dice: random.Random, made_up: dict[str, "Faker"]) -> Agenda:
     )
     with acting("public"), transaction():
         if dice.random() < 0.25:
+            person = replace(person, birth_date=date(1945 + dice.randrange(55), dice.randrange(1, 13), 15))
             opened = intake.open_referral(
                 referral=NewReferral(
                     person=person,
@@ -418,6 +420,9 @@ def _keep_sent(lead_id: int, person: Person) -> None:
         answers = {
             "first_name": person.first_name,
             "last_name": person.last_name,
+            "birth_date": str(person.birth_date),
+            "language": person.language,
+            "state": person.state or "",
             "email": person.email or "",
             "phone": person.phone or "",
             "reason": "Demo referral; not a real person.",
